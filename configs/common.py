@@ -1,0 +1,325 @@
+"""Every field of every experiment, once, with its meaning; the experiment files choose values.
+
+There are no hidden defaults: what a run uses stands in its config, and unknown fields fail. Presets:
+''      embedded phantom images, minutes on two CPU cores
+'small' real X-rays at reduced resolution, for two CPU cores (give --config.data.manual_dir)
+'paper' the paper's data and hyper-parameters (a GPU or TPU, and --config.data.manual_dir)
+"""
+
+from ml_collections import ConfigDict
+
+PRESETS = ("", "small", "paper")
+LEARNERS = ("densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn")
+PHANTOM_CLASSES = ("normal", "consolidation", "interstitial", "ground_glass")
+CLASSES = ("covid19", "viral", "bacterial", "normal")  # FLANNEL's order
+
+
+def check_preset(preset: str) -> None:
+    if preset not in PRESETS:
+        known = ", ".join(repr(name) for name in PRESETS)
+        raise ValueError(f"unknown preset {preset!r} after the colon of --config; known: {known}")
+
+
+def named(c: ConfigDict, name: str, preset: str) -> ConfigDict:
+    """Sets the name of the run folder."""
+    c.name = f"{name}-{preset}" if preset else name
+    return c
+
+
+def base(task: str) -> ConfigDict:
+    """The fields that all tasks share."""
+    c = ConfigDict()
+    c.name = ""  # of the run folder below runs/
+    c.task = task  # segment | classify | ensemble | study: what is learned
+    c.run = "train"  # train | evaluate | predict | study: what is done
+    c.seed = 0  # of initialisation, batches, patches and dropout
+
+    c.data = data_section()
+
+    c.split = ConfigDict()
+    c.split.seed = 20200622  # of the folds; apart from `seed`, so that repeats share their folds
+    c.split.folds = 5  # blocks of patients for cross-validation
+    c.split.fold = 0  # the block held out of this run
+    c.split.test_fraction = 0.2  # patients of the fixed test set (paper 2.1: 4:1)
+    c.split.valid_fraction = 0.15  # of a fold's training patients, for early stopping only
+    c.split.group_by = "patient"  # patient | image (as published: leaks patients between the splits)
+
+    c.masks = ConfigDict()
+    c.masks.source = "dataset"  # dataset | workdir | none
+    c.masks.workdir = ""  # a finished segment run, for source = workdir
+    c.masks.structures = ("lung",)  # structures of the data set's own masks; ids 1, 2, ... in this order
+    c.masks.on_empty = "error"  # error | drop | whole_image: an image whose lung mask is empty
+
+    c.model = ConfigDict()
+    c.model.name = ""  # a row of jaxcxr.models.MODELS
+    c.model.width = 1.0  # factor on channel counts; 1.0 is the published network
+    c.model.depth = 1.0  # factor on layers per block; 1.0 is the published network
+    c.model.in_channels = 3  # grey is repeated to 3 for networks made for ImageNet
+    c.model.input_size = 0  # patches are resized to this side before the network; 0 leaves them
+
+    c.optim = ConfigDict()
+    c.optim.name = "adam"  # adam | sgd
+    c.optim.learning_rate = 1e-3
+    c.optim.momentum = 0.9  # sgd only
+    c.optim.weight_decay = 0.0  # coupled L2, as torch.optim.Adam
+    c.optim.l1 = 0.0  # factor of the L1 penalty on all parameters
+    c.optim.clip_norm = 0.0  # global gradient norm limit; 0 = none
+    c.optim.schedule = "constant"  # constant | cosine | milestones
+    c.optim.warmup = 0.0  # share of the run with a linear rise
+    c.optim.milestones = ()  # shares of the run at which `decay` multiplies the learning rate
+    c.optim.decay = 0.1
+    c.optim.plateau_patience = 0  # evaluations without improvement before `decay`; 0 = never
+
+    c.train = ConfigDict()
+    c.train.epochs = 1.0  # passes over the training images (one draw of patches an image and pass)
+    c.train.batch_size = 16  # images a step, over all devices
+    c.train.eval_every = 1.0  # epochs between evaluations on the validation patients
+    c.train.patience = 0  # evaluations without improvement before stopping early; 0 = never stop
+    c.train.min_delta = 0.0  # what counts as improvement; negative is the published slack rule
+    c.train.balance = "none"  # none | class: draw classes equally often
+    c.train.log_every = 10  # steps between log rows
+
+    c.evaluate = ConfigDict()
+    c.evaluate.batch_size = 16  # images a batch in evaluation and prediction
+
+    c.checkpoint = ConfigDict()
+    c.checkpoint.every_minutes = 5.0  # at least this often, besides every improvement
+
+    c.predict = ConfigDict()
+    c.predict.splits = ("oof", "valid", "test")  # what `predictions.npz` holds
+
+    c.parallel = ConfigDict()
+    c.parallel.coordinator = ""  # host:port of process 0; 'auto' on TPU pods and SLURM; '' = one process
+    c.parallel.process_id = 0
+    c.parallel.num_processes = 1
+    c.parallel.compilation_cache = "~/.cache/jaxcxr/xla"  # '' = compile anew in every process
+    return c
+
+
+def data_section() -> ConfigDict:
+    d = ConfigDict()
+    d.builders = ("tfds_builders.phantom_cxr",)  # pooled in this order
+    d.options = ConfigDict()  # per builder, the arguments of its `configure`
+    d.options.phantom_cxr = ConfigDict(dict(size=128, patients=120, seed=0, confounder=0.0))
+    # CCX. pneumocystis: bacterial (published; it is a fungus) | fungal (left out). findings: published | extended.
+    d.options.ccx = ConfigDict(dict(pneumocystis="bacterial", findings="published"))
+    d.options.kcx = ConfigDict()
+    d.options.montgomery_shenzhen = ConfigDict()
+    d.options.jsrt_scr = ConfigDict()
+    d.data_dir = ""  # prepared data sets; '' = $TFDS_DATA_DIR or ~/tensorflow_datasets
+    d.manual_dir = ""  # what you downloaded by hand
+    d.classes = PHANTOM_CLASSES  # the class table, in the order of the logits; () for segmentation
+    d.patient_key = "patient_id"  # patient_id | strict_patient_id (KCX: FLANNEL's merged numbers)
+    d.limit = 0  # use the images of a seeded draw of patients up to this many images; 0 = all
+    d.max_bad_images = 0  # unreadable images that may be left out before the run refuses
+    d.image_size = 128  # side after resizing, pixels; aspect not kept, as published
+    d.equalise = True  # histogram equalisation (paper 2.1)
+    d.gamma = 1.0  # exponent after equalisation; 0.5 for segmentation
+    return d
+
+
+def real_classes(d: ConfigDict) -> None:
+    """CCX and KCX, the papers' four classes."""
+    d.builders = ("tfds_builders.ccx", "tfds_builders.kcx")
+    d.classes = CLASSES
+
+
+def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
+    """A base learner, on lung patches (paper 2.2) or on the whole image (FLANNEL)."""
+    check_preset(preset)
+    c = base("classify")
+    c.model.name = learner
+
+    c.patches = ConfigDict()
+    c.patches.enabled = patched  # False: the whole image, FLANNEL's crops
+    c.patches.size = 0  # side of a patch, or of the whole-image crop, pixels
+    c.patches.train_count = 1  # patches an image and step (paper: 1)
+    c.patches.eval_count = 16  # K, patches an image in prediction (paper 2.4: 100)
+    c.patches.valid_count = 8  # patches an image in the evaluations while training
+    c.patches.chunk = 64  # patches that go through the network at a time in prediction
+    c.patches.sampling = "joint"  # joint | rows_and_columns (as published: may leave the lung)
+    c.patches.apply_mask = True  # zero outside the lungs (paper 2.1)
+    c.patches.flip = True  # random horizontal flips (paper 3.2)
+    c.patches.max_rotation = 0.0  # degrees either way (published code: 5)
+    # What the ensemble gets: mean_softmax | vote_fraction (the paper's text) | mean_sigmoid (its code).
+    c.patches.aggregate = "mean_softmax"
+
+    c.loss = ConfigDict()
+    c.loss.class_weights = "none"  # none | inverse_frequency
+    c.loss.label_smoothing = 0.0
+    c.loss.aux_weight = 0.4  # of Inception's auxiliary head
+
+    c.train.monitor = "macro_f1"  # metric of the validation patients: macro_f1 | accuracy | loss
+    if preset == "":
+        _classify_phantom(c, learner, patched)
+    elif preset == "small":
+        _classify_small(c, learner, patched)
+    else:
+        _classify_paper(c, learner, patched)
+    if not patched:
+        c.masks.source = "none"
+        c.patches.eval_count = c.patches.valid_count = 1  # the centre crop
+        c.patches.apply_mask = False
+    return c
+
+
+def _classify_phantom(c: ConfigDict, learner: str, patched: bool) -> None:
+    c.data.image_size = 128 if patched else 72
+    c.data.equalise = False  # phantoms vary in exposure only mildly
+    c.patches.size = 32 if patched else 64
+    c.split.folds = 3
+    c.optim.schedule = "cosine"
+    c.optim.warmup = 0.1
+    c.train.epochs = 8.0
+    c.train.eval_every = 4.0
+    c.patches.train_count = 2 if patched else 1
+    if learner == "inception_v3":
+        c.model.input_size = 75  # its smallest
+
+
+def _classify_small(c: ConfigDict, learner: str, patched: bool) -> None:
+    real_classes(c.data)
+    c.data.image_size = 256 if patched else 96
+    c.data.max_bad_images = 0
+    c.patches.size = 64 if patched else 84
+    c.split.folds = 3
+    c.masks.source = "workdir" if patched else "none"
+    c.masks.on_empty = "whole_image"
+    c.optim.schedule = "cosine"
+    c.optim.warmup = 0.1
+    c.optim.weight_decay = 1e-4
+    c.train.epochs = 6.0
+    c.train.eval_every = 2.0
+    c.patches.eval_count = 25
+    c.patches.max_rotation = 5.0
+    if learner == "inception_v3":
+        c.model.input_size = 80
+
+
+def _classify_paper(c: ConfigDict, learner: str, patched: bool) -> None:
+    real_classes(c.data)
+    c.train.epochs = 200.0
+    c.train.eval_every = 1.0
+    c.masks.on_empty = "whole_image"
+    if patched:
+        c.data.image_size = 1024
+        c.patches.size = 224
+        c.patches.eval_count = 100
+        c.patches.valid_count = 10
+        c.patches.max_rotation = 5.0
+        c.masks.source = "workdir"
+        c.optim.learning_rate = 1e-5
+        c.optim.weight_decay = 0.1
+        c.optim.l1 = 1e-5
+        c.train.batch_size = 16
+        c.train.patience = 50
+        if learner == "inception_v3":
+            c.model.input_size = 299
+    else:
+        # FLANNEL: 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5) / 0.5.
+        c.data.image_size = 336
+        c.data.equalise = False
+        c.patches.size = 299 if learner == "inception_v3" else 224
+        c.optim.learning_rate = 1e-3
+        c.optim.weight_decay = 1e-4
+        c.optim.schedule = "milestones"
+        c.optim.milestones = (0.75,)  # epoch 150 of 200
+        c.train.batch_size = 10
+
+
+def segment(*, preset: str) -> ConfigDict:
+    """The lung segmenter (paper 2.1)."""
+    check_preset(preset)
+    c = base("segment")
+    c.model.name = "fc_densenet103"
+    c.model.in_channels = 1
+    c.data.classes = ()
+    c.data.gamma = 0.5
+    c.loss = ConfigDict()
+    c.loss.background_weight = 0.5  # of background pixels; structures weigh 1 (published code)
+    c.split.folds = 5  # one block of patients in five is held out: 80/20
+    c.split.test_fraction = 0.0
+    c.split.valid_fraction = 0.0
+    c.train.monitor = "jaccard"  # mean over the structures, held-out patients
+    c.predict.data = data_section()  # the images that `predict` makes masks for
+    c.predict.masked_images = True  # also write the image with everything but the lungs set to 0
+    if preset == "":
+        c.masks.structures = ("heart", "left_lung", "right_lung")
+        c.data.image_size = 64
+        c.data.options.phantom_cxr.patients = 40
+        c.data.options.phantom_cxr.seed = 1  # not the patients of the classes
+        c.train.epochs = 6.0
+        c.train.eval_every = 3.0
+        c.train.batch_size = 4
+        c.optim.schedule = "cosine"
+    elif preset == "small":
+        c.data.builders = ("tfds_builders.montgomery_shenzhen",)
+        c.data.image_size = 128
+        c.train.epochs = 10.0
+        c.train.eval_every = 2.0
+        c.train.batch_size = 4
+        c.optim.schedule = "cosine"
+        real_classes(c.predict.data)
+    else:
+        c.data.builders = ("tfds_builders.jsrt_scr",)
+        c.masks.structures = ("heart", "left_lung", "right_lung")
+        c.data.image_size = 256
+        c.train.epochs = 100.0
+        c.train.batch_size = 2
+        c.train.patience = 20
+        c.optim.learning_rate = 1e-4
+        c.optim.weight_decay = 1e-6
+        c.optim.plateau_patience = 5
+        real_classes(c.predict.data)
+    return c
+
+
+def ensemble(*, preset: str) -> ConfigDict:
+    """The focal-loss ensemble of base learners (paper 2.3)."""
+    check_preset(preset)
+    c = base("ensemble")
+    c.model.name = "neural_weight_module"
+    c.inputs = ConfigDict()
+    # Folders of the learners: each holds fold0, fold1, ... with their predictions.npz.
+    c.inputs.learners = ()
+    # out_of_fold | in_sample (as published: trained on predictions for the learners' own training images)
+    c.inputs.stacking = "out_of_fold"
+    c.inputs.base_output = "mean_softmax"  # mean_softmax | vote_fraction | mean_sigmoid
+    c.model.activation = "tanh"  # tanh (published) | softmax
+    c.loss = ConfigDict()
+    c.loss.gamma = 10.0  # focusing exponent (published code)
+    c.loss.alpha_scale = 1000.0  # alpha of class c = alpha_scale / images of c (published code)
+    c.loss.reduction = "mean"  # mean | sum (as published)
+    c.train.monitor = "macro_f1"
+    c.train.batch_size = 20
+    c.train.epochs = 200.0
+    c.train.eval_every = 10.0
+    c.optim.learning_rate = 1e-2
+    if preset == "paper":
+        c.train.epochs = 40.0
+        c.train.eval_every = 1.0
+        c.loss.reduction = "sum"
+        c.optim.learning_rate = 1e-5
+        c.optim.weight_decay = 1e-4
+    return c
+
+
+def study(*, patched: bool, preset: str) -> ConfigDict:
+    """Segment -> masks -> learners x folds -> ensemble -> report, as one config that holds every stage's own."""
+    check_preset(preset)
+    c = ConfigDict()
+    c.name = ""
+    c.task = "study"
+    c.run = "study"
+    c.seed = 0
+    c.study = ConfigDict()
+    c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
+    c.study.folds = 3 if preset != "paper" else 5
+    if patched:
+        c.segment = segment(preset=preset)
+    c.learners = ConfigDict({name: classify(name, patched=patched, preset=preset) for name in LEARNERS})
+    c.ensemble = ensemble(preset=preset)
+    # These two hold for every stage.
+    c.data = ConfigDict(dict(manual_dir="", data_dir=""))
+    c.parallel = base("study").parallel.copy_and_resolve_references()
+    return c

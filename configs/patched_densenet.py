@@ -1,0 +1,15 @@
+"""DenseNet-161 on lung patches (Patched FLANNEL, section 2.2): one base learner, fold 0.
+
+Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL), Table 3.
+Command: python main.py --config=configs/patched_densenet.py
+Time: TODO_TIME
+Number to reach: TODO_NUM; the paper's macro-F1 over five folds, :paper, is 0.8043.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    return common.named(common.classify("densenet161", patched=True, preset=preset), "patched_densenet", preset)

@@ -1,0 +1,15 @@
+"""ResNet-152 on the whole image (FLANNEL): one base learner, fold 0.
+
+Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL), Table 3.
+Command: python main.py --config=configs/resnet.py
+Time: TODO_TIME
+Number to reach: TODO_NUM; the paper's macro-F1 over five folds, :paper, is 0.7911.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    return common.named(common.classify("resnet152", patched=False, preset=preset), "resnet", preset)

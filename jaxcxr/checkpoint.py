@@ -1,0 +1,419 @@
+"""Checkpoints that are whole or not there: Orbax writes them, a SHA-256 manifest vouches for them.
+
+Orbax restores flipped bits without a word and may list a step whose commit failed. So every step
+folder gets a `manifest.json` with the hash of each file, written after Orbax has finished; a step
+without a sound manifest does not count. Layout: `<directory>/<step>/{state,data,loop}`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, cast
+
+import grain.checkpoint
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from jaxcxr import files
+from jaxcxr.step_folders import SET_ASIDE, StepFolders
+from jaxcxr.types import InputError
+
+_TEMPORARY_MARK = ".orbax-checkpoint-tmp"
+_NONE, _ALL_DAMAGED = -1, -2
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a checkpoint held.
+
+    Attributes:
+      step: the step it was saved at.
+      state: pytree shaped like the given template; uncommitted arrays, so that any device
+        layout can take them.
+      loop: the JSON values given to `save`.
+      metrics: the metrics given to `save`.
+      config_json: the run's configuration, as given to the `Checkpointer` that saved.
+    """
+
+    step: int
+    state: Any
+    loop: dict[str, Any]
+    metrics: dict[str, float]
+    config_json: str
+
+
+class Checkpointer:
+    """Saves and restores training: the state, the data iterator, the loop's counters, the config.
+
+    The newest `keep` steps stay, and the best one by `monitor` (the first, among equals). An older
+    step goes only after the manifest of the newer one is on the disk: Orbax's own preservation
+    policies delete before that (and `best_fn` with `max_to_keep` deletes the newest step), so a
+    crash in between would leave nothing to restore.
+
+    `save` copies the state to the host and returns; a thread writes, hashes and tidies up. Errors
+    of that thread are raised by the next call of any method. With several processes all of them
+    call every method, and `save` blocks.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        monitor: str | None = None,
+        mode: str = "max",
+        keep: int = 2,
+        config_json: str = "",
+    ):
+        """Opens `directory`; nothing in it is changed before `save` or `restore_latest`.
+
+        Args:
+          directory: folder of this run's checkpoints; made by the first `save`.
+          monitor: name of the metric that tells the best step; None: the newest step is the best.
+          mode: 'max' or 'min': whether a higher or a lower metric is better.
+          keep: number of newest steps to keep, at least 1.
+          config_json: the run's configuration, stored within every step.
+        """
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, not {keep}")
+        self.directory = Path(directory).absolute()
+        self._folders = StepFolders(self.directory, monitor=monitor, mode=mode)
+        self._monitor, self._keep, self._config_json = monitor, keep, config_json
+        _silence_orbax()
+        # No compression: float weights hardly shrink and saving takes twice as long with it.
+        self._orbax = ocp.Checkpointer(
+            ocp.CompositeCheckpointHandler(
+                state=ocp.PyTreeCheckpointHandler(use_compression=False),
+                data=cast(Any, grain.checkpoint.CheckpointHandler()),
+                loop=ocp.JsonCheckpointHandler(),
+            )
+        )
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+        self._pending: concurrent.futures.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def save(
+        self,
+        step: int,
+        *,
+        state: Any,
+        data_iterator: Any = None,
+        loop: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        wait: bool = False,
+    ) -> bool:
+        """Saves a step; the state may be changed or donated as soon as this returns.
+
+        Args:
+          step: number of optimiser steps done.
+          state: pytree of arrays, the same on every device (replicated).
+          data_iterator: grain iterator, whose position is saved; None: none is.
+          loop: JSON values of the training loop, such as early-stopping counters.
+          metrics: validation metrics, with `monitor` among them; none: not evaluated at this step,
+            so it cannot be the best.
+          wait: block until the step is on the disk with its manifest.
+
+        Returns:
+          False if this step is there already, whole: then nothing is written.
+
+        Raises:
+          InputError: the disk is full (raised here, or by the next call); older steps are intact.
+        """
+        self.wait()
+        step = int(step)
+        metrics = {name: float(value) for name, value in (metrics or {}).items()}
+        if self._monitor is not None and metrics and self._monitor not in metrics:
+            raise ValueError(
+                f"checkpoints are ranked by {self._monitor!r}, which is not among the metrics "
+                f"of step {step}: {sorted(metrics)}"
+            )
+        if self._agree(int(step in self._folders.committed())):
+            return False
+        if _is_primary():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._folders.set_aside(step)
+            self._check_space(step, state)
+        args: dict[str, Any] = {
+            "state": ocp.args.PyTreeSave(_copy_to_host(state)),
+            "loop": ocp.args.JsonSave({"loop": dict(loop or {}), "config": self._config_json}),
+        }
+        if data_iterator is not None:
+            args["data"] = grain.checkpoint.CheckpointSave(_Position.of(data_iterator))
+        commit = functools.partial(self._commit, step, ocp.args.Composite(**args), metrics)
+        if jax.process_count() > 1:
+            commit()
+        else:
+            self._pending = self._thread.submit(commit)
+            if wait:
+                self.wait()
+        return True
+
+    def restore_latest(self, state: Any, data_iterator: Any = None) -> Restored | None:
+        """Restores the newest step that is whole, for training to go on.
+
+        Damaged and unfinished steps are named in a warning and moved to `damaged/`, so that the
+        run can save those step numbers again.
+
+        Args:
+          state: template pytree (arrays or ShapeDtypeStructs).
+          data_iterator: grain iterator, which is set to the saved position.
+
+        Returns:
+          None if there is no checkpoint.
+
+        Raises:
+          InputError: there are steps and none is whole, or the step does not fit the template.
+        """
+        self.wait()
+        chosen, problems = _NONE, {}
+        if _is_primary():
+            for leftover in self.directory.glob(f"*{_TEMPORARY_MARK}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            newest, problems = self._folders.first_whole(reversed(self._folders.present()))
+            # One step without a manifest, alone: the very first save was cut short. Nothing was
+            # ever committed, so nothing is lost by starting anew.
+            first_save = len(problems) == 1 and not self._folders.has_manifest(min(problems))
+            if newest is not None:
+                chosen = newest
+            elif problems and not first_save:
+                chosen = _ALL_DAMAGED
+        chosen = self._agree(chosen)
+        if chosen == _ALL_DAMAGED:
+            raise InputError(self._all_damaged(problems))
+        for step, problem in problems.items():
+            use = f"step {chosen} is used" if chosen >= 0 else "training starts anew"
+            logger.warning(
+                "Checkpoint of step %d in %s %s; it is moved to %s/ and %s instead.",
+                step, self.directory, problem, SET_ASIDE, use,
+            )  # fmt: skip
+            self._folders.set_aside(step)
+        self._synchronise("restore")
+        return None if chosen == _NONE else self._restore(chosen, state, data_iterator)
+
+    def restore_best(self, state: Any) -> Restored:
+        """Restores the best step by `monitor` that is whole; changes nothing in the folder.
+
+        Raises:
+          InputError: there is no such step, or it does not fit the template.
+        """
+        self.wait()
+        chosen, problems = _NONE, {}
+        if _is_primary():
+            best, problems = self._folders.first_whole(self._folders.ranked())
+            chosen = _NONE if best is None else best
+            for step, problem in problems.items():
+                logger.warning(
+                    "Checkpoint of step %d in %s %s; the next best is used instead.",
+                    step, self.directory, problem,
+                )  # fmt: skip
+        chosen = self._agree(chosen)
+        if chosen == _NONE:
+            if problems:
+                raise InputError(self._all_damaged(problems))
+            wanted = f" with a finite {self._monitor}" if self._monitor else ""
+            raise InputError(
+                f"{self.directory} has no checkpoint{wanted}: train first (--config.run=train)."
+            )
+        return self._restore(chosen, state, None)
+
+    def all_steps(self) -> list[int]:
+        """Returns the committed steps, oldest first (their files are not hashed here)."""
+        self.wait()
+        return self._folders.committed()
+
+    def best_step(self) -> int | None:
+        """Returns the best committed step by `monitor`, None if there is none."""
+        self.wait()
+        return next(iter(self._folders.ranked()), None)
+
+    def keep_best_only(self) -> None:
+        """Deletes all steps but the best, for a run that will not go on.
+
+        Raises:
+          InputError: the best step is damaged; nothing is deleted.
+        """
+        best = self.best_step()
+        if _is_primary() and best is not None:
+            problem = self._folders.problem(best)
+            if problem is not None:
+                raise InputError(f"Checkpoint of step {best} in {self.directory} {problem}.")
+            self._folders.delete(step for step in self._folders.committed() if step != best)
+        self._synchronise("keep_best_only")
+
+    def wait(self) -> None:
+        """Blocks until the last `save` is on the disk; raises what went wrong with it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Waits for the last `save` and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            self._orbax.close()
+
+    # Saving.
+
+    def _commit(self, step: int, args: Any, metrics: dict[str, float]) -> None:
+        """Runs in the thread: Orbax's save, then the manifest, only then the clean-up."""
+        try:
+            self._orbax.save(self._folders.path(step), args=args)
+            if _is_primary():
+                self._folders.vouch(step, metrics)
+        except Exception as error:
+            for part in self.directory.glob(f"{step}{_TEMPORARY_MARK}*"):
+                shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(self._folders.path(step), ignore_errors=True)
+            if files.is_disk_full(error):
+                raise InputError(self._disk_full(step)) from error
+            raise
+        if _is_primary():
+            steps = self._folders.committed()
+            kept = {*steps[-self._keep :], *self._folders.ranked()[:1]}
+            self._folders.delete(step for step in steps if step not in kept)
+        self._synchronise("save")
+
+    def _check_space(self, step: int, state: Any) -> None:
+        needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+        if shutil.disk_usage(self.directory).free < needed:
+            raise InputError(self._disk_full(step, needed))
+
+    def _disk_full(self, step: int, needed: int | None = None) -> str:
+        free = shutil.disk_usage(self.directory).free
+        wanted = f"needs {needed / 1e6:.0f} MB, " if needed else ""
+        return (
+            f"The disk is full: the checkpoint of step {step} was not written to {self.directory} "
+            f"({wanted}{free / 1e6:.0f} MB are free). Older checkpoints are intact: "
+            f"{self._folders.committed() or 'none'}. Free some space and start the same command again."
+        )
+
+    # Restoring.
+
+    def _all_damaged(self, problems: Mapping[int, str]) -> str:
+        listed = "".join(f"\n  step {step} {problem}" for step, problem in problems.items())
+        return (
+            f"No checkpoint in {self.directory} is whole:{listed}\nRestore the folder from a "
+            "copy, or delete it to train from the start."
+        )
+
+    def _restore(self, step: int, state: Any, data_iterator: Any) -> Restored:
+        path = self._folders.path(step)
+        self._check_fits(path, state)
+        template = jax.tree.map(
+            lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), state
+        )
+        args: dict[str, Any] = {
+            "state": ocp.args.PyTreeRestore(template),
+            "loop": ocp.args.JsonRestore(),
+        }
+        if data_iterator is not None:
+            name = f"process_{jax.process_index()}-of-{jax.process_count()}.json"
+            if not (path / "data" / name).exists():
+                raise InputError(
+                    f"{path} holds no position of the data for process {jax.process_index()} of "
+                    f"{jax.process_count()}: go on with as many processes as the run began with."
+                )
+            args["data"] = grain.checkpoint.CheckpointRestore(data_iterator)
+        restored = self._orbax.restore(path, args=ocp.args.Composite(**args))
+        manifest = self._folders.read_manifest(step)
+        return Restored(
+            step=step,
+            state=jax.tree.map(jnp.asarray, restored.state),
+            loop=restored.loop["loop"],
+            metrics=manifest["metrics"] if manifest else {},
+            config_json=restored.loop["config"],
+        )
+
+    def _check_fits(self, path: Path, state: Any) -> None:
+        """Orbax would cast and cut silently, or fail in its own words."""
+        metadata = self._orbax.metadata(path)
+        saved = _shapes(metadata.item_metadata["state"].tree)  # pyright: ignore
+        wanted = _shapes(state)
+        if saved == wanted:
+            return
+        lines = [f"  - {name}: {saved[name]}" for name in saved if saved[name] != wanted.get(name)]
+        lines += [
+            f"  + {name}: {wanted[name]}" for name in wanted if wanted[name] != saved.get(name)
+        ]
+        more = f"\n  ... and {len(lines) - 20} more" if len(lines) > 20 else ""
+        raise InputError(
+            f"The checkpoint {path} does not fit this configuration (- saved, + expected):\n"
+            + "\n".join(lines[:20]) + more
+        )  # fmt: skip
+
+    def _agree(self, value: int) -> int:
+        """Returns process 0's value in every process."""
+        if jax.process_count() == 1:
+            return value
+        return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+    def _synchronise(self, name: str) -> None:
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"jaxcxr.checkpoint.{name}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Position:
+    """A data iterator's position at the time of `save`, for grain's handler to write later."""
+
+    state: bytes
+
+    @classmethod
+    def of(cls, iterator: Any) -> Self:
+        state = iterator.get_state()
+        return cls(state if isinstance(state, bytes) else json.dumps(state, indent=4).encode())
+
+    def get_state(self) -> bytes:
+        return self.state
+
+
+def _is_primary() -> bool:
+    return jax.process_index() == 0
+
+
+def _copy_to_host(state: Any) -> Any:
+    """Returns the state as NumPy arrays of their own: a CPU array's view would change with it."""
+    for leaf in jax.tree.leaves(state):
+        if isinstance(leaf, jax.Array):
+            leaf.copy_to_host_async()
+    return jax.tree.map(lambda leaf: np.array(leaf), state)
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    """Returns 'params/conv/kernel' -> 'float32[3, 3, 1, 8]' for every leaf."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+        )
+        for path, leaf in leaves
+    }
+
+
+@functools.cache
+def _silence_orbax() -> None:
+    """Orbax reports every step, and warns about shardings that do not matter here."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+    logging.getLogger("absl").addFilter(keep)

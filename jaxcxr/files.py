@@ -1,0 +1,162 @@
+"""Files that are whole or absent: written beside, flushed to the disk, then renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from jaxcxr.types import InputError
+
+TEMPORARY_SUFFIX = ".tmp"
+_CHUNK_BYTES = 4 << 20
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yields a binary file that takes the place of `path` only when the block ends without error.
+
+    A crash at any moment leaves either the old file or the new one, never a part.
+
+    Raises:
+      InputError: the disk is full; the old file is untouched.
+    """
+    path = Path(path)
+    temporary = path.parent / f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if is_disk_full(error):
+            raise InputError(
+                f"The disk is full: {path} was not written and what was there before is untouched. "
+                "Free some space and start the same command again."
+            ) from error
+        raise
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes `content` atomically."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes strict JSON atomically; see `jsonable` for what becomes of NumPy values and NaN."""
+    write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a compressed `.npz` atomically; equal arrays give equal bytes."""
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{path}: array {name!r} holds Python objects; give it a plain dtype.")
+    with atomic_file(path) as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Writes a uint8 image [H, W], [H, W, 1] or [H, W, 3] as PNG, atomically."""
+    write_bytes(path, encode_png(image))
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encodes a uint8 image [H, W], [H, W, 1] or [H, W, 3] as PNG."""
+    if image.dtype != np.uint8:
+        raise TypeError(f"a PNG is written from uint8, not {image.dtype}")
+    if image.ndim == 3 and image.shape[-1] == 1:
+        image = image[..., 0]
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)):
+        raise ValueError(f"an image is [H, W], [H, W, 1] or [H, W, 3], not {list(image.shape)}")
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      InputError: the file is missing or is not JSON; the message names it.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: it is not JSON ({error}).") from error
+
+
+def jsonable(value: Any) -> Any:
+    """Returns `value` as plain JSON types: arrays become lists, NaN and infinities become null."""
+    if hasattr(value, "to_dict"):  # ml_collections.ConfigDict is no Mapping
+        value = value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [jsonable(item) for item in sorted(value)]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        return jsonable(np.asarray(value).tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def sha256_file(path: str | os.PathLike[str], *, fsync: bool = False) -> str:
+    """Returns the hex SHA-256 of a file, read in pieces; `fsync` first forces it to the disk."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        if fsync:
+            os.fsync(file.fileno())
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fsync_folder(path: str | os.PathLike[str]) -> None:
+    """Forces a folder's list of names (a rename, a new file) to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether `error` or its cause says that the disk, or the user's quota, is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # TensorStore raises ValueError with the system's own words.
+        if any(words in str(error) for words in ("No space left", "quota exceeded")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,209 @@
+"""Losses per example; the caller weighs them and divides by the sum of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcxr.types import InputError
+
+
+def cross_entropy(
+    logits: chex.Array, labels: chex.Array, *, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Softmax cross-entropy.
+
+    Args:
+      logits: [..., C].
+      labels: [...] integers in [0, C).
+      label_smoothing: share of the target that is spread evenly over all classes.
+
+    Returns:
+      [...] float32.
+    """
+    ones = jnp.ones(logits.shape[-1])
+    return weighted_cross_entropy(
+        logits, labels, class_weights=ones, label_smoothing=label_smoothing
+    )
+
+
+def weighted_cross_entropy(
+    logits: chex.Array,
+    labels: chex.Array,
+    *,
+    class_weights: chex.Array,
+    label_smoothing: float = 0.0,
+) -> jax.Array:
+    """Cross-entropy times the weight of the true class.
+
+    Equals torch's `cross_entropy(..., weight, label_smoothing, reduction="none")`; torch's "mean" then divides
+    by the sum of the true classes' weights.
+
+    Args:
+      logits: [..., C].
+      labels: [...] integers in [0, C); another value has loss 0.
+      class_weights: [C].
+      label_smoothing: share of the target that is spread evenly over all classes.
+
+    Returns:
+      [...] float32.
+    """
+    chex.assert_shape(labels, logits.shape[:-1])
+    chex.assert_type(labels, int)
+    chex.assert_shape(class_weights, logits.shape[-1:])
+    log_probabilities = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    if label_smoothing:
+        uniform = targets.sum(axis=-1, keepdims=True) / logits.shape[-1]
+        targets = (1 - label_smoothing) * targets + label_smoothing * uniform
+    weights = jnp.broadcast_to(jnp.asarray(class_weights, jnp.float32), targets.shape)
+    return -(targets * weights * log_probabilities).sum(axis=-1)
+
+
+def multiclass_focal(
+    logits: chex.Array,
+    labels: chex.Array,
+    *,
+    alpha: chex.Array,
+    gamma: float,
+    epsilon: float = 1e-9,
+) -> jax.Array:
+    """FLANNEL's focal loss, equation 2 of the paper: -alpha_y (1 - q_y)^gamma log(q_y + epsilon).
+
+    q is the softmax of `logits`, which for the ensemble are the weighted sum of the learners' probabilities.
+    The published loss is the sum over a batch with gamma = 10 and alpha from `inverse_frequency`.
+
+    Args:
+      logits: [..., C], C > 1.
+      labels: [...] integers in [0, C).
+      alpha: [C] weights of the classes.
+      gamma: 0 or more; 0 gives the weighted cross-entropy, a larger value passes over easy examples.
+      epsilon: bounds the loss at -alpha log(epsilon); 0 leaves it unbounded.
+
+    Returns:
+      [...] float32. Value and gradient are finite for any finite logits: powers and logarithms are taken
+      of log(q) and log(1 - q), never of a difference that rounds to 0.
+    """
+    chex.assert_shape(labels, logits.shape[:-1])
+    chex.assert_type(labels, int)
+    chex.assert_shape(alpha, logits.shape[-1:])
+    chex.assert_axis_dimension_gt(logits, -1, 1)
+    logits = jnp.asarray(logits, jnp.float32)
+    true = jax.nn.one_hot(labels, logits.shape[-1])
+    log_probabilities = jax.nn.log_softmax(logits)
+    log_q = (true * log_probabilities).sum(axis=-1)
+    log_not_q = jax.nn.logsumexp(log_probabilities, axis=-1, where=true == 0)
+    # jnp.log(0) = -inf is the neutral element of logaddexp.
+    log_q_epsilon = jnp.logaddexp(log_q, jnp.broadcast_to(jnp.log(epsilon), log_q.shape))
+    alpha_true = (true * jnp.broadcast_to(jnp.asarray(alpha, jnp.float32), true.shape)).sum(axis=-1)
+    return -alpha_true * jnp.exp(gamma * log_not_q) * log_q_epsilon
+
+
+def binary_cross_entropy(
+    logits: chex.Array, labels: chex.Array, *, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Sigmoid cross-entropy.
+
+    Args:
+      logits: [...].
+      labels: [...] in [0, 1].
+      label_smoothing: s; labels become y (1 - s) + s / 2, as in Keras.
+
+    Returns:
+      [...] float32.
+    """
+    chex.assert_equal_shape([logits, labels])
+    logits = jnp.asarray(logits, jnp.float32)
+    labels = jnp.asarray(labels, jnp.float32) * (1 - label_smoothing) + label_smoothing / 2
+    return -labels * jax.nn.log_sigmoid(logits) - (1 - labels) * jax.nn.log_sigmoid(-logits)
+
+
+def pixel_cross_entropy(
+    logits: chex.Array,
+    labels: chex.Array,
+    *,
+    class_weights: chex.Array | None = None,
+    ignore: int = 255,
+) -> jax.Array:
+    """Mean cross-entropy over an image's pixels, each weighing as much as its true class.
+
+    For a batch of one this is torch's `cross_entropy(..., weight, ignore_index)`. For more, torch divides by
+    the weights of the whole batch; here an image counts the same whatever its structures' sizes.
+
+    Args:
+      logits: [B, H, W, C].
+      labels: [B, H, W] integers in [0, C), or `ignore`.
+      class_weights: [C]; None weighs all alike.
+      ignore: label of pixels that do not count.
+
+    Returns:
+      [B] float32; 0 for an image whose every pixel is ignored.
+    """
+    chex.assert_rank(logits, 4)
+    chex.assert_shape(labels, logits.shape[:-1])
+    weights = jnp.ones(logits.shape[-1:]) if class_weights is None else jnp.asarray(class_weights)
+    chex.assert_shape(weights, logits.shape[-1:])
+    labels = jnp.asarray(labels, jnp.int32)
+    counts = labels != ignore
+    labels = jnp.where(counts, labels, 0)
+    losses = weighted_cross_entropy(logits, labels, class_weights=weights) * counts
+    total = (weights[labels] * counts).sum(axis=(1, 2))
+    return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
+
+
+def dice(
+    logits: chex.Array, labels: chex.Array, *, smooth: float = 1.0, ignore: int = 255
+) -> jax.Array:
+    """One minus the soft Dice coefficient (2 I + smooth) / (P + T + smooth), averaged over the structures.
+
+    Args:
+      logits: [B, H, W, C], class 0 is background and has no coefficient of its own.
+      labels: [B, H, W] integers in [0, C), or `ignore`.
+      smooth: keeps a structure that is absent and not predicted at a loss of 0.
+      ignore: label of pixels that do not count.
+
+    Returns:
+      [B] float32 in [0, 1].
+    """
+    chex.assert_rank(logits, 4)
+    chex.assert_shape(labels, logits.shape[:-1])
+    labels = jnp.asarray(labels, jnp.int32)
+    counts = (labels != ignore)[..., None]
+    probabilities = jax.nn.softmax(jnp.asarray(logits, jnp.float32))[..., 1:] * counts
+    targets = jax.nn.one_hot(labels, logits.shape[-1])[..., 1:] * counts
+    intersection = (probabilities * targets).sum(axis=(1, 2))
+    sizes = probabilities.sum(axis=(1, 2)) + targets.sum(axis=(1, 2))
+    return (1 - (2 * intersection + smooth) / (sizes + smooth)).mean(axis=-1)
+
+
+def l1_penalty(params: Any) -> jax.Array:
+    """Sum of the absolute values of all parameters, scalar (Oh, Park and Ye weigh it with 1e-5)."""
+    return sum((jnp.abs(leaf).sum() for leaf in jax.tree.leaves(params)), start=jnp.zeros(()))
+
+
+def inverse_frequency(counts: chex.Array, *, scale: float = 1000.0) -> np.ndarray:
+    """FLANNEL's alpha_c = 1000 / n_c.
+
+    Args:
+      counts: [C] training images per class.
+      scale: numerator.
+
+    Returns:
+      [C] float32, on the host.
+
+    Raises:
+      InputError: a class has no image.
+    """
+    counts = np.asarray(counts)
+    chex.assert_rank(counts, 1)
+    if (counts <= 0).any():
+        absent = np.flatnonzero(counts <= 0).tolist()
+        raise InputError(
+            f"class number {absent} has no training image, so it has no inverse frequency; take it out of "
+            "data.classes or change the split"
+        )
+    return (scale / counts).astype(np.float32)

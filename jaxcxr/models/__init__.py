@@ -1,0 +1,94 @@
+"""The networks: base learners, segmentation, ensemble. `build(name, ...)` makes one.
+
+Every module is called as `module.apply(variables, x, train)` and returns `(logits, out)`; `out`
+holds named intermediates, so that explanations need no hooks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxcxr.models.densenet import DenseNet
+from jaxcxr.models.fc_densenet import FCDenseNet
+from jaxcxr.models.inception import InceptionV3
+from jaxcxr.models.neural_weight import NeuralWeightModule
+from jaxcxr.models.resnet import BasicBlock, Bottleneck, ResNet
+from jaxcxr.models.vgg import VGG
+from jaxcxr.types import InputError
+
+# name -> module class with the published sizes. FLANNEL's five base learners come first, in the
+# order of its ensemble.
+MODELS: dict[str, functools.partial[nn.Module]] = {
+    "densenet161": functools.partial(DenseNet, stem=96, growth=48, blocks=(6, 12, 36, 24)),
+    "inception_v3": functools.partial(InceptionV3),
+    "resnet152": functools.partial(ResNet, block=Bottleneck, blocks=(3, 8, 36, 3)),
+    "resnext101_32x8d": functools.partial(
+        ResNet, block=Bottleneck, blocks=(3, 4, 23, 3), groups=32, group_width=8
+    ),
+    "vgg19_bn": functools.partial(VGG, convolutions=(2, 2, 4, 4, 4), batch_norm=True),
+    "densenet121": functools.partial(DenseNet, stem=64, growth=32, blocks=(6, 12, 24, 16)),
+    "resnet18": functools.partial(ResNet, block=BasicBlock, blocks=(2, 2, 2, 2)),
+    "resnet50": functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3)),
+    "vgg16": functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False),
+    "fc_densenet103": functools.partial(FCDenseNet),
+    "neural_weight_module": functools.partial(NeuralWeightModule),
+}
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int,
+    in_channels: int | None = None,
+    axis_name: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
+    dtype: Any = jnp.float32,
+    dropout: float | None = None,
+    **options: Any,
+) -> nn.Module:
+    """The network `name`, called with x [B, H, W, in_channels] float32.
+
+    Args:
+      name: a key of `MODELS`.
+      num_classes: outputs of the head.
+      in_channels: None is the published number: 3 for classifiers, 1 for FC-DenseNet.
+      axis_name: device axis over which BatchNorm averages its statistics while training.
+      width: factor on channel counts; 1.0 is the published network.
+      depth: factor on the repeats in each block; 1.0 is the published network.
+      dtype: of the computation; parameters and logits stay float32.
+      dropout: None is the published rate.
+      **options: fields of one model, e.g. `activation` of neural_weight_module, `remat` of
+        fc_densenet103.
+
+    Raises:
+      InputError: for an unknown name, or an option that the model does not have.
+    """
+    if name not in MODELS:
+        raise InputError(f"Unknown model {name!r}. Known models: {', '.join(MODELS)}.")
+    factory = MODELS[name]
+    fields = {f.name for f in dataclasses.fields(factory.func)} - {"parent", "name"}  # pyright: ignore
+    given = {"num_classes": num_classes, "dtype": dtype, **options}
+    # Only what was set is passed on: a model without, say, channels has no such field.
+    if in_channels is not None:
+        given["in_channels"] = in_channels
+    if (
+        axis_name is not None and "axis_name" in fields
+    ):  # without BatchNorm there is nothing to sync
+        given["axis_name"] = axis_name
+    if width != 1.0:
+        given["width"] = width
+    if depth != 1.0:
+        given["depth"] = depth
+    if dropout is not None:
+        given["dropout"] = dropout
+    if unknown := sorted(given.keys() - fields):
+        raise InputError(
+            f"{name} has no option {', '.join(unknown)}. Known: {', '.join(sorted(fields))}."
+        )
+    return factory(**given)

@@ -1,0 +1,245 @@
+"""Layers shared by the networks, with the semantics of their PyTorch originals.
+
+Parameter names and shapes are those of `flax.linen` (kernel [kh, kw, cin / groups, cout], bias
+[cout]); only the lowering of a convolution is chosen here, at trace time, by the platform.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcxr.types import InputError
+
+Lowering = Literal["native", "matmul"]
+Initializer = Callable[..., jax.Array]
+
+# torch.nn.init.kaiming_normal_(mode="fan_in" | "fan_out", nonlinearity="relu"); not truncated.
+kaiming_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+kaiming_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def platform_lowering() -> Lowering:
+    """The lowering for the default backend: "matmul" on CPU, "native" on GPU and TPU."""
+    return "matmul" if jax.default_backend() == "cpu" else "native"
+
+
+def scaled(count: int, factor: float) -> int:
+    """`count` channels or layers scaled by `factor`, rounded, at least one."""
+    return max(1, round(count * factor))
+
+
+def check_input(x: jax.Array, *, in_channels: int, min_size: int, model: str) -> None:
+    """Raise unless `x` is a [B, H, W, in_channels] float batch, H and W at least `min_size`."""
+    chex.assert_rank(x, 4)
+    chex.assert_type(x, float)
+    if x.shape[-1] != in_channels:
+        raise InputError(
+            f"{model}: in_channels={in_channels}, but the input has {x.shape[-1]} channel(s), "
+            f"shape {tuple(x.shape)}. Set in_channels, or repeat the grey channel."
+        )
+    if min(x.shape[1:3]) < min_size:
+        raise InputError(
+            f"{model}: images of at least {min_size} x {min_size} pixels are needed, "
+            f"got {x.shape[1]} x {x.shape[2]}."
+        )
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int = 1,
+    lowering: Lowering,
+) -> jax.Array:
+    """Cross-correlate `x` [B, H, W, cin] with `kernel` [kh, kw, cin / groups, cout].
+
+    Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
+
+    `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
+    one product batched over the groups. (XLA:CPU has no fast path for grouped convolutions, and
+    takes seconds for their gradients.) Everything else, and everything under "native", is
+    `lax.conv_general_dilated`.
+
+    Returns:
+      [B, H', W', cout].
+    """
+    if lowering == "matmul" and groups > 1:
+        return _grouped_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
+    if lowering == "matmul" and kernel.shape[:2] == (1, 1) and padding == (0, 0):
+        return jnp.dot(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
+        padding=[(p, p) for p in padding],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _grouped_convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
+) -> jax.Array:
+    """Gather the taps, then one product [G, pixels, taps cin/G] x [G, taps cin/G, cout/G].
+
+    Measured on two cores for ResNeXt's layers, forward and backward: as fast as or faster than a
+    product for each tap, and a tenth of the compile time of a loop over groups.
+    """
+    rows, columns, group_in, cout = kernel.shape
+    batch, height, width, _ = x.shape
+    out_height = (height + 2 * padding[0] - rows) // strides[0] + 1
+    out_width = (width + 2 * padding[1] - columns) // strides[1] + 1
+    x = x.reshape(batch, height, width, groups, group_in).transpose(3, 0, 1, 2, 4)
+    x = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding), (0, 0)])
+    taps = [
+        x[
+            :,
+            :,
+            row : row + (out_height - 1) * strides[0] + 1 : strides[0],
+            column : column + (out_width - 1) * strides[1] + 1 : strides[1],
+        ]
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    pixels = jnp.concatenate(taps, axis=-1).reshape(groups, batch * out_height * out_width, -1)
+    kernel = kernel.reshape(-1, groups, cout // groups).transpose(1, 0, 2)
+    out = jnp.matmul(pixels, kernel).reshape(groups, batch, out_height, out_width, -1)
+    return out.transpose(1, 2, 3, 0, 4).reshape(batch, out_height, out_width, cout)
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+class Conv(nn.Module):
+    """`torch.nn.Conv2d` with the parameters of `flax.linen.Conv`.
+
+    Attributes:
+      features: output channels.
+      kernel_size: an int or (rows, columns); so are `strides` and `padding` (zeros on each side).
+      groups: channel groups (`feature_group_count`).
+      lowering: None chooses by platform at trace time, see `convolve`.
+    """
+
+    features: int
+    kernel_size: int | Sequence[int]
+    strides: int | Sequence[int] = 1
+    padding: int | Sequence[int] = 0
+    groups: int = 1
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    kernel_init: Initializer = kaiming_normal_fan_out
+    bias_init: Initializer = nn.initializers.zeros
+    lowering: Lowering | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (*_pair(self.kernel_size), x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x = convolve(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            strides=_pair(self.strides),
+            padding=_pair(self.padding),
+            groups=self.groups,
+            lowering=self.lowering or platform_lowering(),
+        )
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,)).astype(self.dtype)
+            x = x + bias.reshape(1, 1, 1, -1)
+        return x
+
+
+def batch_norm(
+    *, train: bool, axis_name: str | None, dtype: Any = jnp.float32, epsilon: float = 1e-5
+) -> Callable[..., nn.BatchNorm]:
+    """A `nn.BatchNorm` partial with PyTorch's momentum (.1 there is .9 here) and epsilon.
+
+    With `axis_name` the batch statistics are averaged over the devices while training. PyTorch
+    stores the unbiased batch variance in its running estimate, flax the biased one; with N pixels
+    they differ by a factor N / (N - 1).
+    """
+    return functools.partial(
+        nn.BatchNorm,
+        use_running_average=not train,
+        axis_name=axis_name,
+        momentum=0.9,
+        epsilon=epsilon,
+        dtype=dtype,
+    )
+
+
+def torch_uniform(fan_in: int) -> Initializer:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what `torch.nn.Linear` draws kernel and bias from."""
+    bound = 1.0 / math.sqrt(fan_in)
+
+    def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def linear(features: int, *, fan_in: int, **options: Any) -> nn.Dense:
+    """`torch.nn.Linear(fan_in, features)` with its default initialisation; `options` win."""
+    uniform = torch_uniform(fan_in)
+    return nn.Dense(features, **{"kernel_init": uniform, "bias_init": uniform, **options})
+
+
+def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:
+    """`torch.nn.MaxPool2d(window, stride, padding)`: the border counts as minus infinity."""
+    sides = ((padding, padding), (padding, padding))
+    return nn.max_pool(x, (window, window), (stride, stride), sides)
+
+
+def avg_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:
+    """`torch.nn.AvgPool2d(window, stride, padding)`: padded zeros count in the mean."""
+    sides = ((padding, padding), (padding, padding))
+    return nn.avg_pool(x, (window, window), (stride, stride), sides)
+
+
+def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+    """`torch.nn.AdaptiveAvgPool2d(size)` of `x` [B, H, W, C] -> [B, size, size, C].
+
+    Bin i averages the rows floor(i H / size) ... ceil((i + 1) H / size) - 1, so bins overlap when
+    `size` does not divide H, and a 1x1 map is repeated. A bin's mean is separable: one averaging
+    matrix for each axis.
+    """
+    chex.assert_rank(x, 4)
+    if x.shape[1] != size:
+        x = jnp.einsum("oh,bhwc->bowc", _bin_means(x.shape[1], size).astype(x.dtype), x)
+    if x.shape[2] != size:
+        x = jnp.einsum("ow,bhwc->bhoc", _bin_means(x.shape[2], size).astype(x.dtype), x)
+    return x
+
+
+def _bin_means(length: int, bins: int) -> np.ndarray:
+    """[bins, length] float32: row i holds 1 / n over the n positions of bin i."""
+    means = np.zeros((bins, length), np.float32)
+    for i in range(bins):
+        start, stop = i * length // bins, -(-(i + 1) * length // bins)
+        means[i, start:stop] = 1.0 / (stop - start)
+    return means
+
+
+def pad_to_at_least(x: jax.Array, size: int) -> jax.Array:
+    """Zero-pad `x` [B, H, W, C] evenly so that H and W are at least `size`; else `x` itself."""
+    missing = [max(0, size - length) for length in x.shape[1:3]]
+    if not any(missing):
+        return x
+    return jnp.pad(x, [(0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)])

@@ -1,0 +1,172 @@
+"""ResNet (He et al., 2016) and ResNeXt (Xie et al., 2017), as in torchvision's `models/resnet.py`.
+
+"v1.5": the stride sits in the 3x3 convolution. Initialisation: convolutions Kaiming-normal (fan
+out), head PyTorch's default. The parameter tree has torchvision's names: layer1/0/conv1/kernel,
+layer1/0/downsample/0/kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcxr.models import layers
+
+
+class Downsample(nn.Module):
+    """Strided 1x1 convolution and norm on the shortcut."""
+
+    features: int
+    stride: int
+    norm: Any
+    conv: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.conv(self.features, 1, strides=self.stride, name="0")(x)
+        return self.norm(name="1")(x)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    inner: int
+    features: int
+    stride: int
+    groups: int
+    norm: Any
+    conv: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shortcut = x
+        x = self.conv(self.features, 3, strides=self.stride, padding=1, name="conv1")(x)
+        x = nn.relu(self.norm(name="bn1")(x))
+        x = self.norm(name="bn2")(self.conv(self.features, 3, padding=1, name="conv2")(x))
+        if shortcut.shape != x.shape:
+            shortcut = Downsample(
+                self.features, self.stride, self.norm, self.conv, name="downsample"
+            )(shortcut)
+        return nn.relu(x + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1x1 to `inner` channels, (grouped) 3x3, 1x1 to `features`, and a shortcut."""
+
+    inner: int
+    features: int
+    stride: int
+    groups: int
+    norm: Any
+    conv: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shortcut = x
+        x = nn.relu(self.norm(name="bn1")(self.conv(self.inner, 1, name="conv1")(x)))
+        x = self.conv(
+            self.inner, 3, strides=self.stride, padding=1, groups=self.groups, name="conv2"
+        )(x)
+        x = nn.relu(self.norm(name="bn2")(x))
+        x = self.norm(name="bn3")(self.conv(self.features, 1, name="conv3")(x))
+        if shortcut.shape != x.shape:
+            shortcut = Downsample(
+                self.features, self.stride, self.norm, self.conv, name="downsample"
+            )(shortcut)
+        return nn.relu(x + shortcut)
+
+
+class Stage(nn.Module):
+    """Blocks "0", "1", ...; the first one strides."""
+
+    block: type[BasicBlock | Bottleneck]
+    num_blocks: int
+    inner: int
+    features: int
+    stride: int
+    groups: int
+    norm: Any
+    conv: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in range(self.num_blocks):
+            x = self.block(
+                inner=self.inner,
+                features=self.features,
+                stride=self.stride if i == 0 else 1,
+                groups=self.groups,
+                norm=self.norm,
+                conv=self.conv,
+                name=str(i),
+            )(x)
+        return x
+
+
+class ResNet(nn.Module):
+    """A ResNet or ResNeXt classifier; at `width=depth=1` the published network.
+
+    Call with `x` [B, H, W, in_channels] float, any H and W, and `train` (then batch statistics,
+    and the "dropout" rng if `dropout` > 0).
+
+    Returns:
+      logits [B, num_classes] float32, and {"stage1" ... "stage4": stage outputs,
+      "features": [B, h, w, c], the last of them, averaged for the classifier}.
+
+    Attributes:
+      blocks: blocks in each stage; `groups` and `group_width` are ResNeXt's 32x8d.
+      width, depth: factors on the channels (of ResNeXt's 3x3: on the groups) and on `blocks`.
+      dropout: rate before the classifier; None is the published 0.
+      axis_name: device axis over which batch statistics are averaged.
+      dtype: of the computation; parameters, batch statistics and logits stay float32.
+    """
+
+    num_classes: int
+    block: type[BasicBlock | Bottleneck]
+    blocks: Sequence[int]
+    groups: int = 1
+    group_width: int = 64
+    in_channels: int = 3
+    axis_name: str | None = None
+    width: float = 1.0
+    depth: float = 1.0
+    dtype: Any = jnp.float32
+    dropout: float | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        layers.check_input(x, in_channels=self.in_channels, min_size=1, model="ResNet")
+        norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
+        conv = functools.partial(layers.Conv, dtype=self.dtype)
+        groups = layers.scaled(self.groups, self.width) if self.groups > 1 else 1
+
+        x = conv(layers.scaled(64, self.width), 7, strides=2, padding=3, name="conv1")(x)
+        x = layers.max_pool(nn.relu(norm(name="bn1")(x)), 3, stride=2, padding=1)
+        out = {}
+        for i, num_blocks in enumerate(self.blocks):
+            planes = 64 * 2**i
+            if self.groups > 1:
+                inner = groups * (planes * self.group_width // 64)
+            else:
+                inner = layers.scaled(planes, self.width)
+            expansion = 4 if self.block is Bottleneck else 1
+            out[f"stage{i + 1}"] = x = Stage(
+                block=self.block,
+                num_blocks=layers.scaled(num_blocks, self.depth),
+                inner=inner,
+                features=layers.scaled(planes * expansion, self.width),
+                stride=1 if i == 0 else 2,
+                groups=groups,
+                norm=norm,
+                conv=conv,
+                name=f"layer{i + 1}",
+            )(x)
+        out["features"] = x
+        x = x.mean((1, 2)).astype(jnp.float32)
+        x = nn.Dropout(self.dropout or 0.0, deterministic=not train)(x)
+        return layers.linear(self.num_classes, fan_in=x.shape[-1], name="fc")(x), out

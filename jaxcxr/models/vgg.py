@@ -1,0 +1,116 @@
+"""VGG (Simonyan and Zisserman, 2015), as in torchvision's `models/vgg.py`.
+
+Initialisation: convolutions Kaiming-normal (fan out), linear layers N(0, .01), biases 0. The
+parameter tree has torchvision's names and numbers: features/0/kernel, classifier/6/kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcxr.models import layers
+
+
+class Features(nn.Module):
+    """3x3 convolutions (with or without norm) and a 2x2 max pool after each stage.
+
+    Modules are numbered as in torch's Sequential, where ReLU and pool take a number too.
+    """
+
+    channels: Sequence[int]
+    convolutions: Sequence[int]
+    norm: Any
+    conv: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        maps, number = {}, 0
+        for stage, (channels, count) in enumerate(
+            zip(self.channels, self.convolutions, strict=True), start=1
+        ):
+            for _ in range(count):
+                x = self.conv(channels, 3, padding=1, name=str(number))(x)
+                if self.norm is not None:
+                    x = self.norm(name=str(number + 1))(x)
+                x = nn.relu(x)
+                number += 2 if self.norm is None else 3
+            maps[f"stage{stage}"] = x
+            x = layers.max_pool(x, 2, stride=2)
+            number += 1
+        maps["features"] = x
+        return maps
+
+
+class Classifier(nn.Module):
+    """Linear-ReLU-dropout twice, then the head, in float32."""
+
+    hidden: int
+    num_classes: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        normal = nn.initializers.normal(0.01)
+        for name in ("0", "3"):
+            x = nn.relu(nn.Dense(self.hidden, kernel_init=normal, name=name)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes, kernel_init=normal, name="6")(x)
+
+
+class VGG(nn.Module):
+    """A VGG classifier; at `width=depth=1` the published network.
+
+    Call with `x` [B, H, W, in_channels] float, H and W at least 32, and `train` (then the
+    "dropout" rng, and batch statistics in the `batch_norm` variants). Maps of any size are
+    averaged to 7x7 bins as by torch's AdaptiveAvgPool2d, so 224 px is not required.
+
+    Returns:
+      logits [B, num_classes] float32, and {"stage1" ... "stage5": maps before each max pool,
+      "features": [B, h, w, c], the last pool's output}.
+
+    Attributes:
+      convolutions: number of convolutions in each of the five stages.
+      batch_norm: whether a BatchNorm follows each convolution (`vgg19_bn`).
+      width, depth: factors on the channels (the two hidden layers too) and on `convolutions`.
+      dropout: rate in the classifier; None is the published .5.
+      axis_name: device axis over which batch statistics are averaged.
+      dtype: of the convolutions; parameters, batch statistics and the classifier stay float32.
+    """
+
+    num_classes: int
+    convolutions: Sequence[int]
+    batch_norm: bool
+    in_channels: int = 3
+    axis_name: str | None = None
+    width: float = 1.0
+    depth: float = 1.0
+    dtype: Any = jnp.float32
+    dropout: float | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        layers.check_input(x, in_channels=self.in_channels, min_size=32, model="VGG")
+        norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
+        out = Features(
+            channels=[layers.scaled(c, self.width) for c in (64, 128, 256, 512, 512)],
+            convolutions=[layers.scaled(n, self.depth) for n in self.convolutions],
+            norm=norm if self.batch_norm else None,
+            conv=functools.partial(layers.Conv, use_bias=True, dtype=self.dtype),
+            name="features",
+        )(x)
+        x = layers.adaptive_avg_pool(out["features"].astype(jnp.float32), 7)
+        # Flattened as [C, H, W]: torch's order, so that its weights need no reshuffling.
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+        logits = Classifier(
+            hidden=layers.scaled(4096, self.width),
+            num_classes=self.num_classes,
+            dropout=0.5 if self.dropout is None else self.dropout,
+            name="classifier",
+        )(x, train=train)
+        return logits, out

@@ -1,0 +1,100 @@
+"""Masks of structure ids: 0 background, 1.. structures, 255 = neither (annotators' "ignore").
+
+Every function also takes a boolean or 0/1 mask of one structure. A 0/255 picture of a mask is not such an
+array: its 255 would be ignored everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import chex
+import jax
+import jax.numpy as jnp
+
+IGNORE = 255
+
+
+def structure_union(mask: chex.Array, *, ids: Sequence[int] | None = None) -> jax.Array:
+    """Pixels of any of the structures.
+
+    Args:
+      mask: [...] bool or integer structure ids.
+      ids: the structures wanted; None takes all of them.
+
+    Returns:
+      [...] bool.
+    """
+    mask = jnp.asarray(mask)
+    if mask.dtype == jnp.bool_:
+        mask = mask.astype(jnp.uint8)
+    chex.assert_type(mask, int)
+    if ids is None:
+        return (mask > 0) & (mask != IGNORE)
+    return jnp.isin(mask, jnp.asarray(ids, mask.dtype))
+
+
+def is_empty(mask: chex.Array) -> jax.Array:
+    """Whether a mask [H, W] has no pixel of any structure: scalar bool."""
+    chex.assert_rank(mask, 2)
+    return ~structure_union(mask).any()
+
+
+def apply_mask(image: chex.Array, mask: chex.Array) -> jax.Array:
+    """Zero outside the structures (paper 2.1: the image is multiplied by its lung mask).
+
+    Args:
+      image: [H, W] of any type.
+      mask: [H, W] structure ids.
+
+    Returns:
+      [H, W] in the type of the image.
+    """
+    chex.assert_rank(image, 2)
+    chex.assert_equal_shape([image, mask])
+    image = jnp.asarray(image)
+    return jnp.where(structure_union(mask), image, jnp.zeros_like(image))
+
+
+def dilate(mask: chex.Array, *, radius: int) -> jax.Array:
+    """Grows the structures by a square of side 2 * radius + 1.
+
+    The three passes of a 5 x 5 square in COVID-CXNet's lung crop are radius 6.
+
+    Args:
+      mask: [H, W] structure ids.
+      radius: pixels, 0 or more.
+
+    Returns:
+      [H, W] bool.
+    """
+    chex.assert_rank(mask, 2)
+    chex.assert_scalar_non_negative(radius)
+    side = 2 * radius + 1
+    inside = structure_union(mask).astype(jnp.int32)
+    grown = jax.lax.reduce_window(inside, 0, jax.lax.max, (side, side), (1, 1), "SAME")
+    return grown > 0
+
+
+def bounding_box(mask: chex.Array, *, margin: int = 0) -> jax.Array:
+    """The smallest box around the structures, grown by a margin and cut at the image's border.
+
+    Args:
+      mask: [H, W] structure ids; the box of an empty mask is the whole image.
+      margin: pixels.
+
+    Returns:
+      [4] int32: top, left, bottom, right; the last two are exclusive.
+    """
+    chex.assert_rank(mask, 2)
+    height, width = mask.shape
+    inside = structure_union(mask)
+    inside = inside | ~inside.any()
+
+    def ends(line: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
+        first, last = jnp.argmax(line), length - 1 - jnp.argmax(line[::-1])
+        return jnp.maximum(first - margin, 0), jnp.minimum(last + 1 + margin, length)
+
+    top, bottom = ends(inside.any(axis=1), height)
+    left, right = ends(inside.any(axis=0), width)
+    return jnp.stack([top, left, bottom, right]).astype(jnp.int32)

@@ -1,0 +1,234 @@
+"""Random patches inside the lungs (paper 2.2; Oh, Park and Ye), and FLANNEL's crops of the whole image.
+
+An image's patches depend on its own key alone: the batch around it changes none of them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxcxr.ops import geometry, masks
+from jaxcxr.ops.geometry import box_origin, unit_float
+
+SAMPLINGS = ("joint", "rows_and_columns")
+
+
+@functools.partial(jax.jit, static_argnames=("count", "sampling"))
+def sample_centres(
+    key: chex.PRNGKey,
+    mask: chex.Array,
+    *,
+    count: int,
+    sampling: str = "joint",
+) -> jax.Array:
+    """Random patch centres in the lungs.
+
+    Args:
+      key: of this image.
+      mask: [H, W] structure ids, see `jaxcxr.ops.masks`. An empty mask stands for the whole image;
+        `masks.is_empty` tells which images those are.
+      count: K.
+      sampling: "joint" takes each pixel of the lungs equally often. "rows_and_columns" draws the row of one
+        pixel and the column of another, as the published code does: it may leave the lungs.
+
+    Returns:
+      [K, 2] int32, (row, column).
+    """
+    chex.assert_rank(mask, 2)
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling={sampling!r} is unknown; known: {', '.join(SAMPLINGS)}")
+    inside = masks.structure_union(mask)
+    inside = inside | ~inside.any()
+    # Counting pixels by row first leaves only K rows to search, instead of a cumulative sum over the
+    # image. int32 is exact up to 2^31 pixels; float32 would merge neighbours above 2^24.
+    per_row = inside.sum(axis=1, dtype=jnp.int32)
+    row_ends = jnp.cumsum(per_row)
+
+    def pixel(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        row = jnp.searchsorted(row_ends, number, side="right")
+        number_in_row = number - (row_ends[row] - per_row[row])
+        column = jnp.searchsorted(
+            jnp.cumsum(inside[row], dtype=jnp.int32), number_in_row, side="right"
+        )
+        return row, column
+
+    if sampling == "joint":
+        numbers = jax.random.randint(key, (count,), 0, row_ends[-1])
+        rows, columns = jax.vmap(pixel)(numbers)
+    else:
+        numbers = jax.random.randint(key, (2, count), 0, row_ends[-1])
+        rows, columns = jax.vmap(lambda one, other: (pixel(one)[0], pixel(other)[1]))(*numbers)
+    return jnp.stack([rows, columns], axis=-1).astype(jnp.int32)
+
+
+def crop(image: chex.Array, centres: chex.Array, *, size: int) -> jax.Array:
+    """Upright patches [K, P, P] of an image [H, W] around centres [K, 2], in the image's type."""
+    chex.assert_rank(image, 2)
+    chex.assert_shape(centres, (None, 2))
+    origins = box_origin(centres, size=size, shape=image.shape)
+    image = jnp.asarray(image)
+    return jax.vmap(lambda origin: jax.lax.dynamic_slice(image, origin, (size, size)))(origins)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("count", "size", "sampling", "flip", "max_rotation", "apply_mask")
+)
+def extract(
+    key: chex.PRNGKey,
+    image: chex.Array,
+    mask: chex.Array,
+    *,
+    count: int,
+    size: int,
+    sampling: str = "joint",
+    flip: float = 0.0,
+    max_rotation: float = 0.0,
+    apply_mask: bool = True,
+) -> jax.Array:
+    """Patches of one image.
+
+    Args:
+      key: of this image.
+      image: [H, W] uint8, or float in [0, 1].
+      mask: [H, W] structure ids.
+      count: K.
+      size: P.
+      sampling: as in `sample_centres`.
+      flip: probability of mirroring a patch left and right.
+      max_rotation: degrees; a patch turns by a uniform angle up to this, either way, see
+        `geometry.rotate_crop`. The published code turns by whole degrees up to 5.
+      apply_mask: zero outside the lungs, before cropping.
+
+    Returns:
+      [K, P, P] float32 in [0, 1].
+    """
+    chex.assert_rank(image, 2)
+    chex.assert_equal_shape([image, mask])
+    centre_key, angle_key, flip_key = jax.random.split(key, 3)
+    centres = sample_centres(centre_key, mask, count=count, sampling=sampling)
+    if apply_mask:
+        image = masks.apply_mask(image, mask)
+    if max_rotation:
+        turn = functools.partial(geometry.rotate_crop, unit_float(image), size=size)
+        angles = jax.random.uniform(angle_key, (count,), minval=-max_rotation, maxval=max_rotation)
+        patches = jax.vmap(turn)(centres, angles)
+    else:
+        patches = unit_float(crop(image, centres, size=size))
+    if flip:
+        mirrored = jax.random.bernoulli(flip_key, flip, (count, 1, 1))
+        patches = jnp.where(mirrored, patches[:, :, ::-1], patches)
+    return patches
+
+
+def extract_batch(
+    keys: chex.PRNGKey,
+    images: chex.Array,
+    lung_masks: chex.Array,
+    *,
+    count: int,
+    size: int,
+    sampling: str = "joint",
+    flip: float = 0.0,
+    max_rotation: float = 0.0,
+    apply_mask: bool = True,
+) -> jax.Array:
+    """`extract` for keys [B], images [B, H, W] and masks [B, H, W]: float32 [B, K, P, P] in [0, 1]."""
+    chex.assert_rank(images, 3)
+    chex.assert_equal_shape_prefix([keys, images, lung_masks], 1)
+
+    def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> jax.Array:
+        return extract(
+            key,
+            image,
+            mask,
+            count=count,
+            size=size,
+            sampling=sampling,
+            flip=flip,
+            max_rotation=max_rotation,
+            apply_mask=apply_mask,
+        )
+
+    return jax.vmap(one)(keys, images, lung_masks)
+
+
+def random_crop_flip(
+    key: chex.PRNGKey, image: chex.Array, *, size: int, flip: float = 0.5
+) -> jax.Array:
+    """FLANNEL's training view of a whole image: a random box, mirrored with a probability.
+
+    Args:
+      key: of this image.
+      image: [H, W] uint8, or float in [0, 1].
+      size: S, side of the box (FLANNEL: 224 of 336).
+      flip: probability of mirroring left and right.
+
+    Returns:
+      [S, S] float32 in [0, 1].
+    """
+    chex.assert_rank(image, 2)
+    height, width = image.shape
+    if size > min(height, width):
+        raise ValueError(f"a box of {size} pixels does not fit an image of {height} x {width}")
+    box_key, flip_key = jax.random.split(key)
+    bounds = jnp.asarray([height - size + 1, width - size + 1])
+    origin = jax.random.randint(box_key, (2,), jnp.zeros_like(bounds), bounds)
+    box = jax.lax.dynamic_slice(jnp.asarray(image), origin, (size, size))
+    box = unit_float(box)
+    return jnp.where(jax.random.bernoulli(flip_key, flip), geometry.flip(box), box)
+
+
+def centre_crop(image: chex.Array, *, size: int) -> jax.Array:
+    """FLANNEL's evaluation view: the middle [S, S] of an image [H, W], float32 in [0, 1]."""
+    chex.assert_rank(image, 2)
+    height, width = image.shape
+    if size > min(height, width):
+        raise ValueError(f"a box of {size} pixels does not fit an image of {height} x {width}")
+    top, left = (height - size) // 2, (width - size) // 2
+    return unit_float(jnp.asarray(image)[top : top + size, left : left + size])
+
+
+def coverage(centres: chex.Array, *, size: int, shape: tuple[int, ...]) -> jax.Array:
+    """How many patches cover each pixel.
+
+    Args:
+      centres: [K, 2] integers.
+      size: P.
+      shape: (height, width) of the image.
+
+    Returns:
+      [H, W] int32.
+    """
+    chex.assert_shape(centres, (None, 2))
+    height, width = shape
+    top, left = box_origin(centres, size=size, shape=shape).T
+    # +1 at the corners where a box begins, -1 where it ends: its double cumulative sum is the box.
+    steps = jnp.zeros((height + 1, width + 1), jnp.int32)
+    steps = steps.at[top, left].add(1).at[top + size, left + size].add(1)
+    steps = steps.at[top + size, left].add(-1).at[top, left + size].add(-1)
+    return steps.cumsum(axis=0).cumsum(axis=1)[:height, :width]
+
+
+def aggregate(logits: chex.Array) -> dict[str, jax.Array]:
+    """One opinion per image from those of its patches.
+
+    Args:
+      logits: [B, K, C] of a learner.
+
+    Returns:
+      Each [B, C]: `vote_fraction`, the share of patches whose largest logit is the class (paper 2.2; of
+      equal logits the first class gets the vote); `mean_softmax`, the mean probability; `mean_sigmoid`, the
+      mean of sigmoids, which the published code passes on and which does not sum to 1.
+    """
+    chex.assert_rank(logits, 3)
+    logits = jnp.asarray(logits, jnp.float32)
+    votes = jax.nn.one_hot(logits.argmax(axis=-1), logits.shape[-1])
+    return {
+        "vote_fraction": votes.mean(axis=1),
+        "mean_softmax": jax.nn.softmax(logits).mean(axis=1),
+        "mean_sigmoid": jax.nn.sigmoid(logits).mean(axis=1),
+    }

@@ -1,0 +1,150 @@
+"""Optimisers as the papers' frameworks define them, learning-rate schedules, plateau and early stopping.
+
+The learning rate in force is decided on the host (schedule times plateau factor) and written into the optimiser
+state, so runs of different length share one compiled step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcxr.state import TrainState
+from jaxcxr.types import InputError
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine", "milestones")
+
+
+def build(
+    name: str, *, weight_decay: float, l1: float, momentum: float, clip_norm: float
+) -> optax.GradientTransformation:
+    """The update rule without its learning rate, which `with_learning_rate` sets.
+
+    Weight decay is coupled, as in torch.optim.Adam: it is added to the gradient before Adam rescales it
+    (with the papers' 0.1 this is far from AdamW). The L1 penalty enters as its subgradient at the same place.
+
+    Args:
+      name: "adam" (beta 0.9, 0.999, eps 1e-8) or "sgd".
+      weight_decay: coupled L2 factor.
+      l1: factor of the sum of absolute parameters.
+      momentum: of sgd.
+      clip_norm: global gradient norm limit, 0 for none.
+    """
+    parts: list[optax.GradientTransformation] = []
+    if clip_norm:
+        parts.append(optax.clip_by_global_norm(clip_norm))
+    if weight_decay:
+        parts.append(optax.add_decayed_weights(weight_decay))
+    if l1:
+        parts.append(_add_l1(l1))
+    if name == "adam":
+        parts.append(optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8))
+    elif name == "sgd":
+        parts.append(optax.trace(decay=momentum) if momentum else optax.identity())
+    else:
+        raise InputError(f"optim.name={name!r} is unknown; known: {', '.join(OPTIMIZERS)}")
+    parts.append(optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=0.0))
+    return optax.chain(*parts)
+
+
+def _add_l1(factor: float) -> optax.GradientTransformation:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(lambda g, p: g + factor * jnp.sign(p), updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def with_learning_rate(state: TrainState, learning_rate: jax.Array) -> TrainState:
+    """The same state with another learning rate in force (a float32 scalar)."""
+    *head, last = state.opt_state
+    last = last._replace(hyperparams={**last.hyperparams, "learning_rate": learning_rate})
+    return state.replace(opt_state=(*head, last))
+
+
+def schedule_factor(
+    name: str, *, step: int, steps: int, warmup: float, milestones: Sequence[float], decay: float
+) -> float:
+    """Factor on the base learning rate at a step.
+
+    Args:
+      name: "constant"; "cosine" (to zero at the end); "milestones" (times `decay` at each share of the run).
+      step: steps taken so far.
+      steps: steps of the whole run.
+      warmup: share of the run with a linear rise from 0.
+      milestones: shares of the run, in [0, 1], for "milestones".
+      decay: factor at each milestone.
+    """
+    share = step / max(steps, 1)
+    if share < warmup:
+        return (step + 1) / (warmup * steps + 1)
+    if name == "constant":
+        return 1.0
+    if name == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+    if name == "milestones":
+        return decay ** sum(share >= milestone for milestone in milestones)
+    raise InputError(f"optim.schedule={name!r} is unknown; known: {', '.join(SCHEDULES)}")
+
+
+@dataclasses.dataclass
+class Watch:
+    """Follows the monitored metric: remembers the best, cuts the learning rate on a plateau, stops early.
+
+    Host-side and tiny; its fields are saved as JSON with every checkpoint, so a resumed run stops where the
+    uninterrupted one would.
+
+    Attributes:
+      mode: "max" or "min".
+      patience: evaluations without improvement before stopping; 0 never stops.
+      min_delta: how much better counts as better; negative values are the published rule
+        "new > best - 0.05" (facts of the patch-by-patch code).
+      plateau_patience: evaluations without improvement before the learning rate is cut; 0 never cuts.
+      plateau_factor: the cut.
+    """
+
+    mode: str
+    patience: int
+    min_delta: float
+    plateau_patience: int
+    plateau_factor: float
+    best: float | None = None
+    best_step: int = 0
+    bad: int = 0
+    plateau_bad: int = 0
+    factor: float = 1.0
+
+    def update(self, value: float, step: int) -> bool:
+        """Takes one evaluation; returns whether it is an improvement."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        improved = self.best is None or sign * (value - self.best) > self.min_delta
+        if improved:
+            self.best, self.best_step, self.bad, self.plateau_bad = value, step, 0, 0
+        else:
+            self.bad += 1
+            self.plateau_bad += 1
+            if self.plateau_patience and self.plateau_bad >= self.plateau_patience:
+                self.factor *= self.plateau_factor
+                self.plateau_bad = 0
+        return improved
+
+    @property
+    def stop(self) -> bool:
+        """Whether patience has run out."""
+        return bool(self.patience) and self.bad >= self.patience
+
+    def to_json(self) -> dict[str, Any]:
+        """The part that changes while training."""
+        names = ("best", "best_step", "bad", "plateau_bad", "factor")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Takes up what `to_json` saved."""
+        for name, value in saved.items():
+            setattr(self, name, value)

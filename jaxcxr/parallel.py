@@ -1,0 +1,158 @@
+"""The device seam: the only file that names pmap, axis names, devices and process counts.
+
+A per-device function is written as `(state, batch, key, *, axis_name)` and never sees how many devices there are.
+The state has no device axis: `in_axes=None` replicates it, `out_axes=None` hands back one copy, which is the form
+that pmap's maintainers recommend since pmap became `jit(shard_map)` (JAX 0.8). Batches carry a leading device axis
+that `shard` adds. A batch is always described globally: with P processes each one feeds its own slice of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcxr.types import InputError
+
+AXIS = "data"
+
+# XLA:CPU of JAX 0.8 to 0.10 fuses convolutions through YNNPACK, which makes DenseNet-161 slower here (forward 157 ms
+# against 90 ms without, JAX 0.10.2). JAX 0.7 aborts on the unknown flag, 0.11 and later need no help.
+_YNN_VERSIONS = ((0, 10), (0, 11))
+
+
+def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num_processes: int) -> None:
+    """Sets up JAX for this process; call it before anything touches a device.
+
+    Args:
+      compilation_cache: folder of the persistent compilation cache; '' turns it off.
+      coordinator: "host:port" of process 0 for several processes without a cluster manager; '' for one process,
+        'auto' where the environment (Cloud TPU pods, SLURM) tells JAX everything.
+      process_id: number of this process, used with an explicit coordinator.
+      num_processes: how many processes there are, used with an explicit coordinator.
+    """
+    _set_xla_flags()
+    if compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(compilation_cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    if coordinator == "auto":
+        jax.distributed.initialize()
+    elif coordinator:
+        # CPU processes talk through gloo; accelerators ignore the setting.
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(coordinator, num_processes=num_processes, process_id=process_id)
+
+
+def _set_xla_flags() -> None:
+    """Adds the measured CPU flag for this JAX version unless the user already names it in XLA_FLAGS."""
+    version = tuple(int(part) for part in jax.__version__.split(".")[:2])
+    flags = os.environ.get("XLA_FLAGS", "")
+    low, high = _YNN_VERSIONS
+    if low <= version < high and "xla_cpu_experimental_ynn_fusion_type" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_experimental_ynn_fusion_type=".strip()
+
+
+def process_index() -> int:
+    """Number of this process; process 0 writes the run folder."""
+    return jax.process_index()
+
+
+def process_count() -> int:
+    """How many processes take part."""
+    return jax.process_count()
+
+
+def is_main() -> bool:
+    """Whether this process writes files and prints."""
+    return jax.process_index() == 0
+
+
+def device_count() -> int:
+    """Devices of all processes together."""
+    return jax.device_count()
+
+
+def describe() -> dict[str, Any]:
+    """What the run uses, for the manifest."""
+    return {
+        "platform": jax.default_backend(),
+        "device_kind": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def barrier(name: str) -> None:
+    """Waits until every process is here (a no-op for one process)."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def agree(flag: bool) -> bool:
+    """True on every process if it is true on any (a signal may reach only one of them)."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def check_batch_size(batch_size: int, *, field: str) -> None:
+    """Raises InputError when a global batch does not divide evenly over the devices."""
+    if batch_size % jax.device_count():
+        raise InputError(
+            f"{field}={batch_size} does not divide over {jax.device_count()} devices; "
+            f"take a multiple of {jax.device_count()}"
+        )
+
+
+def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """This process's slice of a batch `[b, ...]` -> `[local devices, b / local devices, ...]`."""
+    count = jax.local_device_count()
+    return {name: value.reshape((count, -1) + value.shape[1:]) for name, value in batch.items()}
+
+
+def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """Compiles `(state, batch, key, *, axis_name) -> (state, metrics)` for all devices; the old state is donated."""
+    # With several processes pmap (JAX 0.8 to 0.12) first makes a global view of the host's arrays and then finds its
+    # own view deleted by the donation, so the state is copied there instead.
+    donate = (0,) if jax.process_count() == 1 else ()
+    return jax.pmap(
+        functools.partial(step, axis_name=AXIS),
+        axis_name=AXIS,
+        in_axes=(None, 0, None),
+        out_axes=None,
+        donate_argnums=donate,
+    )
+
+
+def spmd_predict(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles `(variables, batch, key) -> pytree of [b, ...]` for all devices.
+
+    Every process gets the whole batch's result `[B, ...]` in the batch's order, whichever device computed it.
+    """
+
+    def gathered(variables: Any, batch: Any, key: jax.Array) -> Any:
+        return jax.lax.all_gather(predict(variables, batch, key), AXIS, tiled=True)
+
+    return jax.pmap(gathered, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None)
+
+
+def place(state: Any) -> Any:
+    """Puts a state on the devices in the layout that `spmd_step` wants, so that its first call copies nothing."""
+    if jax.process_count() > 1:
+        return state
+    mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), (AXIS,))
+    return jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def to_host(tree: Any) -> Any:
+    """Replicated device arrays -> numpy arrays."""
+    return jax.tree.map(np.asarray, jax.device_get(tree))

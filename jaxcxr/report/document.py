@@ -1,0 +1,301 @@
+"""What every report shares: the files of a run, where its numbers come from, and how it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcxr import artifacts
+from jaxcxr.artifacts import Predictions
+from jaxcxr.report import plots, tables
+from jaxcxr.types import InputError
+from jaxcxr.writers import read_metrics
+
+NOTICE = "Research use only. Not for diagnosis."
+SPLIT_TITLES = {
+    "train": "training images",
+    "valid": "validation images",
+    "oof": "out-of-fold images",
+    "test": "test images",
+}
+_SHORT = {"train": "training", "valid": "validation", "oof": "out-of-fold"}
+
+
+@dataclasses.dataclass
+class Report:
+    """A report being written: Markdown blocks, the same facts for machines, and the figures' folder.
+
+    Attributes:
+      folder: where report.md, report.json and plots/ go.
+      facts: the content of report.json.
+      blocks: Markdown paragraphs in their order.
+      left_out: one line for each thing that the run's files do not tell.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    blocks: list[str] = dataclasses.field(default_factory=list)
+    left_out: list[str] = dataclasses.field(default_factory=list)
+
+    def open(self, title: str, warnings: Sequence[str]) -> None:
+        """Title, notice, and a banner for each warning: nobody reads a number before them."""
+        self.add(f"# {title}", f"> **{NOTICE}**")
+        self.add(*(f"> **Warning.** {warning}" for warning in warnings))
+        self.facts |= {"notice": NOTICE, "warnings": list(warnings)}
+
+    def add(self, *blocks: str) -> None:
+        self.blocks.extend(blocks)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self.blocks.append(tables.markdown_table(header, rows))
+
+    def figure(self, name: str, figure: plots.Figure, caption: str) -> None:
+        """Writes plots/<name>.png and shows it."""
+        artifacts.write_bytes(self.folder / "plots" / f"{name}.png", plots.to_png(figure))
+        self.facts.setdefault("plots", []).append(f"plots/{name}.png")
+        self.blocks.append(f"![{caption}](plots/{name}.png)")
+
+    def write(self) -> None:
+        """Writes report.json, then report.md, each whole or not at all."""
+        if self.left_out:
+            self.add("## Left out", "\n".join(f"- {line}" for line in self.left_out))
+        self.facts["left_out"] = self.left_out
+        artifacts.write_json(self.folder / "report.json", self.facts)
+        artifacts.write_text(self.folder / "report.md", "\n\n".join(self.blocks) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is no file.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    return artifacts.read_json(path) if path.exists() else None
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """predictions.npz of a run folder.
+
+    Raises:
+      InputError: the folder has none: the run has not finished.
+    """
+    path = folder / "predictions.npz"
+    if not path.exists():
+        raise InputError(
+            f"{path} is missing: the run has not finished; run its config again to resume it"
+        )
+    return Predictions.load(path)
+
+
+def split_title(split: str) -> str:
+    return SPLIT_TITLES.get(split, f"{split} images")
+
+
+def splits_of(predictions: Predictions) -> list[str]:
+    """The splits that the predictions hold, in the order train, valid, oof, test."""
+    present = set(map(str, predictions.split))
+    return [name for name in SPLIT_TITLES if name in present]
+
+
+def class_counts(predictions: Predictions) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of images, for the splits that the predictions hold."""
+    counts = {}
+    for split in splits_of(predictions):
+        labels = predictions.select(split).labels
+        counts[split] = {c: int((labels == k).sum()) for k, c in enumerate(predictions.classes)}
+    return counts
+
+
+def titled(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """The counts with the classes' names as they are shown."""
+    return {g: {tables.class_title(c): n for c, n in row.items()} for g, row in counts.items()}
+
+
+def add_curves(report: Report, folder: Path, *, title: str) -> None:
+    """Loss, score and learning-rate curves from metrics.jsonl."""
+    rows = read_metrics(folder)
+    report.facts["steps"] = max((row["step"] for row in rows), default=None)
+    if rows:
+        report.add("### Training")
+        report.figure("curves", plots.curves(rows, title=title), f"Training curves of {title}")
+    else:
+        report.left_out.append("Training curves: the run folder has no metrics.jsonl with rows.")
+
+
+def add_class_counts(report: Report, counts: Mapping[str, Mapping[str, int]]) -> None:
+    report.facts["class_counts"] = counts
+    report.add("### Images of each class")
+    shown = {_SHORT.get(split, split): row for split, row in titled(counts).items()}
+    classes = list(next(iter(shown.values())))
+    report.table(
+        ["Split", *classes, "All"],
+        [[s, *(f"{n:,}" for n in r.values()), f"{sum(r.values()):,}"] for s, r in shown.items()],
+    )
+    report.figure("class_counts", plots.class_counts(shown), "Images of each class and split")
+
+
+def add_confounding(report: Report, found: Mapping[str, Any]) -> None:
+    """Class against source and age group: the counts behind the banner."""
+    report.facts["confounding"] = found
+    for field, what in (("source", "source"), ("age_group", "age group")):
+        if field not in found:
+            continue
+        facts, shown = found[field], titled(found[field]["counts"])
+        shared = facts["normalised_mutual_information"]
+        report.add(
+            f"### Class and {what}",
+            f"Normalised mutual information of class and {what}: "
+            + ("undefined, there is only one value." if shared is None else f"{shared:.2f} (0 to 1).")
+            + (f" {facts['images_without']:,} images without a known {what} are not counted."
+               if facts["images_without"] else ""),
+        )  # fmt: skip
+        classes = list(next(iter(shown.values())))
+        report.table(
+            [what.capitalize(), *classes],
+            [[group, *(f"{n:,}" for n in row.values())] for group, row in shown.items()],
+        )
+        if field == "source":
+            report.figure(
+                "class_sources", plots.class_counts(shown, group="source"), "Classes by source"
+            )
+
+
+def add_overlays(report: Report, folder: Path) -> None:
+    """The pictures of masks and patches that the run left in overlays/."""
+    names = [path.name for path in sorted((folder / "overlays").glob("*.png"))]
+    report.facts["overlays"] = [f"overlays/{name}" for name in names]
+    if names:
+        report.add("### Lungs and patches")
+        report.add(*(f"![{Path(name).stem}](overlays/{name})" for name in names))
+    else:
+        report.left_out.append("Mask overlays: the run folder has no overlays/*.png.")
+
+
+def uses_patches(config: Mapping[str, Any] | None) -> bool | None:
+    """Whether a run's config.json turns patches on; None where it does not say."""
+    return (config or {}).get("patches", {}).get("enabled")
+
+
+def add_timings(report: Report, folder: Path, *, patched: bool) -> None:
+    """Time of each stage and its images and patches per second, from timings.json."""
+    timings = read_json(folder / "timings.json")
+    report.facts["timings"] = timings
+    if timings is None:
+        report.left_out.append("Time of each stage: the run folder has no timings.json.")
+        return
+    report.add("### Time")
+    report.table(*timing_rows(timings["stages"], patched=patched))
+
+
+def read_segmentation(folder: Path) -> dict[str, Any] | None:
+    """segmentation.json of a segment run; None where there is none.
+
+    Raises:
+      InputError: it lacks a field.
+    """
+    overlap = read_json(folder / "segmentation.json")
+    if overlap is not None:
+        absent = {"structures", "split", "images"} - set(overlap)
+        for name, row in overlap.get("structures", {}).items():
+            absent |= {f"structures.{name}.{k}" for k in _OVERLAPS if k not in row}
+        if absent:
+            raise InputError(f"{folder / 'segmentation.json'} lacks {', '.join(sorted(absent))}")
+    return overlap
+
+
+def overlap_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of Jaccard and Dice, a row a structure."""
+    rows = [
+        [name.replace("_", " ").capitalize(), *(f"{row[key]:.4f}" for key in _OVERLAPS)]
+        for name, row in overlap["structures"].items()
+    ]
+    return ["Structure", "Jaccard", "Jaccard, smoothed", "Dice"], rows
+
+
+_OVERLAPS = ("jaccard", "jaccard_smoothed", "dice")
+OVERLAP_NOTE = (
+    "Means over images. The smoothed index is (I + 1) / (U + 1), as in the published code. The paper "
+    f"reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on 50 JSRT/SCR images, "
+    "whose lung masks leave out what lies behind the heart: other data sets draw lungs otherwise."
+)
+
+
+def timing_rows(
+    stages: Mapping[str, Mapping[str, Any]], *, patched: bool
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the time table; patches are counted only where a learner sees patches."""
+    header = ["Stage", "Time", "Images", "Images / s", "Patches", "Patches / s"]
+    rows = []
+    for name, stage in stages.items():
+        seconds, images, patches = (stage.get(k) for k in ("seconds", "images", "patches"))
+        patches = patches if patched else None
+        counts = [_whole(images), _decimal(_rate(images, seconds))]
+        counts += [_whole(patches), _decimal(_rate(patches, seconds))]
+        rows.append([name, duration(seconds), *counts])
+    return header, rows
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: `48.2 s`, `12 min 05 s`, `3 h 20 min`."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {round(seconds) % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _rate(count: float | None, seconds: float | None) -> float | None:
+    return count / seconds if count and seconds else None
+
+
+def _whole(value: float | None) -> str:
+    return f"{int(value):,}" if value else "–"
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}"
+
+
+def add_provenance(
+    report: Report, manifest: Mapping[str, Any] | None, *, predictions: Predictions | None = None
+) -> None:
+    """How the numbers came about: every field of manifest.json, then the hashes of the predictions."""
+    report.add("## How it was obtained")
+    report.facts["manifest"] = manifest
+    fields = dict(manifest or {})
+    fields["split_sha256"] = fields.get("split", {}).get("sha256")
+    if predictions is not None:
+        fields["split_sha256"] = predictions.split_sha256
+        fields["dataset_fingerprint"] = predictions.dataset_fingerprint
+    absent = [name for name in _PROVENANCE if not fields.get(name) and fields.get(name) != 0]
+    if absent:
+        where = (
+            "there is no manifest.json" if manifest is None else "manifest.json has no such field"
+        )
+        report.left_out.append(f"Provenance: {', '.join(absent)} ({where}).")
+    order = [*_PROVENANCE, *(name for name in fields if name not in _PROVENANCE)]
+    lines = [
+        f"- {name.replace('_', ' ').capitalize()}: {f'`{text}`' if name in _AS_CODE else text}"
+        for name in order
+        if name not in absent and (text := _as_text(fields[name]))
+    ]
+    report.add("\n".join(lines) or "Nothing was recorded.")
+
+
+_PROVENANCE = ("command", "time", "versions", "python", "platform", "seed", "split_sha256")
+_AS_CODE = ("command", "split_sha256", "dataset_fingerprint")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return f"{len(value)}, listed in manifest.json"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_as_text(v)}" for k, v in value.items() if v != "")
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_as_text, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,104 @@
+"""The rows of Table 3: the learners of a study and its ensemble, read from their folders."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcxr.artifacts import Predictions
+from jaxcxr.report import document, tables
+from jaxcxr.report.tables import PUBLISHED, PUBLISHED_CLASSES, VARIANT_TITLES, MeanStd
+from jaxcxr.types import InputError
+
+ENSEMBLE = "flannel"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of Table 3: a learner or the ensemble, over its folds.
+
+    Attributes:
+      name: the learner's folder name; `flannel` for the ensemble.
+      model: the architecture (config.model.name), what the published rows are named by.
+      variant: whole_image or patched; None where no config.json tells.
+      config: config.json of its first fold; empty where there is none.
+      folders: its run folders in the order of the folds.
+      predictions: their predictions, in the same order.
+      scores: split -> classification_scores of every fold.
+    """
+
+    name: str
+    model: str
+    variant: str | None
+    config: Mapping[str, Any]
+    folders: tuple[Path, ...]
+    predictions: tuple[Predictions, ...]
+    scores: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    @property
+    def title(self) -> str:
+        return tables.learner_title(self.model)
+
+    def summary(self, split: str) -> dict[str, MeanStd]:
+        return tables.over_folds(self.scores[split])
+
+    def confusion(self, split: str) -> np.ndarray:
+        """Counts [C, C] summed over the folds."""
+        return np.sum([fold["confusion"] for fold in self.scores[split]], axis=0)
+
+    def published(self) -> Mapping[str, MeanStd] | None:
+        """The paper's row for it; None where the paper has none or the classes are others."""
+        if self.variant is None or set(self.predictions[0].classes) != set(PUBLISHED_CLASSES):
+            return None
+        return PUBLISHED[self.variant].get(self.model)
+
+
+def read_entries(root: Path) -> list[Entry]:
+    """The learners of a study in the paper's order, then its ensemble.
+
+    Raises:
+      InputError: there is no learner, or one lacks a fold that another has.
+    """
+    names = sorted(path.name for path in (root / "learners").glob("*") if path.is_dir())
+    if not names:
+        raise InputError(f"{root / 'learners'} holds no learner: run the study first")
+    entries = [_entry(name, root / "learners" / name) for name in names]
+    order = list(tables.LEARNER_TITLES)
+    entries.sort(key=lambda e: (order.index(e.model) if e.model in order else len(order), e.name))
+    if (root / "ensemble").exists():
+        ensemble = _entry(ENSEMBLE, root / "ensemble")
+        variants = {entry.variant for entry in entries}
+        variant = variants.pop() if len(variants) == 1 else None
+        entries.append(dataclasses.replace(ensemble, model=ENSEMBLE, variant=variant))
+    folds = {entry.name: [path.name for path in entry.folders] for entry in entries}
+    if len(set(map(tuple, folds.values()))) > 1:
+        raise InputError(f"{root}: the learners have different folds: {folds}; run the study again")
+    return entries
+
+
+def named(entry: Entry) -> str:
+    """`DenseNet-161, patched`."""
+    return (
+        f"{entry.title}, {VARIANT_TITLES[entry.variant].lower()}" if entry.variant else entry.title
+    )
+
+
+def _entry(name: str, folder: Path) -> Entry:
+    folders = sorted(folder.glob("fold*"), key=lambda p: int(p.name.removeprefix("fold")))
+    if not folders:
+        raise InputError(f"{folder} holds no fold0, fold1, ...: run the study again to resume it")
+    predictions = tuple(document.read_predictions(path) for path in folders)
+    scores = {
+        split: [tables.classification_scores(p.select(split)) for p in predictions]
+        for split in ("test", "oof")
+        if all(split in document.splits_of(p) for p in predictions)
+    }
+    config = document.read_json(folders[0] / "config.json") or {}
+    patched = document.uses_patches(config)
+    variant = None if patched is None else "patched" if patched else "whole_image"
+    model = config.get("model", {}).get("name", name)
+    return Entry(name, model, variant, config, tuple(folders), predictions, scores)

@@ -1,0 +1,370 @@
+"""Figures of the reports and of TensorBoard.
+
+Every function returns a Matplotlib `Figure` drawn on its own Agg canvas: no pyplot, no display, no
+state shared between figures or threads. `to_png` turns a figure into a file's bytes, `to_array`
+into the uint8 image [H, W, 3] that TensorBoard takes.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), which stay apart for
+colour-blind readers; a line or a bar is never told by its colour alone where a label fits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from jaxcxr.artifacts import encode_png
+
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
+)  # fmt: skip
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+INK, MUTED, RULE = "#222222", "#666666", "#D9D9D9"
+_SHARE = LinearSegmentedColormap.from_list("share", ("#FFFFFF", "#9EC9E2", "#0B559F"))
+
+_SPLIT_COLOURS = {"train": ORANGE, "valid": BLUE, "oof": GREEN, "test": PURPLE}
+_VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
+_SCORE_WORDS = ("f1", "accuracy", "jaccard", "dice", "auc", "precision", "recall")
+_MOST_LINES = 8
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG; equal figures give equal bytes (no date, no version inside)."""
+    return encode_png(to_array(figure))
+
+
+def to_array(figure: Figure) -> np.ndarray:
+    """The figure as uint8 [H, W, 3]."""
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        # Laid out once: Matplotlib would move things a little with every drawing.
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def confusion_matrix(
+    counts: np.ndarray, classes: Sequence[str], *, title: str = "Confusion matrix"
+) -> Figure:
+    """True classes in rows, predictions in columns; each cell holds the count and the row's share.
+
+    Args:
+      counts: [C, C] whole numbers, `counts[true, predicted]`.
+      classes: the C class names as they should be shown.
+      title: stands above the matrix.
+    """
+    counts = np.asarray(counts)
+    num_classes = len(classes)
+    if counts.shape != (num_classes, num_classes):
+        raise ValueError(f"counts have shape {counts.shape}, but there are {num_classes} classes")
+    support = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
+
+    side = 0.85 * num_classes
+    names = 0.075 * max(9, *map(len, classes))  # inches that the longest row label takes
+    figure, axes = _figure(side + names + 2.0, side + 1.6, title)
+    image = axes.imshow(share, cmap=_SHARE, vmin=0.0, vmax=1.0)
+    for true in range(num_classes):
+        for predicted in range(num_classes):
+            colour = "white" if share[true, predicted] > 0.65 else INK
+            axes.text(
+                predicted, true - 0.12, f"{round(counts[true, predicted]):,}",
+                ha="center", va="center", color=colour, fontsize=12,
+            )  # fmt: skip
+            if support[true, 0]:
+                axes.text(
+                    predicted, true + 0.2, f"{100 * share[true, predicted]:.0f} %",
+                    ha="center", va="center", color=colour, fontsize=8.5,
+                )  # fmt: skip
+    axes.set_xticks(
+        range(num_classes), classes, rotation=30, ha="right", va="top", rotation_mode="anchor"
+    )
+    axes.set_yticks(
+        range(num_classes), [f"{n}\n(n = {int(s):,})" for n, s in zip(classes, support[:, 0])]
+    )
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
+    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=RULE, linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=PercentFormatter(1.0))
+    bar.set_label("Share of the true class", color=INK, fontsize=9)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.ax.tick_params(labelsize=8, colors=MUTED, length=0)
+    return figure
+
+
+def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Figure:
+    """Loss, scores and learning rate over the steps, one panel for each kind that was logged.
+
+    A key's last word tells the panel (`loss`; `f1`, `accuracy`, `jaccard`, ...; `learning_rate`),
+    what stands before its first slash the split and the colour. At most eight lines a panel, the
+    averages over classes first; the panel's label says where there were more.
+
+    Args:
+      rows: what `jaxcxr.writers.read_metrics` returns: dicts with `step` and numbers.
+      title: stands above the panels.
+    """
+    lines: dict[str, tuple[list[float], list[float]]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key == "step" or not isinstance(value, (int, float)):  # null: was not finite
+                continue
+            steps, values = lines.setdefault(key, ([], []))
+            steps.append(float(row["step"]))
+            values.append(float(value))
+    panels = {
+        "Loss": [key for key in lines if "loss" in key],
+        "Score": [key for key in lines if _is_score(key)],
+        "Learning rate": [key for key in lines if key.split("/")[-1] in ("learning_rate", "lr")],
+    }
+    panels = {name: sorted(keys, key=_by_importance) for name, keys in panels.items() if keys}
+    if not panels:
+        raise ValueError("no row holds a loss, a score or a learning rate: nothing to draw")
+
+    figure = _canvas(4.2 * len(panels) + 0.4, 3.4)
+    figure.suptitle(title, fontsize=12, color=INK)
+    for axes, (name, keys) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
+    ):
+        _tidy(axes)
+        shown = keys[:_MOST_LINES]
+        seen: dict[str, int] = {}
+        for key in shown:
+            split = key.split("/")[0]
+            nth = seen[split] = seen.get(split, -1) + 1
+            steps, values = lines[key]
+            axes.plot(
+                steps,
+                values,
+                color=_SPLIT_COLOURS.get(split, COLOURS[len(seen) % len(COLOURS)]),
+                linestyle=("-", "--", ":", "-.")[nth % 4],
+                linewidth=1.6,
+                marker="o" if len(steps) <= 25 else None,
+                markersize=3,
+                label=key.replace("/", " ").replace("_", " "),
+            )
+        left_out = f" ({len(shown)} of {len(keys)} lines)" if len(keys) > len(shown) else ""
+        axes.set_ylabel(name + left_out)
+        axes.set_xlabel("Step")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if name == "Learning rate":
+            axes.set_yscale("log" if min(lines[shown[0]][1]) > 0 else "linear")
+        elif name == "Score":
+            axes.set_ylim(0.0, 1.02)
+        elif all(v > 0 for k in shown for v in lines[k][1]):
+            axes.set_ylim(bottom=0.0)
+        if name != "Learning rate" or len(shown) > 1:
+            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return figure
+
+
+def class_counts(
+    counts: Mapping[str, Mapping[str, int]],
+    *,
+    group: str = "split",
+    title: str = "Images of each class",
+) -> Figure:
+    """Images of each class in each group: one cluster of bars a class, one bar a group.
+
+    Args:
+      counts: group (a split or a source) -> class as it should be shown -> number of images.
+      group: what the groups are; the legend's title.
+      title: stands above the bars.
+    """
+    groups = list(counts)
+    classes = list(dict.fromkeys(name for row in counts.values() for name in row))
+    figure, axes = _figure(2.2 + max(4.0, 0.45 * len(classes) * (len(groups) + 0.8)), 3.4, title)
+    width = 0.8 / max(1, len(groups))
+    for number, name in enumerate(groups):
+        heights = [int(counts[name].get(label, 0)) for label in classes]
+        places = np.arange(len(classes)) + (number - (len(groups) - 1) / 2) * width
+        bars = axes.bar(
+            places, heights, width * 0.92, label=name, color=COLOURS[number % len(COLOURS)]
+        )
+        axes.bar_label(bars, [f"{h:,}" for h in heights], fontsize=8, color=MUTED, padding=1)
+    axes.set_xticks(range(len(classes)), [name.replace(" ", "\n") for name in classes])
+    axes.tick_params(axis="x", length=0, labelsize=10)
+    axes.set_ylabel("Images")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.margins(y=0.12)
+    axes.legend(
+        title=group, frameon=False, fontsize=9, title_fontsize=9,
+        loc="upper left", bbox_to_anchor=(1.0, 1.0),
+    )  # fmt: skip
+    return figure
+
+
+def mask_overlay(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    *,
+    boxes: Sequence[Sequence[int]] | np.ndarray = (),
+    title: str = "",
+) -> Figure:
+    """The image with the outline of the mask and the boxes of its patches.
+
+    Args:
+      image: [H, W] grey values, uint8, uint16 or float; shown from its least to its greatest.
+      mask: [H, W], every pixel above zero belongs to the lungs; None draws no outline.
+      boxes: [K, 3] rows of (top, left, side) in pixels.
+      title: stands above the image.
+    """
+    image = np.asarray(image)
+    lungs = np.ones(image.shape, bool) if mask is None else np.asarray(mask) > 0
+    if image.ndim != 2 or image.shape != lungs.shape:
+        raise ValueError(f"image {image.shape} and mask {lungs.shape} must both be [H, W]")
+    height, width = image.shape
+    long_side = 5.2 / max(height, width)
+    figure, axes = _figure(width * long_side, height * long_side + 0.7, title)
+    axes.imshow(image, cmap="gray", interpolation="nearest")
+    outlined = bool(lungs.any() and not lungs.all())
+    if outlined:
+        axes.contour(lungs, levels=[0.5], colors=[SKY], linewidths=1.8)
+    boxes = np.asarray(boxes, dtype=float).reshape(-1, 3)
+    alpha = 0.95 if len(boxes) <= 12 else 0.45
+    for top, left, side in boxes:
+        style = {"fill": False, "edgecolor": ORANGE, "linewidth": 1.2, "alpha": alpha}
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, **style))
+    _hide_ticks(axes)
+    parts = [(SKY, "lung outline")] * outlined
+    parts += [(ORANGE, f"{len(boxes)} patches")] * bool(len(boxes))
+    if not parts:
+        return figure
+    figure.legend(
+        handles=[Rectangle((0, 0), 1, 1, fill=False, edgecolor=c, linewidth=1.8) for c, _ in parts],
+        labels=[label for _, label in parts],
+        loc="outside lower center", ncols=len(parts), frameon=False, fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def patch_montage(patches: np.ndarray, *, title: str = "Patches", columns: int = 0) -> Figure:
+    """All patches of one image as a grid, in their order, on one common grey scale.
+
+    Args:
+      patches: [K, P, P] grey values.
+      title: stands above the grid.
+      columns: patches a row; 0 gives a grid that is about square.
+    """
+    patches = np.asarray(patches)
+    if patches.ndim != 3 or not len(patches):
+        raise ValueError(f"patches must be [K, P, P] with K > 0, not {patches.shape}")
+    count, height, width = patches.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    gap = max(1, width // 24)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for number, patch in enumerate(patches):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = patch
+    scale = 5.2 / max(canvas.shape)
+    figure, axes = _figure(canvas.shape[1] * scale, canvas.shape[0] * scale + 0.4, title)
+    axes.imshow(canvas, cmap="gray", interpolation="nearest")
+    _hide_ticks(axes)
+    return figure
+
+
+def learners(
+    scores: Mapping[str, Mapping[str, tuple[float, float | None]]],
+    *,
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    title: str = "Macro-F1 on the test images",
+) -> Figure:
+    """One cluster of bars a learner, one bar a variant, with the std over folds as error bar.
+
+    Args:
+      scores: variant (`whole image`, `patched`) -> learner as it should be shown -> (mean, std);
+        std None, as with one fold, draws no error bar.
+      published: the same keys -> the published mean, drawn as a diamond on the bar.
+      title: stands above the bars.
+    """
+    variants = list(scores)
+    names = list(dict.fromkeys(name for row in scores.values() for name in row))
+    figure, axes = _figure(1.5 + max(4.0, 1.25 * len(names)), 3.8, title)
+    width = 0.76 / max(1, len(variants))
+    diamond = None
+    for number, variant in enumerate(variants):
+        shift = (number - (len(variants) - 1) / 2) * width
+        places = [names.index(name) + shift for name in scores[variant]]
+        means = [mean for mean, _ in scores[variant].values()]
+        stds = [std or 0.0 for _, std in scores[variant].values()]
+        colour = _VARIANT_COLOURS.get(variant, COLOURS[number % len(COLOURS)])
+        axes.bar(places, means, width * 0.92, label=variant, color=colour)
+        for place, mean, std in zip(places, means, stds):
+            if std:
+                axes.errorbar(place, mean, yerr=std, color=INK, capsize=3, linewidth=1.1)
+            axes.text(place, 0.02, f"{mean:.3f}", ha="center", va="bottom", fontsize=8, color=INK)
+        marks = [
+            (names.index(name) + shift, value)
+            for name, value in (published or {}).get(variant, {}).items()
+            if name in scores[variant]
+        ]
+        if marks:
+            diamond = axes.scatter(
+                *zip(*marks), marker="D", s=34, facecolor="white", edgecolor=INK, zorder=4
+            )
+    if diamond is not None:
+        diamond.set_label("published")
+    axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
+    axes.tick_params(axis="x", length=0)
+    middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2  # a lone bar stays slim
+    axes.set_xlim(middle - half, middle + half)
+    axes.set_ylim(0.0, 1.06)
+    axes.set_yticks(np.linspace(0.0, 1.0, 6))
+    axes.set_ylabel("Macro-F1")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _canvas(width: float, height: float) -> Figure:
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    figure = _canvas(width, height)
+    axes = figure.add_subplot()
+    _tidy(axes)
+    if title:
+        axes.set_title(title, fontsize=11.5, color=INK, pad=8)
+    return figure, axes
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RULE)
+    axes.tick_params(colors=INK, labelsize=9, color=RULE)
+    axes.xaxis.label.set(color=MUTED, fontsize=9.5)
+    axes.yaxis.label.set(color=MUTED, fontsize=9.5)
+
+
+def _hide_ticks(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _is_score(key: str) -> bool:
+    return "loss" not in key and any(word in key for word in _SCORE_WORDS)
+
+
+def _by_importance(key: str) -> tuple[bool, str]:
+    averages = ("loss", "macro", "mean", "accuracy", "jaccard")
+    return not any(word in key for word in averages), key

@@ -1,0 +1,215 @@
+"""Scores of predictions, their mean (std) over folds, and tables of them as Markdown and as text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcxr.artifacts import Predictions
+from jaxcxr.metrics import ConfusionMatrix, ranking
+from jaxcxr.types import InputError
+
+CLASS_TITLES = {
+    "covid19": "COVID-19",
+    "viral": "Pneumonia virus",
+    "bacterial": "Pneumonia bacteria",
+    "normal": "Normal",
+    "ground_glass": "Ground glass",
+}
+LEARNER_TITLES = {
+    "densenet161": "DenseNet-161",
+    "inception_v3": "Inception-v3",
+    "resnet152": "ResNet-152",
+    "resnext101_32x8d": "ResNeXt-101",
+    "vgg19_bn": "VGG-19-BN",
+    "flannel": "FLANNEL",
+    "neural_weight_module": "FLANNEL",
+    "flannel_old_data": "FLANNEL, old data",
+}
+VARIANT_TITLES = {"whole_image": "Whole image", "patched": "Patched"}
+PUBLISHED_CLASSES = ("covid19", "viral", "bacterial", "normal")
+PUBLISHED_LUNG_JACCARD = 0.9339  # section 3.3.1: FC-DenseNet103, JSRT/SCR, 197 train / 50 valid
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanStd:
+    """Mean and sample standard deviation (n - 1) of one score over folds; std is None for one fold."""
+
+    mean: float
+    std: float | None
+    values: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """As the paper prints it: `0.9239 (0.01)`."""
+        return f"{self.mean:.4f} ({'–' if self.std is None else f'{self.std:.2f}'})"
+
+    def to_json(self) -> dict[str, Any]:
+        std = None if self.std is None else round(self.std, 3)
+        return {"mean": round(self.mean, 4), "std": std, "values": list(self.values)}
+
+
+def _row(*cells: float) -> dict[str, MeanStd]:
+    """One row of the paper's Table 3: (mean, std) of each class, then of macro-F1."""
+    pairs = zip(cells[::2], cells[1::2])
+    return {n: MeanStd(m, s) for n, (m, s) in zip((*PUBLISHED_CLASSES, "macro_f1"), pairs)}
+
+
+# Table 3 of the Patched FLANNEL paper: F1 one against the rest, mean and std over five models.
+PUBLISHED: dict[str, dict[str, dict[str, MeanStd]]] = {
+    "whole_image": {
+        "densenet161": _row(0.7694, 0.03, 0.5901, 0.05, 0.8030, 0.01, 0.8875, 0.02, 0.7625, 0.02),
+        "inception_v3": _row(0.8938, 0.01, 0.6413, 0.03, 0.8112, 0.02, 0.9015, 0.03, 0.8120, 0.02),
+        "resnet152": _row(0.8302, 0.02, 0.6218, 0.02, 0.8046, 0.01, 0.9080, 0.00, 0.7911, 0.01),
+        "resnext101_32x8d": _row(
+            0.8197, 0.03, 0.6151, 0.04, 0.8016, 0.01, 0.9046, 0.01, 0.7852, 0.02
+        ),
+        "vgg19_bn": _row(0.8753, 0.02, 0.6023, 0.01, 0.8016, 0.01, 0.8950, 0.00, 0.7936, 0.00),
+        "flannel": _row(0.9239, 0.01, 0.6675, 0.02, 0.8306, 0.01, 0.9322, 0.00, 0.8385, 0.01),
+    },
+    "patched": {
+        "densenet161": _row(0.8994, 0.02, 0.5815, 0.02, 0.8171, 0.01, 0.9195, 0.01, 0.8043, 0.01),
+        "inception_v3": _row(0.8974, 0.03, 0.6161, 0.00, 0.8286, 0.00, 0.9351, 0.01, 0.8193, 0.01),
+        "resnet152": _row(0.8738, 0.02, 0.5527, 0.03, 0.8204, 0.00, 0.9133, 0.00, 0.7901, 0.01),
+        "resnext101_32x8d": _row(
+            0.8978, 0.01, 0.5875, 0.01, 0.8215, 0.01, 0.9200, 0.01, 0.8067, 0.00
+        ),
+        "vgg19_bn": _row(0.8870, 0.03, 0.5786, 0.03, 0.8201, 0.00, 0.9159, 0.01, 0.8004, 0.01),
+        "flannel": _row(0.9121, 0.02, 0.6009, 0.01, 0.8270, 0.01, 0.9319, 0.01, 0.8180, 0.01),
+        "flannel_old_data": _row(
+            0.8168, 0.03, 0.6063, 0.02, 0.8267, 0.00, 0.9144, 0.01, 0.7910, 0.01
+        ),
+    },
+}
+
+COMPARABLE = (
+    "What is comparable: the score (F1 of a class against the rest, mean over the models of the folds) "
+    "and, where the same two public sources were used, the classes. What is not: the published models "
+    "were tested on one random fifth of the images (1,283 of 6,410), chosen without regard to patients; "
+    "the whole-image and the patched rows stand on different test images; and the published learners "
+    "started from ImageNet weights and trained for up to 200 epochs. A difference below is therefore no "
+    "measure of which system is better."
+)
+
+
+def class_title(name: str) -> str:
+    return CLASS_TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def learner_title(name: str) -> str:
+    return LEARNER_TITLES.get(name, name)
+
+
+def classification_scores(
+    predictions: Predictions, classes: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Scores of the rows given; choose a split first: `classification_scores(p.select("test"))`.
+
+    A class is scored against the rest. Precision, recall and F1 are 0 where they are 0/0, as in
+    scikit-learn with `zero_division=0`; an area under a curve that is undefined, because a class has
+    no example or no counter-example, is None.
+
+    Returns:
+      images, patients, accuracy, macro_f1, per_class {class: {precision, recall, f1, support, roc_auc,
+      pr_auc}}, confusion [C][C] of whole numbers, rows true and columns predicted.
+
+    Raises:
+      InputError: no rows, or `classes` are not those of the predictions.
+    """
+    if classes is not None and tuple(classes) != tuple(predictions.classes):
+        raise InputError(
+            f"the predictions are of the classes {tuple(predictions.classes)}, not {tuple(classes)}"
+        )
+    if not len(predictions.ids):
+        raise InputError(f"learner {predictions.learner!r}: there are no predictions to score")
+    labels, probabilities = predictions.labels, predictions.probabilities
+    matrix = ConfusionMatrix.from_batch(
+        labels, probabilities.argmax(-1), num_classes=len(predictions.classes)
+    )
+    found = matrix.compute()
+    areas = {
+        "roc_auc": ranking.one_vs_rest(ranking.roc_auc, labels, probabilities),
+        "pr_auc": ranking.one_vs_rest(ranking.pr_auc, labels, probabilities),
+    }
+    per_class = {}
+    for k, name in enumerate(predictions.classes):
+        row: dict[str, Any] = {key: float(found[key][k]) for key in ("precision", "recall", "f1")}
+        row["support"] = int(found["support"][k])
+        row |= {key: None if np.isnan(area[k]) else float(area[k]) for key, area in areas.items()}
+        per_class[name] = row
+    return {
+        "images": len(labels),
+        "patients": len(np.unique(predictions.patient_ids)),
+        "accuracy": float(found["accuracy"]),
+        "macro_f1": float(found["macro_f1"]),
+        "per_class": per_class,
+        "confusion": np.rint(np.asarray(matrix.counts)).astype(int).tolist(),
+    }
+
+
+def mean_std(values: Sequence[float]) -> MeanStd:
+    """Mean and sample standard deviation over folds.
+
+    Raises:
+      InputError: there are no values.
+    """
+    if not len(values):
+        raise InputError("there is no fold to average over")
+    numbers = tuple(float(v) for v in values)
+    std = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
+    return MeanStd(float(np.mean(numbers)), std, numbers)
+
+
+def over_folds(scores: Sequence[Mapping[str, Any]]) -> dict[str, MeanStd]:
+    """F1 of each class, `macro_f1` and `accuracy` over the scores of several folds."""
+    classes = list(scores[0]["per_class"]) if scores else []
+    rows = {c: mean_std([fold["per_class"][c]["f1"] for fold in scores]) for c in classes}
+    for name in ("macro_f1", "accuracy"):
+        rows[name] = mean_std([fold[name] for fold in scores])
+    return rows
+
+
+def scores_rows(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of one run's table: a row a class, then the macro average."""
+    header = ["Class", "Precision", "Recall", "F1", "ROC-AUC", "PR-AUC", "Images"]
+    keys = ("precision", "recall", "f1", "roc_auc", "pr_auc")
+    rows = [
+        [class_title(name), *(number(row[key]) for key in keys), f"{row['support']:,}"]
+        for name, row in scores["per_class"].items()
+    ]
+    averages = []
+    for key in keys:
+        values = [row[key] for row in scores["per_class"].values()]
+        averages.append(number(None if None in values else float(np.mean(values))))
+    return header, [*rows, ["Macro average", *averages, f"{scores['images']:,}"]]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score as text; a dash where it is undefined."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left, the others to the right."""
+    cells = [
+        [str(c).replace("|", "\\|").replace("\n", " ") for c in row] for row in (header, *rows)
+    ]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+    return "\n".join(
+        "| " + " | ".join(_aligned(row, widths)) + " |" for row in (cells[0], rule, *cells[1:])
+    )
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal: columns aligned by blanks, a rule under the header."""
+    cells = [[str(c) for c in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in cells]
+    return "\n".join([lines[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]

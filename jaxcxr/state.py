@@ -1,0 +1,48 @@
+"""The training state: arrays only, so that it can be donated, sharded and checkpointed as one tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+Variables = dict[str, Any]
+
+
+@struct.dataclass
+class TrainState:
+    """What one optimiser step reads and writes.
+
+    Random keys are not part of it: every draw uses `fold_in(key(seed), step)`, so a resumed run repeats them.
+
+    Attributes:
+      step: int32 scalar, number of optimiser steps taken.
+      params: trainable arrays.
+      model_state: other model variables, {"batch_stats": ...} or {}.
+      opt_state: the optimiser's arrays, the learning rate in force among them.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Variables
+    opt_state: optax.OptState
+
+    @property
+    def variables(self) -> Variables:
+        """What `Module.apply` takes."""
+        return {"params": self.params, **self.model_state}
+
+
+def create(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
+    """Step 0 for freshly initialised (or pretrained) variables."""
+    params = variables["params"]
+    model_state = {name: tree for name, tree in variables.items() if name != "params"}
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+    )

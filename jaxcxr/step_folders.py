@@ -1,0 +1,156 @@
+"""The folders of checkpoints: one a step, each vouched for by a manifest of SHA-256 sums."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxcxr import files
+
+MANIFEST = "manifest.json"
+SET_ASIDE = "damaged"
+_THREADS = 4  # hashing releases the interpreter's lock
+
+
+class StepFolders:
+    """`<directory>/<step>/`: which are whole, which is the best, which can go.
+
+    A step is committed once its manifest is there. The manifest is the last file written and the
+    first deleted, so a crash never leaves a part of a step that counts.
+    """
+
+    def __init__(self, directory: Path, *, monitor: str | None, mode: str):
+        """Describes the folder; does not touch it.
+
+        Args:
+          directory: holds the steps.
+          monitor: name of the metric that ranks the steps; None: the newest is the best.
+          mode: 'max' or 'min': whether a higher or a lower metric is better.
+        """
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode is 'max' or 'min', not {mode!r}")
+        self.directory, self._monitor, self._sign = directory, monitor, -1 if mode == "max" else 1
+
+    def path(self, step: int) -> Path:
+        """The folder of a step."""
+        return self.directory / str(step)
+
+    def present(self) -> list[int]:
+        """Returns all steps that have a folder, whole or not, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal())
+
+    def committed(self) -> list[int]:
+        """Returns the steps with a sound manifest, oldest first; their files are not hashed."""
+        return [step for step in self.present() if self.read_manifest(step) is not None]
+
+    def ranked(self) -> list[int]:
+        """Returns the committed steps, best first; among equals the older, as early stopping does.
+
+        Steps without the metric, or where it is NaN, are left out.
+        """
+        steps = self.committed()
+        if self._monitor is None:
+            return steps[::-1]
+        scores = {}
+        for step in steps:
+            metrics = (self.read_manifest(step) or {}).get("metrics", {})
+            score = metrics.get(self._monitor, math.nan)
+            if not math.isnan(score):
+                scores[step] = self._sign * score
+        return sorted(scores, key=lambda step: (scores[step], step))
+
+    def first_whole(self, steps: Iterable[int]) -> tuple[int | None, dict[int, str]]:
+        """Returns the first of `steps` that is whole, and what is wrong with those before it."""
+        problems = {}
+        for step in steps:
+            problem = self.problem(step)
+            if problem is None:
+                return step, problems
+            problems[step] = problem
+        return None, problems
+
+    def problem(self, step: int) -> str | None:
+        """Hashes all files of a step; returns what is wrong with it, None if it is whole."""
+        path = self.path(step)
+        if not self.has_manifest(step):
+            return f"has no {MANIFEST}: its saving was cut short"
+        manifest = self.read_manifest(step)
+        if manifest is None:
+            return f"is damaged: {MANIFEST} has changed"
+
+        def check(item: tuple[str, dict[str, Any]]) -> str | None:
+            name, expected = item
+            file = path / name
+            if not file.is_file():
+                return f"is damaged: {name} is missing"
+            size = file.stat().st_size
+            if size != expected["bytes"]:
+                return f"is damaged: {name} has {size} bytes instead of {expected['bytes']}"
+            try:
+                intact = files.sha256_file(file) == expected["sha256"]
+            except OSError as error:
+                return f"is damaged: {name} cannot be read ({error.strerror})"
+            return None if intact else f"is damaged: the content of {name} has changed (SHA-256)"
+
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            return next((p for p in pool.map(check, manifest["files"].items()) if p), None)
+
+    def vouch(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Hashes every file of a finished step, forces all to the disk, then writes the manifest.
+
+        The manifest names the step and its own hash too: neither a flipped bit in it nor a folder
+        renamed to another step goes unnoticed.
+        """
+        path = self.path(step)
+        names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            hashes = pool.map(lambda name: files.sha256_file(path / name, fsync=True), names)
+            listed = {
+                name: {"bytes": (path / name).stat().st_size, "sha256": digest}
+                for name, digest in zip(names, hashes, strict=True)
+            }
+        for folder in (*(p for p in path.rglob("*") if p.is_dir()), path.parent):
+            files.fsync_folder(folder)
+        body = {"step": step, "metrics": dict(metrics), "files": listed}
+        text = json.dumps({**body, "sha256": _hash(body)}, indent=1)  # a NaN metric stays NaN
+        files.write_text(path / MANIFEST, text)
+
+    def has_manifest(self, step: int) -> bool:
+        """Whether there is a manifest, sound or not."""
+        return (self.path(step) / MANIFEST).exists()
+
+    def read_manifest(self, step: int) -> dict[str, Any] | None:
+        """Returns {"step", "metrics", "files"} of a step, None if it is missing or damaged."""
+        try:
+            manifest = json.loads((self.path(step) / MANIFEST).read_bytes())
+            if manifest.pop("sha256") == _hash(manifest) and manifest["step"] == step:
+                return manifest
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            pass
+        return None
+
+    def delete(self, steps: Iterable[int]) -> None:
+        """Deletes committed steps."""
+        for step in steps:
+            (self.path(step) / MANIFEST).unlink()
+            shutil.rmtree(self.path(step))
+
+    def set_aside(self, step: int) -> None:
+        """Moves what there is of a step to `damaged/`, in place of what is there of that number."""
+        target = self.directory / SET_ASIDE / str(step)
+        if self.path(step).exists():
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(exist_ok=True)
+            self.path(step).rename(target)
+
+
+def _hash(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,153 @@
+"""Classification of an X-ray from patches inside the lungs (paper 2.2) or from the whole image (FLANNEL)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import losses, models
+from jaxcxr.metrics import ConfusionMatrix, Mean
+from jaxcxr.ops import patches
+from jaxcxr.tasks.task import Batch, Prediction, Task
+from jaxcxr.types import InputError
+
+AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
+
+
+def build(config: ConfigDict, *, axis_name: str, class_weights: np.ndarray) -> Task:
+    """The classification task of a config.
+
+    Args:
+      config: see configs/common.py; `patches.enabled` chooses patches or the whole image.
+      axis_name: axis over which BatchNorm is synchronised in training.
+      class_weights: [C] weights of the loss per class.
+    """
+    if config.patches.aggregate not in AGGREGATES:
+        raise InputError(
+            f"patches.aggregate={config.patches.aggregate!r} is unknown; known: {', '.join(AGGREGATES)}"
+        )
+    classes = len(config.data.classes)
+    module = models.build(
+        config.model.name,
+        num_classes=classes,
+        axis_name=axis_name,
+        width=config.model.width,
+        depth=config.model.depth,
+    )
+    weights = jnp.asarray(class_weights, jnp.float32)
+    side = config.model.input_size or config.patches.size
+
+    def to_network(pixels: jax.Array) -> jax.Array:
+        """Grey patches [N, P, P] in [0, 1] -> network input [N, S, S, channels] in [-1, 1] (FLANNEL's scaling)."""
+        if pixels.shape[1] != side:
+            pixels = jax.image.resize(pixels, (pixels.shape[0], side, side), "bilinear")
+        pixels = (pixels - 0.5) / 0.5
+        return jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+
+    def draw(batch: Batch, key: jax.Array, *, count: int, train: bool) -> jax.Array:
+        """Patches [B, K, P, P]; each image's draw depends on its own index alone, never on its batch."""
+        images = batch["image"]
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+        size = config.patches.size
+        if config.patches.enabled:
+            return patches.extract_batch(
+                keys,
+                images,
+                batch["mask"],
+                count=count,
+                size=size,
+                sampling=config.patches.sampling,
+                flip=0.5 if train and config.patches.flip else 0.0,
+                max_rotation=config.patches.max_rotation if train else 0.0,
+                apply_mask=config.patches.apply_mask,
+            )
+        if train:
+            crop = jax.vmap(
+                lambda k, image: patches.random_crop_flip(
+                    k, image, size=size, flip=0.5 if config.patches.flip else 0.0
+                )
+            )(keys, images)
+        else:
+            crop = jax.vmap(lambda image: patches.centre_crop(image, size=size))(images)
+        return crop[:, None]
+
+    def init(key: jax.Array) -> Any:
+        image = jnp.zeros((1, side, side, config.model.in_channels))
+        return module.init({"params": key, "dropout": key}, image, train=True)
+
+    def loss(
+        params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Any]:
+        draw_key, dropout_key = jax.random.split(key)
+        dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
+        pixels = draw(batch, draw_key, count=config.patches.train_count, train=True)
+        b, k = pixels.shape[:2]
+        # Patches join the batch axis: BatchNorm must see their statistics together, not per patch slot.
+        (logits, out), updated = module.apply(
+            {"params": params, **model_state},
+            to_network(pixels.reshape(b * k, *pixels.shape[2:])),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
+        )
+        labels = jnp.repeat(batch["label"], k)
+
+        def classification_loss(logits: jax.Array) -> jax.Array:
+            return losses.weighted_cross_entropy(
+                logits, labels, class_weights=weights, label_smoothing=config.loss.label_smoothing
+            )
+
+        per_patch = classification_loss(logits)
+        if "aux_logits" in out:
+            per_patch += config.loss.aux_weight * classification_loss(out["aux_logits"])
+        return per_patch.reshape(b, k).mean(axis=1), dict(updated)
+
+    def predict(variables: Any, batch: Batch, key: jax.Array, *, count: int) -> Prediction:
+        """Votes and mean probabilities [B, C] of `count` patches an image; the patches depend on the seed only."""
+        pixels = draw(batch, key, count=count, train=False)
+        b, k = pixels.shape[:2]
+        flat = pixels.reshape(b * k, *pixels.shape[2:])
+
+        def forward(pixels: jax.Array) -> jax.Array:
+            logits, _ = module.apply(variables, to_network(pixels), train=False)
+            return logits
+
+        chunk = config.patches.chunk
+        if b * k <= chunk:
+            logits = forward(flat)
+        else:  # K = 100 patches of 224 px must fit any memory
+            padded = jnp.pad(flat, ((0, -(b * k) % chunk), (0, 0), (0, 0)))
+            logits = jax.lax.map(forward, padded.reshape(-1, chunk, *flat.shape[1:]))
+            logits = logits.reshape(-1, classes)[: b * k]
+        chex.assert_shape(logits, (b * k, classes))
+        result = patches.aggregate(logits.reshape(b, k, classes))
+        return {**result, "probabilities": result[config.patches.aggregate]}
+
+    def metrics(batch: Batch, prediction: Prediction) -> Any:
+        probabilities = jnp.asarray(prediction["probabilities"])
+        labels = jnp.asarray(batch["label"])
+        weight = jnp.asarray(batch["weight"])
+        # Sigmoid means need not sum to one; the loss is that of the normalised vector.
+        shares = probabilities / probabilities.sum(axis=-1, keepdims=True)
+        nll = -jnp.log(jnp.take_along_axis(shares, labels[:, None], axis=-1)[:, 0] + 1e-7)
+        return {
+            "confusion": ConfusionMatrix.from_batch(
+                labels, probabilities.argmax(-1), weight, num_classes=classes
+            ),
+            "loss": Mean.from_batch(nll, weight),
+        }
+
+    return Task(
+        init=init,
+        loss=loss,
+        predict=predict,
+        metrics=metrics,
+        inputs=("image", "mask", "label") if config.patches.enabled else ("image", "label"),
+        monitor=config.train.monitor,
+        mode="min" if config.train.monitor == "loss" else "max",
+    )

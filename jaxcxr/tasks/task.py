@@ -1,0 +1,40 @@
+"""What a task is: the pure functions that say what is learned, and nothing about how it is run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from jaxcxr.state import Variables
+
+Batch = Mapping[str, Any]
+Prediction = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Pure functions of one learning task.
+
+    A batch is a dict of arrays with a leading example axis: "index" int32 (row of the data set, the seed of all
+    draws for that example), "weight" float32 (0 for padding), "label" int32, and the task's inputs.
+
+    Attributes:
+      init: key -> variables {"params": ..., "batch_stats": ...}.
+      loss: (params, model_state, batch, key, *, axis_name) -> (losses [B], model_state), in training mode.
+      predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode.
+      metrics: (batch, prediction) -> pytree of sums with `merge` and `compute`, on the host.
+      inputs: names of the per-example arrays that a batch of this task carries.
+      monitor: name of the metric that early stopping and the best checkpoint follow.
+      mode: "max" or "min".
+    """
+
+    init: Callable[[jax.Array], Variables]
+    loss: Callable[..., tuple[jax.Array, Variables]]
+    predict: Callable[[Variables, Batch, jax.Array], Prediction]
+    metrics: Callable[[Batch, Prediction], Any]
+    inputs: tuple[str, ...]
+    monitor: str
+    mode: str

@@ -1,0 +1,226 @@
+"""What a run says while it goes on: metrics.jsonl, TensorBoard and the progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from jaxcxr import files
+from jaxcxr.types import InputError
+
+METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+
+
+class MetricWriter:
+    """Appends metrics to `metrics.jsonl`, one row {"step": ..., name: value} a call, and to TensorBoard.
+
+    A row is on its way to the disk when the call returns. NaN and infinities are null in the file.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], *, active: bool = True):
+        """Opens the files for appending.
+
+        Args:
+          workdir: the run folder; TensorBoard's files go below `tensorboard/`.
+          active: False does nothing at all: for all processes but one.
+
+        Raises:
+          InputError: metrics.jsonl is damaged.
+        """
+        self._workdir = Path(workdir)
+        self._active = active
+        self._file: TextIO | None = None
+        self._summary: SummaryWriter | None = None
+        self._purge_step: int | None = None
+        if active:
+            self._workdir.mkdir(parents=True, exist_ok=True)
+            # Here only for its repair of a last row that a kill cut short.
+            self._keep_rows(lambda row: True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes one row of numbers; a name such as 'valid/macro_f1' groups it in TensorBoard."""
+        if not self._active:
+            return
+        numbers = {name: float(value) for name, value in values.items()}
+        if self._file is None:
+            self._file = (self._workdir / METRICS).open("a", encoding="utf-8")
+        row = files.jsonable({"step": int(step), **numbers})
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._file.flush()
+        for name, value in numbers.items():
+            if math.isfinite(value):
+                self._tensorboard().add_scalar(name, value, int(step))
+
+    def image(self, step: int, tag: str, image: np.ndarray) -> None:
+        """Writes a uint8 image [H, W, C], C = 1 or 3 (or [H, W]), to TensorBoard."""
+        if not self._active:
+            return
+        image = np.asarray(image)
+        if image.dtype != np.uint8:
+            raise TypeError(f"image {tag!r} is {image.dtype}, not uint8")
+        layout = "HW" if image.ndim == 2 else "HWC"
+        self._tensorboard().add_image(tag, image, int(step), dataformats=layout)
+
+    def text(self, step: int, tag: str, text: str) -> None:
+        """Writes Markdown to TensorBoard."""
+        if self._active:
+            self._tensorboard().add_text(tag, text, int(step))
+
+    def truncate_after(self, step: int) -> None:
+        """Forgets all rows after `step`, so that a resumed run does not write them twice.
+
+        Call it before the first row of a resumed run, with the step that was restored, or -1 where
+        none was. TensorBoard hides what it was given after that step (images of step 0 stay).
+        """
+        if not self._active:
+            return
+        self._close_files()
+        self._keep_rows(lambda row: row["step"] <= step)
+        self._purge_step = max(step + 1, 1)
+
+    def close(self) -> None:
+        """Writes out and closes the files."""
+        self._close_files()
+
+    def _tensorboard(self) -> SummaryWriter:
+        if self._summary is None:
+            folder = str(self._workdir / TENSORBOARD)
+            purge, self._purge_step = self._purge_step, None
+            self._summary = SummaryWriter(folder, purge_step=purge, flush_secs=10)
+        return self._summary
+
+    def _close_files(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._summary is not None:
+            self._summary.close()
+            self._summary = None
+
+    def _keep_rows(self, wanted: Any) -> None:
+        path = self._workdir / METRICS
+        if not path.exists():
+            return
+        text = "".join(json.dumps(row) + "\n" for row in read_metrics(self._workdir) if wanted(row))
+        if text != path.read_text(encoding="utf-8"):
+            files.write_text(path, text)
+
+
+def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Returns the rows of a run's metrics.jsonl in their order; [] where there is none.
+
+    A last row that was cut short by a kill is left out.
+
+    Raises:
+      InputError: a row is damaged; names its line.
+    """
+    path = Path(workdir) / METRICS
+    if not path.exists():
+        return []
+    *lines, tail = path.read_bytes().split(b"\n")
+    del tail  # nothing, or the part of a row
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row["step"], int):
+                raise TypeError
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}, line {number} is damaged: {line[:80]!r}. Delete that line and go on."
+            ) from error
+        rows.append(row)
+    return rows
+
+
+class Progress:
+    """Step, rate, loss and time left: a bar in a terminal, else a line at most every ten seconds."""
+
+    def __init__(
+        self, total: int, *, start: int = 0, description: str, active: bool = True,
+        unit: str = "step", file: TextIO | None = None,
+    ):  # fmt: skip
+        """Starts at step `start` of `total`.
+
+        Args:
+          total: steps in all.
+          start: steps done before (a resumed run); they do not count for the rate.
+          description: what is going on.
+          active: False shows nothing.
+          unit: what is counted.
+          file: where to; standard error by default.
+        """
+        self._total, self._start, self._step = total, start, start
+        self._description, self._unit = description, unit
+        self._file = file or sys.stderr
+        self._active = active
+        self._begin = self._shown = time.monotonic()
+        self._values: dict[str, Any] = {}
+        self._bar = None
+        if active and self._file.isatty():
+            self._bar = tqdm(
+                total=total, initial=start, desc=description, unit=unit, file=self._file,
+                dynamic_ncols=True, mininterval=0, leave=True,
+            )  # fmt: skip
+        self._interval = 0.25 if self._bar is not None else 10.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, step: int, **values: Any) -> None:
+        """Moves to `step`; `values` (loss=...) are shown from now on.
+
+        A device array among them is waited for only when it is shown, so as not to stall the device.
+        """
+        if not self._active:
+            return
+        self._step = step
+        self._values |= values
+        if time.monotonic() - self._shown >= self._interval:
+            self._show()
+
+    def close(self) -> None:
+        """Shows the last step and ends the line."""
+        if self._active:
+            self._show()
+            if self._bar is not None:
+                self._bar.close()
+            self._active = False
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        self._shown = now
+        numbers = {name: f"{float(value):.4g}" for name, value in self._values.items()}
+        if self._bar is not None:
+            self._bar.set_postfix(numbers, refresh=False)
+            self._bar.update(self._step - self._bar.n)
+            self._bar.refresh()
+            return
+        elapsed, done = now - self._begin, self._step - self._start
+        rate = done / elapsed if elapsed > 0 else 0.0
+        left = tqdm.format_interval((self._total - self._step) / rate) if rate > 0 else "?"
+        shown = "".join(f", {name} {value}" for name, value in numbers.items())
+        self._file.write(
+            f"{self._description}: {self._unit} {self._step}/{self._total}, "
+            f"{rate:.2f} {self._unit}/s{shown}, {left} left\n"
+        )
+        self._file.flush()

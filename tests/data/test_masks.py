@@ -1,0 +1,141 @@
+import json
+
+import numpy as np
+import pytest
+
+from jaxcxr.data import DatasetMasks, FolderMasks
+from jaxcxr.data.masks import check_same_aspect
+from jaxcxr.types import InputError
+from tests.data.fakes import encode, make_dataset
+
+LEFT = np.array([[0, 255, 255, 0], [0, 127, 0, 0]], np.uint8)
+HEART = np.array([[0, 0, 255, 255], [0, 0, 0, 0]], np.uint8)
+IMAGE = encode(np.zeros((2, 4), np.uint8))
+
+
+def dataset(**masks):
+    encoded = {f"mask_{name}": encode(mask) for name, mask in masks.items()}
+    return make_dataset([{"image": IMAGE, **encoded}])
+
+
+def segment_run(path, masks, **index):
+    (path / "masks").mkdir(parents=True)
+    for name, mask in masks.items():
+        (path / "masks" / f"{name}.png").write_bytes(encode(mask))
+    (path / "masks" / "index.json").write_text(json.dumps({"ids": list(masks), **index}))
+    return path
+
+
+def test_structures_are_numbered_in_order_and_the_later_one_wins():
+    source = DatasetMasks(structures=("left_lung", "heart"))
+    ids = source.read(dataset(left_lung=LEFT, heart=HEART), 0)
+    np.testing.assert_array_equal(ids, [[0, 1, 2, 2], [0, 255, 0, 0]])
+
+
+def test_an_ignored_pixel_counts_where_another_structure_claims_it():
+    claimed = np.where(LEFT == 127, 255, 0).astype(np.uint8)
+    ids = DatasetMasks(structures=("left_lung", "heart")).read(
+        dataset(left_lung=LEFT, heart=claimed), 0
+    )
+    assert ids[1, 1] == 2
+
+
+def test_the_fingerprint_follows_the_masks_and_the_choice_of_structures():
+    data = dataset(lung=LEFT, heart=HEART)
+    base = DatasetMasks().fingerprint(data)
+    assert base == DatasetMasks().fingerprint(dataset(lung=LEFT, heart=LEFT))
+    assert base != DatasetMasks().fingerprint(dataset(lung=HEART))
+    assert base != DatasetMasks(structures=("heart",)).fingerprint(data)
+    assert base != DatasetMasks(on_empty="drop").fingerprint(data)
+
+
+def test_a_structure_that_the_data_set_lacks_is_named():
+    with pytest.raises(InputError, match=r"no masks of heart .* it has: lung"):
+        DatasetMasks(structures=("lung", "heart")).fingerprint(dataset(lung=LEFT))
+
+
+def test_masks_of_one_image_must_agree_in_size():
+    with pytest.raises(InputError, match="masks of x0 differ in size: lung 4x2, heart 8x4"):
+        DatasetMasks(structures=("lung", "heart")).read(
+            dataset(lung=LEFT, heart=np.zeros((4, 8), np.uint8)), 0
+        )
+
+
+@pytest.mark.parametrize("setting", [{"structures": ()}, {"on_empty": "skip"}])
+def test_mistyped_settings_are_named(setting):
+    (name,) = setting
+    with pytest.raises(InputError, match=f"masks.{name}"):
+        DatasetMasks(**setting)
+
+
+def test_a_segment_run_gives_binary_lung_masks(tmp_path):
+    run = segment_run(tmp_path / "run", {"x0": (LEFT == 255) * np.uint8(255)})
+    ids = FolderMasks(run).read(dataset(), 0)
+    np.testing.assert_array_equal(ids, (LEFT == 255) * 1)
+
+
+def test_a_segment_run_of_several_structures_is_mapped_to_those_asked_for(tmp_path):
+    stored = np.array([[1, 2, 3, 0]], np.uint8)
+    structures = ["heart", "left_lung", "right_lung"]
+    run = segment_run(tmp_path / "run", {"x0": stored}, structures=structures)
+    lungs_first = FolderMasks(run, structures=("lung", "heart"))
+    np.testing.assert_array_equal(lungs_first.read(dataset(), 0), [[2, 1, 1, 0]])
+    with pytest.raises(InputError, match="not of 'clavicle'"):
+        FolderMasks(run, structures=("clavicle",))
+
+
+def test_missing_ids_are_counted_listed_and_the_command_is_given(tmp_path):
+    run = segment_run(tmp_path / "run", {"x0": LEFT})
+    data = make_dataset([{"image": IMAGE}] * 14)
+    with pytest.raises(InputError, match=r"13 of 14 images .*x1, .*x10, \.\.\..*predict") as error:
+        FolderMasks(run).check(data)
+    assert "x11" not in str(error.value)
+
+
+def test_a_listed_mask_whose_file_is_gone_is_missing(tmp_path):
+    run = segment_run(tmp_path / "run", {"x0": LEFT})
+    (run / "masks" / "x0.png").unlink()
+    with pytest.raises(InputError, match="1 of 1 images have no mask"):
+        FolderMasks(run).check(dataset())
+
+
+def test_images_that_the_segment_run_could_not_read_need_no_mask(tmp_path):
+    run = segment_run(tmp_path / "run", {"x0": LEFT}, bad_images=["x1"])
+    FolderMasks(run).fingerprint(make_dataset([{"image": IMAGE}, {"image": b"?"}]))
+
+
+def test_masks_made_from_other_images_of_the_same_ids_are_refused(tmp_path):
+    data = dataset()
+    hashes = data.image_hashes.tolist()
+    FolderMasks(segment_run(tmp_path / "a", {"x0": LEFT}, image_sha256=hashes)).check(data)
+    run = segment_run(tmp_path / "b", {"x0": LEFT}, image_sha256=["0" * 64])
+    with pytest.raises(InputError, match=r"1 masks .* other images .*: x0"):
+        FolderMasks(run).check(data)
+
+
+def test_the_fingerprint_follows_the_files_of_the_run(tmp_path):
+    first = segment_run(tmp_path / "a", {"x0": LEFT})
+    same = segment_run(tmp_path / "b", {"x0": LEFT})
+    other = segment_run(tmp_path / "c", {"x0": HEART})
+    prints = [FolderMasks(run).fingerprint(dataset()) for run in (first, same, other)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_folder_without_finished_masks_is_refused(tmp_path):
+    with pytest.raises(InputError, match="segment run whose predict has finished"):
+        FolderMasks(tmp_path)
+    run = segment_run(tmp_path / "run", {})
+    (run / "masks" / "index.json").write_text("[1, 2")
+    with pytest.raises(InputError, match="is damaged"):
+        FolderMasks(run)
+
+
+@pytest.mark.parametrize("mask", [(100, 80), (50, 40), (512, 410), (25, 20), (33, 26)])
+def test_a_scaled_mask_fits(mask):
+    check_same_aspect("x", (100, 80), mask)
+
+
+@pytest.mark.parametrize("mask", [(80, 100), (100, 100), (512, 512), (100, 90)])
+def test_a_mask_of_another_shape_does_not_fit(mask):
+    with pytest.raises(InputError, match=f"x: the mask is {mask[1]}x{mask[0]} .* image 80x100"):
+        check_same_aspect("x", (100, 80), mask)

@@ -1,0 +1,240 @@
+import dataclasses
+import errno
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr.data import DatasetMasks, FolderMasks, build_store, preprocess, store
+from jaxcxr.types import InputError
+from tests.data.fakes import encode, make_dataset
+from tests.data.test_masks import segment_run
+
+LUNG = np.zeros((24, 32), np.uint8)
+LUNG[4:20, 4:28] = 255
+PLAIN = {"equalise": False, "gamma": 1.0}
+
+
+def noise(seed: int, shape=(24, 32)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def examples(count=5, mask=LUNG):
+    return [{"image": encode(noise(i)), "mask_lung": encode(mask)} for i in range(count)]
+
+
+def build(dataset, tmp_path, **changes):
+    settings = {
+        "image_size": 16,
+        **PLAIN,
+        "masks": DatasetMasks(),
+        "cache_dir": tmp_path / "cache",
+        "max_bad_images": 0,
+        **changes,
+    }
+    return build_store(dataset, **settings)
+
+
+def test_images_are_squashed_to_the_size_as_pillow_does(tmp_path):
+    built = build(make_dataset(examples()), tmp_path)
+    assert built.images.shape == built.masks.shape == (5, 16, 16)
+    assert built.images.dtype == built.masks.dtype == np.uint8
+    expected = Image.fromarray(noise(3)).resize((16, 16), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(built.images[3].astype(int), np.asarray(expected), atol=1)
+
+
+def test_masks_are_resized_to_the_nearest_pixel(tmp_path):
+    mask = LUNG.copy()
+    mask[0, 0:2] = 127
+    built = build(make_dataset(examples(mask=mask)), tmp_path)
+    assert set(np.unique(built.masks)) == {0, 1, 255}
+    assert (built.masks[0] == 1).mean() == pytest.approx((LUNG > 0).mean(), abs=0.05)
+
+
+def test_arrays_are_what_the_pipeline_reads(tmp_path):
+    arrays = build(make_dataset(examples(), labels=[0, 1, 0, 1, 1]), tmp_path).arrays()
+    assert arrays["label"].tolist() == [0, 1, 0, 1, 1]
+    assert list(arrays) == ["image", "label", "mask"]
+    without = build(make_dataset(examples()), tmp_path, masks=None)
+    assert without.masks is None and list(without.arrays()) == ["image", "label"]
+
+
+def test_a_cached_store_is_read_without_decoding_anything(tmp_path):
+    dataset = make_dataset(examples())
+    first = build(dataset, tmp_path)
+    blind = dataclasses.replace(dataset, examples=[])
+    again = build(blind, tmp_path)
+    assert again.path == first.path
+    np.testing.assert_array_equal(again.images, first.images)
+    np.testing.assert_array_equal(again.masks, first.masks)
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_size": 8}, {"equalise": True}, {"gamma": 0.5}, {"masks": None}]
+)
+def test_every_setting_has_its_own_cache(tmp_path, change):
+    dataset = make_dataset(examples())
+    assert build(dataset, tmp_path).path != build(dataset, tmp_path, **change).path
+
+
+def test_other_pixels_or_code_have_their_own_cache(tmp_path, monkeypatch):
+    base = build(make_dataset(examples()), tmp_path).path
+    assert build(make_dataset(examples(4)), tmp_path).path != base
+    monkeypatch.setattr(store, "CODE_VERSION", -1)
+    assert build(make_dataset(examples()), tmp_path).path != base
+
+
+def test_nothing_but_the_finished_store_is_left_behind(tmp_path):
+    built = build(make_dataset(examples()), tmp_path)
+    folders = [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    assert folders == [built.path]
+
+
+def test_a_damaged_cache_is_made_again(tmp_path, caplog):
+    dataset = make_dataset(examples())
+    first = build(dataset, tmp_path)
+    expected = np.array(first.images)
+    (first.path / "images.u8").write_bytes(b"short")
+    np.testing.assert_array_equal(build(dataset, tmp_path).images, expected)
+    assert "are damaged: made again" in caplog.text
+
+
+def test_unreadable_images_are_all_named_and_counted(tmp_path):
+    broken = examples()
+    broken[1]["image"] = b"?"
+    broken[3]["image"] = broken[3]["image"][:100]
+    with pytest.raises(InputError, match=r"2 of 5 images .*x1 is .*x3 is .*max_bad_images to 2"):
+        build(make_dataset(broken), tmp_path)
+    with pytest.raises(InputError, match="2 of 5 images"):
+        build(make_dataset(broken), tmp_path, max_bad_images=1)
+
+
+def test_allowed_unreadable_images_are_left_out_with_a_warning(tmp_path, caplog):
+    broken = examples()
+    broken[1]["image"] = b"?"
+    broken[3]["mask_lung"] = b"?"
+    with caplog.at_level(logging.WARNING):
+        built = build(make_dataset(broken), tmp_path, max_bad_images=2)
+    assert built.dataset.ids.tolist() == ["x0", "x2", "x4"]
+    assert list(built.bad_ids) == ["x1", "x3"]
+    np.testing.assert_allclose(
+        built.images[2].astype(int), preprocess(noise(4), image_size=16, **PLAIN)
+    )
+    assert "2 of 5 images are unreadable" in caplog.text
+
+
+def test_a_store_with_allowed_bad_images_is_refused_when_they_are_no_longer_allowed(tmp_path):
+    broken = make_dataset([*examples(), {"image": b"?", "mask_lung": b"?"}])
+    build(broken, tmp_path, max_bad_images=1)
+    with pytest.raises(InputError, match="1 of 6 images"):
+        build(broken, tmp_path)
+
+
+def test_an_image_that_the_segment_run_could_not_read_counts_as_bad(tmp_path):
+    masks = {f"x{i}": LUNG for i in range(4)}
+    run = segment_run(tmp_path / "run", masks, bad_images=["x4"])
+    built = build(make_dataset(examples()), tmp_path, masks=FolderMasks(run), max_bad_images=1)
+    assert list(built.bad_ids) == ["x4"]
+
+
+def test_no_readable_image_at_all_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no image of the data set is left"):
+        build(make_dataset([{"image": b"?"}]), tmp_path, masks=None, max_bad_images=9)
+
+
+def test_a_mask_of_another_shape_is_named_with_both_sizes(tmp_path):
+    odd = examples()
+    odd[2]["mask_lung"] = encode(np.full((32, 32), 255, np.uint8))
+    with pytest.raises(InputError, match=r"1 masks do not fit.*x2: the mask is 32x32.*32x24"):
+        build(make_dataset(odd), tmp_path, max_bad_images=5)
+
+
+def some_empty():
+    empty = examples()
+    empty[1]["mask_lung"] = empty[2]["mask_lung"] = encode(np.zeros_like(LUNG))
+    return make_dataset(empty)
+
+
+def test_empty_lung_masks_are_an_error_by_default(tmp_path):
+    with pytest.raises(InputError, match="2 images have an empty lung mask: x1, x2"):
+        build(some_empty(), tmp_path)
+
+
+def test_images_with_empty_lung_masks_can_be_dropped(tmp_path):
+    built = build(some_empty(), tmp_path, masks=DatasetMasks(on_empty="drop"))
+    assert built.dataset.ids.tolist() == ["x0", "x3", "x4"]
+    assert built.empty_ids == ("x1", "x2")
+
+
+def test_images_with_empty_lung_masks_can_be_used_whole(tmp_path):
+    built = build(some_empty(), tmp_path, masks=DatasetMasks(on_empty="whole_image"))
+    assert built.masks[1].min() == built.masks[1].max() == 1
+    assert built.empty_ids == ("x1", "x2")
+
+
+def test_a_heart_alone_does_not_make_a_lung_mask(tmp_path):
+    data = make_dataset(
+        [{"image": encode(noise(0)), "mask_heart": encode(LUNG), "mask_lung": encode(0 * LUNG)}]
+    )
+    with pytest.raises(InputError, match="empty lung mask"):
+        build(data, tmp_path, masks=DatasetMasks(structures=("heart", "lung")))
+    built = build(data, tmp_path, masks=DatasetMasks(structures=("heart",)))
+    assert built.structures == ("heart",)
+
+
+def test_masks_of_a_segment_run_are_joined_by_id(tmp_path):
+    masks = {f"x{i}": np.roll(LUNG, i, axis=1) for i in reversed(range(5))}
+    run = segment_run(tmp_path / "run", masks)
+    built = build(make_dataset(examples()), tmp_path, masks=FolderMasks(run), image_size=32)
+    assert [int(mask.argmax(axis=1).max()) for mask in built.masks] == [4, 5, 6, 7, 8]
+
+
+def test_a_full_disk_leaves_nothing_behind_and_is_said_clearly(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        build(make_dataset(examples()), tmp_path)
+    assert not [p for p in (tmp_path / "cache").iterdir() if p.name.startswith(".building")]
+
+
+def test_plain_eight_bit_images_keep_their_values():
+    pixels = noise(0, (16, 16))
+    np.testing.assert_array_equal(preprocess(pixels, image_size=16, **PLAIN), pixels)
+
+
+def test_gamma_one_half_maps_a_quarter_to_a_half():
+    # facts 7.4: 63.75 -> 127.5
+    pixels = np.full((4, 4), 64, np.uint8)
+    assert preprocess(pixels, image_size=2, equalise=False, gamma=0.5)[0, 0] == 128
+
+
+def test_sixteen_bits_are_stretched_before_they_become_eight():
+    pixels = np.linspace(100, 4000, 64).reshape(8, 8).astype(np.uint16)
+    result = preprocess(pixels, image_size=8, **PLAIN)
+    assert result.min() == 0 and result.max() == 255 and len(np.unique(result)) == 64
+
+
+def test_equalised_grey_levels_are_spread_evenly():
+    dark = (noise(0, (64, 64)) // 8).astype(np.uint8)
+    result = preprocess(dark, image_size=64, equalise=True, gamma=1.0)
+    assert result.min() == 0 and result.max() == 255
+    assert result.mean() == pytest.approx(127.5, abs=8)
+
+
+def test_equalisation_happens_at_native_depth():
+    # Fine steps that eight bits could not tell apart.
+    deep = (1000 + np.arange(64).reshape(8, 8)).astype(np.uint16)
+    result = preprocess(deep, image_size=8, equalise=True, gamma=1.0)
+    assert len(np.unique(result)) == 64
+
+
+def test_the_tail_of_a_negative_saturates_its_darkest_pixels_which_are_bright_here():
+    pixels = np.arange(1000, 1000 + 4096).reshape(64, 64).astype(np.uint16)
+    settings = {"image_size": 64, "equalise": True, "gamma": 1.0}
+    plain = preprocess(pixels, **settings).astype(int)
+    tail = preprocess(pixels, **settings, negative_tail=410).astype(int)
+    assert (tail == 255).sum() == pytest.approx(418, abs=2)  # half a grey level more, by rounding
+    np.testing.assert_allclose(tail[:32].mean(), plain[:32].mean() / 0.9, rtol=0.01)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcxr import models
+from jaxcxr.models import fc_densenet, layers
+from tests.models.variables import random_variables, shapes
+
+SMALL = {"num_classes": 4, "width": 0.125, "depth": 0.01}
+
+
+def test_published_channels():
+    model = models.build("fc_densenet103", num_classes=4)
+    logits, out, variables = shapes(model, 1, 256, 256, 1)
+    assert logits.shape == (1, 256, 256, 4)
+    assert {name: value.shape[1:] for name, value in out.items()} == {
+        "stage1": (256, 256, 112),
+        "stage2": (128, 128, 192),
+        "stage3": (64, 64, 304),
+        "stage4": (32, 32, 464),
+        "stage5": (16, 16, 656),
+        "bottleneck": (8, 8, 240),  # 15 x 16: new features only
+        "features": (256, 256, 256),  # the last block keeps its input, too
+    }
+    assert variables["params"]["transition_up5"]["conv"]["kernel"].shape == (3, 3, 240, 240)
+    assert variables["params"]["transition_up1"]["conv"]["kernel"].shape == (3, 3, 80, 80)
+
+
+def test_transition_up_is_torch_transposed_convolution_cropped_to_the_skip():
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (1, 2, 3, 2))
+    skip = jax.random.normal(keys[1], (1, 4, 7, 1))  # crops rows 5 -> 4, keeps columns 7
+    module = fc_densenet.TransitionUp(jnp.float32)
+    (y, variables) = module.init_with_output(keys[2], x, skip)
+    kernel = variables["params"]["conv"]["kernel"]  # [3, 3, cout, cin]
+    expected = np.zeros((5, 7, 2), np.float32)
+    for i in range(2):
+        for j in range(3):
+            expected[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += np.asarray(kernel @ x[0, i, j])
+    np.testing.assert_allclose(y[0, :, :, :2], expected[:4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(y[..., 2:], skip)
+
+
+def test_dropout_removes_whole_channels():
+    norm = layers.batch_norm(train=True, axis_name=None)
+    unit = fc_densenet.ConvUnit(64, 1, 0.25, norm, fc_densenet.Conv)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 6, 8))
+    rngs = {"params": jax.random.key(1), "dropout": jax.random.key(2)}
+    y, _ = unit.init_with_output(rngs, x, train=True)
+    zero = np.asarray(y == 0)
+    dropped = zero.all((1, 2))
+    np.testing.assert_array_equal(dropped, zero.any((1, 2)))
+    assert 0.1 < dropped.mean() < 0.4
+
+
+def test_recomputation_changes_neither_parameters_nor_gradients():
+    x = jax.random.normal(jax.random.key(0), (1, 32, 32, 1))
+
+    variables = random_variables(models.build("fc_densenet103", **SMALL), *x.shape)
+
+    def loss_and_gradients(remat):
+        model = models.build("fc_densenet103", **SMALL, remat=remat)
+
+        def loss(params, x, key):
+            (logits, _), _ = model.apply(
+                {**variables, "params": params},
+                x,
+                True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+            return jnp.square(logits).mean()
+
+        return jax.jit(jax.value_and_grad(loss))(variables["params"], x, jax.random.key(1))
+
+    (plain_loss, plain), (loss, recomputed) = loss_and_gradients(False), loss_and_gradients(True)
+    np.testing.assert_allclose(loss, plain_loss, rtol=1e-4)
+    assert jax.tree.structure(plain) == jax.tree.structure(recomputed)
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(recomputed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3 * float(jnp.abs(a).max() + 1))

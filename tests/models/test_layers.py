@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcxr.models import layers
+
+CASES = {
+    "1x1": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3)},
+    "1x1 stride 2": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3), "strides": (2, 2)},
+    "3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1)},
+    "grouped 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 2, 9), "padding": (1, 1), "groups": 3},
+    "grouped 3x3 stride 2": {
+        "shape": (2, 7, 6, 8),
+        "kernel": (3, 3, 2, 8),
+        "padding": (1, 1),
+        "strides": (2, 2),
+        "groups": 4,
+    },
+    "grouped 1x3 stride (1, 3)": {
+        "shape": (2, 3, 8, 4),
+        "kernel": (1, 3, 2, 2),
+        "padding": (0, 2),
+        "strides": (1, 3),
+        "groups": 2,
+    },
+    "depthwise": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lowerings_have_equal_values_and_gradients(case):
+    case = {"strides": (1, 1), "padding": (0, 0), "groups": 1, **CASES[case]}
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], case.pop("shape"))
+    kernel = jax.random.normal(keys[1], case.pop("kernel"))
+
+    def value_and_gradients(lowering):
+        def loss(x, kernel):
+            y = layers.convolve(x, kernel, lowering=lowering, **case)
+            return jnp.sin(y).sum(), y
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
+
+    (_, native), native_gradients = value_and_gradients("native")
+    (_, matmul), matmul_gradients = value_and_gradients("matmul")
+    assert native.shape == matmul.shape
+    np.testing.assert_allclose(matmul, native, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(matmul_gradients, native_gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_cpu_lowers_pointwise_and_grouped_convolutions_to_products(monkeypatch):
+    def primitives(**options):
+        conv = layers.Conv(4, **options)
+        x = jnp.ones((1, 4, 4, 4))
+        params = conv.init(jax.random.key(0), x)
+        return str(jax.make_jaxpr(conv.apply)(params, x))
+
+    for options in ({"kernel_size": 1}, {"kernel_size": 3, "groups": 2}):
+        monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+        assert "conv_general_dilated" not in primitives(**options)
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        assert "conv_general_dilated" in primitives(**options)
+
+
+@pytest.mark.parametrize("lowering", ["native", "matmul"])
+@pytest.mark.parametrize(
+    "options", [{"kernel_size": 1}, {"kernel_size": 3, "strides": 2, "padding": 1, "groups": 2}]
+)
+def test_conv_has_the_parameters_and_values_of_flax(options, lowering):
+    x = jax.random.normal(jax.random.key(0), (2, 6, 7, 4))
+    ours = layers.Conv(6, **options, use_bias=True, lowering=lowering)
+    flax = nn.Conv(
+        6,
+        (options["kernel_size"],) * 2,
+        strides=options.get("strides", 1),
+        padding=options.get("padding", 0),
+        feature_group_count=options.get("groups", 1),
+        bias_init=nn.initializers.normal(1.0),
+    )
+    params = flax.init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(
+        jnp.shape, params
+    )
+    np.testing.assert_allclose(ours.apply(params, x), flax.apply(params, x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 7), (14, 14), (10, 9), (16, 5)])
+def test_adaptive_average_pooling_has_torch_bins(shape):
+    x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
+    height, width = shape
+    expected = np.zeros((2, 7, 7, 3), np.float32)
+    for i in range(7):
+        for j in range(7):
+            rows = slice(int(np.floor(i * height / 7)), int(np.ceil((i + 1) * height / 7)))
+            columns = slice(int(np.floor(j * width / 7)), int(np.ceil((j + 1) * width / 7)))
+            expected[:, i, j] = x[:, rows, columns].mean((1, 2))
+    pooled = layers.adaptive_avg_pool(jnp.asarray(x), 7)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pools_treat_the_border_as_torch_does():
+    x = -jnp.ones((1, 3, 3, 1))
+    maximum = layers.max_pool(x, 3, stride=2, padding=1)
+    assert maximum.shape == (1, 2, 2, 1)
+    np.testing.assert_array_equal(maximum, -1.0)  # not 0: the border is minus infinity
+    average = layers.avg_pool(x, 3, stride=1, padding=1)[0, :, :, 0]
+    np.testing.assert_allclose(average[0, 0], -4 / 9, rtol=1e-6)  # the zeros count
+    np.testing.assert_allclose(average[1, 1], -1.0, rtol=1e-6)
+
+
+def test_padding_grows_small_maps_only():
+    x = jnp.ones((1, 2, 5, 1))
+    assert layers.pad_to_at_least(x, 2) is x
+    padded = layers.pad_to_at_least(x, 5)
+    assert padded.shape == (1, 5, 5, 1)
+    np.testing.assert_array_equal(padded[0, :, 0, 0], [0, 1, 1, 0, 0])
+
+
+def test_batch_norm_has_torch_momentum_and_epsilon():
+    x = jnp.asarray([[1.0], [3.0]])  # mean 2, biased variance 1
+    norm = layers.batch_norm(train=True, axis_name=None, epsilon=0.5)()
+    variables = norm.init(jax.random.key(0), x)
+    y, state = norm.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(y[:, 0], np.array([-1.0, 1.0]) / np.sqrt(1.5), rtol=1e-5)
+    np.testing.assert_allclose(state["batch_stats"]["mean"], [0.2], rtol=1e-5)
+    np.testing.assert_allclose(state["batch_stats"]["var"], [1.0], rtol=1e-5)
+
+
+def test_initialisations_have_the_stated_spread():
+    key = jax.random.key(0)
+    kernel = (3, 3, 32, 64)
+    assert layers.kaiming_normal_fan_in(key, kernel).std() == pytest.approx(
+        (2 / (9 * 32)) ** 0.5, rel=0.02
+    )
+    assert layers.kaiming_normal_fan_out(key, kernel).std() == pytest.approx(
+        (2 / (9 * 64)) ** 0.5, rel=0.02
+    )
+    uniform = layers.torch_uniform(400)(key, (400, 50))
+    assert 0.0499 < float(jnp.abs(uniform).max()) <= 0.05
+
+
+def test_scaling_keeps_at_least_one():
+    assert [layers.scaled(48, 1.0), layers.scaled(48, 0.125), layers.scaled(4, 0.01)] == [48, 6, 1]

@@ -1,0 +1,224 @@
+"""One row a model: published parameter counts, output shapes, a gradient in every parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcxr import models
+from jaxcxr.types import InputError
+from tests.models.variables import random_variables, shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """`counts`: (classes, channels) -> parameters. `odd`: an input [H, W] that nothing divides."""
+
+    counts: dict[tuple[int, int], int]
+    stages: tuple[str, ...] = ("stage1", "stage2", "stage3", "stage4", "features")
+    odd: tuple[int, int] = (37, 45)
+
+
+VGG_STAGES = ("stage1", "stage2", "stage3", "stage4", "stage5", "features")
+IMAGE_ROWS = {
+    # torchvision 0.28's `num_params`, and those less the head for 4 (CheXNet: 14) classes.
+    "densenet161": Row({(1000, 3): 28_681_000, (4, 3): 26_480_836}),
+    # 4 classes in the auxiliary head, too.
+    "inception_v3": Row(
+        {(1000, 3): 27_161_264, (4, 3): 24_354_536}, ("stage1", "stage2", "stage3", "features")
+    ),
+    "resnet152": Row({(1000, 3): 60_192_808, (4, 3): 58_152_004}),
+    "resnext101_32x8d": Row({(1000, 3): 88_791_336, (4, 3): 86_750_532}),
+    "vgg19_bn": Row({(1000, 3): 143_678_248, (4, 3): 139_597_636}, VGG_STAGES),
+    "densenet121": Row({(1000, 3): 7_978_856, (14, 3): 6_968_206}),
+    "resnet18": Row({(1000, 3): 11_689_512, (4, 3): 11_178_564}, odd=(9, 5)),
+    "resnet50": Row({(1000, 3): 25_557_032}, odd=(9, 5)),
+    "vgg16": Row({(1000, 3): 138_357_544}, VGG_STAGES),
+    # bfortuner/pytorch_tiramisu: lungs and heart on X-rays, and CamVid.
+    "fc_densenet103": Row(
+        {(4, 1): 9_319_428, (12, 3): 9_322_348},
+        ("stage1", "stage2", "stage3", "stage4", "stage5", "bottleneck", "features"),
+    ),
+}
+# The model that takes probabilities [B, L, C] and no image; its tests are in its own file.
+OTHER = {"neural_weight_module"}
+
+
+def shrunk(name: str, **options: Any) -> Any:
+    """`name` with one layer a block and an eighth of the channels, for grey images."""
+    return models.build(
+        name, **{"num_classes": 3, "in_channels": 1, "width": 0.125, "depth": 0.01, **options}
+    )
+
+
+def batch(height: int, width: int, channels: int = 1, size: int = 2) -> jax.Array:
+    return jax.random.normal(jax.random.key(1), (size, height, width, channels))
+
+
+def leaf_sizes(params: Any) -> dict[str, float]:
+    """Path -> largest absolute value."""
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    return {path: float(jnp.abs(leaf).max()) for path, leaf in flat.items()}
+
+
+def test_no_model_is_missing_from_the_table():
+    assert set(models.MODELS) == set(IMAGE_ROWS) | OTHER
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "channels", "count"),
+    [
+        (name, classes, channels, count)
+        for name, row in IMAGE_ROWS.items()
+        for (classes, channels), count in row.counts.items()
+        if (name, classes) != ("resnet152", 1000)  # the slowest to trace; 4 classes suffice
+    ],
+)
+def test_parameter_count_is_the_published_one(name, classes, channels, count):
+    model = models.build(name, num_classes=classes, in_channels=channels)
+    _, _, variables = shapes(model, 1, 64, 64, channels)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize("name", IMAGE_ROWS)
+def test_output_shapes_for_small_and_odd_inputs(name):
+    row = IMAGE_ROWS[name]
+    for height, width, channels in [(32, 32, 1), (64, 64, 3), (*row.odd, 1)]:
+        logits, out, _ = shapes(shrunk(name, in_channels=channels), 2, height, width, channels)
+        expected = (2, height, width, 3) if name.startswith("fc_") else (2, 3)
+        assert logits.shape == expected and logits.dtype == jnp.float32
+        assert set(out) == set(row.stages)
+        assert all(feature_map.ndim == 4 and feature_map.size for feature_map in out.values())
+
+
+@pytest.mark.parametrize("name", IMAGE_ROWS)
+def test_gradient_reaches_every_parameter(name):
+    # In evaluation mode: a bias under a BatchNorm has gradient zero when that normalises by the
+    # batch. The auxiliary head exists in training only (test_inception.py).
+    model = shrunk(name)
+    size = 64 if name == "inception_v3" else 32
+    variables = random_variables(model, 1, size, size, 1)
+
+    @jax.jit
+    def gradients(variables, x):
+        def loss(params):
+            logits, _ = model.apply({**variables, "params": params}, x, False)
+            return jnp.square(logits).sum()
+
+        return jax.grad(loss)(variables["params"])
+
+    sizes = leaf_sizes(gradients(variables, batch(size, size)))
+    unreached = {path for path, size in sizes.items() if not (np.isfinite(size) and size > 0)}
+    assert {path for path in unreached if not path.startswith("AuxLogits")} == set()
+
+
+@pytest.mark.parametrize("name", ["densenet161", "inception_v3", "vgg19_bn", "fc_densenet103"])
+def test_training_updates_batch_statistics_by_a_tenth_and_evaluation_none(name):
+    model = shrunk(name)
+    variables = random_variables(model, 1, 32, 32, 1)
+    x = batch(32, 32)
+
+    @jax.jit
+    def run(variables, x, key):
+        _, trained = model.apply(variables, x, True, rngs={"dropout": key}, mutable=["batch_stats"])
+        (first, _), evaluated = model.apply(variables, x, False, mutable=["batch_stats"])
+        alone, _ = model.apply(variables, x[:1], False)
+        return trained["batch_stats"], evaluated["batch_stats"], first, alone
+
+    before = variables["batch_stats"]
+    trained, evaluated, first, alone = run(variables, x, jax.random.key(2))
+    means = leaf_sizes(jax.tree.map(lambda a, b: a - b, trained, before))
+    assert all(change > 0 for path, change in means.items() if path.endswith("mean"))
+    for path, value in flax.traverse_util.flatten_dict(trained, sep="/").items():
+        if path.endswith("var"):  # .9 of the initial one, and something positive
+            assert float(value.min()) >= 0.9 - 1e-6, path
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(evaluated), strict=True):
+        np.testing.assert_array_equal(old, new)
+    # Evaluation does not depend on the other examples of the batch.
+    np.testing.assert_allclose(first[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "fc_densenet103"])
+def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
+    model = shrunk(name)
+    x = batch(32, 32)
+    variables = random_variables(model, 1, 32, 32, 1)
+
+    @jax.jit
+    def train_logits(variables, x, key):
+        rngs = {"dropout": key}
+        return model.apply(variables, x, True, rngs=rngs, mutable=["batch_stats"])[0][0]
+
+    first, again, other = (train_logits(variables, x, jax.random.key(i)) for i in (2, 2, 3))
+    np.testing.assert_array_equal(first, again)
+    assert float(jnp.abs(first - other).max()) > 1e-4
+    evaluate = jax.eval_shape(lambda x: model.apply(variables, x, False)[0], x)  # needs no rng
+    assert evaluate.shape == first.shape
+
+
+def test_dropout_zero_needs_no_key():
+    model = shrunk("vgg16", dropout=0.0)
+    x = batch(32, 32)
+    logits, _ = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, True)[0], x)
+    assert logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["densenet161", "resnext101_32x8d", "vgg19_bn"])
+def test_half_precision_keeps_float32_parameters_and_logits(name):
+    logits, out, variables = shapes(shrunk(name, dtype=jnp.bfloat16), 2, 32, 32, 1)
+    assert logits.dtype == jnp.float32
+    assert out["features"].dtype == jnp.bfloat16
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+
+
+def test_devices_share_batch_statistics():
+    """Two halves of a batch under one axis name give the logits of the whole batch."""
+    x = batch(32, 32, size=4)
+    variables = random_variables(shrunk("resnet18"), 1, 32, 32, 1)
+
+    def logits(variables, x, axis_name):
+        model = shrunk("resnet18", axis_name=axis_name)
+        return model.apply(variables, x, True, mutable=["batch_stats"])[0][0]
+
+    whole = jax.jit(functools.partial(logits, axis_name=None))(variables, x)
+    on_half = jax.vmap(
+        functools.partial(logits, axis_name="data"), in_axes=(None, 0), axis_name="data"
+    )
+    halves = jax.jit(on_half)(variables, x.reshape(2, 2, 32, 32, 1))
+    np.testing.assert_allclose(halves.reshape(4, 3), whole, rtol=1e-3, atol=1e-4)
+
+
+def test_unknown_model_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"'densenet'.*densenet161.*neural_weight_module"):
+        models.build("densenet", num_classes=4)
+
+
+def test_option_that_a_model_lacks_is_named():
+    with pytest.raises(InputError, match=r"resnet18 has no option remat\. Known: .*dropout"):
+        models.build("resnet18", num_classes=4, remat=True)
+    with pytest.raises(InputError, match="neural_weight_module has no option width"):
+        models.build("neural_weight_module", num_classes=4, width=0.5)
+
+
+@pytest.mark.parametrize("name", IMAGE_ROWS)
+def test_wrong_channels_are_an_input_error(name):
+    with pytest.raises(InputError, match=r"in_channels=1, but the input has 2 channel"):
+        shapes(shrunk(name), 1, 64, 64, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("densenet161", 29), ("inception_v3", 27), ("vgg16", 32), ("fc_densenet103", 32)],
+)
+def test_smallest_image_is_accepted_and_the_next_smaller_named(name, size):
+    shapes(shrunk(name), 1, size, size, 1, train=True)
+    with pytest.raises(InputError, match=f"at least {size} x {size}.*got {size - 1} x {size - 1}"):
+        shapes(shrunk(name), 1, size - 1, size - 1, 1)

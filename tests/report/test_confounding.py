@@ -1,0 +1,50 @@
+"""How far the source of an image gives its class away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jaxcxr.report.confounding import confounding, normalised_mutual_information
+from tests.report import fakes
+
+
+def test_one_where_one_determines_the_other_zero_where_independent() -> None:
+    assert normalised_mutual_information([0, 0, 1, 2], ["a", "a", "b", "b"]) == pytest.approx(1.0)
+    assert normalised_mutual_information([0, 1, 0, 1], ["a", "a", "b", "b"]) == pytest.approx(0.0)
+    assert normalised_mutual_information([0, 1], ["a", "a"]) is None
+
+
+def test_the_papers_own_table_2_is_confounded() -> None:
+    counts = np.array([[478, 16, 42, 18], [0, 1493, 2780, 1583]])  # CCX, KCX
+    sources, classes = np.repeat(np.indices((2, 4)).reshape(2, -1), counts.ravel(), axis=1)
+    assert normalised_mutual_information(classes, sources) == pytest.approx(0.785, abs=5e-4)
+
+
+def test_a_confounded_source_is_warned_of_and_counted() -> None:
+    found, warnings, left_out = confounding([fakes.predictions(confounded=True)])
+    assert found["source"]["normalised_mutual_information"] == pytest.approx(1.0)
+    assert found["source"]["counts"]["ccx"] == {
+        "covid19": 20,
+        "viral": 0,
+        "bacterial": 0,
+        "normal": 0,
+    }
+    assert len(warnings) == 1
+    assert "Class and source are confounded" in warnings[0]
+    assert "COVID-19 only from ccx" in warnings[0]
+    assert left_out == []
+
+
+def test_balanced_sources_are_no_warning_and_images_count_once_over_folds() -> None:
+    found, warnings, _ = confounding([fakes.predictions(fold=k) for k in range(3)])
+    assert warnings == []
+    assert found["source"]["images"] == 3 * 40 + 40
+
+
+def test_missing_sources_are_said_not_guessed() -> None:
+    found, warnings, left_out = confounding([fakes.predictions(sources=False)])
+    assert (found, warnings) == ({}, [])
+    assert [line.split(":")[0] for line in left_out] == [
+        "Confounding of class and source", "Confounding of class and age group",
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""Every figure decodes to its size, and refuses what it cannot show."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jaxcxr.report import plots
+
+ROWS = [
+    {"step": 1, "train/loss": 1.4, "train/learning_rate": 1e-3},
+    {"step": 2, "train/loss": 1.0, "valid/loss": 1.1, "valid/macro_f1": 0.5},
+]
+
+
+def disc() -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.mgrid[:64, :48]
+    mask = (rows - 32) ** 2 + (columns - 24) ** 2 < 200
+    return (rows * 3).astype(np.uint8), mask.astype(np.uint8)
+
+
+FIGURES = {
+    "confusion_matrix": lambda: plots.confusion_matrix(np.array([[5, 1], [0, 0]]), ["a", "b"]),
+    "curves": lambda: plots.curves(ROWS),
+    "class_counts": lambda: plots.class_counts(
+        {"train": {"a": 5, "b": 3}, "test": {"a": 1, "b": 0}}
+    ),
+    "mask_overlay": lambda: plots.mask_overlay(
+        *disc(), boxes=[(8, 4, 16), (30, 20, 16)], title="x"
+    ),
+    "patch_montage": lambda: plots.patch_montage(np.random.default_rng(0).random((7, 8, 8))),
+    "learners": lambda: plots.learners(
+        {"whole image": {"A": (0.8, 0.01)}, "patched": {"A": (0.7, None), "B": (0.6, 0.1)}},
+        published={"patched": {"A": 0.75}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_png_and_array_hold_the_same_picture(name: str) -> None:
+    figure = FIGURES[name]()
+    width, height = (figure.get_size_inches() * figure.dpi).astype(int)
+    array = plots.to_array(figure)
+    png = plots.to_png(figure)
+    assert png == plots.to_png(FIGURES[name]())  # no date, no state
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    assert picture.shape == array.shape == (height, width, 3)
+    assert array.dtype == np.uint8
+    np.testing.assert_array_equal(picture, array)
+    assert array.std() > 5  # something is drawn
+    assert (array[[0, -1]] == 255).all() and (array[:, [0, -1]] == 255).all()  # nothing is cut off
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_confusion_matrix_shows_counts_and_row_shares() -> None:
+    figure = plots.confusion_matrix(np.array([[30, 10], [0, 1234]]), ["a", "b"])
+    assert texts(figure) == ["30", "75 %", "10", "25 %", "0", "0 %", "1,234", "100 %"]
+
+
+def test_curves_have_a_panel_for_each_kind_that_was_logged() -> None:
+    assert [a.get_ylabel() for a in plots.curves(ROWS).axes] == ["Loss", "Score", "Learning rate"]
+    assert [a.get_ylabel() for a in plots.curves(ROWS[:1]).axes] == ["Loss", "Learning rate"]
+    many = [{"step": 1, **{f"valid/f1_{i}": 0.5 for i in range(10)}, "valid/macro_f1": 0.4}]
+    (axes,) = plots.curves(many).axes
+    assert axes.get_ylabel() == "Score (8 of 11 lines)"
+    assert axes.lines[0].get_label() == "valid macro f1"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plots.curves([{"step": 1, "images_per_second": 3.0}])
+
+
+def test_overlay_draws_each_box_and_needs_no_mask() -> None:
+    image, mask = disc()
+    figure = plots.mask_overlay(image, mask, boxes=[(8, 4, 16), (30, 20, 16)])
+    corners = [box.get_extents() for box in figure.axes[0].patches]
+    in_pixels = [figure.axes[0].transData.inverted().transform(c.get_points()) for c in corners]
+    np.testing.assert_allclose(in_pixels[0], [[3.5, 23.5], [19.5, 7.5]])
+    np.testing.assert_allclose(in_pixels[1], [[19.5, 45.5], [35.5, 29.5]])
+    assert not plots.mask_overlay(image, None).legends
+    with pytest.raises(ValueError, match=r"\[H, W\]"):
+        plots.mask_overlay(image, mask[1:])
+
+
+def test_wrong_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 classes"):
+        plots.confusion_matrix(np.zeros((3, 3)), ["a", "b"])
+    with pytest.raises(ValueError, match=r"\[K, P, P\]"):
+        plots.patch_montage(np.zeros((8, 8)))

@@ -1,0 +1,128 @@
+"""Reports of finished runs and studies, from their files alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr import artifacts
+from jaxcxr.report import summary, tables
+from jaxcxr.types import InputError
+from tests.report import fakes
+
+
+def read(folder: Path) -> tuple[dict[str, Any], str]:
+    """report.json and report.md; every picture that the report shows must be there and decode."""
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
+        assert Image.open(folder / picture).size[0] > 0
+    assert text.index("Research use only. Not for diagnosis.") < text.index("## Result")
+    return json.loads((folder / "report.json").read_text(encoding="utf-8")), text
+
+
+Run = tuple[str, dict[str, Any], str]
+
+MANIFEST = {"command": "python main.py", "seed": 0, "versions": {"jax": "0.10.2"}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Terminal table, report.json and report.md of a whole run with a confounded source."""
+    folder = fakes.write_run(tmp_path_factory.mktemp("run"), fakes.predictions(confounded=True))
+    artifacts.write_json(folder / "manifest.json", MANIFEST)
+    artifacts.write_png(folder / "overlays" / "phantom-1.png", np.zeros((8, 8), np.uint8))
+    table = summary.write_run_report(folder)
+    return table, *read(folder)
+
+
+def test_run_report_holds_the_scores_of_every_split(run: Run) -> None:
+    table, facts, text = run
+    expected = tables.classification_scores(fakes.predictions().select("test"))
+    assert facts["splits"]["test"]["macro_f1"] == pytest.approx(expected["macro_f1"])
+    assert set(facts["splits"]) == {"oof", "test"}
+    assert f"Macro-F1 **{expected['macro_f1']:.4f}**" in text
+    assert table.startswith("DenseNet-161, fold 0: test images\nClass ")
+    macro = next(line for line in table.splitlines() if line.startswith("Macro average"))
+    assert macro.split()[4] == f"{expected['macro_f1']:.4f}"
+
+
+def test_run_report_shows_counts_times_and_pictures(run: Run) -> None:
+    _, facts, text = run
+    assert facts["class_counts"]["test"] == dict.fromkeys(fakes.CLASSES, 10)
+    assert "| predict | 4.0 s |     80 |       20.0 |   1,280 |       320.0 |" in text
+    assert "![phantom-1](overlays/phantom-1.png)" in text
+    names = ("confusion_test", "confusion_oof", "class_counts", "class_sources", "curves")
+    assert set(facts["plots"]) == {f"plots/{name}.png" for name in names}
+
+
+def test_run_report_opens_with_the_result_then_how_it_was_obtained(run: Run) -> None:
+    _, facts, text = run
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings == ["Result", "How it was obtained", "Details", "Left out"]
+    assert (
+        "- Command: `python main.py`\n- Versions: jax 0.10.2\n- Seed: 0\n- Split sha256: `c0ffee`"
+    ) in text
+    assert facts["manifest"] == MANIFEST
+
+
+def test_confounded_source_stands_above_the_result(run: Run) -> None:
+    table, facts, text = run
+    assert text.index("> **Warning.** Class and source are confounded") < text.index("## Result")
+    assert facts["confounding"]["source"]["normalised_mutual_information"] == pytest.approx(1.0)
+    assert len(facts["warnings"]) == 1
+    assert "Warning. Class and source are confounded" in table
+
+
+def test_what_is_missing_is_named_and_not_invented(tmp_path: Path) -> None:
+    fakes.predictions(sources=False).save(tmp_path / "predictions.npz")
+    summary.write_run_report(tmp_path)
+    facts, text = read(tmp_path)
+    assert facts["timings"] is None and facts["manifest"] is None and facts["config"] is None
+    said = "\n".join(facts["left_out"])
+    for words in (
+        "source",
+        "age group",
+        "manifest.json",
+        "metrics.jsonl",
+        "timings.json",
+        "overlays",
+    ):
+        assert words in said
+    assert all(line in text for line in facts["left_out"])
+    assert "### Time" not in text and "### Class and source" not in text
+
+
+def test_a_run_without_predictions_or_with_damaged_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="predictions.npz is missing"):
+        summary.write_run_report(tmp_path)
+    with pytest.raises(InputError, match="segmentation.json is missing"):
+        summary.write_segment_report(tmp_path)
+    artifacts.write_json(
+        tmp_path / "segmentation.json", {"structures": {"lung": {}}, "split": "valid"}
+    )
+    with pytest.raises(InputError, match=r"lacks images, structures.lung.dice"):
+        summary.write_segment_report(tmp_path)
+    folder = fakes.write_run(tmp_path / "run", fakes.predictions())
+    artifacts.write_text(folder / "timings.json", "{")
+    with pytest.raises(InputError, match="timings.json"):
+        summary.write_run_report(folder)
+
+
+def test_segment_report(tmp_path: Path) -> None:
+    table = summary.write_segment_report(fakes.write_segmentation(tmp_path))
+    assert table == (
+        "Lung segmentation: 12 held out images\n"
+        "Structure  Jaccard  Jaccard, smoothed    Dice\n"
+        "─────────────────────────────────────────────\n"
+        "Lung        0.9000             0.9001  0.9474"
+    )
+    facts, text = read(tmp_path)
+    assert facts["segmentation"]["structures"]["lung"]["dice"] == 0.9474
+    assert "Jaccard index on 12 held out images: **lung 0.9000**." in text
+    assert "| train | 1 min 15 s |" in text

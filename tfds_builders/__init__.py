@@ -1,0 +1,1 @@
+"""TFDS builders of the X-ray sets; each is imported by name and needs no TensorFlow."""

@@ -1,0 +1,210 @@
+"""What the X-ray builders share: features, ids, options, the manual folder, masks.
+
+Nothing here imports TensorFlow or jaxcxr. Errors name the file and the fix.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import io
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+from PIL import Image
+
+SPLIT = "main"  # TFDS reserves "all", which reads every split there is: both names read this one
+MAX_PIXELS = 64_000_000  # Montgomery, the largest set, has 4892 x 4020; Pillow alone only warns
+TEXTS = (
+    "id",
+    "patient_id",
+    "strict_patient_id",
+    "label",
+    "finding",
+    "view",
+    "source",
+    "age_group",
+)
+
+
+def cxr_features(
+    *, masks: Iterable[str] = (), extra: Mapping[str, tfds.features.FeatureConnector] | None = None
+) -> tfds.features.FeaturesDict:
+    """Features that every builder yields, plus `masks` ('mask_lung', ...) and `extra` ones.
+
+    `image` takes encoded bytes and stores them untouched, grey or colour; TFDS cannot decode grey
+    without a fixed number of channels, so read it with `tfds.decode.SkipDecoding()`. Masks are
+    0/255 grey PNG, decoded to [H, W, 1]. The texts:
+    `label` is a class of the study or '' (no class: see `finding`), `age_group` 'adult',
+    'paediatric' or ''. `strict_patient_id` never tells apart two images that may be of one patient.
+    """
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, None)),
+            **{name: tfds.features.Text() for name in TEXTS},
+            **{name: tfds.features.Image(shape=(None, None, 1)) for name in masks},
+            **(extra or {}),
+        }
+    )
+
+
+@dataclasses.dataclass(eq=False)
+class ChoiceConfig(tfds.core.BuilderConfig):
+    """A BuilderConfig whose `options` say what was chosen; its name spells them out."""
+
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def all_configs(choices: Mapping[str, tuple[str, ...]]) -> list[ChoiceConfig]:
+    """One config for every combination of `choices`; the first takes each first entry."""
+    configs = []
+    for values in itertools.product(*choices.values()):
+        options = dict(zip(choices, values, strict=True))
+        name = "-".join(f"{key}_{value}" for key, value in options.items()) or "default"
+        configs.append(ChoiceConfig(name=name, options=options))
+    return configs
+
+
+def find_config(configs: Sequence[ChoiceConfig], **options: str) -> ChoiceConfig:
+    """The member of `configs` with `options`; those not given are as in the first config.
+
+    TFDS wants the very object that its builder class lists, not an equal one.
+
+    Raises:
+      TypeError: an option is unknown; names the known ones.
+      ValueError: a value is not among the choices.
+    """
+    defaults = configs[0].options
+    for name, value in options.items():
+        if name not in defaults:
+            known = ", ".join(sorted(defaults)) or "none: this data set has no options"
+            raise TypeError(f"unknown option {name!r}; known options: {known}")
+        choices = list(dict.fromkeys(config.options[name] for config in configs))
+        if value not in choices:
+            raise ValueError(f"option {name}={value!r}: must be one of {', '.join(choices)}")
+    wanted = {**defaults, **options}
+    return next(config for config in configs if config.options == wanted)
+
+
+def safe_id(text: str) -> str:
+    """`text` with every run of characters outside [A-Za-z0-9._-] replaced by one '_'."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+
+
+def unique_ids(file_names: Iterable[str], *, prefix: str) -> dict[str, str]:
+    """Maps distinct file names to ids: the stem; where stems clash, the name and a short hash.
+
+    An id depends on its own name and on whether another name has the same stem, never on order.
+    """
+    names = list(file_names)
+    stems = {name: safe_id(Path(name).stem) for name in names}
+    count = collections.Counter(stems.values())
+
+    def make(name: str) -> str:
+        if count[stems[name]] == 1:
+            return f"{prefix}-{stems[name]}"
+        return f"{prefix}-{safe_id(name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+    return {name: make(name) for name in names}
+
+
+def age_group(age: str) -> str:
+    """'adult' from 18 years on, 'paediatric' below, '' if `age` is not a plain number of years."""
+    if not re.fullmatch(r"\d{1,3}(\.\d+)?", age.strip()):
+        return ""
+    return "adult" if float(age) >= 18 else "paediatric"
+
+
+def manual_root(dl_manager: tfds.download.DownloadManager) -> Path | None:
+    """The manual folder of TFDS (`DownloadConfig(manual_dir=...)`), None if absent or empty."""
+    try:
+        return Path(dl_manager.manual_dir)
+    except AssertionError:  # how TFDS says it; the caller's own message shows the expected tree
+        return None
+
+
+def missing_data(name: str, problem: str, instructions: str) -> FileNotFoundError:
+    """The error for data that are not where they should be: problem, tree, and how to pass it."""
+    return FileNotFoundError(
+        f"{name}: {problem}\n{instructions.strip()}\n"
+        "Pass the folder that holds this tree as config.data.manual_dir, or in Python as "
+        "tfds.download.DownloadConfig(manual_dir=...)."
+    )
+
+
+def require_manual(
+    dl_manager: tfds.download.DownloadManager, *, name: str, paths: Iterable[str], instructions: str
+) -> Path:
+    """The manual folder, checked to have every one of `paths`.
+
+    Raises:
+      FileNotFoundError: shows what is missing and the tree that is expected.
+    """
+    root = manual_root(dl_manager)
+    if root is None:
+        raise missing_data(name, "the manual folder is not given, absent or empty.", instructions)
+    missing = [path for path in paths if not (root / path).exists()]
+    if missing:
+        raise missing_data(name, f"{root} lacks {', '.join(missing)}.", instructions)
+    return root
+
+
+def record_counts(
+    builder: tfds.core.DatasetBuilder, *, kept: int, rejected: Mapping[str, int], **more
+) -> None:
+    """Writes the counts into `builder.info.metadata` (stored beside the data) and logs them.
+
+    Raises:
+      ValueError: nothing was kept.
+    """
+    rejected = dict(sorted(rejected.items()))
+    if not kept:
+        raise ValueError(f"{builder.name}: no usable image; rejected: {rejected or 'nothing'}")
+    builder.info.metadata.update(kept=kept, rejected=rejected, **more)
+    logging.info("%s: kept %d images, rejected %s", builder.name, kept, rejected)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Opens an image after a look at its size; decoding happens later, in the caller.
+
+    Raises:
+      ValueError: not an image, or more than `MAX_PIXELS`.
+    """
+    try:
+        image = Image.open(path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width} x {image.height}"
+        raise ValueError(f"{path}: {size} pixels are more than the allowed {MAX_PIXELS}")
+    return image
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Mask file of any grey or palette form -> bool [H, W].
+
+    Files hold 0/1, 0/255, or grey edges from a resize: inside is above the middle of the range.
+    """
+    try:
+        with open_image(path) as image:
+            pixels = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: damaged mask ({error})") from error
+    return pixels > (127 if pixels.max() > 1 else 0)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encodes [H, W] bool (as 0/255), uint8 or uint16 as a grey PNG, level 1 for speed."""
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,161 @@
+"""Fetching and unpacking with limits: TFDS's own extraction needs TensorFlow and has no size cap."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tarfile
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+CHUNK = 1 << 20
+GIB = 1 << 30
+
+
+def _check_scheme(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1"):
+        raise ValueError(f"{url}: only https is fetched")
+
+
+def fetch(
+    url: str, path: Path, *, sha256: str | None, max_bytes: int, timeout_s: float = 60
+) -> Path:
+    """Downloads `url` to `path`, which appears only once it is whole and checked.
+
+    Args:
+      url: https address.
+      path: target file; kept as it is when it exists and has the checksum (if there is one).
+      sha256: hex digest, or None where the publisher makes the archive anew for each request.
+      max_bytes: larger files are refused, before or while they arrive.
+      timeout_s: longest silence of the server.
+
+    Raises:
+      ValueError: not https, too large, or the wrong checksum; says which.
+      ConnectionError: no answer, an error status, or fewer bytes than were announced.
+    """
+    _check_scheme(url)
+    if path.exists() and (sha256 is None or _sha256(path) == sha256):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        digest = _receive(url, partial, max_bytes=max_bytes, timeout_s=timeout_s)
+        if sha256 is not None and digest != sha256:
+            raise ValueError(f"{url}: sha256 is {digest}, expected {sha256}: not the pinned file")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _receive(url: str, path: Path, *, max_bytes: int, timeout_s: float) -> str:
+    """Writes the body to `path`; returns its sha256."""
+    digest = hashlib.sha256()
+    received = 0
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as response, path.open("wb") as file:
+            _check_scheme(response.url)  # a redirect must not leave https
+            announced = response.headers.get("Content-Length")
+            total = int(announced) if announced is not None else None
+            if total is not None and total > max_bytes:
+                raise ValueError(f"{url}: {total} bytes are more than the allowed {max_bytes}")
+            bar = tqdm(total=total, unit="B", unit_scale=True, desc=f"download {path.name}")
+            with bar:
+                while chunk := response.read(CHUNK):
+                    received += len(chunk)
+                    if received > max_bytes:
+                        raise ValueError(f"{url}: more than the allowed {max_bytes} bytes")
+                    digest.update(chunk)
+                    file.write(chunk)
+                    bar.update(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+    except urllib.error.URLError as error:  # HTTPError is one
+        raise ConnectionError(f"{url}: {error.reason or error}") from error
+    except TimeoutError as error:
+        raise ConnectionError(f"{url}: no data for {timeout_s} s") from error
+    if total is not None and received != total:
+        raise ConnectionError(f"{url}: only {received} of {total} bytes arrived; try again")
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def extract_tar(
+    archive: Path,
+    folder: Path,
+    *,
+    wanted: Callable[[str], bool],
+    max_bytes: int,
+    max_members: int,
+    commit: str | None = None,
+) -> Path:
+    """Unpacks a .tar.gz that has one top folder; its wanted content becomes `folder`, all at once.
+
+    Args:
+      archive: the file.
+      folder: must not exist yet.
+      wanted: told a file's path below the top folder; others are skipped.
+      max_bytes: limit on the unpacked size of all members together.
+      max_members: limit on their number.
+      commit: the git commit that must be recorded in the archive (`git archive` writes it).
+
+    Raises:
+      ValueError: damaged, too large, of another commit, or a member that leaves the folder or is
+        not a plain file; `folder` is then untouched.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        try:
+            with tarfile.open(archive, "r:gz") as tar:
+                tops = _extract_members(tar, scratch, wanted, max_bytes, max_members)
+                if commit is not None and tar.pax_headers.get("comment") != commit:
+                    found = tar.pax_headers.get("comment", "none")
+                    raise ValueError(f"{archive}: made of commit {found}, expected {commit}")
+        except tarfile.FilterError as error:
+            raise ValueError(f"{archive}: unsafe member, nothing unpacked ({error})") from error
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{archive}: damaged archive ({error}); fetch it again") from error
+        if len(tops) != 1:
+            raise ValueError(f"{archive}: {len(tops)} top folders with wanted files, expected one")
+        os.replace(Path(scratch) / tops.pop(), folder)
+    return folder
+
+
+def _extract_members(
+    tar: tarfile.TarFile,
+    scratch: str,
+    wanted: Callable[[str], bool],
+    max_bytes: int,
+    max_members: int,
+) -> set[str]:
+    """Unpacks into `scratch`; returns the names of the top folders."""
+    tops: set[str] = set()
+    size = 0
+    for count, member in enumerate(tar, start=1):
+        size += member.size
+        if size > max_bytes or count > max_members:
+            raise ValueError(
+                f"{tar.name}: unpacks to more than {max_bytes} bytes or {max_members} members"
+            )
+        tarfile.data_filter(member, scratch)  # of every member, so that none is skipped silently
+        top, _, below = member.name.partition("/")
+        if not wanted(below) or member.isdir():
+            continue
+        if not member.isfile():
+            raise ValueError(f"{tar.name}: member {member.name} is not a plain file")
+        tar.extract(member, scratch, filter="data")
+        tops.add(top)
+    return tops

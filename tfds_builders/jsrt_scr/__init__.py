@@ -1,0 +1,1 @@
+"""The JSRT chest X-rays with the SCR masks of lungs, heart and clavicles."""

@@ -1,0 +1,162 @@
+"""TFDS builder of JSRT (247 X-rays with and without a nodule) with the SCR masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_builders import common
+from tfds_builders.jsrt_scr import raw
+
+CONFIGS = common.all_configs({"png_polarity": ("display", "stored")})
+NAME = re.compile(r"JPC(?P<kind>LN|NN)\d{3}")
+FINDINGS = {"LN": "nodule", "NN": "non-nodule"}
+MASKS = {
+    "mask_heart": "heart",
+    "mask_left_lung": "left lung",
+    "mask_right_lung": "right lung",
+    "mask_left_clavicle": "left clavicle",
+    "mask_right_clavicle": "right clavicle",
+}
+FOLDS = ("fold1", "fold2")
+INSTRUCTIONS = """\
+JSRT forbids copying and distribution, so nothing is downloaded. Ask for the images at
+db.jsrt.or.jp and for the masks at the SCR database, and put them under the manual folder:
+  jsrt/
+    images/                  JPCLN001.IMG ... JPCLN154.IMG, JPCNN001.IMG ... JPCNN093.IMG
+                             (headerless .IMG or .png; folders below images/ do no harm)
+    scr/
+      fold1/masks/           and the same below fold2/masks/
+        left lung/           JPCLN001.gif, ...
+        right lung/          JPCLN001.gif, ...
+        heart/               JPCLN001.gif, ...
+        left clavicle/       JPCLN001.gif, ...
+        right clavicle/      JPCLN001.gif, ...
+"""
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """JSRT with SCR masks, one split "main"."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = CONFIGS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+
+    @classmethod
+    def configure(cls, **options: str) -> common.ChoiceConfig:
+        """Config of `png_polarity`: 'display' (PNG files show dark lungs already) | 'stored' (PNG
+        files keep the polarity of the .IMG files and get inverted). .IMG files always are.
+        """
+        return common.find_config(CONFIGS, **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=common.cxr_features(
+                masks=("mask_lung", *MASKS), extra={"scr_fold": tfds.features.Text()}
+            ),
+            metadata=tfds.core.MetadataDict(),
+            homepage="http://db.jsrt.or.jp/eng.php",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        root = common.require_manual(
+            dl_manager, name=self.name, paths=("jsrt/images", "jsrt/scr"), instructions=INSTRUCTIONS
+        )
+        images = find_images(root / "jsrt" / "images")
+        masks = {name: find_masks(root / "jsrt" / "scr", name) for name in images}
+        kept = {name: path for name, path in images.items() if masks[name] is not None}
+        common.record_counts(
+            self, kept=len(kept), rejected={"no SCR masks": len(images) - len(kept)}
+        )
+        return {common.SPLIT: self._generate_examples(kept, masks)}
+
+    def _generate_examples(
+        self, images: dict[str, Path], masks: dict[str, Path]
+    ) -> Iterator[tuple[str, dict]]:
+        polarity = self.builder_config.options["png_polarity"]
+        for name, path in images.items():
+            folder = masks[name]
+            pixels = {
+                feature: common.read_mask(folder / structure / f"{name}.gif")
+                for feature, structure in MASKS.items()
+            }
+            lungs = pixels["mask_left_lung"] | pixels["mask_right_lung"]
+            key = f"jsrt-{name}"
+            yield (
+                key,
+                {
+                    "image": grey_png(path, png_polarity=polarity),
+                    "mask_lung": common.png(lungs),
+                    **{feature: common.png(mask) for feature, mask in pixels.items()},
+                    "id": key,
+                    "patient_id": key,  # one image a patient
+                    "strict_patient_id": key,
+                    "label": "",  # lung nodules: no class of the study
+                    "finding": FINDINGS[NAME.fullmatch(name)["kind"]],
+                    "view": "PA",
+                    "source": "jsrt",
+                    "age_group": "adult",
+                    "scr_fold": folder.parent.name,
+                },
+            )
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """Image files by JSRT name, sorted.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: one name has two files, e.g. as .IMG and as .png.
+    """
+    images: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if not NAME.fullmatch(path.stem) or path.suffix.lower() not in (".img", ".png"):
+            continue
+        if path.stem in images:
+            raise ValueError(f"{images[path.stem]} and {path} are one image: keep one of them")
+        images[path.stem] = path
+    if not images:
+        problem = f"no JPCLNddd or JPCNNddd .IMG or .png file in {folder}."
+        raise common.missing_data("jsrt_scr", problem, INSTRUCTIONS)
+    return images
+
+
+def find_masks(folder: Path, name: str) -> Path | None:
+    """The masks folder of the fold that has `name`, None if neither fold has any of its masks.
+
+    Raises:
+      ValueError: some of its masks are missing, or both folds have it.
+    """
+    found = []
+    for fold in FOLDS:
+        masks = folder / fold / "masks"
+        missing = [part for part in MASKS.values() if not (masks / part / f"{name}.gif").is_file()]
+        if not missing:
+            found.append(masks)
+        elif len(missing) < len(MASKS):
+            raise ValueError(f"{masks}: {name}.gif is missing in {', '.join(missing)}")
+    if len(found) > 1:
+        raise ValueError(f"{folder}: both folds have masks of {name}; SCR has each in one")
+    return found[0] if found else None
+
+
+def grey_png(path: Path, *, png_polarity: str) -> bytes:
+    """The image in display polarity as a grey PNG: 16-bit, or 8-bit where the file has 8 bits.
+
+    A .png in display polarity is handed on byte for byte.
+    """
+    if path.suffix.lower() == ".img":
+        return common.png(raw.read_img(path))
+    if png_polarity == "display":
+        return path.read_bytes()
+    with common.open_image(path) as image:
+        if image.mode not in ("L", "I", "I;16", "I;16B"):
+            raise ValueError(f"{path}: mode {image.mode}, expected a grey PNG of 8 or 16 bits")
+        eight = image.mode == "L"
+        pixels = np.asarray(image).astype(np.uint8 if eight else np.uint16)
+    return common.png(raw.invert(pixels, white=255 if eight else raw.WHITE, path=path))

@@ -1,0 +1,115 @@
+"""TFDS builder of the Kermany paediatric chest X-rays: labels from file names, folders pooled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from tfds_builders import common
+from tfds_builders.kcx import names
+
+FOLDER = "kcx/chest_xray"
+INSTRUCTIONS = """\
+Expected under the manual folder (Kaggle paultimothymooney/chest-xray-pneumonia, unpacked; any of
+the three splits may be absent):
+  kcx/
+    chest_xray/
+      train/
+        NORMAL/      IM-0115-0001.jpeg, NORMAL2-IM-0383-0001.jpeg, ...
+        PNEUMONIA/   person1_bacteria_1.jpeg, person3_virus_15.jpeg, ...
+      val/           NORMAL/, PNEUMONIA/
+      test/          NORMAL/, PNEUMONIA/
+"""
+CONFIGS = common.all_configs({})
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Kermany et al. 2018, one split "main" (train, val and test pooled)."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = CONFIGS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+
+    @classmethod
+    def configure(cls, **options: str) -> common.ChoiceConfig:
+        """The only config; this data set has no options."""
+        return common.find_config(CONFIGS, **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=common.cxr_features(),
+            metadata=tfds.core.MetadataDict(),
+            homepage="https://data.mendeley.com/datasets/rscbjbr9sj",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        root = common.require_manual(
+            dl_manager, name="kcx", paths=(FOLDER,), instructions=INSTRUCTIONS
+        )
+        files, copies = pool(root / FOLDER)
+        common.record_counts(self, kept=len(files), rejected={"same file in two folders": copies})
+        return {common.SPLIT: self._generate_examples(files)}
+
+    def _generate_examples(self, files: dict[str, Path]) -> Iterator[tuple[str, dict]]:
+        for key, path in files.items():
+            name = names.parse(path)
+            yield (
+                key,
+                {
+                    "image": path.read_bytes(),
+                    "id": key,
+                    "patient_id": name.patient_id,
+                    "strict_patient_id": name.strict_patient_id,
+                    "label": name.label,
+                    "finding": name.finding,
+                    "view": "AP",  # "All counted AP": the authors' protocol and FLANNEL's
+                    "source": "kcx",
+                    "age_group": "paediatric",  # one to five years old
+                },
+            )
+
+
+def pool(folder: Path) -> tuple[dict[str, Path], int]:
+    """Images below `folder` by id, and how many copies were left out.
+
+    A name that occurs once gives the id 'kcx-<stem>'. The same name and the same bytes in two
+    folders is one image. The same name with other bytes gives 'kcx-<split>-<stem>' for each.
+
+    Raises:
+      ValueError: files that are not named as the data set names them; lists up to 10.
+    """
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        # macOS leaves .DS_Store and __MACOSX/._name beside the images of Kaggle's archive
+        if path.is_file() and not path.name.startswith(".") and "__MACOSX" not in path.parts
+    ]
+    unknown = [str(path.relative_to(folder)) for path in paths if names.parse(path) is None]
+    if unknown:
+        shown = ", ".join(unknown[:10]) + (", ..." if len(unknown) > 10 else "")
+        raise ValueError(
+            f"kcx: {len(unknown)} files in {folder} are not named as Kaggle's are: {shown}\n"
+            f"Move them away or restore their names.\n{INSTRUCTIONS}"
+        )
+    by_name: dict[str, list[Path]] = {}
+    for path in paths:
+        by_name.setdefault(path.name, []).append(path)
+    files: dict[str, Path] = {}
+    copies = 0
+    for same_name in by_name.values():
+        different = {}
+        if len(same_name) > 1:
+            for path in same_name:
+                different.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
+        kept = list(different.values()) or same_name
+        copies += len(same_name) - len(kept)
+        for path in kept:
+            key = f"kcx-{path.stem}" if len(kept) == 1 else f"kcx-{path.parts[-3]}-{path.stem}"
+            if key in files:
+                raise ValueError(f"kcx: {files[key]} and {path} differ but have one name: keep one")
+            files[key] = path
+    return files, copies

@@ -1,0 +1,1 @@
+"""The Montgomery and Shenzhen tuberculosis X-rays with lung masks."""

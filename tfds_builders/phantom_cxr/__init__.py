@@ -1,0 +1,1 @@
+"""Procedurally drawn chest X-rays with known masks, classes and confounder."""
