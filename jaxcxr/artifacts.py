@@ -251,8 +251,7 @@ class Lock:
         holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}\n"
         os.ftruncate(descriptor, 0)
         os.write(descriptor, holder.encode())
-        for leftover in folder.rglob(f".*{files.TEMPORARY_SUFFIX}"):  # of a killed process
-            leftover.unlink(missing_ok=True)
+        files.remove_leftovers(folder)
 
     def release(self) -> None:
         """Gives the lock back."""

@@ -411,9 +411,10 @@ def _shapes(tree: Any) -> dict[str, str]:
 
 @functools.cache
 def _silence_orbax() -> None:
-    """Orbax reports every step, and warns about shardings that do not matter here."""
+    """Orbax reports every step, warns about shardings, and logs what it also raises."""
 
     def keep(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+        told_elsewhere = record.levelno < logging.ERROR or record.exc_info
+        return "orbax" not in record.pathname or not told_elsewhere
 
     logging.getLogger("absl").addFilter(keep)

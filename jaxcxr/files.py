@@ -130,6 +130,24 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Deletes the temporary files, anywhere below `folder`, of processes that live no more."""
+    for leftover in Path(folder).rglob(f".*{TEMPORARY_SUFFIX}"):
+        pid = leftover.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
 def sha256_file(path: str | os.PathLike[str], *, fsync: bool = False) -> str:
     """Returns the hex SHA-256 of a file, read in pieces; `fsync` first forces it to the disk."""
     digest = hashlib.sha256()

@@ -161,11 +161,14 @@ def test_a_folder_is_opened_once_in_a_process(tmp_path):
         pass
 
 
-def test_rests_of_a_killed_process_are_removed(tmp_path):
-    rest = tmp_path / "masks" / ".a.png.123.tmp"
-    files.write_bytes(rest, b"half")
+def test_rests_of_dead_processes_are_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    rests = [tmp_path / "masks" / f".a.png.{pid}.tmp" for pid in (dead.pid, os.getppid())]
+    for rest in rests:
+        files.write_bytes(rest, b"half")
     with RunFolder.open(tmp_path, {}):
-        assert not rest.exists()
+        assert [rest.exists() for rest in rests] == [False, True]
 
 
 # The manifest, what is finished, and times.

@@ -20,11 +20,12 @@ PILLOW = {
 
 @pytest.fixture
 def image() -> np.ndarray:
-    return np.random.default_rng(0).random((48, 36)).astype(np.float32)
+    # Odd sides, so that "nearest" has no ties, which Pillow breaks by its rounding errors.
+    return np.random.default_rng(0).random((47, 35)).astype(np.float32)
 
 
 @pytest.mark.parametrize("method", geometry.RESIZE_METHODS)
-@pytest.mark.parametrize("size", [(96, 72), (20, 31), (17, 50), (48, 36)])
+@pytest.mark.parametrize("size", [(96, 72), (20, 31), (17, 50), (47, 35)])
 def test_resize_equals_pillow(image, method, size):
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW[method]))
     np.testing.assert_allclose(
@@ -74,7 +75,7 @@ def test_a_box_larger_than_the_image_is_refused():
 
 
 @pytest.mark.parametrize("size", [8, 9])
-@pytest.mark.parametrize("centre", [(20, 17), (0, 35), (47, 0)])
+@pytest.mark.parametrize("centre", [(20, 17), (0, 34), (46, 0)])
 def test_angle_zero_is_the_plain_crop(image, size, centre):
     top, left = geometry.box_origin(np.array(centre), size=size, shape=image.shape)
     patch = geometry.rotate_crop(image, np.array(centre), 0.0, size=size)

@@ -123,16 +123,19 @@ def _body(a: SimpleNamespace, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray,
 def shapes(a: SimpleNamespace, x: np.ndarray, y: np.ndarray, *, heart_scale: float) -> Shapes:
     """All shapes of one patient on the anatomical grid x, y [S, S]."""
     size = a.heart_size * heart_scale
-    heart = _ellipse(
-        x, y, centre=(a.heart_x, 0.24), radii=(0.38 * size, 0.27 * size), tilt=a.heart_tilt
-    )
+    oval = {"radii": (0.38 * size, 0.27 * size), "tilt": a.heart_tilt, "centre": (a.heart_x, 0.24)}
+    heart = _ellipse(x, y, **oval)
+    # No lung under the heart's lower border: from its middle on, its sides go straight down.
+    heart_shadow = np.maximum(heart, _ellipse(x, np.minimum(y, 0.24), **oval))
     knob = _ellipse(x, y, centre=(0.08, -0.32), radii=(a.aortic_knob + 0.03, a.aortic_knob + 0.05))
     lungs, domes = {}, {}
     lateral, medial = lateral_border(a, y), _medial_border(a, y)
     for side in (-1, 1):
         s = side * x
         domes[side] = _diaphragm(a, s, side) - y
-        lungs[side] = np.minimum.reduce([lateral - s, s - medial, domes[side], -heart, -knob])
+        lungs[side] = np.minimum.reduce(
+            [lateral - s, s - medial, domes[side], -heart_shadow, -knob]
+        )
     middle = smooth(x / 0.2 + 0.5)  # one dome goes over into the other under the heart
     above = (1 - middle) * domes[-1] + middle * domes[1]
     body, arms = _body(a, x, y)

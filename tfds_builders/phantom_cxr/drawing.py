@@ -52,6 +52,7 @@ _STREAMS = (
     "exposure",
     "noise",
     "marker",
+    "letter",
 )
 _CANVAS = 512  # lines are drawn at this size and resampled: equally thick at any size
 _LINE_WIDTHS = (5, 3, 2, 1)  # vessels, by generation, in pixels of the canvas
@@ -85,6 +86,16 @@ def patient_label(seed: int, patient: int) -> str:
 def image_count(seed: int, patient: int) -> int:
     """How many images the patient has: 1 to 3."""
     return int(_rng("count", seed, patient).integers(1, 4))
+
+
+def marker_of(
+    *, seed: int, patient: int, image: int, confounder: float, label: str | None = None
+) -> tuple[str, str]:
+    """Letter and corner of the marker: with probability `confounder` the ones of the class."""
+    rng = _rng("marker", seed, patient, image)
+    tied = rng.random() < confounder
+    marker = (LETTERS[rng.integers(len(LETTERS))], CORNERS[rng.integers(len(CORNERS))])
+    return CLASS_MARKERS[label or patient_label(seed, patient)] if tied else marker
 
 
 def draw(
@@ -136,11 +147,8 @@ def draw(
     attenuation += inside * disease.lines
     picture = _expose(attenuation, where, seed, patient, image, size)
 
-    rng = _rng("marker", seed, patient, image)
-    tied = rng.random() < confounder
-    marker = (LETTERS[rng.integers(len(LETTERS))], CORNERS[rng.integers(len(CORNERS))])
-    marker = CLASS_MARKERS[label] if tied else marker
-    picture = np.maximum(picture, _marker(marker, rng, size))
+    marker = marker_of(seed=seed, patient=patient, image=image, label=label, confounder=confounder)
+    picture = np.maximum(picture, _letter(marker, _rng("letter", seed, patient, image), size))
 
     masks = {
         "lung": lungs > 0,
@@ -219,12 +227,12 @@ def _disease(label, seed, patient, image, where, a, pose, x, y) -> SimpleNamespa
 
 
 def _lobe(rng, course: float, s, y) -> np.ndarray:
-    """Consolidation of 42 to 60 % of one lung: dense, bounded by a fissure; s, y: its pixels."""
+    """Consolidation of 45 to 60 % of one lung: dense, bounded by a fissure; s, y: its pixels."""
     upper = rng.random() < 0.5
     slope, bend = rng.uniform(-0.25, 0.35), rng.uniform(-0.25, 0.25)
     height = y - slope * (s - 0.4) - bend * (s - 0.4) ** 2
     height = -height if upper else height
-    extent = min(max(course * rng.uniform(0.47, 0.58), 0.42), 0.6)
+    extent = min(max(course * rng.uniform(0.51, 0.59), 0.45), 0.6)
     fissure = float(np.quantile(height, 1 - extent))
     cloud = 1 + 0.08 * _field(rng, s, y, cells=6)
     density = course * rng.uniform(0.78, 0.95)
@@ -241,7 +249,7 @@ def _net_and_nodules(rng, x, y) -> np.ndarray:
 
 def _haze(rng, outwards, x, y) -> np.ndarray:
     """Patches of ground glass in the outer lungs, denser towards the bases."""
-    periphery = smooth((outwards - 0.34) / 0.28) * (0.6 + 0.4 * smooth((y + 0.75) / 0.5))
+    periphery = smooth((outwards - 0.38) / 0.28) * (0.6 + 0.4 * smooth((y + 0.75) / 0.5))
     patchy = smooth((_field(rng, x, y, cells=5) + rng.uniform(0.7, 1.1)) / 0.8)
     return rng.uniform(0.48, 0.66) * periphery * patchy
 
@@ -295,16 +303,16 @@ def _draw_tree(tree: list[np.ndarray], pose: SimpleNamespace, size: int) -> np.n
 # The picture around
 
 
-def _marker(marker: tuple[str, str], rng: np.random.Generator, size: int) -> np.ndarray:
+def _letter(marker: tuple[str, str], rng: np.random.Generator, size: int) -> np.ndarray:
     letter, corner = marker
-    height = rng.uniform(0.055, 0.075) * _CANVAS
+    height = rng.uniform(0.06, 0.08) * _CANVAS
     margin = rng.uniform(0.02, 0.045, 2) * _CANVAS
     left = margin[0] if corner.endswith("left") else _CANVAS - margin[0] - 0.8 * height
     top = margin[1] if corner.startswith("top") else _CANVAS - margin[1] - height
     canvas = Image.new("L", (_CANVAS, _CANVAS))
     for stroke in _STROKES[letter]:
         points = [(left + height * px, top + height * py) for px, py in stroke]
-        ImageDraw.Draw(canvas).line(points, fill=255, width=6, joint="curve")
+        ImageDraw.Draw(canvas).line(points, fill=255, width=7, joint="curve")
     return rng.uniform(0.9, 1.0) / 255 * _resize(canvas, size)
 
 
