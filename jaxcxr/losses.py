@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import chex
@@ -13,7 +14,7 @@ from jaxcxr.types import InputError
 
 
 def cross_entropy(
-    logits: chex.Array, labels: chex.Array, *, label_smoothing: float = 0.0
+    logits: jax.Array | np.ndarray, labels: jax.Array | np.ndarray, *, label_smoothing: float = 0.0
 ) -> jax.Array:
     """Softmax cross-entropy.
 
@@ -32,16 +33,16 @@ def cross_entropy(
 
 
 def weighted_cross_entropy(
-    logits: chex.Array,
-    labels: chex.Array,
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
     *,
-    class_weights: chex.Array,
+    class_weights: jax.Array | np.ndarray,
     label_smoothing: float = 0.0,
 ) -> jax.Array:
     """Cross-entropy times the weight of the true class.
 
-    Equals torch's `cross_entropy(..., weight, label_smoothing, reduction="none")`; torch's "mean" then divides
-    by the sum of the true classes' weights.
+    Equals torch's `cross_entropy(..., weight, label_smoothing, reduction="none")`; torch's "mean"
+    then divides by the sum of the true classes' weights.
 
     Args:
       logits: [..., C].
@@ -65,28 +66,30 @@ def weighted_cross_entropy(
 
 
 def multiclass_focal(
-    logits: chex.Array,
-    labels: chex.Array,
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
     *,
-    alpha: chex.Array,
+    alpha: jax.Array | np.ndarray,
     gamma: float,
     epsilon: float = 1e-9,
 ) -> jax.Array:
     """FLANNEL's focal loss, equation 2 of the paper: -alpha_y (1 - q_y)^gamma log(q_y + epsilon).
 
-    q is the softmax of `logits`, which for the ensemble are the weighted sum of the learners' probabilities.
-    The published loss is the sum over a batch with gamma = 10 and alpha from `inverse_frequency`.
+    q is the softmax of `logits`, which for the ensemble are the weighted sum of the learners'
+    probabilities. The published loss is the sum over a batch with gamma = 10 and alpha from
+    `inverse_frequency`.
 
     Args:
       logits: [..., C], C > 1.
       labels: [...] integers in [0, C).
       alpha: [C] weights of the classes.
-      gamma: 0 or more; 0 gives the weighted cross-entropy, a larger value passes over easy examples.
+      gamma: 0 or more; 0 gives the weighted cross-entropy, a larger value passes over easy
+        examples.
       epsilon: bounds the loss at -alpha log(epsilon); 0 leaves it unbounded.
 
     Returns:
-      [...] float32. Value and gradient are finite for any finite logits: powers and logarithms are taken
-      of log(q) and log(1 - q), never of a difference that rounds to 0.
+      [...] float32. Value and gradient are finite for logits up to 1e30: the powers and logarithms
+      come from log(q) and log(1 - q), never from a difference that rounds to 0.
     """
     chex.assert_shape(labels, logits.shape[:-1])
     chex.assert_type(labels, int)
@@ -104,7 +107,7 @@ def multiclass_focal(
 
 
 def binary_cross_entropy(
-    logits: chex.Array, labels: chex.Array, *, label_smoothing: float = 0.0
+    logits: jax.Array | np.ndarray, labels: jax.Array | np.ndarray, *, label_smoothing: float = 0.0
 ) -> jax.Array:
     """Sigmoid cross-entropy.
 
@@ -123,16 +126,17 @@ def binary_cross_entropy(
 
 
 def pixel_cross_entropy(
-    logits: chex.Array,
-    labels: chex.Array,
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
     *,
-    class_weights: chex.Array | None = None,
+    class_weights: jax.Array | np.ndarray | None = None,
     ignore: int = 255,
 ) -> jax.Array:
     """Mean cross-entropy over an image's pixels, each weighing as much as its true class.
 
-    For a batch of one this is torch's `cross_entropy(..., weight, ignore_index)`. For more, torch divides by
-    the weights of the whole batch; here an image counts the same whatever its structures' sizes.
+    For a batch of one this is torch's `cross_entropy(..., weight, ignore_index)`. For more, torch
+    divides by the weights of the whole batch; here an image counts the same whatever its
+    structures' sizes.
 
     Args:
       logits: [B, H, W, C].
@@ -156,9 +160,13 @@ def pixel_cross_entropy(
 
 
 def dice(
-    logits: chex.Array, labels: chex.Array, *, smooth: float = 1.0, ignore: int = 255
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
+    *,
+    smooth: float = 1.0,
+    ignore: int = 255,
 ) -> jax.Array:
-    """One minus the soft Dice coefficient (2 I + smooth) / (P + T + smooth), averaged over the structures.
+    """One minus the soft Dice coefficient (2 I + smooth) / (P + T + smooth), mean over structures.
 
     Args:
       logits: [B, H, W, C], class 0 is background and has no coefficient of its own.
@@ -185,7 +193,9 @@ def l1_penalty(params: Any) -> jax.Array:
     return sum((jnp.abs(leaf).sum() for leaf in jax.tree.leaves(params)), start=jnp.zeros(()))
 
 
-def inverse_frequency(counts: chex.Array, *, scale: float = 1000.0) -> np.ndarray:
+def inverse_frequency(
+    counts: jax.Array | np.ndarray | Sequence[int], *, scale: float = 1000.0
+) -> np.ndarray:
     """FLANNEL's alpha_c = 1000 / n_c.
 
     Args:
@@ -203,7 +213,7 @@ def inverse_frequency(counts: chex.Array, *, scale: float = 1000.0) -> np.ndarra
     if (counts <= 0).any():
         absent = np.flatnonzero(counts <= 0).tolist()
         raise InputError(
-            f"class number {absent} has no training image, so it has no inverse frequency; take it out of "
-            "data.classes or change the split"
+            f"class number {absent} has no training image, so it has no inverse frequency; "
+            "take it out of data.classes or change the split"
         )
     return (scale / counts).astype(np.float32)

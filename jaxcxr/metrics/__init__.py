@@ -1,7 +1,8 @@
 """Metrics as pytrees of sums: exact for any split of a set into batches, devices and padding.
 
-`from_batch` runs on the device, inside a compiled step if wanted; `merge` and `jax.lax.psum` add; `compute`
-and `scalars` divide, on the host. The rankings of `jaxcxr.metrics.ranking` need the whole set at once.
+`from_batch` runs on the device, inside a compiled step if wanted; `merge` and `jax.lax.psum` add;
+`compute` and `scalars` divide, on the host. The rankings of `jaxcxr.metrics.ranking` need the whole
+set at once.
 """
 
 from jaxcxr.metrics.confusion import ConfusionMatrix

@@ -29,9 +29,9 @@ class ConfusionMatrix(Sums):
     @classmethod
     def from_batch(
         cls,
-        labels: chex.Array,
-        predicted: chex.Array,
-        weight: chex.Array | None = None,
+        labels: jax.Array | np.ndarray,
+        predicted: jax.Array | np.ndarray,
+        weight: jax.Array | np.ndarray | None = None,
         *,
         num_classes: int,
     ) -> Self:
@@ -58,8 +58,9 @@ class ConfusionMatrix(Sums):
         """The scores; 0 / 0 is 0, as in scikit-learn with `zero_division=0`.
 
         Returns:
-          accuracy and macro_f1, scalars; precision, recall, f1 and support, each [C]. macro_f1 averages over
-          all C classes, also those without an example, as scikit-learn does with `labels=range(C)`.
+          accuracy and macro_f1, scalars; precision, recall, f1 and support, each [C]. macro_f1
+          averages over all C classes, also those without an example, as scikit-learn does with
+          `labels=range(C)`.
         """
         counts = np.asarray(self.counts, np.float64)
         hits, support, claimed = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)

@@ -8,6 +8,7 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcxr.metrics.sums import Sums, example_weights
 
@@ -32,7 +33,11 @@ class Mean(Sums):
 
     @classmethod
     def from_batch(
-        cls, values: chex.Array, weight: chex.Array | None = None, *, name: str = "loss"
+        cls,
+        values: jax.Array | np.ndarray,
+        weight: jax.Array | np.ndarray | None = None,
+        *,
+        name: str = "loss",
     ) -> Self:
         """Values [B] with weights [B]; a value of weight 0 does not count even if it is NaN."""
         chex.assert_rank(values, 1)

@@ -23,8 +23,8 @@ class Overlap(Sums):
 
     Attributes:
       scores: [S, 3] sums of weight times score, in the order of SCORES.
-      weight: [S, 3] sums of the weights. An image where a structure is neither drawn nor predicted has no
-        jaccard and no dice for it, but a smoothed index of 1.
+      weight: [S, 3] sums of the weights. An image where a structure is neither drawn nor predicted
+        has no jaccard and no dice for it, but a smoothed index of 1.
       structures: S names; structure i has the id i + 1 in masks.
     """
 
@@ -41,9 +41,9 @@ class Overlap(Sums):
     @classmethod
     def from_batch(
         cls,
-        predicted: chex.Array,
-        labels: chex.Array,
-        weight: chex.Array | None = None,
+        predicted: jax.Array | np.ndarray,
+        labels: jax.Array | np.ndarray,
+        weight: jax.Array | np.ndarray | None = None,
         *,
         structures: tuple[str, ...],
         ignore: int = 255,
@@ -91,7 +91,7 @@ class Overlap(Sums):
         counts = defined.sum(axis=0)
         totals = np.where(defined, means, 0.0).sum(axis=0)
         average = np.divide(totals, counts, out=np.full(len(SCORES), np.nan), where=counts > 0)
-        result = dict(zip(SCORES, average.tolist(), strict=True))
+        result: dict[str, float] = dict(zip(SCORES, average.tolist(), strict=True))
         for structure, row in self.compute().items():
             result |= {f"{score}_{structure}": value for score, value in row.items()}
         return result

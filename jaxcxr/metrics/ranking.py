@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import chex
+import jax
 import numpy as np
 from sklearn import metrics
 
 
-def roc_auc(positive: chex.Array, scores: chex.Array) -> float:
+def roc_auc(positive: jax.Array | np.ndarray, scores: jax.Array | np.ndarray) -> float:
     """Area under the ROC curve.
 
     Args:
@@ -25,9 +26,10 @@ def roc_auc(positive: chex.Array, scores: chex.Array) -> float:
     return float(metrics.roc_auc_score(positive, scores))
 
 
-def pr_auc(positive: chex.Array, scores: chex.Array) -> float:
-    """Average precision: the area under the precision-recall curve by steps, which does not flatter as the
-    trapezoid does.
+def pr_auc(positive: jax.Array | np.ndarray, scores: jax.Array | np.ndarray) -> float:
+    """Average precision: the area under the precision-recall curve, by steps.
+
+    The trapezoids of scikit-learn's `auc` would flatter.
 
     Args:
       positive: [N] bool, whether an example is of the class.
@@ -43,7 +45,9 @@ def pr_auc(positive: chex.Array, scores: chex.Array) -> float:
 
 
 def one_vs_rest(
-    area: Callable[[np.ndarray, np.ndarray], float], labels: chex.Array, probabilities: chex.Array
+    area: Callable[[np.ndarray, np.ndarray], float],
+    labels: jax.Array | np.ndarray,
+    probabilities: jax.Array | np.ndarray,
 ) -> np.ndarray:
     """The area of every class against the others.
 
@@ -61,7 +65,7 @@ def one_vs_rest(
     return np.array([area(labels == c, probabilities[:, c]) for c in range(probabilities.shape[1])])
 
 
-def _check(positive: chex.Array, scores: chex.Array) -> np.ndarray:
+def _check(positive: jax.Array | np.ndarray, scores: jax.Array | np.ndarray) -> np.ndarray:
     chex.assert_rank(positive, 1)
     chex.assert_equal_shape([positive, scores])
     return np.asarray(positive, bool)

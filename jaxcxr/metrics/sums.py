@@ -8,6 +8,7 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Sums(flax.struct.PyTreeNode):
@@ -19,7 +20,7 @@ class Sums(flax.struct.PyTreeNode):
         return jax.tree.map(jnp.add, self, other)
 
 
-def example_weights(weight: chex.Array | None, size: int) -> jax.Array:
+def example_weights(weight: jax.Array | np.ndarray | None, size: int) -> jax.Array:
     """[B] float32; None weighs every example 1."""
     if weight is None:
         return jnp.ones(size)

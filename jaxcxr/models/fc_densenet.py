@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.initialise import kaiming_uniform, torch_uniform
 
-kaiming_uniform_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+kaiming_uniform_fan_in = kaiming_uniform("fan_in")
 Conv = functools.partial(layers.Conv, use_bias=True, kernel_init=kaiming_uniform_fan_in)
 
 
@@ -76,7 +77,7 @@ class TransitionUp(nn.Module):
             strides=(2, 2),
             padding="VALID",
             transpose_kernel=True,  # torch's orientation: kernel [3, 3, cout, cin]
-            kernel_init=layers.torch_uniform(9 * features),
+            kernel_init=torch_uniform(9 * features),
             dtype=self.dtype,
             name="conv",
         )(x)

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.initialise import normal
 
-Conv = functools.partial(layers.Conv, kernel_init=nn.initializers.normal(0.1))
+Conv = functools.partial(layers.Conv, kernel_init=normal(0.1))
 
 
 class ConvUnit(nn.Module):
@@ -166,7 +167,7 @@ class AuxiliaryHead(nn.Module):
         head = layers.linear(
             self.num_classes,
             fan_in=x.shape[-1],
-            kernel_init=nn.initializers.normal(0.001),
+            kernel_init=normal(0.001),
             name="fc",
         )
         return head(x)
@@ -242,7 +243,7 @@ class InceptionV3(nn.Module):
         head = layers.linear(
             self.num_classes,
             fan_in=x.shape[-1],
-            kernel_init=nn.initializers.normal(0.1),
+            kernel_init=normal(0.1),
             name="fc",
         )
         return head(x), out

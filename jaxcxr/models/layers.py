@@ -17,14 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcxr.models.initialise import Initializer, kaiming_normal, torch_uniform
 from jaxcxr.types import InputError
 
 Lowering = Literal["native", "matmul"]
-Initializer = Callable[..., jax.Array]
 
-# torch.nn.init.kaiming_normal_(mode="fan_in" | "fan_out", nonlinearity="relu"); not truncated.
-kaiming_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-kaiming_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+kaiming_normal_fan_in = kaiming_normal("fan_in")
+kaiming_normal_fan_out = kaiming_normal("fan_out")
 
 
 def platform_lowering() -> Lowering:
@@ -183,16 +182,6 @@ def batch_norm(
         epsilon=epsilon,
         dtype=dtype,
     )
-
-
-def torch_uniform(fan_in: int) -> Initializer:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what `torch.nn.Linear` draws kernel and bias from."""
-    bound = 1.0 / math.sqrt(fan_in)
-
-    def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
 
 
 def linear(features: int, *, fan_in: int, **options: Any) -> nn.Dense:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.initialise import normal
 
 
 class Features(nn.Module):
@@ -56,11 +57,11 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        normal = nn.initializers.normal(0.01)
+        small = normal(0.01)
         for name in ("0", "3"):
-            x = nn.relu(nn.Dense(self.hidden, kernel_init=normal, name=name)(x))
+            x = nn.relu(nn.Dense(self.hidden, kernel_init=small, name=name)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes, kernel_init=normal, name="6")(x)
+        return nn.Dense(self.num_classes, kernel_init=small, name="6")(x)
 
 
 class VGG(nn.Module):

@@ -7,15 +7,19 @@ import functools
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @functools.partial(jax.jit, static_argnames=("tail", "invert"))
-def equalisation_lut(histogram: chex.Array, *, tail: int = 0, invert: bool = False) -> jax.Array:
+def equalisation_lut(
+    histogram: jax.Array | np.ndarray, *, tail: int = 0, invert: bool = False
+) -> jax.Array:
     """The look-up table of Oh, Park and Ye's equalisation.
 
-    The cumulative histogram, stretched so that the darkest level becomes 0 and the brightest 1; with tail = 0
-    that is OpenCV's `equalizeHist`. Their JSRT images have tail = 10 and invert. Their table gives the levels
-    below the tail 0 even when inverted, a dozen black pixels in the brightest part; here they stay monotone.
+    The cumulative histogram, stretched so that the darkest level becomes 0 and the brightest 1;
+    with tail = 0 that is OpenCV's `equalizeHist`. Their JSRT images have tail = 10 and invert.
+    Their table gives the levels below the tail 0 even when inverted, a few black pixels in the
+    brightest part; here they stay monotone.
 
     Args:
       histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
@@ -36,7 +40,7 @@ def equalisation_lut(histogram: chex.Array, *, tail: int = 0, invert: bool = Fal
     return 1 - lut if invert else lut
 
 
-def cumulative_lut(histogram: chex.Array) -> jax.Array:
+def cumulative_lut(histogram: jax.Array | np.ndarray) -> jax.Array:
     """Plain equalisation: the share of pixels not brighter than each level.
 
     Equals `skimage.exposure.equalize_hist` on integer images to 1e-6.
@@ -52,33 +56,41 @@ def cumulative_lut(histogram: chex.Array) -> jax.Array:
     return cumulative / jnp.maximum(cumulative[-1], 1)
 
 
-def histogram(image: chex.Array) -> jax.Array:
+def histogram(image: jax.Array | np.ndarray) -> jax.Array:
     """Pixels per grey level of an image [H, W] uint8 or uint16: int32 [256] or [65536]."""
     return jnp.bincount(jnp.asarray(image).ravel().astype(jnp.int32), length=_levels(image))
 
 
-def apply_lut(image: chex.Array, lut: chex.Array) -> jax.Array:
+def apply_lut(image: jax.Array | np.ndarray, lut: jax.Array | np.ndarray) -> jax.Array:
     """Looks up every pixel: integers [H, W] below L, table [L] -> [H, W] in the table's type."""
     chex.assert_type(image, int)
     chex.assert_rank(lut, 1)
     return jnp.asarray(lut)[jnp.asarray(image, jnp.int32)]
 
 
-def equalize(image: chex.Array, *, tail: int = 0, invert: bool = False) -> jax.Array:
-    """Equalises an image [H, W] uint8 or uint16 by its own `equalisation_lut`: float32 [H, W] in [0, 1]."""
+def equalize(image: jax.Array | np.ndarray, *, tail: int = 0, invert: bool = False) -> jax.Array:
+    """Equalises an image by its own `equalisation_lut`.
+
+    Args:
+      image: [H, W] uint8 or uint16.
+      tail, invert: as in `equalisation_lut`.
+
+    Returns:
+      [H, W] float32 in [0, 1].
+    """
     return apply_lut(image, equalisation_lut(histogram(image), tail=tail, invert=invert))
 
 
-def gamma(image: chex.Array, *, exponent: float) -> jax.Array:
-    """Raises an image in [0, 1] to a power; below 1 brightens (0.5 in Oh, Park and Ye's segmentation).
+def gamma(image: jax.Array | np.ndarray, *, exponent: float) -> jax.Array:
+    """Raises an image in [0, 1] to a power; below 1 brightens.
 
-    Equals `skimage.exposure.adjust_gamma` to 1e-6.
+    Oh, Park and Ye's segmentation uses 0.5. Equals `skimage.exposure.adjust_gamma` to 1e-6.
     """
     chex.assert_type(image, float)
     return jnp.asarray(image) ** exponent
 
 
-def _levels(image: chex.Array) -> int:
+def _levels(image: jax.Array | np.ndarray) -> int:
     if image.dtype not in (jnp.uint8, jnp.uint16):
         raise ValueError(f"histograms are of uint8 or uint16 images, not of {image.dtype}")
     return 1 << (8 * image.dtype.itemsize)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 RESIZE_METHODS = ("nearest", "bilinear", "cubic")
 
 
 def resize(
-    image: chex.Array, *, size: tuple[int, int], method: str = "bilinear", antialias: bool = True
+    image: jax.Array | np.ndarray,
+    *,
+    size: tuple[int, int],
+    method: str = "bilinear",
+    antialias: bool = True,
 ) -> jax.Array:
     """Resizes as Pillow does on float images, to 1e-5; "nearest" may differ where pixel edges meet.
 
     Args:
       image: [H, W] or [H, W, C]; "nearest" keeps any type, the others need floats.
       size: (height, width) wanted; the aspect ratio is not kept.
-      method: one of RESIZE_METHODS; cubic is Keys' with a = -0.5 (OpenCV's has -0.75) and may overshoot.
+      method: one of RESIZE_METHODS; cubic is Keys' with a = -0.5 (OpenCV's has -0.75) and may
+        overshoot.
       antialias: widen the kernel when shrinking, as Pillow always does.
 
     Returns:
@@ -32,13 +38,13 @@ def resize(
     return jax.image.resize(jnp.asarray(image), shape, method, antialias=antialias)
 
 
-def flip(image: chex.Array) -> jax.Array:
+def flip(image: jax.Array | np.ndarray) -> jax.Array:
     """Mirrors left and right: [H, W, ...] -> [H, W, ...]."""
     return jnp.asarray(image)[:, ::-1]
 
 
-def unit_float(image: chex.Array) -> jax.Array:
-    """float32 in [0, 1] of uint8 pixels (over 255) or of floats, which are taken to be in [0, 1] already."""
+def unit_float(image: jax.Array | np.ndarray) -> jax.Array:
+    """float32 in [0, 1] of uint8 pixels (over 255) or of floats that are in [0, 1] already."""
     image = jnp.asarray(image)
     if image.dtype == jnp.uint8:
         return image.astype(jnp.float32) / 255
@@ -46,12 +52,12 @@ def unit_float(image: chex.Array) -> jax.Array:
     return image.astype(jnp.float32)
 
 
-def box_origin(centres: chex.Array, *, size: int, shape: tuple[int, ...]) -> jax.Array:
-    """Upper left corners of boxes around centres, shifted inside at the border and never cut or stretched.
+def box_origin(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ...]) -> jax.Array:
+    """Upper left corners of boxes around centres, shifted inside at the border, never stretched.
 
     Args:
-      centres: [..., 2] integers, (row, column); with an even size the centre is the lower right of the
-        four middle pixels, as in Oh, Park and Ye's code.
+      centres: [..., 2] integers, (row, column); with an even size the centre is the lower right of
+        the four middle pixels, as in Oh, Park and Ye's code.
       size: side of the boxes.
       shape: (height, width) of the image.
 
@@ -71,12 +77,12 @@ def box_origin(centres: chex.Array, *, size: int, shape: tuple[int, ...]) -> jax
 
 
 def rotate_crop(
-    image: chex.Array, centre: chex.Array, angle: chex.Numeric, *, size: int
+    image: jax.Array | np.ndarray, centre: jax.Array | np.ndarray, angle: chex.Numeric, *, size: int
 ) -> jax.Array:
     """A square patch around a point, turned about the patch's own centre.
 
-    The pixels that turn in come from the image, not from a cut patch, so corners are black only beyond
-    the image's border. The box is that of `box_origin`; angle 0 gives its pixels unchanged.
+    The pixels that turn in come from the image, not from a cut patch, so corners are black only
+    beyond the image's border. The box is that of `box_origin`; angle 0 gives its pixels unchanged.
 
     Args:
       image: [H, W] float.

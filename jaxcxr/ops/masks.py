@@ -1,7 +1,7 @@
 """Masks of structure ids: 0 background, 1.. structures, 255 = neither (annotators' "ignore").
 
-Every function also takes a boolean or 0/1 mask of one structure. A 0/255 picture of a mask is not such an
-array: its 255 would be ignored everywhere.
+Every function also takes a boolean or 0/1 mask of one structure. A 0/255 picture of a mask is not
+such an array: its 255 would be ignored everywhere.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 IGNORE = 255
 
 
-def structure_union(mask: chex.Array, *, ids: Sequence[int] | None = None) -> jax.Array:
+def structure_union(mask: jax.Array | np.ndarray, *, ids: Sequence[int] | None = None) -> jax.Array:
     """Pixels of any of the structures.
 
     Args:
@@ -34,13 +35,13 @@ def structure_union(mask: chex.Array, *, ids: Sequence[int] | None = None) -> ja
     return jnp.isin(mask, jnp.asarray(ids, mask.dtype))
 
 
-def is_empty(mask: chex.Array) -> jax.Array:
+def is_empty(mask: jax.Array | np.ndarray) -> jax.Array:
     """Whether a mask [H, W] has no pixel of any structure: scalar bool."""
     chex.assert_rank(mask, 2)
     return ~structure_union(mask).any()
 
 
-def apply_mask(image: chex.Array, mask: chex.Array) -> jax.Array:
+def apply_mask(image: jax.Array | np.ndarray, mask: jax.Array | np.ndarray) -> jax.Array:
     """Zero outside the structures (paper 2.1: the image is multiplied by its lung mask).
 
     Args:
@@ -56,7 +57,7 @@ def apply_mask(image: chex.Array, mask: chex.Array) -> jax.Array:
     return jnp.where(structure_union(mask), image, jnp.zeros_like(image))
 
 
-def dilate(mask: chex.Array, *, radius: int) -> jax.Array:
+def dilate(mask: jax.Array | np.ndarray, *, radius: int) -> jax.Array:
     """Grows the structures by a square of side 2 * radius + 1.
 
     The three passes of a 5 x 5 square in COVID-CXNet's lung crop are radius 6.
@@ -76,7 +77,7 @@ def dilate(mask: chex.Array, *, radius: int) -> jax.Array:
     return grown > 0
 
 
-def bounding_box(mask: chex.Array, *, margin: int = 0) -> jax.Array:
+def bounding_box(mask: jax.Array | np.ndarray, *, margin: int = 0) -> jax.Array:
     """The smallest box around the structures, grown by a margin and cut at the image's border.
 
     Args:

@@ -1,4 +1,4 @@
-"""Random patches inside the lungs (paper 2.2; Oh, Park and Ye), and FLANNEL's crops of the whole image.
+"""Random patches inside the lungs (paper 2.2), and FLANNEL's crops of the whole image.
 
 An image's patches depend on its own key alone: the batch around it changes none of them.
 """
@@ -10,6 +10,7 @@ import functools
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcxr.ops import geometry, masks
 from jaxcxr.ops.geometry import box_origin, unit_float
@@ -20,7 +21,7 @@ SAMPLINGS = ("joint", "rows_and_columns")
 @functools.partial(jax.jit, static_argnames=("count", "sampling"))
 def sample_centres(
     key: chex.PRNGKey,
-    mask: chex.Array,
+    mask: jax.Array | np.ndarray,
     *,
     count: int,
     sampling: str = "joint",
@@ -32,8 +33,9 @@ def sample_centres(
       mask: [H, W] structure ids, see `jaxcxr.ops.masks`. An empty mask stands for the whole image;
         `masks.is_empty` tells which images those are.
       count: K.
-      sampling: "joint" takes each pixel of the lungs equally often. "rows_and_columns" draws the row of one
-        pixel and the column of another, as the published code does: it may leave the lungs.
+      sampling: "joint" takes each pixel of the lungs equally often. "rows_and_columns" draws the
+        row of one pixel and the column of another, as the published code does: they may lie off
+        the lungs.
 
     Returns:
       [K, 2] int32, (row, column).
@@ -43,8 +45,8 @@ def sample_centres(
         raise ValueError(f"sampling={sampling!r} is unknown; known: {', '.join(SAMPLINGS)}")
     inside = masks.structure_union(mask)
     inside = inside | ~inside.any()
-    # Counting pixels by row first leaves only K rows to search, instead of a cumulative sum over the
-    # image. int32 is exact up to 2^31 pixels; float32 would merge neighbours above 2^24.
+    # Counting pixels by row first leaves only K rows to search, instead of a cumulative sum over
+    # the image. int32 is exact up to 2^31 pixels; float32 would merge neighbours above 2^24.
     per_row = inside.sum(axis=1, dtype=jnp.int32)
     row_ends = jnp.cumsum(per_row)
 
@@ -65,7 +67,7 @@ def sample_centres(
     return jnp.stack([rows, columns], axis=-1).astype(jnp.int32)
 
 
-def crop(image: chex.Array, centres: chex.Array, *, size: int) -> jax.Array:
+def crop(image: jax.Array | np.ndarray, centres: jax.Array | np.ndarray, *, size: int) -> jax.Array:
     """Upright patches [K, P, P] of an image [H, W] around centres [K, 2], in the image's type."""
     chex.assert_rank(image, 2)
     chex.assert_shape(centres, (None, 2))
@@ -79,8 +81,8 @@ def crop(image: chex.Array, centres: chex.Array, *, size: int) -> jax.Array:
 )
 def extract(
     key: chex.PRNGKey,
-    image: chex.Array,
-    mask: chex.Array,
+    image: jax.Array | np.ndarray,
+    mask: jax.Array | np.ndarray,
     *,
     count: int,
     size: int,
@@ -126,8 +128,8 @@ def extract(
 
 def extract_batch(
     keys: chex.PRNGKey,
-    images: chex.Array,
-    lung_masks: chex.Array,
+    images: jax.Array | np.ndarray,
+    lung_masks: jax.Array | np.ndarray,
     *,
     count: int,
     size: int,
@@ -136,7 +138,7 @@ def extract_batch(
     max_rotation: float = 0.0,
     apply_mask: bool = True,
 ) -> jax.Array:
-    """`extract` for keys [B], images [B, H, W] and masks [B, H, W]: float32 [B, K, P, P] in [0, 1]."""
+    """`extract` for keys [B], images and masks [B, H, W]: float32 [B, K, P, P] in [0, 1]."""
     chex.assert_rank(images, 3)
     chex.assert_equal_shape_prefix([keys, images, lung_masks], 1)
 
@@ -153,11 +155,11 @@ def extract_batch(
             apply_mask=apply_mask,
         )
 
-    return jax.vmap(one)(keys, images, lung_masks)
+    return jax.vmap(one)(keys, jnp.asarray(images), jnp.asarray(lung_masks))
 
 
 def random_crop_flip(
-    key: chex.PRNGKey, image: chex.Array, *, size: int, flip: float = 0.5
+    key: chex.PRNGKey, image: jax.Array | np.ndarray, *, size: int, flip: float = 0.5
 ) -> jax.Array:
     """FLANNEL's training view of a whole image: a random box, mirrored with a probability.
 
@@ -182,7 +184,7 @@ def random_crop_flip(
     return jnp.where(jax.random.bernoulli(flip_key, flip), geometry.flip(box), box)
 
 
-def centre_crop(image: chex.Array, *, size: int) -> jax.Array:
+def centre_crop(image: jax.Array | np.ndarray, *, size: int) -> jax.Array:
     """FLANNEL's evaluation view: the middle [S, S] of an image [H, W], float32 in [0, 1]."""
     chex.assert_rank(image, 2)
     height, width = image.shape
@@ -192,7 +194,7 @@ def centre_crop(image: chex.Array, *, size: int) -> jax.Array:
     return unit_float(jnp.asarray(image)[top : top + size, left : left + size])
 
 
-def coverage(centres: chex.Array, *, size: int, shape: tuple[int, ...]) -> jax.Array:
+def coverage(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ...]) -> jax.Array:
     """How many patches cover each pixel.
 
     Args:
@@ -213,16 +215,17 @@ def coverage(centres: chex.Array, *, size: int, shape: tuple[int, ...]) -> jax.A
     return steps.cumsum(axis=0).cumsum(axis=1)[:height, :width]
 
 
-def aggregate(logits: chex.Array) -> dict[str, jax.Array]:
+def aggregate(logits: jax.Array | np.ndarray) -> dict[str, jax.Array]:
     """One opinion per image from those of its patches.
 
     Args:
       logits: [B, K, C] of a learner.
 
     Returns:
-      Each [B, C]: `vote_fraction`, the share of patches whose largest logit is the class (paper 2.2; of
-      equal logits the first class gets the vote); `mean_softmax`, the mean probability; `mean_sigmoid`, the
-      mean of sigmoids, which the published code passes on and which does not sum to 1.
+      Each [B, C]: `vote_fraction`, the share of patches whose largest logit is the class (paper
+      2.2; of equal logits the first class gets the vote); `mean_softmax`, the mean probability;
+      `mean_sigmoid`, the mean of sigmoids, which the published code passes on and which does not
+      sum to 1.
     """
     chex.assert_rank(logits, 3)
     logits = jnp.asarray(logits, jnp.float32)

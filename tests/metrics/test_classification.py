@@ -1,4 +1,4 @@
-"""Confusion matrix and mean: equal to scikit-learn on the whole set, however it is split and padded."""
+"""Confusion matrix and mean: those of the whole set, however it is split and padded."""
 
 from __future__ import annotations
 

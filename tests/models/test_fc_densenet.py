@@ -6,9 +6,7 @@ import numpy as np
 
 from jaxcxr import models
 from jaxcxr.models import fc_densenet, layers
-from tests.models.variables import random_variables, shapes
-
-SMALL = {"num_classes": 4, "width": 0.125, "depth": 0.01}
+from tests.models.variables import quick_jit, random_variables, shapes
 
 
 def test_published_channels():
@@ -49,10 +47,9 @@ def test_dropout_removes_whole_channels():
     x = jax.random.normal(jax.random.key(0), (2, 5, 6, 8))
     rngs = {"params": jax.random.key(1), "dropout": jax.random.key(2)}
     y, _ = unit.init_with_output(rngs, x, train=True)
-    zero = np.asarray(y == 0)
-    dropped = zero.all((1, 2))
-    np.testing.assert_array_equal(dropped, zero.any((1, 2)))
-    assert 0.1 < dropped.mean() < 0.4
+    zeros = np.asarray(y == 0).mean((1, 2))
+    assert np.all((zeros == 1) | (zeros < 0.1))  # a pixel may be 0 where ReLU passed nothing on
+    assert 0.1 < (zeros == 1).mean() < 0.4
 
 
 def test_recomputation_changes_neither_parameters_nor_gradients():
@@ -61,7 +58,7 @@ def test_recomputation_changes_neither_parameters_nor_gradients():
     variables = random_variables(models.build("fc_densenet103", **SMALL), *x.shape)
 
     def loss_and_gradients(remat):
-        model = models.build("fc_densenet103", **SMALL, remat=remat)
+        model = minute(remat=remat)
 
         def loss(params, x, key):
             (logits, _), _ = model.apply(
@@ -73,7 +70,7 @@ def test_recomputation_changes_neither_parameters_nor_gradients():
             )
             return jnp.square(logits).mean()
 
-        return jax.jit(jax.value_and_grad(loss))(variables["params"], x, jax.random.key(1))
+        return quick_jit(jax.value_and_grad(loss))(variables["params"], x, jax.random.key(1))
 
     (plain_loss, plain), (loss, recomputed) = loss_and_gradients(False), loss_and_gradients(True)
     np.testing.assert_allclose(loss, plain_loss, rtol=1e-4)

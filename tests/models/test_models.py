@@ -14,7 +14,7 @@ import pytest
 
 from jaxcxr import models
 from jaxcxr.types import InputError
-from tests.models.variables import random_variables, shapes
+from tests.models.variables import quick_jit, random_variables, shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,8 @@ def test_output_shapes_for_small_and_odd_inputs(name):
         assert all(feature_map.ndim == 4 and feature_map.size for feature_map in out.values())
 
 
-@pytest.mark.parametrize("name", IMAGE_ROWS)
+# Shrunk to one layer a block, densenet161 and resnet152 are these networks, too.
+@pytest.mark.parametrize("name", [n for n in IMAGE_ROWS if n not in ("densenet161", "resnet152")])
 def test_gradient_reaches_every_parameter(name):
     # In evaluation mode: a bias under a BatchNorm has gradient zero when that normalises by the
     # batch. The auxiliary head exists in training only (test_inception.py).
@@ -107,7 +108,7 @@ def test_gradient_reaches_every_parameter(name):
     size = 64 if name == "inception_v3" else 32
     variables = random_variables(model, 1, size, size, 1)
 
-    @jax.jit
+    @quick_jit
     def gradients(variables, x):
         def loss(params):
             logits, _ = model.apply({**variables, "params": params}, x, False)
@@ -120,13 +121,13 @@ def test_gradient_reaches_every_parameter(name):
     assert {path for path in unreached if not path.startswith("AuxLogits")} == set()
 
 
-@pytest.mark.parametrize("name", ["densenet161", "inception_v3", "vgg19_bn", "fc_densenet103"])
+@pytest.mark.parametrize("name", ["densenet121", "resnet18"])
 def test_training_updates_batch_statistics_by_a_tenth_and_evaluation_none(name):
     model = shrunk(name)
     variables = random_variables(model, 1, 32, 32, 1)
     x = batch(32, 32)
 
-    @jax.jit
+    @quick_jit
     def run(variables, x, key):
         _, trained = model.apply(variables, x, True, rngs={"dropout": key}, mutable=["batch_stats"])
         (first, _), evaluated = model.apply(variables, x, False, mutable=["batch_stats"])
@@ -152,7 +153,7 @@ def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
     x = batch(32, 32)
     variables = random_variables(model, 1, 32, 32, 1)
 
-    @jax.jit
+    @quick_jit
     def train_logits(variables, x, key):
         rngs = {"dropout": key}
         return model.apply(variables, x, True, rngs=rngs, mutable=["batch_stats"])[0][0]
@@ -188,11 +189,11 @@ def test_devices_share_batch_statistics():
         model = shrunk("resnet18", axis_name=axis_name)
         return model.apply(variables, x, True, mutable=["batch_stats"])[0][0]
 
-    whole = jax.jit(functools.partial(logits, axis_name=None))(variables, x)
+    whole = quick_jit(functools.partial(logits, axis_name=None))(variables, x)
     on_half = jax.vmap(
         functools.partial(logits, axis_name="data"), in_axes=(None, 0), axis_name="data"
     )
-    halves = jax.jit(on_half)(variables, x.reshape(2, 2, 32, 32, 1))
+    halves = quick_jit(on_half)(variables, x.reshape(2, 2, 32, 32, 1))
     np.testing.assert_allclose(halves.reshape(4, 3), whole, rtol=1e-3, atol=1e-4)
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from jaxcxr import models
-from tests.models.variables import random_variables, shapes
+from tests.models.variables import quick_jit, random_variables, shapes
 
 
 def test_modules_are_numbered_as_in_torchvision():
@@ -28,11 +28,11 @@ def test_classifier_reads_the_pooled_map_in_torch_order():
     )
     x = jax.random.normal(jax.random.key(0), (2, 33, 40, 1))
     variables = random_variables(model, *x.shape)
-    logits, out = jax.jit(lambda variables, x: model.apply(variables, x, False))(variables, x)
+    logits, out = quick_jit(lambda variables, x: model.apply(variables, x, False))(variables, x)
     assert out["features"].shape == (2, 1, 1, 8)
     y = np.repeat(np.asarray(out["features"]).reshape(2, 8), 49, axis=1)
     for name in ("0", "3", "6"):
-        layer = variables["params"]["classifier"][name]
+        layer = jax.tree.map(np.asarray, variables["params"]["classifier"][name])
         y = y @ layer["kernel"] + layer["bias"]
         y = y if name == "6" else np.maximum(y, 0)
     np.testing.assert_allclose(logits, y, rtol=1e-4, atol=1e-5)

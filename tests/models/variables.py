@@ -1,13 +1,17 @@
-"""Seeded variables for tests, drawn by numpy: compiling a network's initialisers takes longer."""
+"""What keeps the models' tests fast: variables drawn by numpy, and a compiler in a hurry."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+# Each of these programs runs once or twice: half the compile time is worth slower code.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def shapes(model: Any, *shape: int, train: bool = False) -> tuple[Any, dict[str, Any], Any]:
@@ -21,7 +25,10 @@ def shapes(model: Any, *shape: int, train: bool = False) -> tuple[Any, dict[str,
 
 
 def random_variables(model: Any, *shape: int) -> Any:
-    """Kernels N(0, 2 / fan_in), biases N(0, .1), norms at their initial values."""
+    """Kernels N(0, 2 / fan_in), biases N(0, .1), norms at their initial values.
+
+    By numpy, seeded: compiling a network's own initialisers takes longer than the test.
+    """
     rng = np.random.default_rng(0)
     flat = flax.traverse_util.flatten_dict(shapes(model, *shape)[2])
     values = {}

@@ -32,7 +32,8 @@ def test_a_known_histogram():
 
 def test_the_tail_saturates():
     histogram = np.array([0, 2, 1, 0, 4, 1, 0])
-    # Levels 1 and 2 hold fewer than 2 + 2 pixels, so level 4, of cumulative count 7, is the new black.
+    # Levels 1 and 2 hold fewer than 2 + 2 pixels, so level 4, of cumulative count 7, is the new
+    # black.
     np.testing.assert_allclose(
         enhance.equalisation_lut(histogram, tail=2), [0, 0, 0, 0, 0, 1, 1], rtol=1e-6
     )

@@ -102,6 +102,12 @@ def _ellipse(x, y, *, centre, radii, tilt=0.0):
     return (1 - np.sqrt(along**2 + across**2)) * min(radii)
 
 
+def _round_minimum(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
+    """Intersection of two shapes whose common corner is rounded."""
+    share = np.clip(0.5 + 0.5 * (b - a) / radius, 0, 1)
+    return b + share * (a - b) - radius * share * (1 - share)
+
+
 def _body(a: SimpleNamespace, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Trunk with neck and shoulders; arms apart, since they are a second layer."""
     s = np.abs(x)
@@ -109,12 +115,12 @@ def _body(a: SimpleNamespace, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray,
     torso = half_width + 0.03 * np.clip(y, 0, None) - s
     # The shoulder line falls from the neck outwards; beside it the neck goes up.
     shoulder = y - (a.shoulder_y - 0.28 + 0.34 * smooth((s - a.neck) / 0.7))
-    trunk = np.minimum(torso + 0.22 * smooth((-0.15 - y) / 0.4), shoulder)
+    trunk = _round_minimum(torso + 0.22 * smooth((-0.15 - y) / 0.4), shoulder, 0.2)
     neck = np.minimum(a.neck + 0.2 * np.clip(y + 0.95, 0, 1) ** 2 - s, 0.5 - y)
     body = np.maximum(trunk, neck)
     # An arm is the neighbourhood of a ray from the shoulder down and outwards.
     sin, cos = math.sin(a.arm_angle), math.cos(a.arm_angle)
-    ds, dy = s - (half_width + 0.02), y - (a.shoulder_y + 0.16)
+    ds, dy = s - (half_width + 0.02), y - (a.shoulder_y + 0.24)
     along = np.clip(ds * sin + dy * cos, 0, None)
     arms = 0.18 - np.hypot(ds - along * sin, dy - along * cos)
     return body, arms

@@ -248,10 +248,12 @@ def _net_and_nodules(rng, x, y) -> np.ndarray:
 
 
 def _haze(rng, outwards, x, y) -> np.ndarray:
-    """Patches of ground glass in the outer lungs, denser towards the bases."""
+    """Patches of ground glass in the outer parts of both lungs, denser towards the bases."""
     periphery = smooth((outwards - 0.38) / 0.28) * (0.6 + 0.4 * smooth((y + 0.75) / 0.5))
-    patchy = smooth((_field(rng, x, y, cells=5) + rng.uniform(0.7, 1.1)) / 0.8)
-    return rng.uniform(0.48, 0.66) * periphery * patchy
+    patches = _field(rng, x, y, cells=5)
+    for lung in (x < 0, x > 0):  # the same share of both
+        patches[lung] -= float(np.quantile(patches[lung], 1 - rng.uniform(0.7, 0.85)))
+    return rng.uniform(0.48, 0.66) * periphery * smooth(patches / 0.7 + 0.3)
 
 
 def _field(rng: np.random.Generator, x, y, *, cells: float) -> np.ndarray:
