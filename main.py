@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -15,6 +15,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default: runs/<name
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; overrides are written --config.FIELD=VALUE")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which backends it did not find
     # Here, so that --help and mistyped flags answer at once.
     from jaxcxr import parallel
     from jaxcxr.runs import RUNS

@@ -170,9 +170,10 @@ def _classify_phantom(c: ConfigDict, learner: str, patched: bool) -> None:
     c.split.folds = 3
     c.optim.schedule = "cosine"
     c.optim.warmup = 0.1
-    c.train.epochs = 8.0
-    c.train.eval_every = 4.0
+    c.train.epochs = 16.0
+    c.train.eval_every = 8.0
     c.patches.train_count = 2 if patched else 1
+    c.patches.valid_count = c.patches.eval_count  # one program to compile for both
     if learner == "inception_v3":
         c.model.input_size = 75  # its smallest
 
@@ -239,7 +240,7 @@ def segment(*, preset: str) -> ConfigDict:
     c.loss.background_weight = 0.5  # of background pixels; structures weigh 1 (published code)
     c.split.folds = 5  # one block of patients in five is held out: 80/20
     c.split.test_fraction = 0.0
-    c.split.valid_fraction = 0.0
+    c.split.valid_fraction = 0.1  # early stopping must not look at the patients that are reported
     c.train.monitor = "jaccard"  # mean over the structures, held-out patients
     c.predict.data = data_section()  # the images that `predict` makes masks for
     c.predict.masked_images = True  # also write the image with everything but the lungs set to 0
@@ -290,6 +291,7 @@ def ensemble(*, preset: str) -> ConfigDict:
     c.loss.gamma = 10.0  # focusing exponent (published code)
     c.loss.alpha_scale = 1000.0  # alpha of class c = alpha_scale / images of c (published code)
     c.loss.reduction = "mean"  # mean | sum (as published)
+    c.predict.splits = ("oof", "test")  # the out-of-fold rows are also its validation rows
     c.train.monitor = "macro_f1"
     c.train.batch_size = 20
     c.train.epochs = 200.0

@@ -172,6 +172,7 @@ class Progress:
         self._active = active
         self._begin = self._shown = time.monotonic()
         self._values: dict[str, Any] = {}
+        self._first: int | None = None
         self._bar = None
         if active and self._file.isatty():
             self._bar = tqdm(
@@ -193,6 +194,13 @@ class Progress:
         """
         if not self._active:
             return
+        if self._first is None:
+            # The first step waits for the compiler; counting it would spoil the rate and the time left.
+            self._first = step
+            self._begin = time.monotonic()
+            if self._bar is not None:
+                self._bar.start_t = time.time()
+                self._bar.initial = step
         self._step = step
         self._values |= values
         if time.monotonic() - self._shown >= self._interval:
@@ -215,7 +223,7 @@ class Progress:
             self._bar.update(self._step - self._bar.n)
             self._bar.refresh()
             return
-        elapsed, done = now - self._begin, self._step - self._start
+        elapsed, done = now - self._begin, self._step - (self._first or self._start)
         rate = done / elapsed if elapsed > 0 else 0.0
         left = tqdm.format_interval((self._total - self._step) / rate) if rate > 0 else "?"
         shown = "".join(f", {name} {value}" for name, value in numbers.items())

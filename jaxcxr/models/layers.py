@@ -7,7 +7,6 @@ Parameter names and shapes are those of `flax.linen` (kernel [kh, kw, cin / grou
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -192,13 +191,13 @@ def linear(features: int, *, fan_in: int, **options: Any) -> nn.Dense:
 
 def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:
     """`torch.nn.MaxPool2d(window, stride, padding)`: the border counts as minus infinity."""
-    sides = ((padding, padding), (padding, padding))
+    sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
     return nn.max_pool(x, (window, window), (stride, stride), sides)
 
 
 def avg_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:
     """`torch.nn.AvgPool2d(window, stride, padding)`: padded zeros count in the mean."""
-    sides = ((padding, padding), (padding, padding))
+    sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
     return nn.avg_pool(x, (window, window), (stride, stride), sides)
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from jaxcxr import losses, models
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.ops import patches
+from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
 
@@ -76,9 +77,8 @@ def build(config: ConfigDict, *, axis_name: str, class_weights: np.ndarray) -> T
             crop = jax.vmap(lambda image: patches.centre_crop(image, size=size))(images)
         return crop[:, None]
 
-    def init(key: jax.Array) -> Any:
-        image = jnp.zeros((1, side, side, config.model.in_channels))
-        return module.init({"params": key, "dropout": key}, image, train=True)
+    def init(seed: int) -> Any:
+        return initialise(module, seed, jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32))
 
     def loss(
         params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
 from jaxcxr.metrics import ConfusionMatrix, Mean
+from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
 
 
@@ -32,8 +33,8 @@ def build(config: ConfigDict, *, axis_name: str, learners: int, class_counts: np
     def focal(logits: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.multiclass_focal(logits, labels, alpha=alpha, gamma=config.loss.gamma)
 
-    def init(key: jax.Array) -> Any:
-        return module.init(key, jnp.zeros((1, learners, classes)), train=True)
+    def init(seed: int) -> Any:
+        return initialise(module, seed, jax.ShapeDtypeStruct((1, learners, classes), jnp.float32))
 
     def loss(
         params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str

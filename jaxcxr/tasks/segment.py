@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
 from jaxcxr.metrics import Mean, Overlap
+from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
 
 
@@ -31,10 +32,9 @@ def build(config: ConfigDict, *, axis_name: str) -> Task:
         pixels = images.astype(jnp.float32) / 127.5 - 1.0
         return jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
 
-    def init(key: jax.Array) -> Any:
+    def init(seed: int) -> Any:
         side = config.data.image_size
-        image = jnp.zeros((1, side, side, config.model.in_channels))
-        return module.init({"params": key, "dropout": key}, image, train=True)
+        return initialise(module, seed, jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32))
 
     def loss(
         params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str

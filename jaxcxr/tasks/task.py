@@ -22,7 +22,7 @@ class Task:
     draws for that example), "weight" float32 (0 for padding), "label" int32, and the task's inputs.
 
     Attributes:
-      init: key -> variables {"params": ..., "batch_stats": ...}.
+      init: seed -> variables {"params": ..., "batch_stats": ...} as host arrays.
       loss: (params, model_state, batch, key, *, axis_name) -> (losses [B], model_state), in training mode.
       predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode.
       metrics: (batch, prediction) -> pytree of sums with `merge` and `compute`, on the host.
@@ -31,7 +31,7 @@ class Task:
       mode: "max" or "min".
     """
 
-    init: Callable[[jax.Array], Variables]
+    init: Callable[[int], Variables]
     loss: Callable[..., tuple[jax.Array, Variables]]
     predict: Callable[[Variables, Batch, jax.Array], Prediction]
     metrics: Callable[[Batch, Prediction], Any]

@@ -11,7 +11,8 @@ from jaxcxr.types import InputError
 
 @pytest.fixture
 def probabilities() -> jax.Array:
-    return jax.nn.softmax(jax.random.normal(jax.random.key(0), (3, 5, 4)))
+    draws = np.random.default_rng(0).dirichlet(np.ones(4), size=(3, 5))
+    return jnp.asarray(draws, jnp.float32)
 
 
 def test_five_learners_and_four_classes_have_2005_parameters(probabilities):

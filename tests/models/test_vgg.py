@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from jaxcxr import models
-from tests.models.variables import quick_jit, random_variables, shapes
+from tests.models.variables import normal, quick_jit, random_variables, shapes
 
 
 def test_modules_are_numbered_as_in_torchvision():
@@ -26,7 +26,7 @@ def test_classifier_reads_the_pooled_map_in_torch_order():
     model = models.build(
         "vgg16", num_classes=3, in_channels=1, width=1 / 64, depth=0.01, dropout=0.0
     )
-    x = jax.random.normal(jax.random.key(0), (2, 33, 40, 1))
+    x = normal(2, 33, 40, 1)
     variables = random_variables(model, *x.shape)
     logits, out = quick_jit(lambda variables, x: model.apply(variables, x, False))(variables, x)
     assert out["features"].shape == (2, 1, 1, 8)

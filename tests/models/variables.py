@@ -25,20 +25,28 @@ def shapes(model: Any, *shape: int, train: bool = False) -> tuple[Any, dict[str,
 
 
 def random_variables(model: Any, *shape: int) -> Any:
+    """Values for all variables of `model` called on an input of `shape`, see `filled`."""
+    return filled(shapes(model, *shape)[2])
+
+
+def filled(tree: Any) -> Any:
     """Kernels N(0, 2 / fan_in), biases N(0, .1), norms at their initial values.
 
     By numpy, seeded: compiling a network's own initialisers takes longer than the test.
     """
     rng = np.random.default_rng(0)
-    flat = flax.traverse_util.flatten_dict(shapes(model, *shape)[2])
     values = {}
-    for path, leaf in flat.items():
+    for path, leaf in flax.traverse_util.flatten_dict(tree).items():
         if path[-1] == "kernel":
-            spread = np.sqrt(2 / np.prod(leaf.shape[:-1]))
-            values[path] = rng.normal(size=leaf.shape) * spread
+            value = rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
         elif path[-1] == "bias":
-            values[path] = rng.normal(size=leaf.shape) * 0.1
+            value = rng.normal(size=leaf.shape) * 0.1
         else:
-            values[path] = np.full(leaf.shape, path[-1] != "mean")
-    values = {path: jnp.asarray(value, jnp.float32) for path, value in values.items()}
+            value = np.full(leaf.shape, path[-1] != "mean")
+        values[path] = jnp.asarray(value, jnp.float32)
     return flax.traverse_util.unflatten_dict(values)
+
+
+def normal(*shape: int, seed: int = 1) -> jax.Array:
+    """N(0, 1) float32 of `shape`."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
