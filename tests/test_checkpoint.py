@@ -20,15 +20,12 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from absl import flags
 from flax import struct
 
 from jaxcxr import checkpoint, files
 from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.step_folders import MANIFEST, StepFolders
 from jaxcxr.types import InputError
-
-flags.FLAGS.mark_as_parsed()  # grain reads an absl flag
 
 
 @struct.dataclass

@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +8,6 @@ from jaxcxr.types import InputError
 from tests.data.fakes import data_config
 
 CLASSES = ("covid19", "viral", "bacterial", "normal")
-
-
-@pytest.fixture
-def real_data() -> Path:
-    if not os.environ.get("JAXCXR_TEST_DATA"):
-        pytest.skip("JAXCXR_TEST_DATA does not name a folder of real X-rays")
-    return Path(os.environ["JAXCXR_TEST_DATA"])
 
 
 def study(patients=200, seed=0, shares=(0.1, 0.2, 0.4, 0.3)):

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def real_pack() -> Path:
-    """The folder of real X-rays that JAXCXR_TEST_DATA names; skips the test without it."""
-    folder = os.environ.get("JAXCXR_TEST_DATA")
-    if not folder:
-        pytest.skip("JAXCXR_TEST_DATA is unset: no real X-rays to check against")
-    return Path(folder)
 
 
 def encode(pixels: np.ndarray, *, kind: str = "PNG") -> bytes:

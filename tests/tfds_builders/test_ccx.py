@@ -310,8 +310,8 @@ def test_needs_no_tensorflow(tmp_path):
     assert builds.count_without_tensorflow("ccx", tmp_path, manual) == 2
 
 
-def test_real_pack(tmp_path):
-    builder = builds.prepare(Builder, tmp_path, builds.real_pack())
+def test_real_pack(real_data, tmp_path):
+    builder = builds.prepare(Builder, tmp_path, real_data)
     examples = builds.read(builder).values()
     count = {
         name: collections.Counter(e[name] for e in examples)
@@ -343,8 +343,8 @@ def test_real_pack(tmp_path):
     assert len({e["patient_id"] for e in examples}) == 287
 
 
-def test_real_pack_extended(tmp_path):
+def test_real_pack_extended(real_data, tmp_path):
     options = {"findings": "extended", "pneumocystis": "fungal"}
-    examples = builds.read(builds.prepare(Builder, tmp_path, builds.real_pack(), **options))
+    examples = builds.read(builds.prepare(Builder, tmp_path, real_data, **options))
     count = collections.Counter(e["label"] for e in examples.values())
     assert count == {"covid19": 410, "viral": 14, "bacterial": 28, "normal": 14, "": 31}

@@ -176,8 +176,8 @@ def test_needs_no_tensorflow(tmp_path):
     assert builds.count_without_tensorflow("kcx", tmp_path, manual) == 1
 
 
-def test_real_pack(tmp_path):
-    builder = builds.prepare(Builder, tmp_path, builds.real_pack())
+def test_real_pack(real_data, tmp_path):
+    builder = builds.prepare(Builder, tmp_path, real_data)
     examples = builds.read(builder).values()
     assert collections.Counter(e["label"] for e in examples) == {
         "normal": 210,

@@ -183,8 +183,8 @@ def test_needs_no_tensorflow(tmp_path):
     assert builds.count_without_tensorflow("montgomery_shenzhen", tmp_path, manual) == 2
 
 
-def test_real_pack(tmp_path):
-    builder = builds.prepare(Builder, tmp_path, builds.real_pack())
+def test_real_pack(real_data, tmp_path):
+    builder = builds.prepare(Builder, tmp_path, real_data)
     examples = builds.read(builder)
     count = collections.Counter(e["source"] for e in examples.values())
     assert count == {"montgomery": 110, "shenzhen": 120}

@@ -1,0 +1,40 @@
+"""Set before any test imports JAX: four CPU devices, strict shapes, one compilation cache for all tests."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FOUR_DEVICES}".strip()
+# Programs that were compiled before are read back, also by the processes that tests start and by the next session.
+_CACHE = Path(tempfile.gettempdir()) / f"jaxcxr-tests-{os.getuid()}" / "xla"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+import jax  # noqa: E402
+from absl import flags  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which main.py parses and pytest does not
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_data_sets(tmp_path_factory: pytest.TempPathFactory):
+    """Data sets that a test prepares without a data_dir go to a folder of the session, never to the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """A folder of real X-rays (ccx/, kcx/, lungs/), named by JAXCXR_TEST_DATA; the test is skipped without it."""
+    name = os.environ.get("JAXCXR_TEST_DATA")
+    if not name:
+        pytest.skip("JAXCXR_TEST_DATA is unset: no real X-rays to check against")
+    if not Path(name).is_dir():
+        pytest.fail(f"JAXCXR_TEST_DATA={name} is not a folder")
+    return Path(name).resolve()

@@ -1,0 +1,168 @@
+"""The house: who may import whom, who may name devices, how long a file may be. Reads the sources, imports nothing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A module imports only from its own layer or a lower one; the longest name that fits counts.
+LAYERS = {
+    "jaxcxr.types": 0,
+    "jaxcxr.files": 0,
+    "jaxcxr.ops": 1,
+    "jaxcxr.losses": 1,
+    "jaxcxr.metrics": 1,
+    "jaxcxr.models": 2,
+    "jaxcxr.data": 2,
+    "jaxcxr.predictions": 2,
+    "jaxcxr.step_folders": 2,
+    "jaxcxr.parallel": 3,
+    "jaxcxr.optim": 3,
+    "jaxcxr.state": 3,
+    "jaxcxr.checkpoint": 3,
+    "jaxcxr.writers": 3,
+    "jaxcxr.artifacts": 3,
+    "jaxcxr.tasks": 4,
+    "jaxcxr.report": 5,
+    "jaxcxr.runs": 5,
+    "main": 6,
+}
+PACKAGES = ("jaxcxr", "configs", "tfds_builders")
+FILES = sorted([p for name in PACKAGES for p in (ROOT / name).rglob("*.py")] + [ROOT / "main.py"])
+
+HEAVY = {"tensorflow", "torch", "torchvision", "keras", "cv2", "tensorboard", "clu"}
+# The device seam: what only jaxcxr/parallel.py may name.
+DEVICES = {
+    "pmap",
+    "shard_map",
+    "Mesh",
+    "NamedSharding",
+    "PartitionSpec",
+    "distributed",
+    "devices",
+    "local_devices",
+    "device_count",
+    "local_device_count",
+    "process_count",
+    "process_index",
+    "multihost_utils",
+}
+# Two that may look for themselves: checkpoints are taken apart by process (Orbax and grain name their files by it),
+# and preprocessing stays on the host's CPU.
+SEAM = {
+    "jaxcxr.parallel": DEVICES,
+    "jaxcxr.checkpoint": {"process_count", "process_index", "multihost_utils"},
+    "jaxcxr.data.store": {"local_devices"},
+}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """Every module that is imported anywhere in the file; `from jaxcxr import files` gives jaxcxr.files."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the layer"
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {part if is_module(part) else str(node.module) for part in parts}
+    return names
+
+
+def layer_of(module: str) -> int:
+    known = [name for name in LAYERS if module == name or module.startswith(f"{name}.")]
+    assert known, f"{module} has no layer: give it one in LAYERS"
+    return LAYERS[max(known, key=len)]
+
+
+def jax_names(tree: ast.AST) -> set[str]:
+    """Attributes of `jax` and its modules, and what is imported from them: {"jit", "process_count", ...}."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            chain, value = [node.attr], node.value
+            while isinstance(value, ast.Attribute):
+                chain.append(value.attr)
+                value = value.value
+            if isinstance(value, ast.Name) and value.id == "jax":
+                names |= set(chain)
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "jax":
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def source(request):
+    return request.param
+
+
+@pytest.fixture
+def module(source):
+    return module_of(source)
+
+
+@pytest.fixture
+def tree(source):
+    return ast.parse(source.read_text())
+
+
+def test_imports_go_down_the_layers(module, tree):
+    if not (module.startswith("jaxcxr.") or module == "main"):
+        return
+    own = layer_of(module)
+    upward = {n for n in imports_of(tree) if n.startswith("jaxcxr.") and layer_of(n) > own}
+    assert not upward, f"{module} (layer {own}) imports {sorted(upward)} from higher layers"
+
+
+def test_packages_keep_apart(module, tree):
+    allowed = {
+        "jaxcxr": {"jaxcxr"},  # builders are imported by the names that a config gives
+        "configs": {"configs.common", "ml_collections"},
+        "tfds_builders": {"tfds_builders"},
+        "main": {"jaxcxr"},
+    }[module.split(".")[0]]
+    imported = imports_of(tree)
+    if module.startswith("configs"):
+        assert imported <= allowed
+    else:
+        ours = {name for name in imported if name.split(".")[0] in {*PACKAGES, "main", "tests"}}
+        assert {name.split(".")[0] for name in ours} <= allowed
+
+
+def test_no_other_framework(tree):
+    assert not HEAVY & {name.split(".")[0] for name in imports_of(tree)}
+
+
+def test_devices_are_named_at_the_seam_only(module, tree):
+    extra = (jax_names(tree) & DEVICES) - SEAM.get(module, set())
+    assert not extra, f"{module} names {sorted(extra)}: go through jaxcxr.parallel"
+
+
+def test_files_stay_readable(source):
+    lines = len(source.read_text().splitlines())
+    assert lines <= 450, f"{lines} lines: split the file"
+
+
+def test_every_layer_names_a_module():
+    assert [name for name in LAYERS if not is_module(name)] == []
+
+
+def test_the_rules_bite():
+    """The readers above see what they forbid, however it is written."""
+    text = "import jax\nfrom jaxcxr import runs\nfrom jax import pmap\n\ndef f():\n    from torch import nn\n"
+    tree = ast.parse(text + "    return jax.sharding.Mesh, jax.process_count()\n")
+    assert imports_of(tree) == {"jax", "jaxcxr.runs", "torch"}
+    assert jax_names(tree) == {"pmap", "sharding", "Mesh", "process_count"}
+    assert layer_of("jaxcxr.runs.train") == 5
