@@ -27,6 +27,11 @@ def main(argv: list[str]) -> None:
     try:
         if config.run not in RUNS:
             raise InputError(f"config.run={config.run!r} is unknown; known: {', '.join(RUNS)}")
+        if (config.task == "study") != (config.run == "study"):
+            raise InputError(
+                f"config.run={config.run!r} does not go with config.task={config.task!r}: a study config runs as "
+                "'study', its stages by their own configs, and no other config does"
+            )
         parallel.initialize(**config.parallel)
         RUNS[config.run](config, workdir)
     except (InputError, DivergedError) as error:

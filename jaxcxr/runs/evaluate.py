@@ -1,0 +1,57 @@
+"""Scores, tables and the report of a run, from its artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from jaxcxr import parallel
+from jaxcxr.artifacts import RunFolder
+from jaxcxr.report import summary as reports
+from jaxcxr.runs import predict
+from jaxcxr.runs.experiment import Experiment, prepare
+from jaxcxr.writers import MetricWriter
+
+TABLE = "table.txt"  # what the terminal shows
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=evaluate`: predicts again with the best checkpoint and rewrites the report."""
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        experiment = prepare(config)
+        if config.task == "segment":
+            predict.score_segmentation(experiment, folder)
+        else:
+            predict.predict_splits(experiment, folder)
+        report(experiment, folder)
+
+
+def report(experiment: Experiment, folder: RunFolder) -> None:
+    """Writes report.md and report.json with their pictures, and prints the table and where everything is."""
+    if not parallel.is_main():
+        return
+    segments = experiment.config.task == "segment"
+    write = reports.write_segment_report if segments else reports.write_run_report
+    folder.write_text(TABLE, write(folder.path))
+    print(f"\n{closing(folder)}")
+    with MetricWriter(folder.path) as writer:
+        step = folder.read_json("training.json", {"step": 0})["step"]
+        for path in sorted((folder.path / "plots").glob("*.png")):
+            writer.image(step, f"report/{path.stem}", np.asarray(Image.open(path).convert("RGB")))
+
+
+def closing(folder: RunFolder) -> str:
+    """The report's table as it was written, and where the run's files are."""
+    return "\n".join(
+        [
+            (folder.path / TABLE).read_text().rstrip(),
+            "",
+            f"run folder   {folder.path}",
+            f"report       {folder.path / 'report.md'}",
+            f"TensorBoard  tensorboard --logdir {folder.path / 'tensorboard'}",
+            "Research use only. Not for diagnosis.",
+        ]
+    )

@@ -1,0 +1,260 @@
+"""From a config to everything a run needs: arrays, splits, a task and its compiled programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import data, parallel
+from jaxcxr.artifacts import Predictions, check_same_split
+from jaxcxr.runs import steps
+from jaxcxr.types import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Who the examples are: one entry an example, in the order of the arrays.
+
+    Attributes:
+      ids: [N] image ids.
+      patient_ids: [N] patients, what the splits keep together.
+      labels: [N] int32 indices into classes.
+      sources: [N] the data set each image comes from.
+      age_groups: [N] adult, paediatric or ''.
+      classes: class names; empty for segmentation.
+    """
+
+    ids: np.ndarray
+    patient_ids: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+    age_groups: np.ndarray
+    classes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One experiment, ready to train or predict.
+
+    Attributes:
+      config: its config.
+      rows: who the examples are.
+      arrays: name -> [N, ...] array or memory map; what batches are made of.
+      splits: "train", "valid", "oof", "test" -> row numbers, disjoint.
+      split_sha256: hash of the folds.
+      fingerprint: hash of the data.
+      compiled: task and programs.
+      upstream: files of earlier runs that this one reads.
+    """
+
+    config: ConfigDict
+    rows: Rows
+    arrays: Mapping[str, Any]
+    splits: Mapping[str, np.ndarray]
+    split_sha256: str
+    fingerprint: str
+    compiled: steps.Compiled
+    upstream: tuple[Path, ...] = ()
+
+    @property
+    def task(self) -> Any:
+        return self.compiled.task
+
+    def predict(
+        self, variables: Any, indices: np.ndarray, *, count: int, seed_offset: int = 0
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Predictions for rows of the data set; the same seed draws the same patches for an image every time."""
+        batches = data.eval_batches(
+            {name: self.arrays[name] for name in self.task.inputs},
+            indices,
+            batch_size=self.config.evaluate.batch_size,
+            process_index=parallel.process_index(),
+            process_count=parallel.process_count(),
+        )
+        key = jax.random.fold_in(jax.random.key(self.config.seed), seed_offset + 1)
+        return steps.predict_rows(self.compiled.predict(count), variables, batches, key)
+
+    def host_batch(self, prediction: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The true arrays for the rows of a prediction, as `Task.metrics` wants them."""
+        index = prediction["index"]
+        batch = {
+            name: np.asarray(self.arrays[name][index]) for name in ("label", "mask") if name in self.arrays
+        }
+        return {**batch, "weight": np.ones(len(index), np.float32)}
+
+
+def prepare(config: ConfigDict) -> Experiment:
+    """Opens the data of a config, splits it and builds its task."""
+    parallel.check_batch_size(config.train.batch_size, field="train.batch_size")
+    parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
+    if config.task not in _PREPARE:
+        raise InputError(f"task={config.task!r} is unknown; known: {', '.join(_PREPARE)}")
+    return _PREPARE[config.task](config)
+
+
+def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.Store:
+    """The preprocessed images of a data section; only process 0 prepares, the others wait for it."""
+
+    def build() -> data.Store:
+        dataset = data.open_dataset(section)
+        return data.build_store(
+            dataset,
+            image_size=section.image_size,
+            equalise=section.equalise,
+            gamma=section.gamma,
+            masks=masks,
+            cache_dir=data.cache_dir(section),
+            max_bad_images=section.max_bad_images,
+        )
+
+    if parallel.is_main():
+        store = build()
+        parallel.barrier("store")
+        return store
+    parallel.barrier("store")
+    return build()
+
+
+def mask_source(config: ConfigDict) -> data.MaskSource | None:
+    """Where `config.masks` says that lung masks come from."""
+    m = config.masks
+    if m.source == "none":
+        return None
+    if m.source == "dataset":
+        return data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty)
+    if m.source == "workdir":
+        if not m.workdir:
+            raise InputError(
+                "masks.source='workdir' needs masks.workdir, the folder of a finished segment run; make one with\n"
+                "  python main.py --config=configs/fc_densenet103.py --workdir=RUN\n"
+                "  python main.py --config=configs/fc_densenet103.py --config.run=predict --workdir=RUN"
+            )
+        return data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty)
+    raise InputError(f"masks.source={m.source!r} is unknown; known: dataset, workdir, none")
+
+
+def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
+    s = config.split
+    folds = data.make_folds(
+        rows.ids,
+        rows.patient_ids,
+        rows.labels,
+        rows.classes,
+        num_folds=s.folds,
+        test_fraction=s.test_fraction,
+        seed=s.seed,
+        group_by=s.group_by,
+    )
+    return folds.split(s.fold, valid_fraction=s.valid_fraction), folds.sha256
+
+
+def _rows(dataset: data.Dataset) -> Rows:
+    return Rows(
+        ids=dataset.ids,
+        patient_ids=dataset.patient_ids,
+        labels=dataset.labels,
+        sources=dataset.sources,
+        age_groups=dataset.age_groups,
+        classes=dataset.classes,
+    )
+
+
+def _from_images(
+    config: ConfigDict, build: Callable[[ConfigDict, Rows, Mapping[str, np.ndarray]], steps.Compiled]
+) -> Experiment:
+    store = open_store(config.data, masks=mask_source(config))
+    rows = _rows(store.dataset)
+    arrays: dict[str, Any] = {"image": store.images, "label": rows.labels}
+    if store.masks is not None:
+        arrays["mask"] = store.masks
+    splits, sha256 = _folds(config, rows)
+    upstream = ()
+    if config.masks.source == "workdir":
+        upstream = (Path(config.masks.workdir) / "masks" / "index.json",)
+    return Experiment(
+        config=config,
+        rows=rows,
+        arrays=arrays,
+        splits=splits,
+        split_sha256=sha256,
+        fingerprint=store.dataset.fingerprint,
+        compiled=build(config, rows, splits),
+        upstream=upstream,
+    )
+
+
+def _classify(config: ConfigDict) -> Experiment:
+    def build(config: ConfigDict, rows: Rows, splits: Mapping[str, np.ndarray]) -> steps.Compiled:
+        classes = len(rows.classes)
+        weights = np.ones(classes, np.float32)
+        if config.loss.class_weights == "inverse_frequency":
+            counts = np.bincount(rows.labels[splits["train"]], minlength=classes)
+            weights = (counts.sum() / (classes * np.maximum(counts, 1))).astype(np.float32)
+        elif config.loss.class_weights != "none":
+            raise InputError(
+                f"loss.class_weights={config.loss.class_weights!r} is unknown; known: none, inverse_frequency"
+            )
+        return steps.compile_for(config, class_weights=weights)
+
+    return _from_images(config, build)
+
+
+def _segment(config: ConfigDict) -> Experiment:
+    return _from_images(config, lambda config, rows, splits: steps.compile_for(config))
+
+
+def _ensemble(config: ConfigDict) -> Experiment:
+    """Stacks the learners' files: out-of-fold rows of every fold, test rows of this fold (paper 2.3)."""
+    i, fold = config.inputs, config.split.fold
+    if not i.learners:
+        raise InputError("inputs.learners is empty: name the learners' folders (each holds fold0, fold1, ...)")
+    paths = [[Path(l) / f"fold{k}" / "predictions.npz" for k in range(config.split.folds)] for l in i.learners]
+    files = [[Predictions.load(path) for path in row] for row in paths]
+    needed = ("oof", "test") if i.stacking == "out_of_fold" else ("train", "valid", "oof", "test")
+    check_same_split([p for row in files for p in row], splits=needed)
+    if i.stacking == "out_of_fold":
+        parts = {"oof": [(k, "oof") for k in range(config.split.folds)], "test": [(fold, "test")]}
+    elif i.stacking == "in_sample":
+        parts = {s: [(fold, s)] for s in ("train", "valid", "oof", "test")}
+    else:
+        raise InputError(f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample")
+    pieces = [(part, files[0][k].select(split), k, split) for part, ks in parts.items() for k, split in ks]
+    inputs = []
+    for _, first, k, split in pieces:
+        inputs.append(np.stack([row[k].select(split).output(i.base_output) for row in files], axis=1))
+    first = files[0][0]
+    rows = Rows(
+        ids=np.concatenate([p.ids for _, p, _, _ in pieces]),
+        patient_ids=np.concatenate([p.patient_ids for _, p, _, _ in pieces]),
+        labels=np.concatenate([p.labels for _, p, _, _ in pieces]),
+        sources=np.concatenate([p.extra["source"] for _, p, _, _ in pieces]),
+        age_groups=np.concatenate([p.extra["age_group"] for _, p, _, _ in pieces]),
+        classes=first.classes,
+    )
+    part_of = np.concatenate([[part] * len(p.ids) for part, p, _, _ in pieces])
+    fold_of = np.concatenate([[k] * len(p.ids) for _, p, k, _ in pieces])
+    splits = {part: np.flatnonzero(part_of == part) for part in ("train", "valid", "oof", "test")}
+    if i.stacking == "out_of_fold":
+        # This fold's own out-of-fold rows select the checkpoint; the other folds' rows train.
+        splits["train"] = np.flatnonzero((part_of == "oof") & (fold_of != fold))
+        splits["oof"] = splits["valid"] = np.flatnonzero((part_of == "oof") & (fold_of == fold))
+    counts = np.bincount(rows.labels[splits["train"]], minlength=len(rows.classes))
+    return Experiment(
+        config=config,
+        rows=rows,
+        arrays={"inputs": np.concatenate(inputs), "label": rows.labels},
+        splits=splits,
+        split_sha256=first.split_sha256,
+        fingerprint=first.dataset_fingerprint,
+        compiled=steps.compile_for(config, learners=len(i.learners), class_counts=counts),
+        upstream=tuple(path for row in paths for path in row),
+    )
+
+
+_PREPARE = {"classify": _classify, "segment": _segment, "ensemble": _ensemble}

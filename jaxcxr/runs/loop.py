@@ -1,0 +1,208 @@
+"""The training loop, one page, its order fixed: evaluate -> save -> next(batch) -> step -> log."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcxr import data, optim, parallel, state as states
+from jaxcxr.checkpoint import Checkpointer
+from jaxcxr.runs import steps
+from jaxcxr.runs.experiment import Experiment
+from jaxcxr.types import DivergedError
+from jaxcxr.writers import MetricWriter, Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long a run is, in optimiser steps."""
+
+    steps: int
+    eval_every: int
+
+
+def plan(experiment: Experiment) -> Plan:
+    """Turns epochs into steps; an epoch is as many steps as see every training image once."""
+    t = experiment.config.train
+    per_epoch = max(1, math.ceil(len(experiment.splits["train"]) / t.batch_size))
+    return Plan(
+        steps=round(t.epochs * per_epoch), eval_every=max(1, round(t.eval_every * per_epoch))
+    )
+
+
+class StopRequest:
+    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two steps."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __enter__(self) -> StopRequest:
+        self._old = {s: signal.signal(s, self._handle) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal is not None:  # asked twice: leave at once
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) -> dict[str, float]:
+    """Metrics of a split, from sums over its examples."""
+    total = None
+    for prediction in experiment.predict(variables, experiment.splits[split], count=count):
+        metrics = experiment.task.metrics(experiment.host_batch(prediction), prediction)
+        total = metrics if total is None else {n: total[n].merge(m) for n, m in metrics.items()}
+    return {name: value for m in (total or {}).values() for name, value in m.scalars().items()}
+
+
+def fit(
+    experiment: Experiment,
+    checkpointer: Checkpointer,
+    writer: MetricWriter,
+    *,
+    valid_count: int,
+    description: str,
+) -> dict[str, Any]:
+    """Trains until the plan's last step or until the monitored metric stops improving.
+
+    Resumes from the newest sound checkpoint. SIGTERM and SIGINT save and raise SystemExit.
+
+    Args:
+      experiment: what to train.
+      checkpointer: where its states go.
+      writer: where its metrics go.
+      valid_count: patches an image in the evaluations while training; 0 where the task draws none.
+      description: what the progress bar says.
+
+    Returns:
+      {"step", "best_step", "best", "seconds", "images", "stopped_early"} for the run's timings.
+
+    Raises:
+      DivergedError: the loss is not finite; the last good checkpoint stays.
+    """
+    config, task, compiled = experiment.config, experiment.task, experiment.compiled
+    schedule = plan(experiment)
+    watch = optim.Watch(
+        mode=task.mode,
+        patience=config.train.patience,
+        min_delta=config.train.min_delta,
+        plateau_patience=config.optim.plateau_patience,
+        plateau_factor=config.optim.decay,
+    )
+    iterator = data.train_iterator(
+        {name: experiment.arrays[name] for name in task.inputs},
+        experiment.splits["train"],
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        balance=config.train.balance,
+        labels=experiment.rows.labels,
+        process_index=parallel.process_index(),
+        process_count=parallel.process_count(),
+    )
+    key = jax.random.key(config.seed)
+    state = states.create(task.init(config.seed), compiled.optimizer)
+    seconds, step, metrics = 0.0, 0, {}
+    restored = checkpointer.restore_latest(state, iterator)
+    if restored is not None:
+        state, step, metrics = restored.state, restored.step, restored.metrics
+        watch.restore(restored.loop["watch"])
+        seconds = restored.loop["seconds"]
+    writer.truncate_after(step if restored is not None else -1)
+    state = parallel.place(state)
+    started = time.monotonic() - seconds
+    last_save, losses = time.monotonic(), []
+    learning_rate = None
+
+    def save() -> None:
+        loop = {"watch": watch.to_json(), "seconds": time.monotonic() - started}
+        checkpointer.save(step, state=state, data_iterator=iterator, loop=loop, metrics=metrics)
+
+    def log() -> None:
+        if losses:
+            means = steps.mean_losses(losses)
+            losses.clear()
+            if not math.isfinite(means["loss"]):
+                raise DivergedError(
+                    f"the training loss is {means['loss']} at step {step}; the last good checkpoint is kept in "
+                    f"{checkpointer.directory}. Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
+                )
+            writer.scalars(step, {"train/loss": means["loss"], "train/learning_rate": float(rate)})
+            progress.update(step, loss=means["loss"])
+
+    rate = 0.0
+    progress = Progress(
+        schedule.steps, start=step, description=description, active=parallel.is_main()
+    )
+    with StopRequest() as request, progress:
+        while True:
+            last = step >= schedule.steps or watch.stop
+            due = step > 0 and (step % schedule.eval_every == 0 or step >= schedule.steps)
+            fresh = restored is None or step > restored.step
+            if (due or step == schedule.steps == 0) and fresh:
+                log()
+                metrics = evaluate(experiment, state.variables, "valid", count=valid_count)
+                improved = watch.update(metrics[task.monitor], step)
+                writer.scalars(step, {f"valid/{name}": value for name, value in metrics.items()})
+                last = step >= schedule.steps or watch.stop
+                overdue = time.monotonic() - last_save > 60 * config.checkpoint.every_minutes
+                if improved or overdue or last:
+                    save()
+                    last_save = time.monotonic()
+            elif fresh and time.monotonic() - last_save > 60 * config.checkpoint.every_minutes:
+                log()
+                metrics = {}  # not evaluated here, so it cannot be the best
+                save()
+                last_save = time.monotonic()
+            if last:
+                break
+            asked = request.signal is not None
+            if parallel.process_count() == 1 or step % config.train.log_every == 0:
+                asked = parallel.agree(asked)
+            else:
+                asked = False  # all processes must leave at the same step
+            if asked:
+                log()
+                metrics = {}
+                save()
+                checkpointer.close()
+                print(f"stopped by signal {request.signal} after step {step}; the same command goes on from there")
+                raise SystemExit(128 + (request.signal or signal.SIGTERM))
+            batch = next(iterator)
+            rate = watch.factor * config.optim.learning_rate * optim.schedule_factor(
+                config.optim.schedule,
+                step=step,
+                steps=schedule.steps,
+                warmup=config.optim.warmup,
+                milestones=config.optim.milestones,
+                decay=config.optim.decay,
+            )
+            if rate != learning_rate:
+                learning_rate = rate
+                state = optim.with_learning_rate(state, parallel.place(np.float32(rate)))
+            state, step_metrics = compiled.train_step(state, parallel.shard(batch), key)
+            step += 1
+            losses.append(step_metrics)
+            if step % config.train.log_every == 0 or step == schedule.steps:
+                log()
+            else:
+                progress.update(step)
+    return {
+        "step": step,
+        "best_step": watch.best_step,
+        "best": watch.best,
+        "seconds": time.monotonic() - started,
+        "images": step * config.train.batch_size,
+        "stopped_early": watch.stop,
+    }

@@ -1,0 +1,39 @@
+"""Pictures of what a run is fed: lung outlines with the patches drawn, for the report and TensorBoard."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from jaxcxr.artifacts import RunFolder
+from jaxcxr.ops import geometry, patches
+from jaxcxr.report import plots
+from jaxcxr.runs.experiment import Experiment
+from jaxcxr.writers import MetricWriter
+
+
+def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter, *, per_class: int = 1) -> None:
+    """Writes `overlays/<id>.png` for the first training images of each class, before training starts.
+
+    Mistaken masks or labels are seen in minutes that way, not after the run.
+    """
+    if "image" not in experiment.arrays:
+        return
+    config, rows = experiment.config, experiment.rows
+    train = experiment.splits["train"]
+    shown = [i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:per_class]]
+    for i in shown:
+        image = np.asarray(experiment.arrays["image"][i])
+        mask = np.asarray(experiment.arrays["mask"][i]) if "mask" in experiment.arrays else None
+        boxes = []
+        if "patches" in config and config.patches.enabled and mask is not None:
+            key = jax.random.fold_in(jax.random.key(config.seed), int(i))
+            centres = patches.sample_centres(
+                key, mask, count=config.patches.eval_count, sampling=config.patches.sampling
+            )
+            origins = geometry.box_origin(centres, size=config.patches.size, shape=image.shape)
+            boxes = [(int(y), int(x), config.patches.size) for y, x in np.asarray(origins)]
+        label = f", {rows.classes[rows.labels[i]]}" if rows.classes else ""
+        figure = plots.mask_overlay(image, mask, boxes=boxes, title=f"{rows.ids[i]}{label}")
+        folder.write_bytes(f"overlays/{rows.ids[i]}.png", plots.to_png(figure))
+        writer.image(0, f"inputs/{rows.ids[i]}", plots.to_array(figure))

@@ -1,0 +1,170 @@
+"""Predictions as files: class probabilities for the splits of a run, lung masks for a data set."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+from tqdm import tqdm
+
+from jaxcxr import data, parallel, state as states
+from jaxcxr.artifacts import Predictions, RunFolder
+from jaxcxr.runs import train
+from jaxcxr.runs.experiment import Experiment, open_store, prepare
+from jaxcxr.runs.steps import predict_rows
+from jaxcxr.state import Variables
+from jaxcxr.types import InputError
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=predict` with the best checkpoint of a trained workdir.
+
+    Classifiers and ensembles write `predictions.npz` for `predict.splits`; a segmenter writes the lung mask, and
+    the masked image, of every image of `predict.data`.
+    """
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        experiment = prepare(config)
+        if config.task == "segment":
+            write_masks(experiment, folder)
+        else:
+            predict_splits(experiment, folder)
+            if parallel.is_main():
+                print(f"wrote {folder.path / 'predictions.npz'}")
+
+
+def best_variables(experiment: Experiment, folder: RunFolder) -> Variables:
+    """The best checkpoint's variables."""
+    template = states.create(experiment.task.init(0), experiment.compiled.optimizer)
+    with train.checkpointer(experiment, folder) as checkpoints:
+        if checkpoints.best_step() is None:
+            raise InputError(
+                f"{folder.path} holds no trained checkpoint; train it first:\n"
+                f"  python main.py --config=... --workdir={folder.path}"
+            )
+        return parallel.place(checkpoints.restore_best(template).state.variables)
+
+
+def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
+    """Writes `predictions.npz` for `predict.splits`, with K patches an image."""
+    config, rows = experiment.config, experiment.rows
+    variables = best_variables(experiment, folder)
+    count = config.patches.eval_count if "patches" in config else 0
+    names = [name for name in config.predict.splits if len(experiment.splits[name])]
+    total = sum(len(experiment.splits[name]) for name in names)
+    started = time.monotonic()
+    found: dict[str, list[np.ndarray]] = {"split": []}
+    with tqdm(total=total, desc="predict", unit="image", disable=not parallel.is_main()) as bar:
+        for name in names:
+            for prediction in experiment.predict(variables, experiment.splits[name], count=count):
+                prediction.pop("loss", None)
+                for key, value in prediction.items():
+                    found.setdefault(key, []).append(value)
+                found["split"].append(np.full(len(prediction["index"]), name))
+                bar.update(len(prediction["index"]))
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    index = whole.pop("index")
+    probabilities = whole.pop("probabilities").astype(np.float32)
+    extra = {"source": rows.sources[index], "age_group": rows.age_groups[index]}
+    split = whole.pop("split")
+    Predictions(
+        ids=rows.ids[index],
+        patient_ids=rows.patient_ids[index],
+        split=split,
+        labels=rows.labels[index],
+        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
+        classes=rows.classes,
+        fold=config.split.fold,
+        group_by=config.split.group_by,
+        learner=config.model.name,
+        split_sha256=experiment.split_sha256,
+        dataset_fingerprint=experiment.fingerprint,
+        extra={**extra, **whole},
+    ).save(folder.path / "predictions.npz")
+    seconds = time.monotonic() - started
+    folder.add_timing("predict", seconds=seconds, images=total, patches=total * max(count, 1))
+
+
+def score_segmentation(experiment: Experiment, folder: RunFolder) -> None:
+    """Writes `segmentation.json`: Jaccard index and Dice per structure for the held-out patients."""
+    variables = best_variables(experiment, folder)
+    total = None
+    for prediction in experiment.predict(variables, experiment.splits["oof"], count=0):
+        overlap = experiment.task.metrics(experiment.host_batch(prediction), prediction)["overlap"]
+        total = overlap if total is None else total.merge(overlap)
+    assert total is not None
+    folder.write_json(
+        "segmentation.json",
+        {
+            "structures": total.compute(),
+            "split": "held out",
+            "images": len(experiment.splits["oof"]),
+            "image_size": experiment.config.data.image_size,
+        },
+    )
+
+
+def write_masks(experiment: Experiment, folder: RunFolder) -> None:
+    """Writes `masks/<id>.png` (0 or 255, at the image's own size) for every image of `predict.data`.
+
+    `masks/index.json`, written last, names the ids, so an interrupted call is never taken for a finished one.
+    """
+    config = experiment.config
+    section = config.predict.data.copy_and_resolve_references()
+    for name in ("image_size", "equalise", "gamma"):  # the segmenter sees images as in training
+        section[name] = config.data[name]
+    store = open_store(section, masks=None)
+    dataset = store.dataset
+    lungs = [i + 1 for i, name in enumerate(config.masks.structures) if "lung" in name]
+    variables = best_variables(experiment, folder)
+    target = folder.path / "masks"
+    target.mkdir(exist_ok=True)
+    masked = folder.path / "masked"
+    if config.predict.masked_images:
+        masked.mkdir(exist_ok=True)
+    batches = data.eval_batches(
+        {"image": store.images},
+        np.arange(len(dataset)),
+        batch_size=config.evaluate.batch_size,
+        process_index=parallel.process_index(),
+        process_count=parallel.process_count(),
+    )
+    predict = experiment.compiled.predict(0)
+    started, empty = time.monotonic(), []
+    with tqdm(total=len(dataset), desc="masks", unit="image", disable=not parallel.is_main()) as bar:
+        for prediction in predict_rows(predict, variables, batches, jax.random.key(config.seed)):
+            for row, mask in zip(prediction["index"], prediction["mask"], strict=True):
+                if not parallel.is_main():
+                    continue
+                lung = np.isin(mask, lungs)
+                if not lung.any():
+                    empty.append(str(dataset.ids[row]))
+                _write_mask(dataset, int(row), lung, target, masked if config.predict.masked_images else None)
+            bar.update(len(prediction["index"]))
+    folder.add_timing("masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset))
+    folder.write_json(
+        "masks/index.json",
+        {
+            "ids": dataset.ids.tolist(),
+            "image_sha256": dataset.image_hashes.tolist(),
+            "dataset_fingerprint": dataset.fingerprint,
+            "empty": empty,
+            "bad_images": list(store.bad_ids),
+        },
+    )
+    if parallel.is_main():
+        note = f"; no lungs were found in {len(empty)} of them: {', '.join(empty[:5])}" if empty else ""
+        print(f"wrote {len(dataset)} lung masks to {target}{note}")
+
+
+def _write_mask(dataset: data.Dataset, row: int, lung: np.ndarray, target: Path, masked: Path | None) -> None:
+    """One mask, enlarged to its image by nearest neighbour (published code: no other post-processing)."""
+    image = dataset.image(row)
+    height, width = image.shape
+    mask = np.asarray(Image.fromarray(lung.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST))
+    Image.fromarray(mask).save(target / f"{dataset.ids[row]}.png")
+    if masked is not None:
+        Image.fromarray(np.where(mask > 0, image, 0).astype(image.dtype)).save(masked / f"{dataset.ids[row]}.png")

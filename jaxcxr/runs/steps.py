@@ -1,0 +1,137 @@
+"""The two compiled programs of a run: one optimiser step, and the prediction of a batch.
+
+Both are made once per kind of experiment and shared by its folds: compiling DenseNet-161 for a CPU takes longer
+than training it for a few epochs of phantoms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from jaxcxr import optim, parallel
+from jaxcxr.state import TrainState
+from jaxcxr.tasks import TASKS, Task
+
+# What a compiled step does not depend on: these may differ between runs that share one.
+RUN_FIELDS = ("name", "run", "seed", "split", "checkpoint", "predict", "evaluate", "parallel", "study")
+RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "data.options")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A task with its compiled programs.
+
+    Attributes:
+      task: the pure functions.
+      optimizer: the update rule.
+      train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
+      predict: number of patches (0 where the task draws none) -> compiled predict of the device seam.
+    """
+
+    task: Task
+    optimizer: optax.GradientTransformation
+    train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    predict: Callable[[int], Callable[..., dict[str, Any]]]
+
+
+def compile_for(config: ConfigDict, **extras: Any) -> Compiled:
+    """The programs for a config; equal configs (but for folds, seeds and epochs) share them within a process.
+
+    Args:
+      config: of one experiment.
+      **extras: further arguments of the task's `build` (class weights, number of learners); arrays or ints.
+    """
+    nested = json.loads(config.to_json_best_effort())
+    for name in RUN_FIELDS:
+        section, _, field = name.partition(".")
+        if field:
+            nested.get(section, {}).pop(field, None)
+        else:
+            nested.pop(section, None)
+    frozen = {name: np.asarray(value).tolist() for name, value in extras.items()}
+    return _compile(json.dumps(nested, sort_keys=True), json.dumps(frozen, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=4)
+def _compile(fields: str, extras: str) -> Compiled:
+    config = ConfigDict(json.loads(fields))
+    arguments = {
+        name: np.asarray(value) if isinstance(value, list) else value
+        for name, value in json.loads(extras).items()
+    }
+    task = TASKS[config.task](config, axis_name=parallel.AXIS, **arguments)
+    o = config.optim
+    optimizer = optim.build(
+        o.name, weight_decay=o.weight_decay, l1=o.l1, momentum=o.momentum, clip_norm=o.clip_norm
+    )
+
+    @functools.lru_cache(maxsize=4)
+    def predict(count: int) -> Callable[..., dict[str, Any]]:
+        function = functools.partial(task.predict, count=count) if count else task.predict
+
+        def with_rows(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
+            rows = {"index": batch["index"], "weight": batch["weight"]}
+            return {**function(variables, batch, key), **rows}
+
+        return parallel.spmd_predict(with_rows)
+
+    return Compiled(task, optimizer, parallel.spmd_step(train_step(task, optimizer)), predict)
+
+
+def train_step(
+    task: Task, optimizer: optax.GradientTransformation
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """One optimiser step of a device: the weighted mean of the losses over all devices' examples."""
+
+    def step(
+        state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array, *, axis_name: str
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(key, state.step)
+        total = jax.lax.psum(batch["weight"].sum(), axis_name)
+
+        def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+            losses, model_state = task.loss(
+                params, state.model_state, batch, key, axis_name=axis_name
+            )
+            return (losses * batch["weight"]).sum() / total, model_state
+
+        (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        # Each device holds its share of one mean, so shares are summed.
+        grads, loss = jax.lax.psum((grads, loss), axis_name)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, model_state, opt_state), {"loss": loss}
+
+    return step
+
+
+def predict_rows(
+    predict: Callable[..., dict[str, Any]],
+    variables: Any,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    key: jax.Array,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Runs a compiled predict over padded batches and yields host arrays without the padding.
+
+    Besides the task's arrays each dict has "index", the rows of the data set it speaks of. With several processes
+    every one of them gets the rows of the whole global batch.
+    """
+    for batch in batches:
+        prediction = parallel.to_host(predict(variables, parallel.shard(batch), key))
+        real = prediction.pop("weight") > 0
+        yield {name: value[real] for name, value in prediction.items()}
+
+
+def mean_losses(rows: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:
+    """Means of the step metrics gathered since the last log row; waits for the device."""
+    host = parallel.to_host(list(rows))
+    return {name: float(np.mean([row[name] for row in host])) for name in host[0]}

@@ -1,0 +1,98 @@
+"""Trains one experiment, predicts with its best checkpoint and reports: everything a run folder holds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxcxr import parallel
+from jaxcxr.artifacts import RunFolder, upstream
+from jaxcxr.checkpoint import Checkpointer
+from jaxcxr.runs import evaluate, loop, pictures, predict
+from jaxcxr.runs.experiment import Experiment, prepare
+from jaxcxr.writers import MetricWriter
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=train`: train, predict and evaluate; a finished run says so and changes nothing."""
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        if folder.is_finished("train"):
+            if parallel.is_main():
+                print(f"{workdir} is finished; nothing to do. Its result:\n")
+                print(evaluate.closing(folder))
+            return
+        experiment = prepare(config)
+        folder.write_manifest(manifest(experiment))
+        if not folder.is_finished("fit"):
+            fit(experiment, folder)
+        if config.task != "segment":
+            predict.predict_splits(experiment, folder)
+        else:
+            predict.score_segmentation(experiment, folder)
+        evaluate.report(experiment, folder)
+        folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
+
+
+def fit(experiment: Experiment, folder: RunFolder) -> None:
+    """The training stage alone: leaves the best checkpoint, metrics.jsonl and its timing behind."""
+    config = experiment.config
+    with (
+        checkpointer(experiment, folder) as checkpoints,
+        MetricWriter(folder.path, active=parallel.is_main()) as writer,
+    ):
+        if parallel.is_main():
+            pictures.write_inputs(experiment, folder, writer)
+        result = loop.fit(
+            experiment,
+            checkpoints,
+            writer,
+            valid_count=valid_count(config),
+            description=f"{config.task} {config.model.name}",
+        )
+        patches = config.patches.train_count if "patches" in config else 1
+        images = result["images"]
+        folder.add_timing("train", seconds=result.pop("seconds"), images=images, patches=images * patches)
+        folder.write_json("training.json", result)
+        # Marked first: a run that is killed from here on must not train again from its best step.
+        folder.mark_finished("fit")
+        checkpoints.keep_best_only()
+
+
+def checkpointer(experiment: Experiment, folder: RunFolder) -> Checkpointer:
+    """The run's checkpoints, best by the task's monitored metric."""
+    return Checkpointer(
+        folder.path / "checkpoints",
+        monitor=experiment.task.monitor,
+        mode=experiment.task.mode,
+        config_json=experiment.config.to_json_best_effort(),
+    )
+
+
+def valid_count(config: ConfigDict) -> int:
+    """Patches an image in evaluations while training; 0 where the task draws none."""
+    return config.patches.valid_count if "patches" in config else 0
+
+
+def manifest(experiment: Experiment) -> dict[str, object]:
+    """What made this run, beside the versions that the folder adds itself."""
+    rows, config = experiment.rows, experiment.config
+    return {
+        "task": config.task,
+        "seed": config.seed,
+        "dataset": {
+            "images": len(rows.ids),
+            "patients": len(set(rows.patient_ids.tolist())),
+            "classes": list(rows.classes),
+            "fingerprint": experiment.fingerprint,
+        },
+        "split": {
+            "sha256": experiment.split_sha256,
+            "sizes": {name: len(index) for name, index in experiment.splits.items()},
+            "group_by": config.split.group_by,
+        },
+        "devices": parallel.describe(),
+        "upstream": [upstream(path) for path in experiment.upstream],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

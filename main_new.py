@@ -1,0 +1,74 @@
+"""jaxcxr: `python main.py --config=configs/patched_densenet.py [--config.run=...] [--workdir=...]`."""
+
+import difflib
+import re
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "experiment file, with :PRESET where it has one (small, paper)", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default: runs/<name of the config>")
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser, but a mistyped --config is one line with the nearest name, not a traceback."""
+    path = next((b if a == "--config" else a[9:] for a, b in zip(argv, [*argv[1:], ""], strict=True)
+                 if a == "--config" or a.startswith("--config=")), "")  # fmt: skip
+    file = Path(path.partition(":")[0])
+    if path and not file.is_file():
+        near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], 1)
+        hint = f"; did you mean {file.with_stem(near[0])}?" if near else ""
+        sys.exit(f"error: --config: there is no file {file}{hint}")
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError):  # ml_collections: an override of a field that does not exist
+        fields = _fields(flags.FLAGS["config"].parser.parse(path))
+        for argument in argv:
+            match = re.match(r"--?config\.([\w.]+)", argument)
+            if match and match[1] not in fields:
+                near = difflib.get_close_matches(match[1], fields, 1, 0)
+                sys.exit(f"error: there is no field config.{match[1]}; did you mean --config.{near[0]}?")
+        raise
+
+
+def _fields(config: ConfigDict, prefix: str = "") -> list[str]:
+    """'optim.learning_rate', ... : what can be overridden."""
+    names = []
+    for key, value in config.items():
+        names += _fields(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [prefix + key]
+    return names
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}; overrides are written --config.FIELD=VALUE")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which backends it did not find
+    # Here, so that --help and mistyped flags answer at once.
+    from jaxcxr import parallel
+    from jaxcxr.runs import RUNS
+    from jaxcxr.types import DivergedError, InputError
+
+    config = _CONFIG.value
+    workdir = Path(_WORKDIR.value or Path("runs") / config.name)
+    try:
+        if config.run not in RUNS:
+            raise InputError(f"config.run={config.run!r} is unknown; known: {', '.join(RUNS)}")
+        if (config.task == "study") != (config.run == "study"):
+            raise InputError(
+                f"config.run={config.run!r} does not go with config.task={config.task!r}: a study config runs as "
+                "'study', its stages by their own configs, and no other config does"
+            )
+        parallel.initialize(**config.parallel)
+        RUNS[config.run](config, workdir)
+    except (InputError, DivergedError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main, flags_parser=parse_flags)
