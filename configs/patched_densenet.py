@@ -2,8 +2,8 @@
 
 Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL), Table 3.
 Command: python main.py --config=configs/patched_densenet.py
-Time: TODO_TIME
-Number to reach: TODO_NUM; the paper's macro-F1 over five folds, :paper, is 0.8043.
+Time: phantoms at most 6 minutes on two CPU cores, compilation included.
+Number to reach: macro-F1 0.80 on the phantoms' test images; the paper's over five folds is 0.8043 (:paper).
 """
 
 from ml_collections import ConfigDict

@@ -2,8 +2,8 @@
 
 Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL), Table 3.
 Command: python main.py --config=configs/resnet.py
-Time: TODO_TIME
-Number to reach: TODO_NUM; the paper's macro-F1 over five folds, :paper, is 0.7911.
+Time: minutes on two CPU cores for the phantoms, compilation included.
+Number to reach: the paper's macro-F1 over five folds is 0.7911 (:paper).
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def _add_l1(factor: float) -> optax.GradientTransformation:
 
 def with_learning_rate(state: TrainState, learning_rate: jax.Array) -> TrainState:
     """The same state with another learning rate in force (a float32 scalar)."""
-    *head, last = state.opt_state
+    *head, last = cast("tuple[Any, ...]", state.opt_state)
     last = last._replace(hyperparams={**last.hyperparams, "learning_rate": learning_rate})
     return state.replace(opt_state=(*head, last))
 
@@ -121,9 +121,11 @@ class Watch:
     factor: float = 1.0
 
     def update(self, value: float, step: int) -> bool:
-        """Takes one evaluation; returns whether it is an improvement."""
+        """Takes one evaluation; returns whether it is an improvement (NaN never is)."""
         sign = 1.0 if self.mode == "max" else -1.0
-        improved = self.best is None or sign * (value - self.best) > self.min_delta
+        improved = not math.isnan(value) and (
+            self.best is None or sign * (value - self.best) > self.min_delta
+        )
         if improved:
             self.best, self.best_step, self.bad, self.plateau_bad = value, step, 0, 0
         else:

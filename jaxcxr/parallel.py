@@ -116,7 +116,7 @@ def check_batch_size(batch_size: int, *, field: str) -> None:
 def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """This process's slice of a batch `[b, ...]` -> `[local devices, b / local devices, ...]`."""
     count = jax.local_device_count()
-    return {name: value.reshape((count, -1) + value.shape[1:]) for name, value in batch.items()}
+    return {name: value.reshape(count, -1, *value.shape[1:]) for name, value in batch.items()}
 
 
 def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:

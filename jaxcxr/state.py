@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 Variables = dict[str, Any]
 
 
-@struct.dataclass
-class TrainState:
+
+class TrainState(flax.struct.PyTreeNode):
     """What one optimiser step reads and writes.
 
     Random keys are not part of it: every draw uses `fold_in(key(seed), step)`, so a resumed run repeats them.

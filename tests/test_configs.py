@@ -1,6 +1,7 @@
 """The experiment files: what they resolve to, and what a mistyped one says."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_every_field_is_commented_or_plain():
     lines = body.splitlines()
     bare = [
         match[1]
-        for above, line in zip(lines, lines[1:], strict=False)
+        for above, line in itertools.pairwise(lines)
         if (match := re.match(r"\s+[cd](?:\.\w+)*\.(\w+) = ", line))
         and "#" not in line + above
         and not re.search(r"= (ConfigDict\(|data_section\()", line)

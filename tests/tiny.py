@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import pytest
 from ml_collections import ConfigDict
 
 from configs import common
+from jaxcxr import models
+from jaxcxr.models.resnet import BasicBlock, ResNet
+
+ONE_BLOCK = "one_block"
 
 
 def load(name: str, preset: str = "") -> ConfigDict:
@@ -17,69 +21,64 @@ def load(name: str, preset: str = "") -> ConfigDict:
     return importlib.import_module(f"configs.{name}").get_config(preset)
 
 
-def shrink(config: ConfigDict, data_dir: Path, **changes: Any) -> ConfigDict:
-    """The same experiment on 24 phantom patients, with a minute network and three optimiser steps.
+def change(config: ConfigDict, **fields: Any) -> ConfigDict:
+    """Sets fields, with `__` for the dot: `train__epochs=2`."""
+    for name, value in fields.items():
+        *sections, field = name.split("__")
+        functools.reduce(lambda part, section: part[section], sections, config)[field] = value
+    return config
 
-    Args:
-      config: of one run or of a study, whose stages are all shrunk.
-      data_dir: where prepared data sets are; one folder for all tests of a session.
-      **changes: further fields, with `__` for the dot: `train__epochs=2`.
-    """
+
+def shrink(config: ConfigDict) -> ConfigDict:
+    """The same experiment on 24 phantom patients, with a minute network and one epoch."""
     if config.task == "study":
-        config.data.data_dir = str(data_dir)
         config.parallel.compilation_cache = ""
         config.study.folds = 2
         stages = [config[name] for name in ("segment", "ensemble") if name in config]
         for stage in [*stages, *config.learners.values()]:
-            shrink(stage, data_dir)
-    else:
-        _shrink_run(config, data_dir)
-    for name, value in changes.items():
-        section, _, field = name.rpartition("__")
-        (config[section] if section else config)[field] = value
-    return config
-
-
-def _shrink_run(config: ConfigDict, data_dir: Path) -> None:
-    _phantoms(config.data, data_dir)
+            shrink(stage)
+        return config
+    _phantoms(config.data)
     config.parallel.compilation_cache = ""
     config.split.folds = 2
     config.split.valid_fraction = 0.3
-    config.train.epochs = 1.0
-    config.train.eval_every = 1.0
+    config.train.epochs = config.train.eval_every = 1.0
     config.train.batch_size = config.evaluate.batch_size = 8
-    config.train.log_every = 1
     if config.task == "ensemble":
         config.train.epochs = 3.0
-        return
+        return config
     config.model.width = config.model.depth = 0.05
     if config.task == "segment":
         config.masks.structures = ("left_lung", "right_lung")
         config.data.classes = ()
         config.data.image_size = 32  # halved five times
-        _phantoms(config.predict.data, data_dir)
-        return
+        _phantoms(config.predict.data)
+        return config
     config.patches.size = 32
     config.patches.eval_count = config.patches.valid_count = 2 if config.patches.enabled else 1
     if config.patches.enabled:
         config.masks.source = "dataset"
+    return config
 
 
-def _phantoms(section: ConfigDict, data_dir: Path) -> None:
+def _phantoms(section: ConfigDict) -> None:
     section.builders = ("tfds_builders.phantom_cxr",)
-    section.options.phantom_cxr = ConfigDict(dict(size=48, patients=24, seed=0, confounder=0.0))
+    section.options.phantom_cxr = ConfigDict(
+        {"size": 48, "patients": 24, "seed": 0, "confounder": 0.0}
+    )
     section.classes = common.PHANTOM_CLASSES
     section.patient_key = "patient_id"
-    section.data_dir = str(data_dir)
     section.image_size = 48
 
 
-def phantom_classifier(data_dir: Path, **changes: Any) -> ConfigDict:
-    """A ResNet-18 on lung patches: the smallest of the networks with BatchNorm."""
-    config = shrink(load("patched_resnet"), data_dir)
-    config.model.name = "resnet18"
-    return shrink_fields(config, changes)
+def learner(*, patched: bool = True, **fields: Any) -> ConfigDict:
+    """A ResNet of one block, which compiles in seconds and has BatchNorm; see `add_one_block`."""
+    config = shrink(load("patched_resnet" if patched else "resnet"))
+    config.model.name, config.model.width, config.model.depth = ONE_BLOCK, 0.1, 1.0
+    return change(config, **fields)
 
 
-def shrink_fields(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
-    return config
+def add_one_block(patch: pytest.MonkeyPatch) -> None:
+    """Makes the network of `learner` known."""
+    factory = functools.partial(ResNet, block=BasicBlock, blocks=(1,))
+    patch.setitem(models.MODELS, ONE_BLOCK, factory)

@@ -56,8 +56,8 @@ def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], lis
         class_of: dict[str, str] = {}
         for p in predictions:
             names = np.asarray(p.classes)[np.asarray(p.labels)]
-            group_of.update(zip(map(str, p.ids), map(str, p.extra[field])))
-            class_of.update(zip(map(str, p.ids), map(str, names)))
+            group_of.update(zip(map(str, p.ids), map(str, p.extra[field]), strict=True))
+            class_of.update(zip(map(str, p.ids), map(str, names), strict=True))
         known = [i for i in group_of if group_of[i]]
         if not known:
             left_out.append(f"Confounding of class and {what}: no image has a known {what}.")

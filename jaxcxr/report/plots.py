@@ -92,7 +92,8 @@ def confusion_matrix(
         range(num_classes), classes, rotation=30, ha="right", va="top", rotation_mode="anchor"
     )
     axes.set_yticks(
-        range(num_classes), [f"{n}\n(n = {int(s):,})" for n, s in zip(classes, support[:, 0])]
+        range(num_classes),
+        [f"{n}\n(n = {int(s):,})" for n, s in zip(classes, support[:, 0], strict=True)],
     )
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
@@ -139,7 +140,7 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     figure = _canvas(4.2 * len(panels) + 0.4, 3.4)
     figure.suptitle(title, fontsize=12, color=INK)
     for axes, (name, keys) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         _tidy(axes)
         shown = keys[:_MOST_LINES]
@@ -305,7 +306,7 @@ def learners(
         stds = [std or 0.0 for _, std in scores[variant].values()]
         colour = _VARIANT_COLOURS.get(variant, COLOURS[number % len(COLOURS)])
         axes.bar(places, means, width * 0.92, label=variant, color=colour)
-        for place, mean, std in zip(places, means, stds):
+        for place, mean, std in zip(places, means, stds, strict=True):
             if std:
                 axes.errorbar(place, mean, yerr=std, color=INK, capsize=3, linewidth=1.1)
             axes.text(place, 0.02, f"{mean:.3f}", ha="center", va="bottom", fontsize=8, color=INK)
@@ -316,7 +317,7 @@ def learners(
         ]
         if marks:
             diamond = axes.scatter(
-                *zip(*marks), marker="D", s=34, facecolor="white", edgecolor=INK, zorder=4
+                *zip(*marks, strict=True), marker="D", s=34, facecolor="white", edgecolor=INK, zorder=4
             )
     if diamond is not None:
         diamond.set_label("published")

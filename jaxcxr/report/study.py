@@ -213,7 +213,7 @@ def _data(report: Report, entry: Entry) -> None:
         label_of: dict[str, int] = {}
         for p in entry.predictions:
             part = p.select(split)
-            label_of.update(zip(map(str, part.ids), map(int, part.labels)))
+            label_of.update(zip(map(str, part.ids), map(int, part.labels), strict=True))
         if label_of:
             values = list(label_of.values())
             name = "cross-validation" if split == "oof" else "test"

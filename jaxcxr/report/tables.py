@@ -53,8 +53,9 @@ class MeanStd:
 
 def _row(*cells: float) -> dict[str, MeanStd]:
     """One row of the paper's Table 3: (mean, std) of each class, then of macro-F1."""
-    pairs = zip(cells[::2], cells[1::2])
-    return {n: MeanStd(m, s) for n, (m, s) in zip((*PUBLISHED_CLASSES, "macro_f1"), pairs)}
+    pairs = zip(cells[::2], cells[1::2], strict=True)
+    names = (*PUBLISHED_CLASSES, "macro_f1")
+    return {n: MeanStd(m, s) for n, (m, s) in zip(names, pairs, strict=True)}
 
 
 # Table 3 of the Patched FLANNEL paper: F1 one against the rest, mean and std over five models.
@@ -212,4 +213,5 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]
+    rest = zip(row[1:], widths[1:], strict=True)
+    return [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in rest)]

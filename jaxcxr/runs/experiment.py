@@ -214,7 +214,8 @@ def _ensemble(config: ConfigDict) -> Experiment:
     i, fold = config.inputs, config.split.fold
     if not i.learners:
         raise InputError("inputs.learners is empty: name the learners' folders (each holds fold0, fold1, ...)")
-    paths = [[Path(l) / f"fold{k}" / "predictions.npz" for k in range(config.split.folds)] for l in i.learners]
+    folds = range(config.split.folds)
+    paths = [[Path(name) / f"fold{k}" / "predictions.npz" for k in folds] for name in i.learners]
     files = [[Predictions.load(path) for path in row] for row in paths]
     needed = ("oof", "test") if i.stacking == "out_of_fold" else ("train", "valid", "oof", "test")
     check_same_split([p for row in files for p in row], splits=needed)
@@ -225,9 +226,10 @@ def _ensemble(config: ConfigDict) -> Experiment:
     else:
         raise InputError(f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample")
     pieces = [(part, files[0][k].select(split), k, split) for part, ks in parts.items() for k, split in ks]
-    inputs = []
-    for _, first, k, split in pieces:
-        inputs.append(np.stack([row[k].select(split).output(i.base_output) for row in files], axis=1))
+    inputs = [
+        np.stack([row[k].select(split).output(i.base_output) for row in files], axis=1)
+        for _, _, k, split in pieces
+    ]
     first = files[0][0]
     rows = Rows(
         ids=np.concatenate([p.ids for _, p, _, _ in pieces]),

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcxr import data, optim, parallel, state as states
+from jaxcxr import data, optim, parallel
+from jaxcxr import state as states
 from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import steps
 from jaxcxr.runs.experiment import Experiment
@@ -142,6 +143,12 @@ def fit(
             progress.update(step, loss=means["loss"])
 
     rate = 0.0
+    if parallel.is_main() and step < schedule.steps:
+        print(
+            f"{description}: {schedule.steps - step} steps on {parallel.device_count()} device(s); the first one "
+            "compiles, which takes minutes on a CPU and is kept for later runs",
+            flush=True,
+        )
     progress = Progress(
         schedule.steps, start=step, description=description, active=parallel.is_main()
     )

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr import data, parallel, state as states
+from jaxcxr import data, parallel
+from jaxcxr import state as states
 from jaxcxr.artifacts import Predictions, RunFolder
 from jaxcxr.runs import train
 from jaxcxr.runs.experiment import Experiment, open_store, prepare

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
 from jaxcxr.metrics import ConfusionMatrix, Mean
-from jaxcxr.ops import patches
 from jaxcxr.models.initialise import initialise
+from jaxcxr.ops import patches
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
 

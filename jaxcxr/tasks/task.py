@@ -24,7 +24,8 @@ class Task:
     Attributes:
       init: seed -> variables {"params": ..., "batch_stats": ...} as host arrays.
       loss: (params, model_state, batch, key, *, axis_name) -> (losses [B], model_state), in training mode.
-      predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode.
+      predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode; classification
+        also takes `count`, the number of patches an image.
       metrics: (batch, prediction) -> pytree of sums with `merge` and `compute`, on the host.
       inputs: names of the per-example arrays that a batch of this task carries.
       monitor: name of the metric that early stopping and the best checkpoint follow.
@@ -33,7 +34,7 @@ class Task:
 
     init: Callable[[int], Variables]
     loss: Callable[..., tuple[jax.Array, Variables]]
-    predict: Callable[[Variables, Batch, jax.Array], Prediction]
+    predict: Callable[..., Prediction]
     metrics: Callable[[Batch, Prediction], Any]
     inputs: tuple[str, ...]
     monitor: str

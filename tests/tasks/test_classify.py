@@ -1,0 +1,173 @@
+"""Predictions of an image come from its own patches and from nothing else."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcxr.tasks import classify
+from jaxcxr.types import InputError
+from tests import tiny
+from tests.models.variables import filled, quick_jit
+
+ROWS = 6
+
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_block():
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.add_one_block(patch)
+        yield
+
+
+def config(**changes):
+    return tiny.learner(**{"patches__chunk": 1000, **changes})
+
+
+def build(c):
+    return classify.build(c, axis_name="data", class_weights=np.ones(4, np.float32))
+
+
+def batch(index) -> dict[str, np.ndarray]:
+    """Rows of a data set of six random images, each with its own blob of lung."""
+    rng = np.random.default_rng(0)
+    index = np.asarray(index, np.int32)
+    images = rng.integers(0, 256, (ROWS, 48, 48), dtype=np.uint8)
+    masks = np.zeros((ROWS, 48, 48), np.uint8)
+    for row in range(ROWS):
+        masks[row, 4 * row : 4 * row + 16, 10:40] = 1
+    labels = np.arange(ROWS, dtype=np.int32) % 4
+    return {
+        "image": images[index],
+        "mask": masks[index],
+        "label": labels[index],
+        "index": index,
+        "weight": np.ones(len(index), np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Not the first values: those give every patch nearly the same logits."""
+    return filled(build(config()).init(0))
+
+
+def predict(c, weights, index, *, count, seed=0):
+    task = build(c)
+    run = quick_jit(lambda v, b, k: task.predict(v, b, k, count=count))
+    return {name: np.asarray(value) for name, value in run(weights, batch(index), jax.random.key(seed)).items()}
+
+
+@pytest.fixture(scope="module")
+def seven(weights):
+    """Seven patches of each of the six images, through the network at once."""
+    return predict(config(), weights, range(ROWS), count=7)
+
+
+def test_probabilities_sum_to_one_and_votes_are_sevenths(seven):
+    for name in ("probabilities", "mean_softmax", "vote_fraction"):
+        assert seven[name].shape == (ROWS, 4)
+        np.testing.assert_allclose(seven[name].sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(seven["vote_fraction"] * 7, np.round(seven["vote_fraction"] * 7), atol=1e-5)
+    np.testing.assert_array_equal(seven["probabilities"], seven["mean_softmax"])
+    assert len(np.unique(seven["mean_softmax"].round(4), axis=0)) == ROWS
+
+
+@pytest.mark.parametrize("chunk", [8, 21])
+def test_in_chunks_as_at_once(weights, seven, chunk):
+    """42 patches: five chunks and a part of one, or two that fit."""
+    chunked = predict(config(patches__chunk=chunk), weights, range(ROWS), count=7)
+    for name, value in seven.items():
+        np.testing.assert_allclose(chunked[name], value, atol=1e-5, err_msg=name)
+
+
+def test_same_seed_same_patches_whatever_the_batch(weights, seven):
+    for index in ([4, 1, 5], [2]):
+        alone = predict(config(), weights, index, count=7)
+        np.testing.assert_allclose(alone["mean_softmax"], seven["mean_softmax"][index], atol=1e-5)
+
+
+def test_another_seed_draws_other_patches(weights, seven):
+    other = predict(config(), weights, range(ROWS), count=7, seed=1)
+    assert np.abs(other["mean_softmax"] - seven["mean_softmax"]).max() > 1e-3
+
+
+def test_of_one_patch_the_vote_is_certain(weights):
+    one = predict(config(), weights, range(ROWS), count=1)
+    assert set(np.unique(one["vote_fraction"])) == {0.0, 1.0}
+    np.testing.assert_array_equal(one["vote_fraction"].argmax(1), one["mean_softmax"].argmax(1))
+    np.testing.assert_allclose(one["mean_softmax"].sum(axis=1), 1, atol=1e-6)
+
+
+def test_the_chosen_aggregate_is_the_prediction(weights, seven):
+    votes = predict(config(patches__aggregate="vote_fraction"), weights, range(ROWS), count=7)
+    np.testing.assert_array_equal(votes["probabilities"], votes["vote_fraction"])
+    with pytest.raises(InputError, match="patches.aggregate='median' is unknown; known: mean_softmax, vote_fraction"):
+        build(config(patches__aggregate="median"))
+
+
+def test_pixels_outside_the_lung_do_not_count(weights, seven):
+    """With apply_mask, whatever stands outside the mask is zero before the network sees it."""
+    images = batch(range(ROWS))
+    images["image"] = np.where(images["mask"], images["image"], 255 - images["image"])
+    task = build(config())
+    run = quick_jit(lambda v, b, k: task.predict(v, b, k, count=7))
+    changed = run(weights, images, jax.random.key(0))
+    np.testing.assert_allclose(changed["mean_softmax"], seven["mean_softmax"], atol=1e-6)
+
+
+def test_metrics_ignore_padding():
+    task = build(config())
+    rows = {"label": np.array([0, 1, 2, 3]), "weight": np.array([1, 1, 1, 0], np.float32)}
+    probabilities = np.eye(4, dtype=np.float32)[[0, 1, 3, 3]]
+    found = task.metrics(rows, {"probabilities": probabilities})
+    assert found["confusion"].scalars()["accuracy"] == pytest.approx(2 / 3)
+    # Two right (loss 0) and one certain and wrong.
+    assert found["loss"].scalars()["loss"] == pytest.approx(-np.log(1e-7) / 3, rel=1e-4)
+
+
+def losses(c, key=0):
+    """Training loss per image, as one device of one computes it; traced only where values do not matter."""
+    task = build(c)
+    variables = task.init(0)
+    state = {name: tree for name, tree in variables.items() if name != "params"}
+
+    def step(b):
+        mapped = jax.vmap(
+            lambda b: task.loss(variables["params"], state, b, jax.random.key(key), axis_name="data")[0],
+            axis_name="data",
+        )
+        return mapped(jax.tree.map(lambda x: jnp.asarray(x)[None], b))[0]
+
+    return step
+
+
+def test_every_image_has_one_loss_however_many_patches():
+    for count in (1, 3):
+        step = losses(config(patches__train_count=count))
+        assert jax.eval_shape(step, batch(range(ROWS))).shape == (ROWS,)
+
+
+def test_only_inception_has_an_auxiliary_loss():
+    def count_losses(name: str, **changes) -> int:
+        c = config(model__name=name, model__depth=0.05, **changes)
+        text = str(jax.make_jaxpr(losses(c))(batch([0, 1])))
+        return text.count("log_softmax") or text.count("logsumexp")
+
+    plain = count_losses("resnet18")
+    inception = count_losses("inception_v3", model__input_size=75)
+    assert plain == 1 and inception == 2
+
+
+def test_a_whole_image_learner_needs_no_mask():
+    task = build(tiny.learner(patched=False))
+    assert task.inputs == ("image", "label")
+    assert build(config()).inputs == ("image", "mask", "label")
+    rows = {name: value for name, value in batch(range(ROWS)).items() if name != "mask"}
+    first, second = (
+        task.predict(filled(task.init(0)), rows, jax.random.key(seed), count=1)["mean_softmax"] for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(first, second)  # the centre crop is no draw

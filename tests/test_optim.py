@@ -1,0 +1,175 @@
+"""Optimisers are torch's, schedules and early stopping do what their fields say."""
+
+from __future__ import annotations
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcxr import optim, state
+from jaxcxr.types import InputError
+
+WEIGHTS = np.array([0.5, -0.25, 0.0, 2.0])
+
+
+def gradient(weights: np.ndarray, step: int) -> np.ndarray:
+    """Of any smooth loss; here of sum((w - target)^2) / 2 with a target that moves."""
+    return weights - np.array([1.0, -1.0, 0.5, 0.1 * step])
+
+
+def train(steps: int, learning_rate: float, **options) -> np.ndarray:
+    """Weights after `steps` updates of the project's optimiser."""
+    defaults = {"weight_decay": 0.0, "l1": 0.0, "momentum": 0.0, "clip_norm": 0.0}
+    name = options.pop("name", "adam")
+    optimizer = optim.build(name, **{**defaults, **options})
+    current = state.create({"params": {"w": jnp.asarray(WEIGHTS, jnp.float32)}}, optimizer)
+    for step in range(steps):
+        current = optim.with_learning_rate(current, jnp.float32(learning_rate))
+        grads = {"w": jnp.asarray(gradient(np.asarray(current.params["w"]), step), jnp.float32)}
+        updates, opt_state = optimizer.update(grads, current.opt_state, current.params)
+        current = current.replace(params=optax.apply_updates(current.params, updates), opt_state=opt_state)
+    return np.asarray(current.params["w"])
+
+
+def torch_adam(steps: int, learning_rate: float, weight_decay: float, l1: float) -> np.ndarray:
+    """torch.optim.Adam(weight_decay=...) with a loss that has `l1 * |w|`, in float64."""
+    w, m, v = WEIGHTS.copy(), np.zeros(4), np.zeros(4)
+    for step in range(steps):
+        g = gradient(w, step) + l1 * np.sign(w) + weight_decay * w
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g * g
+        m_hat, v_hat = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.999 ** (step + 1))
+        w = w - learning_rate * m_hat / (np.sqrt(v_hat) + 1e-8)
+    return w
+
+
+@pytest.mark.parametrize(("weight_decay", "l1"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.3), (0.1, 0.3)])
+def test_adam_is_torchs_with_coupled_penalties(weight_decay, l1):
+    ours = train(5, 0.01, weight_decay=weight_decay, l1=l1)
+    np.testing.assert_allclose(ours, torch_adam(5, 0.01, weight_decay, l1), rtol=2e-5, atol=1e-6)
+
+
+def test_coupled_decay_is_not_adamw():
+    """Adam's first step has the size of the learning rate, whatever the decay adds to the gradient."""
+    coupled = train(1, 0.01, weight_decay=0.1)
+    np.testing.assert_allclose(np.abs(coupled - WEIGHTS), 0.01, rtol=1e-3)
+    decoupled = WEIGHTS - 0.01 * (np.sign(gradient(WEIGHTS, 0)) + 0.1 * WEIGHTS)
+    assert abs(coupled[3] - decoupled[3]) > 1e-3
+
+
+def test_sgd_with_momentum():
+    w, trace = WEIGHTS.copy(), np.zeros(4)
+    for step in range(4):
+        trace = gradient(w, step) + 0.9 * trace
+        w = w - 0.1 * trace
+    np.testing.assert_allclose(train(4, 0.1, name="sgd", momentum=0.9), w, rtol=1e-5)
+
+
+def test_clipping_bounds_the_global_norm():
+    moved = train(1, 1.0, name="sgd", clip_norm=0.5) - WEIGHTS
+    np.testing.assert_allclose(np.linalg.norm(moved), 0.5, rtol=1e-5)
+
+
+def test_learning_rate_in_force_scales_the_update_and_is_saved_with_the_state():
+    optimizer = optim.build("adam", weight_decay=0.0, l1=0.0, momentum=0.9, clip_norm=0.0)
+    fresh = state.create({"params": {"w": jnp.ones(2)}}, optimizer)
+    assert fresh.opt_state[-1].hyperparams["learning_rate"] == 0.0
+    changed = optim.with_learning_rate(fresh, jnp.float32(0.25))
+    assert changed.opt_state[-1].hyperparams["learning_rate"] == 0.25
+    assert changed.opt_state[:-1] == fresh.opt_state[:-1]
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="optim.name='adamw' is unknown; known: adam, sgd"):
+        optim.build("adamw", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0)
+    with pytest.raises(InputError, match="optim.schedule='step' is unknown; known: constant, cosine, milestones"):
+        factor("step", 0)
+
+
+def factor(name: str, step: int, **options) -> float:
+    defaults = {"warmup": 0.0, "milestones": (0.5, 0.75), "decay": 0.1}
+    return optim.schedule_factor(name, step=step, steps=100, **{**defaults, **options})
+
+
+def test_schedules():
+    assert [factor("constant", step) for step in (0, 50, 99)] == [1.0, 1.0, 1.0]
+    np.testing.assert_allclose([factor("cosine", step) for step in (0, 50, 100)], [1, 0.5, 0], atol=1e-12)
+    np.testing.assert_allclose(
+        [factor("milestones", step) for step in (0, 49, 50, 74, 75, 99)], [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+
+
+def test_warmup_rises_linearly_and_then_the_schedule_begins():
+    rises = [factor("cosine", step, warmup=0.1) for step in range(10)]
+    np.testing.assert_allclose(np.diff(rises), 1 / 11)
+    assert rises[0] > 0
+    assert factor("cosine", 10, warmup=0.1) == 1.0
+    assert factor("constant", 0, warmup=0.0) == 1.0
+
+
+def watch(**options) -> optim.Watch:
+    defaults = {"mode": "max", "patience": 0, "min_delta": 0.0, "plateau_patience": 0, "plateau_factor": 0.1}
+    return optim.Watch(**{**defaults, **options})
+
+
+def test_watch_remembers_the_best_of_either_mode():
+    highest, lowest = watch(), watch(mode="min")
+    for step, value in enumerate([0.5, 0.7, 0.7, 0.2], start=1):
+        highest.update(value, step)
+        lowest.update(value, step)
+    assert (highest.best, highest.best_step) == (0.7, 2)  # of equals the first
+    assert (lowest.best, lowest.best_step) == (0.2, 4)
+
+
+def test_patience_counts_evaluations_without_improvement():
+    w = watch(patience=2)
+    stops = []
+    for step, value in enumerate([0.5, 0.4, 0.6, 0.6, 0.5]):
+        w.update(value, step)
+        stops.append(w.stop)
+    assert stops == [False, False, False, False, True]
+    endless = watch(patience=0)
+    assert not any([endless.update(0.0, step) and endless.stop for step in range(50)])
+
+
+def test_min_delta_asks_for_more_and_a_negative_one_is_the_published_slack():
+    strict, slack = watch(min_delta=0.1), watch(min_delta=-0.05)
+    assert [strict.update(value, 0) for value in (0.5, 0.55, 0.65)] == [True, False, True]
+    # "new > best - 0.05": a slightly worse value counts, and becomes what the next is compared with.
+    assert [slack.update(value, 0) for value in (0.5, 0.46, 0.42, 0.36)] == [True, True, True, False]
+    assert slack.best == 0.42
+
+
+def test_plateau_cuts_the_learning_rate_again_and_again():
+    w = watch(plateau_patience=2)
+    factors = []
+    for step, value in enumerate([0.5, 0.4, 0.4, 0.4, 0.4, 0.6, 0.5]):
+        w.update(value, step)
+        factors.append(w.factor)
+    np.testing.assert_allclose(factors, [1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
+
+def test_nan_is_never_the_best():
+    w = watch()
+    assert not w.update(float("nan"), 1)
+    assert w.update(0.3, 2)
+    assert not w.update(float("nan"), 3)
+    assert (w.best, w.best_step) == (0.3, 2)
+
+
+def test_watch_goes_on_from_its_json_as_if_never_interrupted():
+    values = [0.5, 0.4, 0.6, 0.6, 0.5, 0.5, 0.5]
+    whole = watch(patience=4, plateau_patience=2)
+    for step, value in enumerate(values):
+        whole.update(value, step)
+    first, second = (watch(patience=4, plateau_patience=2) for _ in range(2))
+    for step, value in enumerate(values[:4]):
+        first.update(value, step)
+    second.restore(json.loads(json.dumps(first.to_json())))
+    for step, value in enumerate(values[4:], start=4):
+        second.update(value, step)
+    assert second == whole
+    assert second.stop
