@@ -257,7 +257,7 @@ def segment(*, preset: str) -> ConfigDict:
         c.optim.schedule = "cosine"
     elif preset == "small":
         c.data.builders = ("tfds_builders.montgomery_shenzhen",)
-        c.data.image_size = 96
+        c.data.image_size = 64
         c.train.epochs = 8.0
         c.train.eval_every = 2.0
         c.train.batch_size = 4

@@ -130,6 +130,9 @@ def fit(
         loop = {"watch": watch.to_json(), "seconds": time.monotonic() - started}
         checkpointer.save(step, state=state, data_iterator=iterator, loop=loop, metrics=metrics)
 
+    def overdue() -> bool:
+        return parallel.agree(time.monotonic() - last_save > 60 * config.checkpoint.every_minutes)
+
     def log() -> None:
         if losses:
             means = steps.mean_losses(losses)
@@ -157,35 +160,31 @@ def fit(
             last = step >= schedule.steps or watch.stop
             due = step > 0 and (step % schedule.eval_every == 0 or step >= schedule.steps)
             fresh = restored is None or step > restored.step
+            # Clocks and signals differ between processes, but all must save and leave at the same step.
+            together = parallel.process_count() == 1 or step % config.train.log_every == 0
             if (due or step == schedule.steps == 0) and fresh:
                 log()
                 metrics = evaluate(experiment, state.variables, "valid", count=valid_count)
                 improved = watch.update(metrics[task.monitor], step)
                 writer.scalars(step, {f"valid/{name}": value for name, value in metrics.items()})
                 last = step >= schedule.steps or watch.stop
-                overdue = time.monotonic() - last_save > 60 * config.checkpoint.every_minutes
-                if improved or overdue or last:
+                if improved or last or overdue():
                     save()
                     last_save = time.monotonic()
-            elif fresh and time.monotonic() - last_save > 60 * config.checkpoint.every_minutes:
+            elif fresh and together and overdue():
                 log()
                 metrics = {}  # not evaluated here, so it cannot be the best
                 save()
                 last_save = time.monotonic()
-            if last:
-                break
-            asked = request.signal is not None
-            if parallel.process_count() == 1 or step % config.train.log_every == 0:
-                asked = parallel.agree(asked)
-            else:
-                asked = False  # all processes must leave at the same step
-            if asked:
+            if (together or last) and parallel.agree(request.signal is not None):
                 log()
                 metrics = {}
                 save()
                 checkpointer.close()
                 print(f"stopped by signal {request.signal} after step {step}; the same command goes on from there")
                 raise SystemExit(128 + (request.signal or signal.SIGTERM))
+            if last:
+                break
             batch = next(iterator)
             rate = watch.factor * config.optim.learning_rate * optim.schedule_factor(
                 config.optim.schedule,

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcxr import models
 from jaxcxr.tasks import classify
 from jaxcxr.types import InputError
 from tests import tiny
-from tests.models.variables import filled, quick_jit
+from tests.models.variables import filled, quick_jit, shapes
 
 ROWS = 6
 
@@ -129,37 +130,42 @@ def test_metrics_ignore_padding():
     assert found["loss"].scalars()["loss"] == pytest.approx(-np.log(1e-7) / 3, rel=1e-4)
 
 
-def losses(c, key=0):
-    """Training loss per image, as one device of one computes it; traced only where values do not matter."""
-    task = build(c)
-    variables = task.init(0)
-    state = {name: tree for name, tree in variables.items() if name != "params"}
+class Fixed:
+    """A network that answers the same for every patch, with or without an auxiliary head."""
 
-    def step(b):
-        mapped = jax.vmap(
-            lambda b: task.loss(variables["params"], state, b, jax.random.key(key), axis_name="data")[0],
-            axis_name="data",
-        )
-        return mapped(jax.tree.map(lambda x: jnp.asarray(x)[None], b))[0]
+    logits = np.array([2.0, 0.0, -1.0, 0.0], np.float32)
+    aux = np.array([0.0, 1.0, 0.0, 3.0], np.float32)
 
-    return step
+    def __init__(self, auxiliary: bool):
+        self.auxiliary = auxiliary
 
-
-def test_every_image_has_one_loss_however_many_patches():
-    for count in (1, 3):
-        step = losses(config(patches__train_count=count))
-        assert jax.eval_shape(step, batch(range(ROWS))).shape == (ROWS,)
+    def apply(self, variables, x, *, train, **options):
+        n = len(x)
+        out = {"aux_logits": jnp.tile(self.aux, (n, 1))} if self.auxiliary else {}
+        return (jnp.tile(self.logits, (n, 1)), out), {}
 
 
-def test_only_inception_has_an_auxiliary_loss():
-    def count_losses(name: str, **changes) -> int:
-        c = config(model__name=name, model__depth=0.05, **changes)
-        text = str(jax.make_jaxpr(losses(c))(batch([0, 1])))
-        return text.count("log_softmax") or text.count("logsumexp")
+@pytest.mark.parametrize("auxiliary", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_loss_an_image_with_the_auxiliary_heads_share(monkeypatch, auxiliary, count):
+    monkeypatch.setattr(classify.models, "build", lambda *args, **options: Fixed(auxiliary))
+    task = build(config(patches__train_count=count))
+    rows = jax.tree.map(lambda x: jnp.asarray(x)[None], batch([0, 1, 2, 3]))  # one device
+    per_image = jax.vmap(
+        lambda b: task.loss({}, {}, b, jax.random.key(0), axis_name="data")[0], axis_name="data"
+    )(rows)[0]
+    expected = np.log(np.exp(Fixed.logits).sum()) - Fixed.logits
+    if auxiliary:
+        expected = expected + 0.4 * (np.log(np.exp(Fixed.aux).sum()) - Fixed.aux)
+    np.testing.assert_allclose(per_image, expected, rtol=1e-5)
 
-    plain = count_losses("resnet18")
-    inception = count_losses("inception_v3", model__input_size=75)
-    assert plain == 1 and inception == 2
+
+@pytest.mark.parametrize("name", ["densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn"])
+def test_only_inception_has_an_auxiliary_head(name):
+    module = models.build(name, num_classes=4, width=0.05, depth=0.05)
+    side = 75 if name == "inception_v3" else 32
+    _, out, _ = shapes(module, 1, side, side, 3, train=True)
+    assert ("aux_logits" in out) == (name == "inception_v3")
 
 
 def test_a_whole_image_learner_needs_no_mask():
@@ -167,7 +173,6 @@ def test_a_whole_image_learner_needs_no_mask():
     assert task.inputs == ("image", "label")
     assert build(config()).inputs == ("image", "mask", "label")
     rows = {name: value for name, value in batch(range(ROWS)).items() if name != "mask"}
-    first, second = (
-        task.predict(filled(task.init(0)), rows, jax.random.key(seed), count=1)["mean_softmax"] for seed in (0, 1)
-    )
+    run = quick_jit(lambda v, b, k: task.predict(v, b, k, count=1)["mean_softmax"])
+    first, second = (run(filled(task.init(0)), rows, jax.random.key(seed)) for seed in (0, 1))
     np.testing.assert_array_equal(first, second)  # the centre crop is no draw
