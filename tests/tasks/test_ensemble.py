@@ -9,6 +9,7 @@ import pytest
 
 from jaxcxr.tasks import ensemble
 from tests import tiny
+from tests.models.variables import quick_jit
 
 COUNTS = np.array([100, 200, 400, 800])
 KEY = jax.random.key(0)
@@ -37,7 +38,7 @@ def test_with_zero_weights_the_loss_is_the_closed_form():
     """w = 0, hence v = 0, softmax 1/4 each: alpha * .75^10 * ln 4 = 0.0781 alpha."""
     task = build()
     rows = batch()
-    found = task.predict(zeros(task), rows, KEY)
+    found = quick_jit(task.predict)(zeros(task), rows, KEY)
     np.testing.assert_array_equal(found["weights"], np.zeros((8, 5)))
     np.testing.assert_allclose(found["probabilities"], 0.25)
     alpha = 1000 / COUNTS[rows["label"]]
@@ -64,7 +65,7 @@ def test_any_number_of_learners(learners, classes):
     task = build(learners=learners, counts=np.full(classes, 10))
     variables, rows = task.init(0), batch(learners=learners, classes=classes)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == learners * ((learners * classes) ** 2 + 1)
-    found = task.predict(variables, rows, KEY)
+    found = quick_jit(task.predict)(variables, rows, KEY)
     assert found["probabilities"].shape == (8, classes) and found["weights"].shape == (8, learners)
     np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-6)
     v = jnp.einsum("bl,blc->bc", found["weights"], rows["inputs"])
@@ -79,8 +80,8 @@ def test_tanh_weights_may_be_negative_and_softmax_weights_are_shares():
     rows = batch(rows=200)
     tanh, softmax = build(), build(model__activation="softmax")
     variables = jax.tree.map(lambda leaf: leaf * 10, tanh.init(0))
-    free = np.asarray(tanh.predict(variables, rows, KEY)["weights"])
-    shares = np.asarray(softmax.predict(variables, rows, KEY)["weights"])
+    free = np.asarray(quick_jit(tanh.predict)(variables, rows, KEY)["weights"])
+    shares = np.asarray(quick_jit(softmax.predict)(variables, rows, KEY)["weights"])
     assert free.min() < 0 and np.abs(free).max() < 1
     assert shares.min() > 0
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)

@@ -1,0 +1,77 @@
+"""Every shipped config runs end to end, shrunk by `tiny.shrink` alone; studies are in runs/test_study.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from configs import common
+from jaxcxr import state as states
+from jaxcxr.artifacts import Predictions
+from jaxcxr.runs import train
+from jaxcxr.runs.experiment import prepare
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
+STUDIES = [name for name in NAMES if name.endswith("flannel")]
+RUNS = [name for name in NAMES if name not in STUDIES]
+
+
+def test_there_is_a_config_for_every_learner_both_ways():
+    learners = ["densenet", "inception", "resnet", "resnext", "vgg"]
+    assert sorted([*learners, *(f"patched_{name}" for name in learners), "fc_densenet103"]) == RUNS
+    assert STUDIES == ["flannel", "patched_flannel"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_trains_predicts_and_reports(name, tmp_path, capsys):
+    config = tiny.shrink(tiny.load(name))
+    train.run(config, tmp_path)
+    printed = capsys.readouterr().out
+    assert f"run folder   {tmp_path}" in printed and "Not for diagnosis" in printed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (tmp_path / "report.md").stat().st_size > 1000
+    assert list((tmp_path / "plots").glob("*.png")) and list((tmp_path / "overlays").glob("*.png"))
+    assert list((tmp_path / "tensorboard").iterdir())
+    timings = json.loads((tmp_path / "timings.json").read_text())["stages"]
+    assert timings["train"]["images"] > 0 and timings["train"]["seconds"] > 0
+    if config.task == "segment":
+        assert report["segmentation"]["structures"].keys() >= {"left_lung", "right_lung"}
+        return
+    predictions = Predictions.load(tmp_path / "predictions.npz")
+    assert set(predictions.split) == {"oof", "valid", "test"}
+    assert predictions.classes == common.PHANTOM_CLASSES
+    assert 0 <= report["splits"]["test"]["macro_f1"] <= 1
+    assert timings["predict"]["patches"] == len(predictions) * config.patches.eval_count
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("name", RUNS)
+def test_the_presets_for_real_images_fit_together(name, preset):
+    """On phantoms; the step and the prediction are traced, as only their optimisers and draws differ."""
+    config = tiny.shrink(tiny.load(name, preset))
+    assert config.name == f"{name}-{preset}"
+    experiment = prepare(config)
+    compiled = experiment.compiled
+    count = config.patches.eval_count if "patches" in config else 0
+    batch = {
+        name: jax.ShapeDtypeStruct((4, 2, *np.shape(array)[1:]), np.asarray(array[:1]).dtype)
+        for name, array in experiment.arrays.items()
+        if name in experiment.task.inputs
+    }
+    batch["index"] = jax.ShapeDtypeStruct((4, 2), np.int32)
+    batch["weight"] = jax.ShapeDtypeStruct((4, 2), np.float32)
+    state = states.create(experiment.task.init(0), compiled.optimizer)
+    after, metrics = jax.eval_shape(compiled.train_step, state, batch, jax.random.key(0))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert metrics["loss"].shape == ()
+    found = jax.eval_shape(compiled.predict(count), state.variables, batch, jax.random.key(0))
+    if config.task == "segment":
+        assert found["mask"].shape == (8, 32, 32)
+    else:
+        assert found["probabilities"].shape == (8, 4)
