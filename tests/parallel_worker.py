@@ -34,7 +34,7 @@ def arrays() -> dict[str, np.ndarray]:
 def train_and_predict() -> dict[str, np.ndarray]:
     """Parameters and batch statistics after three steps, and what they predict for every row."""
     with pytest.MonkeyPatch.context() as patch:
-        tiny.add_one_block(patch)
+        tiny.add_networks(patch)
         compiled = steps.compile_for(config(), class_weights=np.ones(4, np.float32))
     where = {"process_index": parallel.process_index(), "process_count": parallel.process_count()}
     batches = data.train_iterator(arrays(), np.arange(ROWS), batch_size=BATCH, seed=0, **where)

@@ -21,7 +21,9 @@ BASES = ("densenet", "inception", "resnet", "resnext", "vgg")
 def main(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`python main.py ...` in a process of its own."""
     command = [sys.executable, "main.py", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_there_is_a_config_for_every_experiment():
@@ -62,7 +64,12 @@ def test_names_its_model_and_its_run_folder(name):
 def test_docstring_gives_paper_command_time_and_number(name):
     text = ast.get_docstring(ast.parse((ROOT / "configs" / f"{name}.py").read_text()))
     assert text is not None
-    for word in ("Paper:", f"Command: python main.py --config=configs/{name}.py", "Time:", "Number to reach:"):
+    for word in (
+        "Paper:",
+        f"Command: python main.py --config=configs/{name}.py",
+        "Time:",
+        "Number to reach:",
+    ):
         assert word in text
 
 
@@ -113,17 +120,4 @@ def test_mistyped_override_fails_with_the_nearest_name(override, answer):
     run = main("--config=configs/patched_densenet.py", override)
     assert run.returncode != 0
     assert answer in run.stderr
-    assert "Traceback" not in run.stderr
-
-
-def test_mistyped_preset_fails_on_the_command_line():
-    run = main("--config=configs/patched_densenet.py:smal")
-    assert run.returncode != 0
-    assert "unknown preset 'smal'" in run.stderr
-
-
-def test_mistyped_file_fails_with_its_name():
-    run = main("--config=configs/patched_densnet.py")
-    assert run.returncode != 0
-    assert "configs/patched_densnet.py" in run.stderr
     assert "Traceback" not in run.stderr

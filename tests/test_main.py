@@ -35,19 +35,18 @@ def start(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """`main.main` in this process, in a folder of its own: (arguments) -> nothing, or SystemExit."""
-    saved = flags.FLAGS.flag_values_dict()
 
     def run(*arguments: str) -> None:
-        flags.FLAGS(["main.py", *arguments])
-        command.main(["main.py"])
+        argv = ["main.py", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)  # where ml_collections looks for overrides
+        command.main(flags.FLAGS(argv))
 
     monkeypatch.chdir(tmp_path)
     yield run
-    flags.FLAGS.unparse_flags()
-    for name in ("config", "workdir", "verbosity"):
-        flags.FLAGS[name].value = saved.get(name)
-        flags.FLAGS[name].present = 0
-    flags.FLAGS.mark_as_parsed()
+    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, name)
+    flags.FLAGS["config"].unparse()
+    flags.FLAGS["workdir"].unparse()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from configs import common
 from jaxcxr import models
+from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.resnet import BasicBlock, ResNet
 
-ONE_BLOCK = "one_block"
+ONE_BLOCK, ONE_DOWN = "one_block", "one_down"
 
 
 def load(name: str, preset: str = "") -> ConfigDict:
@@ -72,13 +73,13 @@ def _phantoms(section: ConfigDict) -> None:
 
 
 def learner(*, patched: bool = True, **fields: Any) -> ConfigDict:
-    """A ResNet of one block, which compiles in seconds and has BatchNorm; see `add_one_block`."""
+    """A ResNet of one block, which compiles in seconds and has BatchNorm; see `add_networks`."""
     config = shrink(load("patched_resnet" if patched else "resnet"))
     config.model.name, config.model.width, config.model.depth = ONE_BLOCK, 0.1, 1.0
     return change(config, **fields)
 
 
-def add_one_block(patch: pytest.MonkeyPatch) -> None:
-    """Makes the network of `learner` known."""
-    factory = functools.partial(ResNet, block=BasicBlock, blocks=(1,))
-    patch.setitem(models.MODELS, ONE_BLOCK, factory)
+def add_networks(patch: pytest.MonkeyPatch) -> None:
+    """Makes two networks known that compile in seconds: ONE_BLOCK of `learner`, and ONE_DOWN, a segmenter."""
+    patch.setitem(models.MODELS, ONE_BLOCK, functools.partial(ResNet, block=BasicBlock, blocks=(1,)))
+    patch.setitem(models.MODELS, ONE_DOWN, functools.partial(FCDenseNet, down=(1,), bottleneck=1))

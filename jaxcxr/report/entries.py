@@ -88,7 +88,9 @@ def named(entry: Entry) -> str:
 
 
 def _entry(name: str, folder: Path) -> Entry:
-    folders = sorted(folder.glob("fold*"), key=lambda p: int(p.name.removeprefix("fold")))
+    # Not the former results beside them, fold0.old-<time>.
+    folds = [path for path in folder.glob("fold*") if path.name.removeprefix("fold").isdecimal()]
+    folders = sorted(folds, key=lambda path: int(path.name.removeprefix("fold")))
     if not folders:
         raise InputError(f"{folder} holds no fold0, fold1, ...: run the study again to resume it")
     predictions = tuple(document.read_predictions(path) for path in folders)

@@ -17,7 +17,7 @@ from jaxcxr import state as states
 from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import steps
 from jaxcxr.runs.experiment import Experiment
-from jaxcxr.types import DivergedError
+from jaxcxr.types import DivergedError, InputError
 from jaxcxr.writers import MetricWriter, Progress
 
 
@@ -94,6 +94,11 @@ def fit(
       DivergedError: the loss is not finite; the last good checkpoint stays.
     """
     config, task, compiled = experiment.config, experiment.task, experiment.compiled
+    if not len(experiment.splits["valid"]):
+        raise InputError(
+            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, which choose the "
+            "checkpoint; raise it"
+        )
     schedule = plan(experiment)
     watch = optim.Watch(
         mode=task.mode,

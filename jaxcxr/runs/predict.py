@@ -71,7 +71,7 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     probabilities = whole.pop("probabilities").astype(np.float32)
     extra = {"source": rows.sources[index], "age_group": rows.age_groups[index]}
     split = whole.pop("split")
-    Predictions(
+    predictions = Predictions(
         ids=rows.ids[index],
         patient_ids=rows.patient_ids[index],
         split=split,
@@ -84,7 +84,9 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
         split_sha256=experiment.split_sha256,
         dataset_fingerprint=experiment.fingerprint,
         extra={**extra, **whole},
-    ).save(folder.path / "predictions.npz")
+    )
+    if parallel.is_main():
+        predictions.save(folder.path / "predictions.npz")
     seconds = time.monotonic() - started
     folder.add_timing("predict", seconds=seconds, images=total, patches=total * max(count, 1))
 

@@ -43,5 +43,8 @@ def resolved(name: str) -> str:
         if len(set(values.values())) == 1:
             lines.append(f"{field}: {values['']}")
         else:
-            lines += [f"{field}:", *(f"    {preset or 'phantom'}: {v}" for preset, v in values.items())]
+            lines += [
+                f"{field}:",
+                *(f"    {preset or 'phantom'}: {v}" for preset, v in values.items()),
+            ]
     return "\n".join(lines) + "\n"

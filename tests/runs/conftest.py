@@ -11,9 +11,9 @@ from tests import tiny
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _one_block():
+def _networks():
     with pytest.MonkeyPatch.context() as patch:
-        tiny.add_one_block(patch)
+        tiny.add_networks(patch)
         yield
 
 

@@ -19,7 +19,7 @@ def main(workdir: str, steps: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        tiny.add_one_block(patch)
+        tiny.add_networks(patch)
         fit(config(), Path(workdir), before=before)
 
 

@@ -27,9 +27,10 @@ STAGES = [
 
 
 def config():
-    """Two learners and two folds of one epoch; the learners' networks are of one block."""
+    """Two learners and two folds of one epoch; minute networks."""
     c = tiny.shrink(tiny.load("patched_flannel"))
     c.study.learners = LEARNERS
+    c.segment.model.name, c.segment.model.width = tiny.ONE_DOWN, 0.2
     c.segment.train.epochs = 4.0
     for name in LEARNERS:
         c.learners[name].model.name = tiny.ONE_BLOCK

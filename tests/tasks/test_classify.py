@@ -18,9 +18,9 @@ ROWS = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_block():
+def _networks():
     with pytest.MonkeyPatch.context() as patch:
-        tiny.add_one_block(patch)
+        tiny.add_networks(patch)
         yield
 
 
