@@ -215,16 +215,16 @@ def _ensemble(config: ConfigDict) -> Experiment:
     if not i.learners:
         raise InputError("inputs.learners is empty: name the learners' folders (each holds fold0, fold1, ...)")
     folds = range(config.split.folds)
+    if i.stacking not in ("out_of_fold", "in_sample"):
+        raise InputError(f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample")
     paths = [[Path(name) / f"fold{k}" / "predictions.npz" for k in folds] for name in i.learners]
     files = [[Predictions.load(path) for path in row] for row in paths]
     needed = ("oof", "test") if i.stacking == "out_of_fold" else ("train", "valid", "oof", "test")
     check_same_split([p for row in files for p in row], splits=needed)
     if i.stacking == "out_of_fold":
         parts = {"oof": [(k, "oof") for k in range(config.split.folds)], "test": [(fold, "test")]}
-    elif i.stacking == "in_sample":
-        parts = {s: [(fold, s)] for s in ("train", "valid", "oof", "test")}
     else:
-        raise InputError(f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample")
+        parts = {s: [(fold, s)] for s in ("train", "valid", "oof", "test")}
     pieces = [(part, files[0][k].select(split), k, split) for part, ks in parts.items() for k, split in ks]
     inputs = [
         np.stack([row[k].select(split).output(i.base_output) for row in files], axis=1)
