@@ -55,7 +55,10 @@ def run(monkeypatch, tmp_path):
         ([], "Flag --config must have a value other than None"),
         (["--config=configs/resnet.py", "train"], "unexpected argument 'train'; overrides are written --config.FIELD"),
         (["--config=configs/resnet.py:papr"], "unknown preset 'papr' after the colon of --config; known: '', 'small'"),
-        (["--config=configs/resnet.py", "--config.train.epoch=3"], "there is no field config.train.epoch; did you mean --config.train.epochs?"),
+        (
+            ["--config=configs/resnet.py", "--config.train.epoch=3"],
+            "there is no field config.train.epoch; did you mean --config.train.epochs?",
+        ),
         (["--config=configs/resnet.py", "--config.train.epochs=many"], "epochs"),
         (["--config=configs/resnett.py"], "there is no file configs/resnett.py; did you mean configs/resnet.py?"),
     ],

@@ -12,10 +12,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import state
+from jaxcxr.artifacts import RunFolder
 from jaxcxr.checkpoint import Restored
 from jaxcxr.runs import loop, train
 from jaxcxr.runs.experiment import prepare
-from jaxcxr.artifacts import RunFolder
 from jaxcxr.writers import MetricWriter
 from tests import tiny
 

@@ -148,7 +148,8 @@ def test_changed_inputs_make_a_stage_run_again_and_its_former_result_is_kept(don
 def test_masks_that_are_missing_are_named(done):
     c = config().learners["densenet161"]
     c.masks.source = "workdir"
-    with pytest.raises(InputError, match="masks.workdir, the folder of a finished segment run; make one with\n  python"):
+    message = "masks.workdir, the folder of a finished segment run; make one with\n  python"
+    with pytest.raises(InputError, match=message):
         prepare(c)
     c.masks.workdir = str(done / "segment")
     c.data.options.phantom_cxr.patients = 28  # four more than have masks

@@ -16,9 +16,8 @@ KEY = jax.random.key(0)
 
 
 def build(learners=5, counts=COUNTS, **changes):
-    return ensemble.build(
-        tiny.change(tiny.load("patched_flannel").ensemble, **changes), axis_name="data", learners=learners, class_counts=counts
-    )
+    config = tiny.change(tiny.load("patched_flannel").ensemble, **changes)
+    return ensemble.build(config, axis_name="data", learners=learners, class_counts=counts)
 
 
 def batch(rows=8, learners=5, classes=4) -> dict[str, np.ndarray]:
