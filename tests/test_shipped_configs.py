@@ -28,9 +28,19 @@ def test_there_is_a_config_for_every_learner_both_ways():
     assert STUDIES == ["flannel", "patched_flannel"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _networks():
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.add_networks(patch)
+        yield
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_trains_predicts_and_reports(name, tmp_path, capsys):
     config = tiny.shrink(tiny.load(name))
+    if f"patched_{name}" in RUNS:  # compiling the network once is enough; it is traced below
+        config.model.name, config.model.width, config.model.depth = tiny.ONE_BLOCK, 0.1, 1.0
+        config.model.input_size = 0
     train.run(config, tmp_path)
     printed = capsys.readouterr().out
     assert f"run folder   {tmp_path}" in printed and "Not for diagnosis" in printed
@@ -50,12 +60,13 @@ def test_trains_predicts_and_reports(name, tmp_path, capsys):
     assert timings["predict"]["patches"] == len(predictions) * config.patches.eval_count
 
 
-@pytest.mark.parametrize("preset", ["small", "paper"])
-@pytest.mark.parametrize("name", RUNS)
-def test_the_presets_for_real_images_fit_together(name, preset):
-    """On phantoms; the step and the prediction are traced, as only their optimisers and draws differ."""
+@pytest.mark.parametrize(
+    ("name", "preset"), [(n, p) for n in RUNS for p in common.PRESETS if p or f"patched_{n}" in RUNS]
+)
+def test_every_preset_fits_together(name, preset):
+    """On phantoms; the step and the prediction are traced and not compiled."""
     config = tiny.shrink(tiny.load(name, preset))
-    assert config.name == f"{name}-{preset}"
+    assert config.name == (f"{name}-{preset}" if preset else name)
     experiment = prepare(config)
     compiled = experiment.compiled
     count = config.patches.eval_count if "patches" in config else 0
