@@ -20,7 +20,8 @@ def test_files_are_written_with_their_content(tmp_path):
     files.write_npz(tmp_path / "a.npz", {"x": np.arange(3)})
     assert (tmp_path / "new" / "a.txt").read_bytes() == "größer\n".encode()
     assert files.read_json(tmp_path / "a.json") == {"x": [1, 0.5], "nan": None}
-    assert np.array_equal(Image.open(tmp_path / "a.png"), np.arange(12).reshape(3, 4))
+    with Image.open(tmp_path / "a.png") as opened:
+        assert np.array_equal(opened, np.arange(12).reshape(3, 4))
     assert np.load(tmp_path / "a.npz")["x"].tolist() == [0, 1, 2]
 
 

@@ -40,7 +40,8 @@ def report(experiment: Experiment, folder: RunFolder) -> None:
     with MetricWriter(folder.path) as writer:
         step = folder.read_json("training.json", {"step": 0})["step"]
         for path in sorted((folder.path / "plots").glob("*.png")):
-            writer.image(step, f"report/{path.stem}", np.asarray(Image.open(path).convert("RGB")))
+            with Image.open(path) as picture:
+                writer.image(step, f"report/{path.stem}", np.asarray(picture.convert("RGB")))
 
 
 def closing(folder: RunFolder) -> str:

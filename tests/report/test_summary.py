@@ -21,7 +21,8 @@ def read(folder: Path) -> tuple[dict[str, Any], str]:
     """report.json and report.md; every picture that the report shows must be there and decode."""
     text = (folder / "report.md").read_text(encoding="utf-8")
     for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
-        assert Image.open(folder / picture).size[0] > 0
+        with Image.open(folder / picture) as opened:
+            assert opened.convert("RGB").size[0] > 0
     assert text.index("Research use only. Not for diagnosis.") < text.index("## Result")
     return json.loads((folder / "report.json").read_text(encoding="utf-8")), text
 
