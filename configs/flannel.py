@@ -4,7 +4,7 @@ Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL).
 Command: python main.py --config=configs/flannel.py
          python main.py --config=configs/flannel.py:small --config.data.manual_dir=DATA_DIR
          python main.py --config=configs/flannel.py:paper --config.data.manual_dir=DATA_DIR
-Time: phantoms under 30 minutes, :small under 120 minutes, on two CPU cores; measured times are in docs/RESULTS.md.
+Time: sized for 30 minutes (phantoms) and 120 minutes (:small) on two CPU cores; docs/RESULTS.md has what was measured.
 Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see docs/RESULTS.md for what is comparable).
 """
 
