@@ -318,7 +318,7 @@ def study(*, patched: bool, preset: str) -> ConfigDict:
     c.seed = 0
     c.study = ConfigDict()
     c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
-    c.study.folds = 3 if preset != "paper" else 5
+    c.study.folds = {"": 2, "small": 3, "paper": 5}[preset]
     if patched:
         c.segment = segment(preset=preset)
     c.learners = ConfigDict({name: classify(name, patched=patched, preset=preset) for name in LEARNERS})

@@ -78,14 +78,14 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
 
 
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Writes a uint8 image [H, W], [H, W, 1] or [H, W, 3] as PNG, atomically."""
+    """Writes an image as PNG, atomically; see `encode_png` for its shapes and types."""
     write_bytes(path, encode_png(image))
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encodes a uint8 image [H, W], [H, W, 1] or [H, W, 3] as PNG."""
-    if image.dtype != np.uint8:
-        raise TypeError(f"a PNG is written from uint8, not {image.dtype}")
+    """Encodes an image [H, W], [H, W, 1] or [H, W, 3] of uint8, or [H, W] of uint16, as PNG."""
+    if image.dtype != np.uint8 and not (image.dtype == np.uint16 and image.ndim == 2):
+        raise TypeError(f"a PNG is written from uint8, or grey uint16, not {image.dtype} {list(image.shape)}")
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)):

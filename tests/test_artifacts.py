@@ -84,12 +84,12 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
 def test_what_does_not_change_the_result_may_change(tmp_path, fields):
     with RunFolder.open(tmp_path / "run", CONFIG):
         pass
-    with RunFolder.open(tmp_path / "run", changed(**fields)):
-        pass
+    with RunFolder.open(tmp_path / "run", changed(**fields)) as folder:
+        assert folder.path == tmp_path / "run"
     with RunFolder.open(tmp_path / "study", {"learners": {"vgg": CONFIG}}):
         pass
-    with RunFolder.open(tmp_path / "study", {"learners": {"vgg": changed(**fields)}}):
-        pass
+    with RunFolder.open(tmp_path / "study", {"learners": {"vgg": changed(**fields)}}) as folder:
+        assert folder.path == tmp_path / "study"
 
 
 def test_a_damaged_config_is_named(tmp_path):

@@ -75,9 +75,21 @@ def test_the_hash_of_a_file_is_sha256(tmp_path):
 
 @pytest.mark.parametrize(
     ("image", "error"),
-    [(np.zeros((2, 2)), TypeError), (np.zeros((2, 2, 4), np.uint8), ValueError)],
+    [
+        (np.zeros((2, 2)), TypeError),
+        (np.zeros((2, 2, 4), np.uint8), ValueError),
+        (np.zeros((2, 2, 3), np.uint16), TypeError),
+    ],
 )
 def test_only_grey_and_colour_bytes_become_a_png(tmp_path, image, error):
     with pytest.raises(error):
         files.write_png(tmp_path / "a.png", image)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_images_keep_all_their_bits(tmp_path, dtype):
+    image = np.linspace(0, np.iinfo(dtype).max, 12).reshape(3, 4).astype(dtype)
+    files.write_png(tmp_path / "a.png", image)
+    with Image.open(tmp_path / "a.png") as read:
+        np.testing.assert_array_equal(np.asarray(read), image)

@@ -158,7 +158,8 @@ def test_arrays_of_other_lengths_are_refused(changes, message):
 def test_float32_means_over_many_patches_still_sum_to_one():
     rng = np.random.default_rng(0)
     patches = rng.dirichlet(np.ones(3), (24, 100)).astype(np.float32)
-    make(probabilities=patches.mean(axis=1))
+    predictions = make(probabilities=patches.mean(axis=1))
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 # Files that belong together.

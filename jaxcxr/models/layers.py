@@ -66,16 +66,19 @@ def convolve(
 
     `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
     one product batched over the groups. (XLA:CPU has no fast path for grouped convolutions, and
-    takes seconds for their gradients.) Everything else, and everything under "native", is
-    `lax.conv_general_dilated`.
+    takes seconds for their gradients.) So does one that makes maps of at most 2x2 pixels, where
+    XLA:CPU falls off a cliff: 399 ms against 19 ms for the gradient of 512 channels, 4x4 to 2x2.
+    Everything else, and everything under "native", is `lax.conv_general_dilated`.
 
     Returns:
       [B, H', W', cout].
     """
-    if lowering == "matmul" and groups > 1:
-        return _grouped_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
-    if lowering == "matmul" and kernel.shape[:2] == (1, 1) and padding == (0, 0):
-        return jnp.dot(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+    if lowering == "matmul":
+        if groups == 1 and kernel.shape[:2] == (1, 1) and padding == (0, 0):
+            return jnp.dot(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+        height, width = _output_size(x.shape, kernel.shape, strides, padding)
+        if groups > 1 or height * width <= 4:
+            return _gathered_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -86,7 +89,15 @@ def convolve(
     )
 
 
-def _grouped_convolve(
+def _output_size(
+    x: Sequence[int], kernel: Sequence[int], strides: tuple[int, int], padding: tuple[int, int]
+) -> tuple[int, int]:
+    """(H', W') of a convolution, from the shapes of its operands."""
+    rows, columns = ((x[i + 1] + 2 * padding[i] - kernel[i]) // strides[i] + 1 for i in (0, 1))
+    return rows, columns
+
+
+def _gathered_convolve(
     x: jax.Array,
     kernel: jax.Array,
     *,
@@ -101,8 +112,7 @@ def _grouped_convolve(
     """
     rows, columns, group_in, cout = kernel.shape
     batch, height, width, _ = x.shape
-    out_height = (height + 2 * padding[0] - rows) // strides[0] + 1
-    out_width = (width + 2 * padding[1] - columns) // strides[1] + 1
+    out_height, out_width = _output_size(x.shape, kernel.shape, strides, padding)
     x = x.reshape(batch, height, width, groups, group_in).transpose(3, 0, 1, 2, 4)
     x = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding), (0, 0)])
     taps = [

@@ -186,7 +186,8 @@ def fit(
                 metrics = {}
                 save()
                 checkpointer.close()
-                print(f"stopped by signal {request.signal} after step {step}; the same command goes on from there")
+                if parallel.is_main():
+                    print(f"stopped by a signal after step {step}; the same command goes on from there", flush=True)
                 raise SystemExit(128 + (request.signal or signal.SIGTERM))
             if last:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr import data, parallel
+from jaxcxr import data, files, parallel
 from jaxcxr import state as states
 from jaxcxr.artifacts import Predictions, RunFolder
 from jaxcxr.runs import train
@@ -113,7 +114,8 @@ def score_segmentation(experiment: Experiment, folder: RunFolder) -> None:
 def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `masks/<id>.png` (0 or 255, at the image's own size) for every image of `predict.data`.
 
-    `masks/index.json`, written last, names the ids, so an interrupted call is never taken for a finished one.
+    `masks/index.json`, written last, names the ids, so an interrupted call is never taken for a finished one, and
+    the masks' hashes, so whoever keeps the hash of that file sees that masks have changed.
     """
     config = experiment.config
     section = config.predict.data.copy_and_resolve_references()
@@ -137,6 +139,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     )
     predict = experiment.compiled.predict(0)
     started, empty = time.monotonic(), []
+    hashes: dict[int, str] = {}
     with tqdm(total=len(dataset), desc="masks", unit="image", disable=not parallel.is_main()) as bar:
         for prediction in predict_rows(predict, variables, batches, jax.random.key(config.seed)):
             for row, mask in zip(prediction["index"], prediction["mask"], strict=True):
@@ -145,7 +148,8 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
                 lung = np.isin(mask, lungs)
                 if not lung.any():
                     empty.append(str(dataset.ids[row]))
-                _write_mask(dataset, int(row), lung, target, masked if config.predict.masked_images else None)
+                folders = (target, masked if config.predict.masked_images else None)
+                hashes[int(row)] = _write_mask(dataset, int(row), lung, *folders)
             bar.update(len(prediction["index"]))
     folder.add_timing("masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset))
     folder.write_json(
@@ -153,6 +157,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
         {
             "ids": dataset.ids.tolist(),
             "image_sha256": dataset.image_hashes.tolist(),
+            "mask_sha256": [hashes[row] for row in sorted(hashes)],
             "dataset_fingerprint": dataset.fingerprint,
             "empty": empty,
             "bad_images": list(store.bad_ids),
@@ -163,11 +168,13 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
         print(f"wrote {len(dataset)} lung masks to {target}{note}")
 
 
-def _write_mask(dataset: data.Dataset, row: int, lung: np.ndarray, target: Path, masked: Path | None) -> None:
-    """One mask, enlarged to its image by nearest neighbour (published code: no other post-processing)."""
+def _write_mask(dataset: data.Dataset, row: int, lung: np.ndarray, target: Path, masked: Path | None) -> str:
+    """One mask, enlarged to its image by nearest neighbour (published code: no other post-processing); its sha256."""
     image = dataset.image(row)
     height, width = image.shape
     mask = np.asarray(Image.fromarray(lung.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST))
-    Image.fromarray(mask).save(target / f"{dataset.ids[row]}.png")
+    encoded = files.encode_png(mask)
+    files.write_bytes(target / f"{dataset.ids[row]}.png", encoded)
     if masked is not None:
-        Image.fromarray(np.where(mask > 0, image, 0).astype(image.dtype)).save(masked / f"{dataset.ids[row]}.png")
+        files.write_png(masked / f"{dataset.ids[row]}.png", np.where(mask > 0, image, 0).astype(image.dtype))
+    return hashlib.sha256(encoded).hexdigest()

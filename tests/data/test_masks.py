@@ -101,7 +101,8 @@ def test_a_listed_mask_whose_file_is_gone_is_missing(tmp_path):
 
 def test_images_that_the_segment_run_could_not_read_need_no_mask(tmp_path):
     run = segment_run(tmp_path / "run", {"x0": LEFT}, bad_images=["x1"])
-    FolderMasks(run).fingerprint(make_dataset([{"image": IMAGE}, {"image": b"?"}]))
+    both = make_dataset([{"image": IMAGE}, {"image": b"?"}])
+    assert len(FolderMasks(run).fingerprint(both)) == 64
 
 
 def test_masks_made_from_other_images_of_the_same_ids_are_refused(tmp_path):

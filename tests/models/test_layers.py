@@ -28,6 +28,8 @@ CASES = {
         "strides": (1, 3),
         "groups": 2,
     },
+    "3x3 to a map of 2x2": {"shape": (2, 4, 3, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1), "strides": (2, 2)},
+    "7x1 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (7, 1, 6, 3), "padding": (3, 0)},
     "depthwise": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
 }
 
@@ -52,14 +54,14 @@ def test_lowerings_have_equal_values_and_gradients(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_cpu_lowers_pointwise_and_grouped_convolutions_to_products(monkeypatch):
+def test_cpu_lowers_pointwise_grouped_and_small_convolutions_to_products(monkeypatch):
     def primitives(**options):
         conv = layers.Conv(4, **options)
         x = jnp.ones((1, 4, 4, 4))
         params = jax.eval_shape(conv.init, jax.random.key(0), x)
         return str(jax.make_jaxpr(conv.apply)(params, x))
 
-    for options in ({"kernel_size": 1}, {"kernel_size": 3, "groups": 2}):
+    for options in ({"kernel_size": 1}, {"kernel_size": 3, "groups": 2}, {"kernel_size": 3}):
         monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
         assert "conv_general_dilated" not in primitives(**options)
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

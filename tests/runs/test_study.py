@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.artifacts import Predictions, read_json
+from jaxcxr.artifacts import Predictions, read_json, sha256_file
 from jaxcxr.runs import predict, study, train
 from jaxcxr.runs.experiment import open_store, prepare
 from jaxcxr.types import InputError
@@ -79,6 +79,7 @@ def test_every_image_has_a_mask_of_its_own_size(done):
     store = open_store(config().segment.predict.data, masks=None)
     assert index["ids"] == store.dataset.ids.tolist()
     for row, name in enumerate(index["ids"]):
+        assert index["mask_sha256"][row] == sha256_file(done / "segment" / "masks" / f"{name}.png")
         with Image.open(done / "segment" / "masks" / f"{name}.png") as mask:
             values = np.asarray(mask)
         assert values.shape == store.dataset.image(row).shape == (48, 48)
