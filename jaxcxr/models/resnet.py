@@ -47,7 +47,8 @@ class BasicBlock(nn.Module):
         shortcut = x
         x = self.conv(self.features, 3, strides=self.stride, padding=1, name="conv1")(x)
         x = nn.relu(self.norm(name="bn1")(x))
-        x = self.norm(name="bn2")(self.conv(self.features, 3, padding=1, name="conv2")(x))
+        x = self.conv(self.features, 3, padding=1, name="conv2")(x)
+        x = self.norm(scale_init=nn.initializers.zeros, name="bn2")(x)
         if shortcut.shape != x.shape:
             shortcut = Downsample(
                 self.features, self.stride, self.norm, self.conv, name="downsample"
@@ -73,7 +74,8 @@ class Bottleneck(nn.Module):
             self.inner, 3, strides=self.stride, padding=1, groups=self.groups, name="conv2"
         )(x)
         x = nn.relu(self.norm(name="bn2")(x))
-        x = self.norm(name="bn3")(self.conv(self.features, 1, name="conv3")(x))
+        x = self.conv(self.features, 1, name="conv3")(x)
+        x = self.norm(scale_init=nn.initializers.zeros, name="bn3")(x)
         if shortcut.shape != x.shape:
             shortcut = Downsample(
                 self.features, self.stride, self.norm, self.conv, name="downsample"
@@ -117,6 +119,9 @@ class ResNet(nn.Module):
     Returns:
       logits [B, num_classes] float32, and {"stage1" ... "stage4": stage outputs,
       "features": [B, h, w, c], the last of them, averaged for the classifier}.
+
+    The last BatchNorm of a block starts at scale 0, so an untrained block is its shortcut (Goyal et
+    al., 2017, 5.1; torchvision's `zero_init_residual`): from random values 152 layers learn sooner.
 
     Attributes:
       blocks: blocks in each stage; `groups` and `group_width` are ResNeXt's 32x8d.
