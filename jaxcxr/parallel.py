@@ -119,6 +119,19 @@ def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: value.reshape(count, -1, *value.shape[1:]) for name, value in batch.items()}
 
 
+def sync_axis() -> str | None:
+    """The axis over which BatchNorm averages its statistics; None on a single device, see `sum_over_devices`."""
+    return AXIS if jax.device_count() > 1 else None
+
+
+def sum_over_devices(tree: Any, axis_name: str) -> Any:
+    """Sums each leaf over the devices, inside a per-device function.
+
+    A single device's sums are left out: XLA keeps an all-reduce over one device as a copy of every gradient.
+    """
+    return tree if jax.lax.psum(1, axis_name) == 1 else jax.lax.psum(tree, axis_name)
+
+
 def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
     """Compiles `(state, batch, key, *, axis_name) -> (state, metrics)` for all devices; the old state is donated."""
     # With several processes pmap (JAX 0.8 to 0.12) first makes a global view of the host's arrays and then finds its

@@ -68,7 +68,7 @@ def _compile(fields: str, extras: str) -> Compiled:
         name: np.asarray(value) if isinstance(value, list) else value
         for name, value in json.loads(extras).items()
     }
-    task = TASKS[config.task](config, axis_name=parallel.AXIS, **arguments)
+    task = TASKS[config.task](config, axis_name=parallel.sync_axis(), **arguments)
     o = config.optim
     optimizer = optim.build(
         o.name, weight_decay=o.weight_decay, l1=o.l1, momentum=o.momentum, clip_norm=o.clip_norm
@@ -96,7 +96,7 @@ def train_step(
         state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array, *, axis_name: str
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(key, state.step)
-        total = jax.lax.psum(batch["weight"].sum(), axis_name)
+        total = parallel.sum_over_devices(batch["weight"].sum(), axis_name)
 
         def mean_loss(params: Any) -> tuple[jax.Array, Any]:
             losses, model_state = task.loss(
@@ -106,7 +106,7 @@ def train_step(
 
         (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         # Each device holds its share of one mean, so shares are summed.
-        grads, loss = jax.lax.psum((grads, loss), axis_name)
+        grads, loss = parallel.sum_over_devices((grads, loss), axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, model_state, opt_state), {"loss": loss}

@@ -20,12 +20,12 @@ from jaxcxr.types import InputError
 AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
 
 
-def build(config: ConfigDict, *, axis_name: str, class_weights: np.ndarray) -> Task:
+def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarray) -> Task:
     """The classification task of a config.
 
     Args:
       config: see configs/common.py; `patches.enabled` chooses patches or the whole image.
-      axis_name: axis over which BatchNorm is synchronised in training.
+      axis_name: axis over which BatchNorm is synchronised in training; None: it is not.
       class_weights: [C] weights of the loss per class.
     """
     if config.patches.aggregate not in AGGREGATES:

@@ -15,7 +15,7 @@ from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
 
 
-def build(config: ConfigDict, *, axis_name: str, learners: int, class_counts: np.ndarray) -> Task:
+def build(config: ConfigDict, *, axis_name: str | None, learners: int, class_counts: np.ndarray) -> Task:
     """The ensemble task of a config.
 
     Args:

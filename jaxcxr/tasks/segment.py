@@ -14,7 +14,7 @@ from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
 
 
-def build(config: ConfigDict, *, axis_name: str) -> Task:
+def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     """The segmentation task of a config; class 0 is background, 1.. are `masks.structures` in their order."""
     structures = tuple(config.masks.structures)
     module = models.build(
