@@ -86,6 +86,12 @@ def test_two_processes_train_the_same_parameters_as_one(results):
         np.testing.assert_array_equal(results["process0"][name], results["process1"][name])
 
 
+def test_only_several_devices_sum_gradients_and_batch_statistics(results):
+    """A sum over one device would be kept by XLA as a copy of every gradient."""
+    assert results["one"]["sums over devices"] == 0
+    assert results["four"]["sums over devices"] > 5
+
+
 def test_training_moved_every_parameter(results):
     names = [name for name in results["one"] if name.startswith("start")]
     assert len(names) > 5

@@ -81,6 +81,11 @@ def normal(std: float) -> Initializer:
     return _noted(nn.initializers.normal(std), "normal", lambda shape: std)
 
 
+def zeros() -> Initializer:
+    """0 everywhere: for a parameter whose name says otherwise, as the scale of a norm."""
+    return _noted(nn.initializers.zeros, "normal", lambda shape: 0.0)
+
+
 def torch_uniform(fan_in: int) -> Initializer:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what `torch.nn.Linear` draws kernel and bias from."""
     bound = 1.0 / math.sqrt(fan_in)

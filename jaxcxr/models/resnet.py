@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.initialise import zeros
 
 
 class Downsample(nn.Module):
@@ -48,7 +49,7 @@ class BasicBlock(nn.Module):
         x = self.conv(self.features, 3, strides=self.stride, padding=1, name="conv1")(x)
         x = nn.relu(self.norm(name="bn1")(x))
         x = self.conv(self.features, 3, padding=1, name="conv2")(x)
-        x = self.norm(scale_init=nn.initializers.zeros, name="bn2")(x)
+        x = self.norm(scale_init=zeros(), name="bn2")(x)
         if shortcut.shape != x.shape:
             shortcut = Downsample(
                 self.features, self.stride, self.norm, self.conv, name="downsample"
@@ -75,7 +76,7 @@ class Bottleneck(nn.Module):
         )(x)
         x = nn.relu(self.norm(name="bn2")(x))
         x = self.conv(self.features, 1, name="conv3")(x)
-        x = self.norm(scale_init=nn.initializers.zeros, name="bn3")(x)
+        x = self.norm(scale_init=zeros(), name="bn3")(x)
         if shortcut.shape != x.shape:
             shortcut = Downsample(
                 self.features, self.stride, self.norm, self.conv, name="downsample"

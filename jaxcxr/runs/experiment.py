@@ -113,12 +113,13 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
             max_bad_images=section.max_bad_images,
         )
 
-    if parallel.is_main():
-        store = build()
+    if not parallel.is_main():
         parallel.barrier("store")
-        return store
-    parallel.barrier("store")
-    return build()
+        return build()
+    try:
+        return build()
+    finally:  # also after an error, which the others then meet themselves instead of waiting forever
+        parallel.barrier("store")
 
 
 def mask_source(config: ConfigDict) -> data.MaskSource | None:

@@ -82,13 +82,19 @@ def test_statistics_are_those_that_torch_draws():
     np.testing.assert_allclose(fc.std(), bound / np.sqrt(3), rtol=0.02)
 
 
-def test_norms_start_as_the_identity():
-    values = flat(initialise(*[shrunk("resnet18")[0], 0, shrunk("resnet18")[1]]))
+@pytest.mark.parametrize(("name", "last"), [("resnet18", "bn2"), ("resnet152", "bn3"), ("vgg19_bn", None)])
+def test_norms_start_as_the_identity_and_residual_branches_at_zero(name, last):
+    values = flat(initialise(*[shrunk(name)[0], 0, shrunk(name)[1]]))
+    branches = 0
     for path, leaf in values.items():
-        if path.endswith(("['scale']", "['var']")):
-            assert (leaf == 1).all()
-        if path.endswith("['mean']"):
+        if path.endswith(f"['{last}']['scale']"):
             assert (leaf == 0).all()
+            branches += 1
+        elif path.endswith(("['scale']", "['var']")):
+            assert (leaf == 1).all()
+        elif path.endswith("['mean']"):
+            assert (leaf == 0).all()
+    assert (branches > 0) == (last is not None)
 
 
 def test_neither_a_device_nor_jaxs_random_numbers_are_used(monkeypatch):
