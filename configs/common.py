@@ -258,8 +258,8 @@ def segment(*, preset: str) -> ConfigDict:
     elif preset == "small":
         c.data.builders = ("tfds_builders.montgomery_shenzhen",)
         c.data.image_size = 64
-        c.train.epochs = 8.0
-        c.train.eval_every = 2.0
+        c.train.epochs = 24.0
+        c.train.eval_every = 6.0
         c.train.batch_size = 4
         c.optim.schedule = "cosine"
         real_classes(c.predict.data)
