@@ -153,8 +153,10 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.train.monitor = "macro_f1"  # metric of the validation patients: macro_f1 | accuracy | loss
     if preset == "":
         _classify_phantom(c, learner, patched)
+        _from_random_values(c, learner)
     elif preset == "small":
         _classify_small(c, learner, patched)
+        _from_random_values(c, learner)
     else:
         _classify_paper(c, learner, patched)
     if not patched:
@@ -172,9 +174,17 @@ def _classify_phantom(c: ConfigDict, learner: str, patched: bool) -> None:
     c.optim.warmup = 0.1
     c.train.epochs = 14.0
     c.train.eval_every = 7.0
-    c.optim.learning_rate = 2e-3
+    c.optim.learning_rate = 2e-3 if learner.startswith("densenet") else 1e-3
     c.patches.train_count = 2 if patched else 1
     c.patches.valid_count = c.patches.eval_count  # one program to compile for both
+
+
+def _from_random_values(c: ConfigDict, learner: str) -> None:
+    """A few dozen steps: what the networks can take before their batch statistics have settled."""
+    if learner == "vgg19_bn":
+        # Its first linear layer sees each feature 49 times in small patches; Adam's even steps overshoot there.
+        c.optim.name = "sgd"
+        c.optim.learning_rate = 2e-3
     if learner == "inception_v3":
         c.model.input_size = 75  # its smallest
 
@@ -195,8 +205,6 @@ def _classify_small(c: ConfigDict, learner: str, patched: bool) -> None:
     c.optim.weight_decay = 1e-4
     c.train.epochs = 4.0
     c.train.eval_every = 2.0
-    if learner == "inception_v3":
-        c.model.input_size = 75  # its smallest
 
 
 def _classify_paper(c: ConfigDict, learner: str, patched: bool) -> None:

@@ -41,7 +41,7 @@ def train_and_predict() -> dict[str, np.ndarray]:
     key = jax.random.key(0)
     variables = compiled.task.init(0)
     current = parallel.place(state.create(variables, compiled.optimizer))
-    current = optim.with_learning_rate(current, parallel.place(np.float32(0.01)))
+    current = optim.with_learning_rate(current, parallel.place(np.float32(0.1)))
     first = parallel.shard(next(batches))
     sums = compiled.train_step.lower(current, first, key).as_text().count("all_reduce")
     current, metrics = compiled.train_step(current, first, key)

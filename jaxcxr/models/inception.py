@@ -1,9 +1,11 @@
 """Inception v3 (Szegedy et al., 2016), as in torchvision's `models/inception.py`.
 
 Initialisation: kernels N(0, .1), the auxiliary head's N(0, .001) (torchvision truncates at +-2,
-which is 20 standard deviations out), biases PyTorch's default. torchvision also means to draw the
-auxiliary conv1 with .01, but sets that on the wrong object, so that .1 is what it draws. BatchNorm
-has epsilon 1e-3. The parameter tree has torchvision's names: Mixed_5b/branch1x1/conv/kernel.
+which is 20 standard deviations out), biases and the main head PyTorch's default, which is what a
+new head gets in FLANNEL (torchvision's own N(0, .1) starts with logits of size 3). torchvision also
+means to draw the auxiliary conv1 with .01, but sets that on the wrong object, so that .1 is what it
+draws. BatchNorm has epsilon 1e-3. The parameter tree has torchvision's names:
+Mixed_5b/branch1x1/conv/kernel.
 """
 
 from __future__ import annotations
@@ -240,10 +242,4 @@ class InceptionV3(nn.Module):
         out["stage3"] = out["features"] = x
         x = x.mean((1, 2)).astype(jnp.float32)
         x = nn.Dropout(0.5 if self.dropout is None else self.dropout, deterministic=not train)(x)
-        head = layers.linear(
-            self.num_classes,
-            fan_in=x.shape[-1],
-            kernel_init=normal(0.1),
-            name="fc",
-        )
-        return head(x), out
+        return layers.linear(self.num_classes, fan_in=x.shape[-1], name="fc")(x), out
