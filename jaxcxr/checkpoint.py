@@ -2,7 +2,7 @@
 
 Orbax restores flipped bits without a word and may list a step whose commit failed. So every step
 folder gets a `manifest.json` with the hash of each file, written after Orbax has finished; a step
-without a sound manifest does not count. Layout: `<directory>/<step>/{state,data,loop}`.
+without a sound manifest does not count. Layout: `<directory>/<step>/{state,optimizer,data,loop}`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Restored:
       step: the step it was saved at.
       state: pytree shaped like the given template; uncommitted arrays, so that any device
         layout can take them.
+      optimizer: the same for the optimiser's state; None if no template was given.
       loop: the JSON values given to `save`.
       metrics: the metrics given to `save`.
       config_json: the run's configuration, as given to the `Checkpointer` that saved.
@@ -50,6 +51,7 @@ class Restored:
 
     step: int
     state: Any
+    optimizer: Any
     loop: dict[str, Any]
     metrics: dict[str, float]
     config_json: str
@@ -96,6 +98,7 @@ class Checkpointer:
         self._orbax = ocp.Checkpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.PyTreeCheckpointHandler(use_compression=False),
+                optimizer=ocp.PyTreeCheckpointHandler(use_compression=False),
                 data=cast(Any, grain.checkpoint.CheckpointHandler()),
                 loop=ocp.JsonCheckpointHandler(),
             )
@@ -114,6 +117,7 @@ class Checkpointer:
         step: int,
         *,
         state: Any,
+        optimizer: Any = None,
         data_iterator: Any = None,
         loop: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
@@ -124,6 +128,7 @@ class Checkpointer:
         Args:
           step: number of optimiser steps done.
           state: pytree of arrays, the same on every device (replicated).
+          optimizer: the same for what only training needs, which a finished run drops.
           data_iterator: grain iterator, whose position is saved; None: none is.
           loop: JSON values of the training loop, such as early-stopping counters.
           metrics: validation metrics, with `monitor` among them; none: not evaluated at this step,
@@ -149,11 +154,13 @@ class Checkpointer:
         if _is_primary():
             self.directory.mkdir(parents=True, exist_ok=True)
             self._folders.set_aside(step)
-            self._check_space(step, state)
+            self._check_space(step, (state, optimizer))
         args: dict[str, Any] = {
             "state": ocp.args.PyTreeSave(_copy_to_host(state)),
             "loop": ocp.args.JsonSave({"loop": dict(loop or {}), "config": self._config_json}),
         }
+        if optimizer is not None:
+            args["optimizer"] = ocp.args.PyTreeSave(_copy_to_host(optimizer))
         if data_iterator is not None:
             args["data"] = grain.checkpoint.CheckpointSave(_Position.of(data_iterator))
         commit = functools.partial(self._commit, step, ocp.args.Composite(**args), metrics)
@@ -165,7 +172,9 @@ class Checkpointer:
                 self.wait()
         return True
 
-    def restore_latest(self, state: Any, data_iterator: Any = None) -> Restored | None:
+    def restore_latest(
+        self, state: Any, optimizer: Any = None, data_iterator: Any = None
+    ) -> Restored | None:
         """Restores the newest step that is whole, for training to go on.
 
         Damaged and unfinished steps are named in a warning and moved to `damaged/`, so that the
@@ -173,6 +182,7 @@ class Checkpointer:
 
         Args:
           state: template pytree (arrays or ShapeDtypeStructs).
+          optimizer: the same for the optimiser's state; None: it is not read.
           data_iterator: grain iterator, which is set to the saved position.
 
         Returns:
@@ -205,7 +215,9 @@ class Checkpointer:
             )  # fmt: skip
             self._folders.set_aside(step)
         self._synchronise("restore")
-        return None if chosen == _NONE else self._restore(chosen, state, data_iterator)
+        return None if chosen == _NONE else self._restore(
+            chosen, state, optimizer, data_iterator
+        )
 
     def restore_best(self, state: Any) -> Restored:
         """Restores the best step by `monitor` that is whole; changes nothing in the folder.
@@ -231,7 +243,7 @@ class Checkpointer:
             raise InputError(
                 f"{self.directory} has no checkpoint{wanted}: train first (--config.run=train)."
             )
-        return self._restore(chosen, state, None)
+        return self._restore(chosen, state)
 
     def all_steps(self) -> list[int]:
         """Returns the committed steps, oldest first (their files are not hashed here)."""
@@ -244,7 +256,9 @@ class Checkpointer:
         return next(iter(self._folders.ranked()), None)
 
     def keep_best_only(self) -> None:
-        """Deletes all steps but the best, for a run that will not go on.
+        """Deletes all steps but the best, and of that one what only training needs.
+
+        For a run that will not go on: Adam's state is two thirds of a checkpoint.
 
         Raises:
           InputError: the best step is damaged; nothing is deleted.
@@ -255,6 +269,7 @@ class Checkpointer:
             if problem is not None:
                 raise InputError(f"Checkpoint of step {best} in {self.directory} {problem}.")
             self._folders.delete(step for step in self._folders.committed() if step != best)
+            self._folders.drop(best, ("optimizer", "data"))
         self._synchronise("keep_best_only")
 
     def wait(self) -> None:
@@ -315,16 +330,16 @@ class Checkpointer:
             "copy, or delete it to train from the start."
         )
 
-    def _restore(self, step: int, state: Any, data_iterator: Any) -> Restored:
+    def _restore(
+        self, step: int, state: Any, optimizer: Any = None, data_iterator: Any = None
+    ) -> Restored:
         path = self._folders.path(step)
-        self._check_fits(path, state)
-        template = jax.tree.map(
-            lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), state
-        )
+        trees = {"state": state} | ({} if optimizer is None else {"optimizer": optimizer})
+        self._check_fits(path, trees)
         args: dict[str, Any] = {
-            "state": ocp.args.PyTreeRestore(template),
-            "loop": ocp.args.JsonRestore(),
+            name: ocp.args.PyTreeRestore(jax.tree.map(_zeros, tree)) for name, tree in trees.items()
         }
+        args["loop"] = ocp.args.JsonRestore()
         if data_iterator is not None:
             name = f"process_{jax.process_index()}-of-{jax.process_count()}.json"
             if not (path / "data" / name).exists():
@@ -338,16 +353,17 @@ class Checkpointer:
         return Restored(
             step=step,
             state=jax.tree.map(jnp.asarray, restored.state),
+            optimizer=None if optimizer is None else jax.tree.map(jnp.asarray, restored.optimizer),
             loop=restored.loop["loop"],
             metrics=manifest["metrics"] if manifest else {},
             config_json=restored.loop["config"],
         )
 
-    def _check_fits(self, path: Path, state: Any) -> None:
+    def _check_fits(self, path: Path, trees: Mapping[str, Any]) -> None:
         """Orbax would cast and cut silently, or fail in its own words."""
-        metadata = self._orbax.metadata(path)
-        saved = _shapes(metadata.item_metadata["state"].tree)  # pyright: ignore
-        wanted = _shapes(state)
+        metadata: Any = self._orbax.metadata(path).item_metadata
+        saved = _shapes({name: metadata[name].tree for name in trees if (path / name).is_dir()})
+        wanted = _shapes(trees)
         if saved == wanted:
             return
         lines = [f"  - {name}: {saved[name]}" for name in saved if saved[name] != wanted.get(name)]
@@ -398,8 +414,13 @@ def _copy_to_host(state: Any) -> Any:
     return jax.tree.map(lambda leaf: np.array(leaf), state)
 
 
+def _zeros(leaf: Any) -> np.ndarray:
+    """A template of no memory: one number, seen as a whole array."""
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
+
+
 def _shapes(tree: Any) -> dict[str, str]:
-    """Returns 'params/conv/kernel' -> 'float32[3, 3, 1, 8]' for every leaf."""
+    """Returns 'state/params/conv/kernel' -> 'float32[3, 3, 1, 8]' for every leaf."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): (

@@ -12,7 +12,6 @@ import optax
 Variables = dict[str, Any]
 
 
-
 class TrainState(flax.struct.PyTreeNode):
     """What one optimiser step reads and writes.
 
@@ -34,6 +33,10 @@ class TrainState(flax.struct.PyTreeNode):
     def variables(self) -> Variables:
         """What `Module.apply` takes."""
         return {"params": self.params, **self.model_state}
+
+    def without_optimizer(self) -> TrainState:
+        """What a finished run still needs."""
+        return self.replace(opt_state=())
 
 
 def create(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:

@@ -119,9 +119,11 @@ class StepFolders:
             }
         for folder in (*(p for p in path.rglob("*") if p.is_dir()), path.parent):
             files.fsync_folder(folder)
-        body = {"step": step, "metrics": dict(metrics), "files": listed}
+        self._write_manifest(step, {"step": step, "metrics": dict(metrics), "files": listed})
+
+    def _write_manifest(self, step: int, body: Mapping[str, Any]) -> None:
         text = json.dumps({**body, "sha256": _hash(body)}, indent=1)  # a NaN metric stays NaN
-        files.write_text(path / MANIFEST, text)
+        files.write_text(self.path(step) / MANIFEST, text)
 
     def has_manifest(self, step: int) -> bool:
         """Whether there is a manifest, sound or not."""
@@ -142,6 +144,15 @@ class StepFolders:
         for step in steps:
             (self.path(step) / MANIFEST).unlink()
             shutil.rmtree(self.path(step))
+
+    def drop(self, step: int, parts: Iterable[str]) -> None:
+        """Deletes whole subfolders of a committed step, which stays committed without them."""
+        manifest, parts = self.read_manifest(step), tuple(parts)
+        assert manifest is not None, step
+        kept = {n: f for n, f in manifest["files"].items() if Path(n).parts[0] not in parts}
+        self._write_manifest(step, {**manifest, "files": kept})
+        for part in parts:
+            shutil.rmtree(self.path(step) / part, ignore_errors=True)
 
     def set_aside(self, step: int) -> None:
         """Moves what there is of a step to `damaged/`, in place of what is there of that number."""

@@ -131,7 +131,7 @@ def test_the_data_iterator_goes_on_exactly_where_it_was_saved(folder):
         checkpointer.save(7, state=make_state(7), data_iterator=data)
         expected = [next(data) for _ in range(6)]  # while the save is still under way
         resumed = batches()
-        checkpointer.restore_latest(make_state(0), resumed)
+        checkpointer.restore_latest(make_state(0), data_iterator=resumed)
     np.testing.assert_array_equal([next(resumed) for _ in range(6)], expected)
 
 
@@ -142,7 +142,7 @@ def test_a_checkpoint_without_a_data_position_says_so(folder):
         Checkpointer(folder) as checkpointer,
         pytest.raises(InputError, match="no position of the data for process 0 of 1"),
     ):
-        checkpointer.restore_latest(make_state(0), data)
+        checkpointer.restore_latest(make_state(0), data_iterator=data)
 
 
 def test_another_model_in_the_same_folder_is_named_by_its_parameters(folder):
@@ -154,9 +154,9 @@ def test_another_model_in_the_same_folder_is_named_by_its_parameters(folder):
         pytest.raises(InputError, match="does not fit") as error,
     ):
         checkpointer.restore_latest(other)
-    assert "- params/conv/kernel: float32[3, 4]" in str(error.value)
-    assert "+ params/conv/kernel: float32[3, 5]" in str(error.value)
-    assert "+ params/extra: float32[2]" in str(error.value)
+    assert "- state/params/conv/kernel: float32[3, 4]" in str(error.value)
+    assert "+ state/params/conv/kernel: float32[3, 5]" in str(error.value)
+    assert "+ state/params/extra: float32[2]" in str(error.value)
 
 
 # What is kept.
@@ -216,6 +216,24 @@ def test_keep_best_only_leaves_the_best(folder):
         flip_bit(max(files_of(folder / "1"), key=lambda p: p.stat().st_size), bit=9)
         with pytest.raises(InputError, match="step 1 .* is damaged"):
             checkpointer.keep_best_only()
+
+
+def test_a_finished_run_keeps_no_more_than_prediction_needs(folder):
+    data = iter(grain.MapDataset.range(4).to_iter_dataset())
+    optimizer = {"mu": {"kernel": jnp.arange(1000.0)}}
+    with Checkpointer(folder) as checkpointer:
+        checkpointer.save(1, state=make_state(1), optimizer=optimizer, data_iterator=data)
+        restored = checkpointer.restore_latest(make_state(0), optimizer, data)
+        chex.assert_trees_all_equal(restored.optimizer, optimizer)
+        before = files_of(folder)
+        assert checkpointer.restore_latest(make_state(0)).optimizer is None
+        checkpointer.keep_best_only()
+        gone = {p.relative_to(folder / "1").parts[0] for p in set(before) - set(files_of(folder))}
+        assert gone == {"optimizer", "data"}
+        assert StepFolders(folder, monitor=None, mode="max").problem(1) is None
+        chex.assert_trees_all_equal(checkpointer.restore_best(make_state(0)).state, make_state(1))
+        with pytest.raises(InputError, match=r"does not fit.*\n  \+ optimizer/mu/kernel: float32\[1000\]"):
+            checkpointer.restore_latest(make_state(0), optimizer)
 
 
 # Damage.

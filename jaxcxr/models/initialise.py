@@ -96,14 +96,14 @@ def torch_uniform(fan_in: int) -> Initializer:
     return _noted(plain, "uniform", lambda shape: bound)
 
 
-def initialise(module: nn.Module, seed: int, x: jax.ShapeDtypeStruct, train: bool = True) -> dict[str, Any]:
+def initialise(module: nn.Module, seed: int | None, x: jax.ShapeDtypeStruct, train: bool = True) -> dict[str, Any]:
     """First variables {"params", "batch_stats" where there are any} of a module, as numpy arrays.
 
     Each parameter's draw depends on the seed and its own path alone.
 
     Args:
       module: called as `module(x, train)`.
-      seed: of the draws.
+      seed: of the draws; None: nothing is drawn, shapes and types are given.
       x: shape and type of an input.
       train: whether parts that exist only in training get their parameters too.
     """
@@ -120,7 +120,9 @@ def initialise(module: nn.Module, seed: int, x: jax.ShapeDtypeStruct, train: boo
     )
 
 
-def _value(path: str, leaf: Any, seed: int) -> np.ndarray:
+def _value(path: str, leaf: Any, seed: int | None) -> np.ndarray | jax.ShapeDtypeStruct:
+    if seed is None:
+        return jax.ShapeDtypeStruct(getattr(leaf, "value", leaf).shape, jnp.float32)
     if isinstance(leaf, Draw):
         rng = np.random.default_rng([seed, zlib.crc32(path.encode())])
         if leaf.distribution == "normal":

@@ -120,9 +120,10 @@ def fit(
     key = jax.random.key(config.seed)
     state = states.create(task.init(config.seed), compiled.optimizer)
     seconds, step, metrics = 0.0, 0, {}
-    restored = checkpointer.restore_latest(state, iterator)
+    restored = checkpointer.restore_latest(state.without_optimizer(), state.opt_state, iterator)
     if restored is not None:
         state, step, metrics = restored.state, restored.step, restored.metrics
+        state = state.replace(opt_state=restored.optimizer)
         watch.restore(restored.loop["watch"])
         seconds = restored.loop["seconds"]
     writer.truncate_after(step if restored is not None else -1)
@@ -133,7 +134,14 @@ def fit(
 
     def save() -> None:
         loop = {"watch": watch.to_json(), "seconds": time.monotonic() - started}
-        checkpointer.save(step, state=state, data_iterator=iterator, loop=loop, metrics=metrics)
+        checkpointer.save(
+            step,
+            state=state.without_optimizer(),
+            optimizer=state.opt_state,
+            data_iterator=iterator,
+            loop=loop,
+            metrics=metrics,
+        )
 
     def overdue() -> bool:
         return parallel.agree(time.monotonic() - last_save > 60 * config.checkpoint.every_minutes)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 from PIL import Image
 from tqdm import tqdm
@@ -40,7 +41,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 def best_variables(experiment: Experiment, folder: RunFolder) -> Variables:
     """The best checkpoint's variables."""
-    template = states.create(experiment.task.init(0), experiment.compiled.optimizer)
+    template = states.create(experiment.task.init(None), optax.identity()).without_optimizer()
     with train.checkpointer(experiment, folder) as checkpoints:
         if checkpoints.best_step() is None:
             raise InputError(

@@ -77,7 +77,7 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
             crop = jax.vmap(lambda image: patches.centre_crop(image, size=size))(images)
         return crop[:, None]
 
-    def init(seed: int) -> Any:
+    def init(seed: int | None) -> Any:
         return initialise(module, seed, jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32))
 
     def loss(

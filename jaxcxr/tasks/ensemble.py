@@ -33,7 +33,7 @@ def build(config: ConfigDict, *, axis_name: str | None, learners: int, class_cou
     def focal(logits: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.multiclass_focal(logits, labels, alpha=alpha, gamma=config.loss.gamma)
 
-    def init(seed: int) -> Any:
+    def init(seed: int | None) -> Any:
         return initialise(module, seed, jax.ShapeDtypeStruct((1, learners, classes), jnp.float32))
 
     def loss(

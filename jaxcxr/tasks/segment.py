@@ -32,7 +32,7 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
         pixels = images.astype(jnp.float32) / 127.5 - 1.0
         return jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
 
-    def init(seed: int) -> Any:
+    def init(seed: int | None) -> Any:
         side = config.data.image_size
         return initialise(module, seed, jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32))
 

@@ -22,7 +22,7 @@ class Task:
     draws for that example), "weight" float32 (0 for padding), "label" int32, and the task's inputs.
 
     Attributes:
-      init: seed -> variables {"params": ..., "batch_stats": ...} as host arrays.
+      init: seed -> variables {"params": ..., "batch_stats": ...} as host arrays; None -> their shapes.
       loss: (params, model_state, batch, key, *, axis_name) -> (losses [B], model_state), in training mode.
       predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode; classification
         also takes `count`, the number of patches an image.
@@ -32,7 +32,7 @@ class Task:
       mode: "max" or "min".
     """
 
-    init: Callable[[int], Variables]
+    init: Callable[[int | None], Variables]
     loss: Callable[..., tuple[jax.Array, Variables]]
     predict: Callable[..., Prediction]
     metrics: Callable[[Batch, Prediction], Any]

@@ -38,6 +38,14 @@ def test_every_parameter_of_every_network_gets_its_value(name):
     assert kernels and all(leaf.std() > 0 for leaf in kernels if leaf.size > 1)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_without_a_seed_there_are_only_shapes(name):
+    module, x = shrunk(name)
+    shapes = initialise(module, None, x)
+    described = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), initialise(module, 0, x))
+    assert shapes == described
+
+
 def test_same_seed_same_values_other_seed_other_values():
     module, x = shrunk("resnet18")
     first, again, other = (flat(initialise(module, seed, x)) for seed in (3, 3, 4))

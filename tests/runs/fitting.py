@@ -66,9 +66,10 @@ def newest(config: ConfigDict, workdir: Path) -> Restored:
     experiment = prepare(config)
     template = state.create(experiment.task.init(0), experiment.compiled.optimizer)
     with train.checkpointer(experiment, RunFolder(workdir)) as checkpoints:
-        restored = checkpoints.restore_latest(template)
+        restored = checkpoints.restore_latest(template.without_optimizer(), template.opt_state)
     assert restored is not None
-    return restored
+    whole = restored.state.replace(opt_state=restored.optimizer)
+    return dataclasses.replace(restored, state=whole)
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:
