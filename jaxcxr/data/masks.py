@@ -84,10 +84,10 @@ class FolderMasks:
     """The masks of a finished segment run: `<path>/masks/<id>.png` and `masks/index.json`.
 
     index.json holds {"ids": [...]} and may hold "structures" (["lung"] if absent), "bad_images"
-    (ids that the run could not read: they need no mask), "image_sha256", in the order of ids,
-    by which masks of other images under the same ids are found out, and "mask_sha256", which is
-    part of the fingerprint. A PNG's value v > 0 is structures[v-1]; with a single structure every value > 0 is it. 'lung' may be asked of a run
-    that made 'left_lung' and 'right_lung'.
+    (ids that the run could not read: they need no mask), "image_sha256", in the order of ids, by
+    which masks of other images under the same ids are found out, and "mask_sha256", which is part
+    of the fingerprint. A PNG's value v > 0 is structures[v-1]; with a single structure every value
+    > 0 is it. 'lung' may be asked of a run that made 'left_lung' and 'right_lung'.
     """
 
     path: Path
