@@ -113,8 +113,9 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     """Loss, scores and learning rate over the steps, one panel for each kind that was logged.
 
     A key's last word tells the panel (`loss`; `f1`, `accuracy`, `jaccard`, ...; `learning_rate`),
-    what stands before its first slash the split and the colour. At most eight lines a panel, the
-    averages over classes first; the panel's label says where there were more.
+    what stands before its first slash the split and, where a panel has several, the colour. A mean
+    over one class is drawn once. At most eight lines a panel, the averages over classes first; the
+    panel's label says where there were more.
 
     Args:
       rows: what `jaxcxr.writers.read_metrics` returns: dicts with `step` and numbers.
@@ -143,17 +144,20 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         _tidy(axes)
+        keys = [key for key in keys if not _repeats(key, keys, lines)]
         shown = keys[:_MOST_LINES]
+        one_split = len({key.split("/")[0] for key in shown}) == 1 < len(shown)
         seen: dict[str, int] = {}
         for key in shown:
             split = key.split("/")[0]
             nth = seen[split] = seen.get(split, -1) + 1
             steps, values = lines[key]
+            colour = _SPLIT_COLOURS.get(split, COLOURS[len(seen) % len(COLOURS)])
             axes.plot(
                 steps,
                 values,
-                color=_SPLIT_COLOURS.get(split, COLOURS[len(seen) % len(COLOURS)]),
-                linestyle=("-", "--", ":", "-.")[nth % 4],
+                color=COLOURS[nth % len(COLOURS)] if one_split else colour,
+                linestyle="-" if one_split else ("-", "--", ":", "-.")[nth % 4],
                 linewidth=1.6,
                 marker="o" if len(steps) <= 25 else None,
                 markersize=3,
@@ -164,7 +168,8 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
         axes.set_xlabel("Step")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if name == "Learning rate":
-            axes.set_yscale("log" if min(lines[shown[0]][1]) > 0 else "linear")
+            rates = lines[shown[0]][1]
+            axes.set_yscale("log" if min(rates) > 1e-4 * max(rates) else "linear")  # cosine ends at 0
         elif name == "Score":
             axes.set_ylim(0.0, 1.02)
         elif all(v > 0 for k in shown for v in lines[k][1]):
@@ -364,6 +369,13 @@ def _hide_ticks(axes: Axes) -> None:
 
 def _is_score(key: str) -> bool:
     return "loss" not in key and any(word in key for word in _SCORE_WORDS)
+
+
+def _repeats(
+    key: str, keys: Sequence[str], lines: Mapping[str, tuple[list[float], list[float]]]
+) -> bool:
+    """Whether this is `valid/jaccard_lung`, with the same values as `valid/jaccard`."""
+    return any(key != k and key.startswith(k) and lines[key] == lines[k] for k in keys)
 
 
 def _by_importance(key: str) -> tuple[bool, str]:

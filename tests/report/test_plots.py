@@ -75,6 +75,21 @@ def test_curves_have_a_panel_for_each_kind_that_was_logged() -> None:
         plots.curves([{"step": 1, "images_per_second": 3.0}])
 
 
+def test_curves_draw_a_mean_over_one_class_once_and_lines_of_one_split_in_colours() -> None:
+    rows = [{"step": s, "valid/jaccard": 0.1 * s, "valid/jaccard_lung": 0.1 * s, "valid/dice": 0.9} for s in (1, 2)]
+    (axes,) = plots.curves(rows).axes
+    assert {line.get_label() for line in axes.lines} == {"valid dice", "valid jaccard"}
+    assert len({line.get_color() for line in axes.lines}) == 2
+    other = [{**row, "valid/jaccard_lung": 0.3} for row in rows]
+    assert len(plots.curves(other).axes[0].lines) == 3
+
+
+def test_a_learning_rate_that_ends_at_zero_is_drawn_on_a_linear_axis() -> None:
+    for last, scale in ((1e-9, "linear"), (1e-5, "log")):
+        rows = [{"step": 1, "train/learning_rate": 1e-3}, {"step": 2, "train/learning_rate": last}]
+        assert plots.curves(rows).axes[0].get_yscale() == scale
+
+
 def test_overlay_draws_each_box_and_needs_no_mask() -> None:
     image, mask = disc()
     figure = plots.mask_overlay(image, mask, boxes=[(8, 4, 16), (30, 20, 16)])
