@@ -10,26 +10,22 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import logging
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
-import grain.checkpoint
 import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from jaxcxr import files
+from jaxcxr.orbax_files import TEMPORARY_MARK, OrbaxFiles
 from jaxcxr.step_folders import SET_ASIDE, StepFolders
 from jaxcxr.types import InputError
 
-_TEMPORARY_MARK = ".orbax-checkpoint-tmp"
 _NONE, _ALL_DAMAGED = -1, -2
 
 logger = logging.getLogger(__name__)
@@ -93,16 +89,7 @@ class Checkpointer:
         self.directory = Path(directory).absolute()
         self._folders = StepFolders(self.directory, monitor=monitor, mode=mode)
         self._monitor, self._keep, self._config_json = monitor, keep, config_json
-        _silence_orbax()
-        # No compression: float weights hardly shrink and saving takes twice as long with it.
-        self._orbax = ocp.Checkpointer(
-            ocp.CompositeCheckpointHandler(
-                state=ocp.PyTreeCheckpointHandler(use_compression=False),
-                optimizer=ocp.PyTreeCheckpointHandler(use_compression=False),
-                data=cast(Any, grain.checkpoint.CheckpointHandler()),
-                loop=ocp.JsonCheckpointHandler(),
-            )
-        )
+        self._files = OrbaxFiles()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[None] | None = None
 
@@ -155,15 +142,12 @@ class Checkpointer:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._folders.set_aside(step)
             self._check_space(step, (state, optimizer))
-        args: dict[str, Any] = {
-            "state": ocp.args.PyTreeSave(_copy_to_host(state)),
-            "loop": ocp.args.JsonSave({"loop": dict(loop or {}), "config": self._config_json}),
-        }
-        if optimizer is not None:
-            args["optimizer"] = ocp.args.PyTreeSave(_copy_to_host(optimizer))
-        if data_iterator is not None:
-            args["data"] = grain.checkpoint.CheckpointSave(_Position.of(data_iterator))
-        commit = functools.partial(self._commit, step, ocp.args.Composite(**args), metrics)
+        contents = self._files.collect(
+            {"state": state, "optimizer": optimizer},
+            {"loop": dict(loop or {}), "config": self._config_json},
+            data_iterator,
+        )
+        commit = functools.partial(self._commit, step, contents, metrics)
         if jax.process_count() > 1:
             commit()
         else:
@@ -194,7 +178,7 @@ class Checkpointer:
         self.wait()
         chosen, problems = _NONE, {}
         if _is_primary():
-            for leftover in self.directory.glob(f"*{_TEMPORARY_MARK}*"):
+            for leftover in self.directory.glob(f"*{TEMPORARY_MARK}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             newest, problems = self._folders.first_whole(reversed(self._folders.present()))
             # One step without a manifest, alone: the very first save was cut short. Nothing was
@@ -284,18 +268,18 @@ class Checkpointer:
             self.wait()
         finally:
             self._thread.shutdown()
-            self._orbax.close()
+            self._files.close()
 
     # Saving.
 
-    def _commit(self, step: int, args: Any, metrics: dict[str, float]) -> None:
+    def _commit(self, step: int, contents: Any, metrics: dict[str, float]) -> None:
         """Runs in the thread: Orbax's save, then the manifest, only then the clean-up."""
         try:
-            self._orbax.save(self._folders.path(step), args=args)
+            self._files.write(self._folders.path(step), contents)
             if _is_primary():
                 self._folders.vouch(step, metrics)
         except Exception as error:
-            for part in self.directory.glob(f"{step}{_TEMPORARY_MARK}*"):
+            for part in self.directory.glob(f"{step}{TEMPORARY_MARK}*"):
                 shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(self._folders.path(step), ignore_errors=True)
             if files.is_disk_full(error):
@@ -333,48 +317,17 @@ class Checkpointer:
     def _restore(
         self, step: int, state: Any, optimizer: Any = None, data_iterator: Any = None
     ) -> Restored:
-        path = self._folders.path(step)
-        trees = {"state": state} | ({} if optimizer is None else {"optimizer": optimizer})
-        self._check_fits(path, trees)
-        args: dict[str, Any] = {
-            name: ocp.args.PyTreeRestore(jax.tree.map(_zeros, tree)) for name, tree in trees.items()
-        }
-        args["loop"] = ocp.args.JsonRestore()
-        if data_iterator is not None:
-            name = f"process_{jax.process_index()}-of-{jax.process_count()}.json"
-            if not (path / "data" / name).exists():
-                raise InputError(
-                    f"{path} holds no position of the data for process {jax.process_index()} of "
-                    f"{jax.process_count()}: go on with as many processes as the run began with."
-                )
-            args["data"] = grain.checkpoint.CheckpointRestore(data_iterator)
-        restored = self._orbax.restore(path, args=ocp.args.Composite(**args))
+        templates = {"state": state, "optimizer": optimizer}
+        restored = self._files.read(self._folders.path(step), templates, data_iterator)
         manifest = self._folders.read_manifest(step)
         return Restored(
             step=step,
-            state=jax.tree.map(jnp.asarray, restored.state),
-            optimizer=None if optimizer is None else jax.tree.map(jnp.asarray, restored.optimizer),
-            loop=restored.loop["loop"],
+            state=restored["state"],
+            optimizer=restored["optimizer"],
+            loop=restored["loop"]["loop"],
             metrics=manifest["metrics"] if manifest else {},
-            config_json=restored.loop["config"],
+            config_json=restored["loop"]["config"],
         )
-
-    def _check_fits(self, path: Path, trees: Mapping[str, Any]) -> None:
-        """Orbax would cast and cut silently, or fail in its own words."""
-        metadata: Any = self._orbax.metadata(path).item_metadata
-        saved = _shapes({name: metadata[name].tree for name in trees if (path / name).is_dir()})
-        wanted = _shapes(trees)
-        if saved == wanted:
-            return
-        lines = [f"  - {name}: {saved[name]}" for name in saved if saved[name] != wanted.get(name)]
-        lines += [
-            f"  + {name}: {wanted[name]}" for name in wanted if wanted[name] != saved.get(name)
-        ]
-        more = f"\n  ... and {len(lines) - 20} more" if len(lines) > 20 else ""
-        raise InputError(
-            f"The checkpoint {path} does not fit this configuration (- saved, + expected):\n"
-            + "\n".join(lines[:20]) + more
-        )  # fmt: skip
 
     def _agree(self, value: int) -> int:
         """Returns process 0's value in every process."""
@@ -387,55 +340,5 @@ class Checkpointer:
             multihost_utils.sync_global_devices(f"jaxcxr.checkpoint.{name}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Position:
-    """A data iterator's position at the time of `save`, for grain's handler to write later."""
-
-    state: bytes
-
-    @classmethod
-    def of(cls, iterator: Any) -> Self:
-        state = iterator.get_state()
-        return cls(state if isinstance(state, bytes) else json.dumps(state, indent=4).encode())
-
-    def get_state(self) -> bytes:
-        return self.state
-
-
 def _is_primary() -> bool:
     return jax.process_index() == 0
-
-
-def _copy_to_host(state: Any) -> Any:
-    """Returns the state as NumPy arrays of their own: a CPU array's view would change with it."""
-    for leaf in jax.tree.leaves(state):
-        if isinstance(leaf, jax.Array):
-            leaf.copy_to_host_async()
-    return jax.tree.map(lambda leaf: np.array(leaf), state)
-
-
-def _zeros(leaf: Any) -> np.ndarray:
-    """A template of no memory: one number, seen as a whole array."""
-    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
-
-
-def _shapes(tree: Any) -> dict[str, str]:
-    """Returns 'state/params/conv/kernel' -> 'float32[3, 3, 1, 8]' for every leaf."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
-        )
-        for path, leaf in leaves
-    }
-
-
-@functools.cache
-def _silence_orbax() -> None:
-    """Orbax reports every step, warns about shardings, and logs what it also raises."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        told_elsewhere = record.levelno < logging.ERROR or record.exc_info
-        return "orbax" not in record.pathname or not told_elsewhere
-
-    logging.getLogger("absl").addFilter(keep)

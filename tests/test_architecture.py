@@ -18,6 +18,7 @@ LAYERS = {
     "jaxcxr.data": 2,
     "jaxcxr.predictions": 2,
     "jaxcxr.step_folders": 2,
+    "jaxcxr.orbax_files": 2,
     "jaxcxr.parallel": 3,
     "jaxcxr.optim": 3,
     "jaxcxr.state": 3,
@@ -49,11 +50,12 @@ DEVICES = {
     "process_index",
     "multihost_utils",
 }
-# Two that may look for themselves: checkpoints are taken apart by process (Orbax and grain name their files by it),
+# Those that may look for themselves: checkpoints are taken apart by process (Orbax and grain name their files by it),
 # and preprocessing stays on the host's CPU.
 SEAM = {
     "jaxcxr.parallel": DEVICES,
     "jaxcxr.checkpoint": {"process_count", "process_index", "multihost_utils"},
+    "jaxcxr.orbax_files": {"process_count", "process_index"},
     "jaxcxr.data.store": {"local_devices"},
 }
 
