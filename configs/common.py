@@ -259,8 +259,8 @@ def segment(*, preset: str) -> ConfigDict:
         c.data.image_size = 64
         c.data.options.phantom_cxr.patients = 40
         c.data.options.phantom_cxr.seed = 1  # not the patients of the classes
-        c.train.epochs = 6.0
-        c.train.eval_every = 3.0
+        c.train.epochs = 4.0
+        c.train.eval_every = 2.0
         c.train.batch_size = 4
         c.optim.schedule = "cosine"
     elif preset == "small":
@@ -333,7 +333,7 @@ def study(*, patched: bool, preset: str) -> ConfigDict:
     # Half an hour for ten networks, two hours for fifteen: fewer epochs than each has that is trained alone.
     if preset == "":
         for learner in c.learners.values():
-            learner.train.epochs = learner.train.eval_every = 8.0
+            learner.train.epochs = learner.train.eval_every = 7.0
     elif preset == "small" and patched:
         c.segment.train.epochs = 12.0
     c.ensemble = ensemble(preset=preset)
