@@ -195,7 +195,7 @@ def _classify_small(c: ConfigDict, learner: str, patched: bool) -> None:
     c.data.image_size = 128 if patched else 72
     c.patches.size = 32 if patched else 64
     c.patches.train_count = 2 if patched else 1
-    c.patches.eval_count = c.patches.valid_count = 16
+    c.patches.eval_count = c.patches.valid_count = 8
     c.patches.max_rotation = 5.0
     c.split.folds = 3
     c.masks.source = "workdir" if patched else "none"
@@ -333,7 +333,7 @@ def study(*, patched: bool, preset: str) -> ConfigDict:
     # Half an hour for ten networks, two hours for fifteen: fewer epochs than each has that is trained alone.
     if preset == "":
         for learner in c.learners.values():
-            learner.train.epochs = learner.train.eval_every = 7.0
+            learner.train.epochs = learner.train.eval_every = 5.0
     elif preset == "small" and patched:
         c.segment.train.epochs = 12.0
     c.ensemble = ensemble(preset=preset)
