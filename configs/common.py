@@ -56,6 +56,11 @@ def base(task: str) -> ConfigDict:
     c.model.depth = 1.0  # factor on layers per block; 1.0 is the published network
     c.model.in_channels = 3  # grey is repeated to 3 for networks made for ImageNet
     c.model.input_size = 0  # patches are resized to this side before the network; 0 leaves them
+    # '' random values | a name of `python -m jaxcxr.weights list` | a file (.safetensors, .npz, .pth, .h5)
+    c.model.pretrained = ""
+    c.model.head = "new"  # new | pretrained: the last layer of the weights is kept, its classes must be data.classes
+    c.model.mean = ()  # of pixels in [0, 1], per channel or one for all; () = of the weights, else 0.5 (FLANNEL)
+    c.model.std = ()  # pixels become (x - mean) / std
 
     c.optim = ConfigDict()
     c.optim.name = "adam"  # adam | sgd
@@ -68,6 +73,7 @@ def base(task: str) -> ConfigDict:
     c.optim.warmup = 0.0  # share of the run with a linear rise
     c.optim.milestones = ()  # shares of the run at which `decay` multiplies the learning rate
     c.optim.decay = 0.1
+    c.optim.freeze = ()  # regular expressions of parameters that stay as they are, such as '^features/'
     c.optim.plateau_patience = 0  # evaluations without improvement before `decay`; 0 = never
 
     c.train = ConfigDict()
@@ -209,6 +215,8 @@ def _classify_small(c: ConfigDict, learner: str, patched: bool) -> None:
 
 def _classify_paper(c: ConfigDict, learner: str, patched: bool) -> None:
     real_classes(c.data)
+    c.model.pretrained = f"{learner}.tv_in1k"
+    c.model.mean = c.model.std = (0.5,)  # as published, though the weights were trained with ImageNet's
     c.train.epochs = 200.0
     c.train.eval_every = 1.0
     c.masks.on_empty = "whole_image"

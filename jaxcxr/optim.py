@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -23,7 +24,13 @@ SCHEDULES = ("constant", "cosine", "milestones")
 
 
 def build(
-    name: str, *, weight_decay: float, l1: float, momentum: float, clip_norm: float
+    name: str,
+    *,
+    weight_decay: float,
+    l1: float,
+    momentum: float,
+    clip_norm: float,
+    freeze: Sequence[str] = (),
 ) -> optax.GradientTransformation:
     """The update rule without its learning rate, which `with_learning_rate` sets.
 
@@ -36,8 +43,11 @@ def build(
       l1: factor of the sum of absolute parameters.
       momentum: of sgd.
       clip_norm: global gradient norm limit, 0 for none.
+      freeze: regular expressions, searched in 'features/conv0/kernel'; parameters that match stay as they are.
     """
     parts: list[optax.GradientTransformation] = []
+    if freeze:
+        parts.append(_freeze(freeze))  # first, so that no frozen gradient is even computed
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay:
@@ -50,8 +60,35 @@ def build(
         parts.append(optax.trace(decay=momentum) if momentum else optax.identity())
     else:
         raise InputError(f"optim.name={name!r} is unknown; known: {', '.join(OPTIMIZERS)}")
+    if freeze:
+        parts.append(_freeze(freeze))  # again: weight decay and L1 have been added since
     parts.append(optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=0.0))
     return optax.chain(*parts)
+
+
+def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
+    def names(tree: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), tree
+        )
+
+    def init(params: Any) -> optax.EmptyState:
+        known = jax.tree.leaves(names(params))
+        for pattern in patterns:
+            if not any(re.search(pattern, name) for name in known):
+                raise InputError(
+                    f"optim.freeze: {pattern!r} matches no parameter; there are {known[0]} ... {known[-1]}"
+                )
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        def kept(name: str, value: jax.Array) -> jax.Array:
+            frozen = any(re.search(pattern, name) for pattern in patterns)
+            return jnp.zeros_like(value) if frozen else value
+
+        return jax.tree.map(kept, names(updates), updates), state
+
+    return optax.GradientTransformation(init, update)
 
 
 def _add_l1(factor: float) -> optax.GradientTransformation:

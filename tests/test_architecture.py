@@ -15,6 +15,7 @@ LAYERS = {
     "jaxcxr.losses": 1,
     "jaxcxr.metrics": 1,
     "jaxcxr.models": 2,
+    "jaxcxr.weights": 2,
     "jaxcxr.data": 2,
     "jaxcxr.predictions": 2,
     "jaxcxr.step_folders": 2,

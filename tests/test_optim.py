@@ -173,3 +173,19 @@ def test_watch_goes_on_from_its_json_as_if_never_interrupted():
         second.update(value, step)
     assert second == whole
     assert second.stop
+
+
+def test_frozen_parameters_stay_whatever_is_added_to_their_gradient():
+    optimizer = optim.build("adam", weight_decay=0.1, l1=0.1, momentum=0.0, clip_norm=1.0, freeze=("^features/",))
+    params = {"features": {"kernel": jnp.ones(3)}, "fc": {"kernel": jnp.ones(3)}}
+    current = state.create({"params": params}, optimizer)
+    current = optim.with_learning_rate(current, jnp.float32(0.1))
+    updates, _ = optimizer.update(params, current.opt_state, current.params)
+    assert not np.asarray(updates["features"]["kernel"]).any()
+    np.testing.assert_allclose(updates["fc"]["kernel"], -0.1, rtol=1e-3)
+
+
+def test_a_pattern_that_freezes_nothing_is_named():
+    optimizer = optim.build("sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^feature_",))
+    with pytest.raises(InputError, match=r"optim\.freeze: '\^feature_' matches no parameter; there are fc/kernel"):
+        state.create({"params": {"fc": {"kernel": jnp.ones(3)}}}, optimizer)

@@ -49,6 +49,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
         config.train.epochs = 3.0
         return config
     config.model.width = config.model.depth = 0.05
+    config.model.pretrained = ""  # a network of that width has no published weights
     if config.task == "segment":
         config.masks.structures = ("left_lung", "right_lung")
         config.data.classes = ()

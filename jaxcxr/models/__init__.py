@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxcxr.models.covid_cxnet import CovidCXNetBase
 from jaxcxr.models.densenet import DenseNet
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.inception import InceptionV3
@@ -35,6 +36,7 @@ MODELS: dict[str, functools.partial[nn.Module]] = {
     "resnet18": functools.partial(ResNet, block=BasicBlock, blocks=(2, 2, 2, 2)),
     "resnet50": functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3)),
     "vgg16": functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False),
+    "covid_cxnet_base": functools.partial(CovidCXNetBase),
     "fc_densenet103": functools.partial(FCDenseNet),
     "neural_weight_module": functools.partial(NeuralWeightModule),
 }

@@ -76,6 +76,14 @@ def kaiming_uniform(mode: Fan) -> Initializer:
     return _noted(plain, "uniform", lambda shape: math.sqrt(6.0 / _fan(shape, mode)))
 
 
+def glorot_uniform() -> Initializer:
+    """Keras's default: U(+-sqrt(6 / (fan in + fan out)))."""
+    plain = nn.initializers.glorot_uniform()
+    return _noted(
+        plain, "uniform", lambda shape: math.sqrt(6.0 / (_fan(shape, "fan_in") + _fan(shape, "fan_out")))
+    )
+
+
 def normal(std: float) -> Initializer:
     """N(0, std^2)."""
     return _noted(nn.initializers.normal(std), "normal", lambda shape: std)

@@ -174,22 +174,63 @@ class Conv(nn.Module):
         return x
 
 
+class BatchNorm(nn.Module):
+    """`torch.nn.BatchNorm2d` with the names of `flax.linen.BatchNorm`: scale, bias; batch_stats mean, var.
+
+    Flax's own keeps the biased batch variance, PyTorch the unbiased one (n / (n - 1) of it), so that fine-tuned
+    networks would drift apart in evaluation.
+
+    Attributes:
+      use_running_average: evaluation; else batch statistics, and the running ones move towards them.
+      axis_name: device axis over which batch statistics are averaged (as many pixels on each).
+      momentum: share of the old running statistics that stays (PyTorch's momentum .1 is .9 here).
+      dtype: of the output; statistics are float32.
+    """
+
+    use_running_average: bool
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    scale_init: Initializer = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1],)
+        scale = self.param("scale", self.scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        if self.use_running_average:
+            mean, var = running_mean.value, running_var.value
+        else:
+            mean, var, count = self._batch_statistics(x.astype(jnp.float32))
+            if not self.is_initializing():
+                keep = self.momentum
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * unbiased
+        wide = (1,) * (x.ndim - 1) + shape
+        factor = (jax.lax.rsqrt(var + self.epsilon) * scale).reshape(wide)
+        return ((x - mean.reshape(wide)) * factor + bias.reshape(wide)).astype(self.dtype)
+
+    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
+        """(mean, biased variance, number of values of a channel), over all devices."""
+        axes = tuple(range(x.ndim - 1))
+        mean, square = x.mean(axes), jnp.square(x).mean(axes)
+        count = x.size // x.shape[-1]
+        if self.axis_name is not None and not self.is_initializing():
+            mean, square = jax.lax.pmean((mean, square), self.axis_name)
+            count *= jax.lax.psum(1, self.axis_name)
+        return mean, jnp.maximum(square - jnp.square(mean), 0.0), count
+
+
 def batch_norm(
     *, train: bool, axis_name: str | None, dtype: Any = jnp.float32, epsilon: float = 1e-5
-) -> Callable[..., nn.BatchNorm]:
-    """A `nn.BatchNorm` partial with PyTorch's momentum (.1 there is .9 here) and epsilon.
-
-    With `axis_name` the batch statistics are averaged over the devices while training. PyTorch
-    stores the unbiased batch variance in its running estimate, flax the biased one; with N pixels
-    they differ by a factor N / (N - 1).
-    """
+) -> Callable[..., BatchNorm]:
+    """A `BatchNorm` partial; with `axis_name` its statistics are averaged over the devices while training."""
     return functools.partial(
-        nn.BatchNorm,
-        use_running_average=not train,
-        axis_name=axis_name,
-        momentum=0.9,
-        epsilon=epsilon,
-        dtype=dtype,
+        BatchNorm, use_running_average=not train, axis_name=axis_name, dtype=dtype, epsilon=epsilon
     )
 
 
@@ -203,10 +244,13 @@ def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax
     """`torch.nn.MaxPool2d(window, stride, padding)`: the border counts as minus infinity."""
     if window == stride and not padding and platform_lowering() == "matmul":
         # XLA:CPU scatters the gradient of a pool one window at a time: 480 ms for [4, 96, 96, 192], 85 ms so.
-        # Equal maxima share the gradient here instead of the first one taking it.
+        # Two at a time and not `.max`, whose gradient asks where x equals the maximum: a fused program may compute
+        # x anew, rounded otherwise, find it nowhere and divide by 0. Equal maxima share the gradient.
         b, h, w, c = x.shape
         x = x[:, : h // window * window, : w // window * window]
-        return x.reshape(b, h // window, window, w // window, window, c).max((2, 4))
+        x = x.reshape(b, h // window, window, w // window, window, c)
+        x = functools.reduce(jnp.maximum, (x[:, :, i] for i in range(window)))
+        return functools.reduce(jnp.maximum, (x[:, :, :, i] for i in range(window)))
     sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
     return nn.max_pool(x, (window, window), (stride, stride), sides)
 

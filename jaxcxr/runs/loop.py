@@ -6,6 +6,7 @@ import dataclasses
 import math
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from jaxcxr import state as states
 from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import steps
 from jaxcxr.runs.experiment import Experiment
+from jaxcxr.state import Variables
 from jaxcxr.types import DivergedError, InputError
 from jaxcxr.writers import MetricWriter, Progress
 
@@ -75,6 +77,7 @@ def fit(
     *,
     valid_count: int,
     description: str,
+    pretrained: Callable[[Variables], Variables] | None = None,
 ) -> dict[str, Any]:
     """Trains until the plan's last step or until the monitored metric stops improving.
 
@@ -86,6 +89,7 @@ def fit(
       writer: where its metrics go.
       valid_count: patches an image in the evaluations while training; 0 where the task draws none.
       description: what the progress bar says.
+      pretrained: puts published weights into the first variables of a run that begins; None: random ones.
 
     Returns:
       {"step", "best_step", "best", "seconds", "images", "stopped_early"} for the run's timings.
@@ -126,6 +130,8 @@ def fit(
         state = state.replace(opt_state=restored.optimizer)
         watch.restore(restored.loop["watch"])
         seconds = restored.loop["seconds"]
+    elif pretrained is not None:
+        state = states.create(pretrained(state.variables), compiled.optimizer)
     writer.truncate_after(step if restored is not None else -1)
     state = parallel.place(state)
     started = time.monotonic() - seconds

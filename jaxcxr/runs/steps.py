@@ -71,7 +71,12 @@ def _compile(fields: str, extras: str) -> Compiled:
     task = TASKS[config.task](config, axis_name=parallel.sync_axis(), **arguments)
     o = config.optim
     optimizer = optim.build(
-        o.name, weight_decay=o.weight_decay, l1=o.l1, momentum=o.momentum, clip_norm=o.clip_norm
+        o.name,
+        weight_decay=o.weight_decay,
+        l1=o.l1,
+        momentum=o.momentum,
+        clip_norm=o.clip_norm,
+        freeze=tuple(o.freeze),
     )
 
     @functools.lru_cache(maxsize=4)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
+from jaxcxr import parallel, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import evaluate, loop, pictures, predict
 from jaxcxr.runs.experiment import Experiment, prepare
+from jaxcxr.state import Variables
+from jaxcxr.types import InputError
 from jaxcxr.writers import MetricWriter
 
 
@@ -50,6 +53,7 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
             writer,
             valid_count=valid_count(config),
             description=f"{config.task} {config.model.name}",
+            pretrained=functools.partial(with_weights, experiment, folder) if config.model.pretrained else None,
         )
         patches = config.patches.train_count if "patches" in config else 1
         images = result["images"]
@@ -58,6 +62,35 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
         # Marked first: a run that is killed from here on must not train again from its best step.
         folder.mark_finished("fit")
         checkpoints.keep_best_only()
+
+
+def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) -> Variables:
+    """The first variables with the weights of `model.pretrained` in them; `pretrained.json` says which and how."""
+    c = experiment.config.model
+    if c.head not in ("new", "pretrained"):
+        raise InputError(f"model.head={c.head!r} is unknown; known: new, pretrained")
+    if parallel.is_main():  # fetched once, the other processes find it
+        try:
+            source = weights.find(c.pretrained)
+        finally:
+            parallel.barrier("weights")
+    else:
+        parallel.barrier("weights")
+        source = weights.find(c.pretrained)
+    loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
+    entry = source.entry
+    folder.write_json(
+        "pretrained.json",
+        {
+            "name": c.pretrained,
+            "file": upstream(source.path),
+            "licence": entry.licence if entry else "",
+            "paper": entry.paper if entry else "",
+            "not_in_the_file": loaded.fresh,
+            "not_used": loaded.left_out,
+        },
+    )
+    return loaded.variables
 
 
 def checkpointer(experiment: Experiment, folder: RunFolder) -> Checkpointer:

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
+from jaxcxr import weights as pretrained
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.models.initialise import initialise
 from jaxcxr.ops import patches
@@ -18,6 +19,34 @@ from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
 
 AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
+
+
+def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, std), each [1, 1, 1, 1 or channels] float32, of pixels in [0, 1]; see configs/common.py, `model.mean`.
+
+    Raises:
+      InputError: the weights are a file, whose normalisation nothing tells; or not one number per channel.
+    """
+    found: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
+    if model.pretrained and not (model.mean and model.std):
+        if pretrained.is_file_name(model.pretrained):
+            raise InputError(
+                f"model.pretrained={model.pretrained!r} does not say how its input was normalised: set model.mean and "
+                "model.std (ImageNet's are 0.485,0.456,0.406 and 0.229,0.224,0.225 of pixels in [0, 1])"
+            )
+        entry = pretrained.catalog.find(model.pretrained)
+        found = {"mean": entry.mean, "std": entry.std}
+    for name, given in (("mean", model.mean), ("std", model.std)):
+        values = tuple(given) or found[name]
+        if len(values) not in (1, model.in_channels):
+            if given:
+                raise InputError(
+                    f"model.{name} has {len(values)} numbers, and model.in_channels is {model.in_channels}"
+                )
+            values = (sum(values) / len(values),)  # a network of one channel gets the kernels' sum
+        found[name] = values
+    mean, std = (np.asarray(found[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std"))
+    return mean, std
 
 
 def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarray) -> Task:
@@ -40,15 +69,16 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         width=config.model.width,
         depth=config.model.depth,
     )
+    mean, std = normalisation(config.model)
     weights = jnp.asarray(class_weights, jnp.float32)
     side = config.model.input_size or config.patches.size
 
     def to_network(pixels: jax.Array) -> jax.Array:
-        """Grey patches [N, P, P] in [0, 1] -> network input [N, S, S, channels] in [-1, 1] (FLANNEL's scaling)."""
+        """Grey patches [N, P, P] in [0, 1] -> network input [N, S, S, channels], normalised as the weights want it."""
         if pixels.shape[1] != side:
             pixels = jax.image.resize(pixels, (pixels.shape[0], side, side), "bilinear")
-        pixels = (pixels - 0.5) / 0.5
-        return jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+        pixels = jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+        return (pixels - mean) / std
 
     def draw(batch: Batch, key: jax.Array, *, count: int, train: bool) -> jax.Array:
         """Patches [B, K, P, P]; each image's draw depends on its own index alone, never on its batch."""

@@ -47,8 +47,8 @@ IMAGE_ROWS = {
         ("stage1", "stage2", "stage3", "stage4", "stage5", "bottleneck", "features"),
     ),
 }
-# The model that takes probabilities [B, L, C] and no image; its tests are in its own file.
-OTHER = {"neural_weight_module"}
+# One takes probabilities [B, L, C] and no image, one has parameters for one size of image: see their own files.
+OTHER = {"neural_weight_module", "covid_cxnet_base"}
 
 
 def shrunk(name: str, **options: Any) -> Any:

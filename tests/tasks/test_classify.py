@@ -177,3 +177,25 @@ def test_a_whole_image_learner_needs_no_mask():
     run = quick_jit(lambda v, b, k: task.predict(v, b, k, count=1)["mean_softmax"])
     first, second = (run(filled(task.init(0)), rows, jax.random.key(seed)) for seed in (0, 1))
     np.testing.assert_array_equal(first, second)  # the centre crop is no draw
+
+
+@pytest.mark.parametrize(
+    ("fields", "mean", "std"),
+    [
+        ({}, [0.5], [0.5]),  # FLANNEL's
+        ({"pretrained": "densenet161.tv_in1k"}, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ({"pretrained": "densenet161.tv_in1k", "mean": (0.5,), "std": (0.5,)}, [0.5], [0.5]),
+        ({"pretrained": "densenet161.tv_in1k", "in_channels": 1}, [0.449], [0.226]),
+        ({"pretrained": "densenet121.txrv_all", "in_channels": 1}, [0.5], [1 / 2048]),
+    ],
+)
+def test_pixels_are_normalised_as_the_weights_want_it(fields, mean, std):
+    model = config(**{f"model__{name}": value for name, value in fields.items()}).model
+    found = classify.normalisation(model)
+    np.testing.assert_allclose(found[0].ravel(), mean, rtol=1e-6)
+    np.testing.assert_allclose(found[1].ravel(), std, rtol=1e-6)
+
+
+def test_one_number_a_channel_or_one_for_all():
+    with pytest.raises(InputError, match=r"model\.mean has 2 numbers, and model\.in_channels is 3"):
+        classify.normalisation(config(model__mean=(0.4, 0.5), model__std=(0.5,)).model)

@@ -1,0 +1,117 @@
+"""From a name of the catalogue, or a file, to a network's variables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxcxr import files
+from jaxcxr.types import InputError
+from jaxcxr.weights import catalog, fetch
+from jaxcxr.weights.catalog import Entry
+from jaxcxr.weights.merge import Merged, matches, merge
+from jaxcxr.weights.read import SUFFIXES, read
+from jaxcxr.weights.rules import FAMILIES, Renamed, rename
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where weights come from.
+
+    Attributes:
+      name: as the user gave it.
+      entry: of the catalogue, None for a file of the user's.
+      path: the file.
+    """
+
+    name: str
+    entry: Entry | None
+    path: Path
+
+
+def is_file_name(name: str) -> bool:
+    """Whether `name` means a file rather than an entry of the catalogue."""
+    return Path(name).suffix in SUFFIXES or "/" in name
+
+
+def find(name: str) -> Source:
+    """The source of a name like 'densenet161.tv_in1k' (fetched if need be) or a path.
+
+    Raises:
+      InputError: no such entry or file, or it cannot be fetched.
+    """
+    if is_file_name(name):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise InputError(f"model.pretrained={name!r}: there is no such file")
+        return Source(name, None, path)
+    entry = catalog.find(name)
+    return Source(name, entry, fetch.fetch(entry))
+
+
+def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bool) -> Merged:
+    """A network's variables, filled from a source.
+
+    Args:
+      source: of `find`.
+      template: the network's own variables, {"params": ..., "batch_stats": ...}.
+      arch: its key of `jaxcxr.models.MODELS`.
+      new_head: keep the template's head; otherwise the file's must fit.
+
+    Raises:
+      InputError: the file is damaged, is of another network, or leaves anything open.
+    """
+    if source.entry is not None and source.entry.arch != arch:
+        raise InputError(f"{source.name} are weights of {source.entry.arch}, and the network is {arch}")
+    renamed = _renamed(source, template)
+    lacks = source.entry.lacks if source.entry else ()
+    if arch == "inception_v3" and not any(name.startswith("AuxLogits/") for name in renamed.arrays):
+        lacks = ("AuxLogits",)  # for training only; many files leave it out
+    try:
+        return merge(
+            renamed,
+            template,
+            new_head=catalog.head_of(arch) if new_head else (),
+            first_conv=catalog.first_conv_of(arch),
+            lacks=lacks,
+        )
+    except InputError as error:
+        raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
+
+
+def _renamed(source: Source, template: Mapping[str, Any]) -> Renamed:
+    """The arrays under our names; those of the catalogue are kept so, which spares the next run their reader."""
+    if source.entry is None:
+        return best_family(read(source.path), template)[1]
+    family = FAMILIES[source.entry.family]
+    ours_to_write = source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
+    if not ours_to_write:
+        return rename(read(source.path), family)
+    kept = source.path.parent / f"{files.sha256_file(source.path)[:16]}.jaxcxr.safetensors"
+    if not kept.is_file():
+        renamed = rename(read(source.path), family)
+        save(kept, renamed, origin=source.name)
+        return renamed
+    return rename(read(kept), FAMILIES["jaxcxr"])
+
+
+def best_family(arrays: Mapping[str, Any], template: Mapping[str, Any]) -> tuple[str, Renamed]:
+    """The naming under which most of a file's arrays have a place in the network."""
+    found: dict[str, Renamed] = {}
+    for name, family in FAMILIES.items():
+        try:
+            found[name] = rename(arrays, family)
+        except InputError:  # two arrays of one name: certainly another family
+            continue
+    best = max(found, key=lambda name: matches(found[name], template))
+    return best, found[best]
+
+
+def save(path: Path, renamed: Renamed, *, origin: str) -> None:
+    """Writes arrays under our names as safetensors, atomically."""
+    from safetensors.numpy import save as to_bytes
+
+    metadata = {"format": "jaxcxr", "origin": origin}
+    files.write_bytes(path, to_bytes(renamed.arrays, metadata=metadata))

@@ -1,0 +1,180 @@
+"""Names and layouts of other frameworks' weights, as tables: one `Family` for each way of naming.
+
+Every rule is a regular expression and what it becomes. The names they lead to are this project's own
+(torchvision's module names with Flax's leaves): features/denseblock1/denselayer1/conv1/kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxcxr.types import InputError
+
+Rule = tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """How one source names and lays out its arrays.
+
+    Attributes:
+      layout: "torch" (convolutions [O, I, H, W], dense [O, I]); "keras" and "flax" are as here
+        ([H, W, I, O], [I, O]).
+      renames: applied in this order to every name, each wherever it matches.
+      left_out: names (after renaming) that mean nothing here, such as batch counters.
+      variance_offset: added to every running variance: the source's BatchNorm epsilon less ours, so
+        that var + epsilon, all that evaluation sees of either, is the source's.
+      flatten: names of kernels that are convolutions there and dense layers here.
+      bgr: name of the first kernel where the source takes blue, green, red; it is turned to red, green, blue.
+    """
+
+    layout: str
+    renames: tuple[Rule, ...] = ()
+    left_out: tuple[str, ...] = ()
+    variance_offset: float = 0.0
+    flatten: tuple[str, ...] = ()
+    bgr: str = ""
+
+
+_TORCH_LEAVES: tuple[Rule, ...] = (
+    (r"\.running_mean$", ".mean"),
+    (r"\.running_var$", ".var"),
+    (r"\.", "/"),
+)
+_TORCH_LEFT_OUT = (r"/num_batches_tracked$",)
+
+# torchvision's first DenseNet files, and all networks fine-tuned from them: denselayer1.norm.1.weight.
+_OLD_DENSENET: Rule = (r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.")
+_DATA_PARALLEL: Rule = (r"^module\.", "")
+
+_KERAS_LEAVES: tuple[Rule, ...] = (
+    (r":0$", ""),
+    (r"/gamma$", "/scale"),
+    (r"/beta$", "/bias"),
+    (r"/moving_mean$", "/mean"),
+    (r"/moving_variance$", "/var"),
+)
+_KERAS_DENSENET: tuple[Rule, ...] = (
+    (r"^conv1[/_]conv/", "features/conv0/"),
+    (r"^conv1[/_]bn/", "features/norm0/"),
+    *((rf"^conv{i + 1}_block(\d+)_", rf"features/denseblock{i}/denselayer\1/") for i in range(1, 5)),
+    *((rf"^pool{i + 1}_(conv|bn)/", rf"features/transition{i}/\1/") for i in range(1, 4)),
+    (r"(transition\d)/bn/", r"\1/norm/"),
+    (r"(denselayer\d+)/0_bn/", r"\1/norm1/"),
+    (r"(denselayer\d+)/1_conv/", r"\1/conv1/"),
+    (r"(denselayer\d+)/1_bn/", r"\1/norm2/"),
+    (r"(denselayer\d+)/2_conv/", r"\1/conv2/"),
+    (r"^bn/", "features/norm5/"),
+)
+
+
+def _keras_vgg(convolutions: tuple[int, ...]) -> tuple[Rule, ...]:
+    """block2_conv1 -> features/5: torch counts ReLUs and pools, too."""
+    rules, number = [], 0
+    for stage, count in enumerate(convolutions, start=1):
+        for i in range(1, count + 1):
+            rules.append((rf"^block{stage}_conv{i}/", f"features/{number}/"))
+            number += 2
+        number += 1
+    return (*rules, (r"^fc1/", "classifier/0/"), (r"^fc2/", "classifier/3/"), (r"^predictions/", "classifier/6/"))
+
+
+def keras_name(layer: str, weight: str) -> str:
+    """One name for both of Keras 2's ways of writing it: layer `fc1`, weight `fc1_1/fc1_W_1:0` -> 'fc1/kernel'."""
+    leaf = weight.removesuffix(":0").rpartition("/")[2]
+    leaf = re.sub(rf"^{re.escape(layer.rpartition('/')[2])}_", "", leaf)
+    leaf = re.sub(r"_\d+$", "", leaf)
+    return f"{layer}/{ {'W': 'kernel', 'b': 'bias', 'running_std': 'moving_variance'}.get(leaf, leaf)}"
+
+
+FAMILIES: dict[str, Family] = {
+    "jaxcxr": Family("flax"),  # what `convert` writes
+    "torchvision": Family(
+        "torch",
+        (_DATA_PARALLEL, _OLD_DENSENET, *_TORCH_LEAVES),
+        (*_TORCH_LEFT_OUT, r"^op_threshs$"),
+    ),
+    "timm_vgg": Family(
+        "torch",
+        (
+            (r"^pre_logits\.fc1\.", "classifier.0."),
+            (r"^pre_logits\.fc2\.", "classifier.3."),
+            (r"^head\.fc\.", "classifier.6."),
+            *_TORCH_LEAVES,
+        ),
+        _TORCH_LEFT_OUT,
+        flatten=("classifier/0/kernel", "classifier/3/kernel"),
+    ),
+    "chexnet_torch": Family(
+        "torch",
+        (
+            _DATA_PARALLEL,
+            (r"^densenet121\.", ""),
+            (r"^classifier\.0\.", "classifier."),
+            _OLD_DENSENET,
+            *_TORCH_LEAVES,
+        ),
+        _TORCH_LEFT_OUT,
+    ),
+    "keras_densenet": Family(
+        "keras",
+        (*_KERAS_LEAVES, *_KERAS_DENSENET, (r"^predictions/", "classifier/")),
+        variance_offset=1.001e-5 - 1e-5,
+    ),
+    "keras_vgg16": Family("keras", (*_KERAS_LEAVES, *_keras_vgg((2, 2, 3, 3, 3))), bgr="features/0/kernel"),
+    "covid_cxnet_base": Family("keras", _KERAS_LEAVES),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Renamed:
+    """A file's arrays under our names, in our layout, as the file's network has them.
+
+    Attributes:
+      arrays: our name -> float32 array.
+      sources: our name -> name in the file.
+      left_out: name in the file -> why it is not among them.
+    """
+
+    arrays: dict[str, np.ndarray]
+    sources: dict[str, str]
+    left_out: dict[str, str]
+
+
+def rename(arrays: Mapping[str, np.ndarray], family: Family) -> Renamed:
+    """Gives every array of a file our name and layout; names that no rule knows keep theirs.
+
+    Raises:
+      InputError: two arrays get the same name.
+    """
+    result = Renamed({}, {}, {})
+    for source, value in arrays.items():
+        name = source
+        for pattern, replacement in family.renames:
+            name = re.sub(pattern, replacement, name)
+        if any(re.search(pattern, name) for pattern in family.left_out):
+            result.left_out[source] = "has no meaning here"
+            continue
+        if family.layout == "torch" and name.endswith("/weight"):
+            name = name.removesuffix("weight") + ("scale" if value.ndim == 1 else "kernel")
+        if name in result.arrays:
+            raise InputError(f"both {result.sources[name]} and {source} are {name} here")
+        result.arrays[name] = _laid_out(value, name, family)
+        result.sources[name] = source
+    return result
+
+
+def _laid_out(value: np.ndarray, name: str, family: Family) -> np.ndarray:
+    if family.layout == "torch" and name.endswith("/kernel"):
+        if name in family.flatten:
+            value = value.reshape(len(value), -1)
+        value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
+    if name == family.bgr:
+        value = value[:, :, ::-1]
+    if name.endswith("/var"):
+        value = value + np.float32(family.variance_offset)
+    return np.ascontiguousarray(value, np.float32)

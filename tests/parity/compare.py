@@ -1,0 +1,160 @@
+"""Our networks beside torchvision's, with torchvision's numbers: how far apart is the furthest value?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcxr import models
+from jaxcxr.models import layers
+from jaxcxr.models.initialise import initialise
+from jaxcxr.weights.merge import merge
+from jaxcxr.weights.rules import FAMILIES, rename
+from tests.parity import torch_side
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """Largest absolute differences, each as a share of the largest absolute value of its array.
+
+    Attributes:
+      logits, features: in evaluation; features are the outputs of every convolution, norm and dense layer.
+      train_logits, train_features: in training mode, on batch statistics.
+      gradients: of every parameter.
+      statistics: of the running means and variances after the step.
+      maps: how many feature maps were compared.
+    """
+
+    logits: float
+    features: float
+    train_logits: float
+    train_features: float
+    gradients: float
+    statistics: float
+    maps: int
+
+    @property
+    def worst(self) -> float:
+        return max(v for name, v in dataclasses.asdict(self).items() if name != "maps")
+
+
+def compare(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0) -> Errors:
+    """Runs both networks on the same noise."""
+    theirs = torch_side.network(arch, classes=classes, seed=seed)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(batch, side, side, 3)).astype(np.float32)
+    weight = rng.normal(size=(batch, classes)).astype(np.float32)
+    module = models.build(arch, num_classes=classes, **_no_dropout(arch))
+    template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+
+    def ours_of(state: dict[str, np.ndarray]) -> dict[str, Any]:
+        return merge(rename(state, FAMILIES["torchvision"]), template).variables
+
+    variables = ours_of(torch_side.state(theirs))
+    expected, _ = torch_side.run(theirs, x, train=False, weight=weight)
+    found = _evaluate(module, variables, x)
+    logits, features, maps = _apart(found, expected)
+
+    expected, gradients = torch_side.run(theirs, x, train=True, weight=weight)
+    found, grads, stats = _train(module, variables, x, weight)
+    train_logits, train_features, _ = _apart(found, expected)
+    after = ours_of(torch_side.state(theirs))
+    their_grads = rename(gradients, FAMILIES["torchvision"]).arrays
+    # A bias before a norm has gradient 0 but for rounding: a thousandth of the largest one is its measure.
+    largest = max(float(np.abs(value).max()) for value in their_grads.values())
+    return Errors(
+        logits=logits,
+        features=features,
+        train_logits=train_logits,
+        train_features=train_features,
+        gradients=max(
+            relative(value, their_grads[name], floor=1e-3 * largest) for name, value in _named(grads).items()
+        ),
+        statistics=max(
+            (relative(v, _named(after["batch_stats"])[n]) for n, v in _named(stats).items()), default=0.0
+        ),
+        maps=maps,
+    )
+
+
+def relative(found: np.ndarray, expected: np.ndarray, *, floor: float = 1e-30) -> float:
+    """max |found - expected| / max(max |expected|, floor)."""
+    assert found.shape == expected.shape, (found.shape, expected.shape)
+    scale = float(np.abs(expected).max())
+    return float(np.abs(np.asarray(found, np.float64) - expected).max()) / max(scale, floor)
+
+
+def _no_dropout(arch: str) -> dict[str, float]:
+    return {"dropout": 0.0} if arch.startswith(("vgg", "inception")) else {}
+
+
+def _is_layer(module: Any, method: str) -> bool:
+    return isinstance(module, layers.Conv | layers.BatchNorm | layers.nn.Dense) and method == "__call__"
+
+
+def _outputs(logits: Any, out: Any, updated: Any) -> dict[str, Any]:
+    kept = _named(updated["intermediates"])
+    kept = {name.removesuffix("/__call__/0").replace("/", "."): value for name, value in kept.items()}
+    kept["logits"] = logits
+    if "aux_logits" in out:
+        kept["aux_logits"] = out["aux_logits"]
+    return kept
+
+
+def _evaluate(module: Any, variables: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    @jax.jit
+    def run(variables: Any, x: jax.Array) -> dict[str, Any]:
+        (logits, out), updated = module.apply(
+            variables, x, train=False, capture_intermediates=_is_layer, mutable=["intermediates"]
+        )
+        return _outputs(logits, out, updated)
+
+    return jax.device_get(run(variables, x))
+
+
+def _train(module: Any, variables: Any, x: np.ndarray, weight: np.ndarray) -> tuple[Any, Any, Any]:
+    @jax.jit
+    def run(params: Any, stats: Any, x: jax.Array) -> tuple[Any, Any, Any]:
+        def total(params: Any) -> tuple[jax.Array, Any]:
+            (logits, out), updated = module.apply(
+                {"params": params, **stats},
+                x,
+                train=True,
+                capture_intermediates=_is_layer,
+                mutable=["batch_stats", "intermediates"],
+                rngs={"dropout": jax.random.key(0)},
+            )
+            value = (logits * weight).sum()
+            if "aux_logits" in out:
+                value += (out["aux_logits"] * weight).sum()
+            return value, (_outputs(logits, out, updated), updated.get("batch_stats", {}))
+
+        grads, (kept, after) = jax.grad(total, has_aux=True)(params)
+        return kept, grads, after
+
+    stats = {name: value for name, value in variables.items() if name != "params"}
+    return jax.device_get(run(variables["params"], stats, x))
+
+
+def _apart(found: dict[str, Any], expected: dict[str, Any]) -> tuple[float, float, int]:
+    """(logits, worst of the feature maps, how many of them)."""
+    features = found.keys() - {"logits", "aux_logits"}
+    assert features == expected.keys() - {"logits", "aux_logits"}, features ^ expected.keys()
+    worst = 0.0
+    for name in features:
+        value = np.asarray(found[name])
+        value = value.transpose(0, 3, 1, 2) if value.ndim == 4 else value
+        worst = max(worst, relative(value, expected[name]))
+    heads = [name for name in ("logits", "aux_logits") if name in expected]
+    return max(relative(np.asarray(found[n]), expected[n]) for n in heads), worst, len(features)
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    return {
+        jax.tree_util.keystr(keys, simple=True, separator="/"): leaf
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }

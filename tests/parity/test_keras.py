@@ -1,0 +1,105 @@
+"""Keras's networks and files give Keras's results. Keras 3 runs on JAX here."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr import models, weights
+from jaxcxr.models.initialise import initialise
+from tests.parity.compare import relative
+
+os.environ["KERAS_BACKEND"] = "jax"
+h5py = pytest.importorskip("h5py", reason="h5py is not installed: requirements-parity.txt has it")
+keras = pytest.importorskip("keras", reason="keras is not installed: requirements-parity.txt has it")
+
+
+def write_legacy(model, path):
+    """The HDF5 layout of Keras 1 and 2, in which its published weights are."""
+    with h5py.File(path, "w") as file:
+        for layer in model.layers:
+            for weight in layer.weights:
+                file[f"{layer.name}/{layer.name}/{weight.name}:0"] = np.asarray(weight.value)
+
+
+def randomise(model):
+    """Other numbers in every array, none at its initial value."""
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        for weight in layer.weights:
+            value, spread = np.asarray(weight.value), rng.uniform(0.5, 1.5, weight.shape)
+            kind = weight.name.rpartition("/")[2]
+            if kind in ("gamma", "moving_variance"):
+                value = spread
+            elif kind in ("beta", "bias", "moving_mean"):
+                value = (spread - 1) / 5
+            weight.assign(value)
+
+
+@pytest.mark.parametrize(
+    ("arch", "builder"), [("densenet121", "DenseNet121"), ("vgg16", "VGG16")]
+)
+@pytest.mark.parametrize("side", [64, 97])
+def test_an_application_and_ours_give_the_same_features(tmp_path, arch, builder, side):
+    theirs = getattr(keras.applications, builder)(
+        weights=None, include_top=False, input_shape=(side, side, 3), pooling="avg"
+    )
+    randomise(theirs)
+    write_legacy(theirs, tmp_path / "notop.h5")
+    x = np.random.default_rng(1).normal(size=(2, side, side, 3)).astype(np.float32)
+    expected = np.asarray(theirs(x, training=False))
+
+    module = models.build(arch, num_classes=4)
+    fresh = initialise(module, 0, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+    entry = weights.catalog.find(f"{arch}.keras_notop")
+    source = weights.Source(entry.name, entry, tmp_path / "notop.h5")
+    variables = weights.load(source, fresh, arch=arch, new_head=True).variables
+    first = x[..., ::-1] if arch == "vgg16" else x  # Keras's VGG takes blue first
+    _, out = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, first)
+    assert relative(np.asarray(out["features"]).mean((1, 2)), expected) < 1e-4
+
+
+@pytest.fixture
+def checkpoints(real_data):
+    folder = real_data / "weights" / "covid_cxnet_base_model"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: COVID-CXNet's own checkpoints")
+    return folder
+
+
+@pytest.fixture
+def xrays(real_data):
+    """Eight real X-rays, [8, side, side, channels] in [0, 1]."""
+
+    def load(side: int, channels: int) -> np.ndarray:
+        paths = sorted((real_data / "ccx" / "images").iterdir())[:8]
+        images = [np.asarray(Image.open(p).convert("L").resize((side, side)), np.float32) / 255 for p in paths]
+        return np.repeat(np.stack(images)[..., None], channels, axis=-1)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("tag", "file"),
+    [
+        ("v1_0", "v1.0_eps=099_valAcc=0.9672.hdf5"),
+        ("v2", "v2_eps=072_valLoss=0.1190.hdf5"),
+        ("v_free", "v_free/eps=103_valLoss=0.0335.hdf5"),
+    ],
+)
+def test_covid_cxnets_own_checkpoints(checkpoints, xrays, tag, file):
+    entry = weights.catalog.find(f"covid_cxnet_base.{tag}")
+    x = xrays(entry.input_size, entry.in_channels)
+    theirs = keras.saving.load_model(checkpoints / file, compile=False)
+    expected = np.asarray(theirs(x, training=False))
+
+    module = models.build("covid_cxnet_base", num_classes=1, in_channels=entry.in_channels)
+    fresh = initialise(module, 0, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+    source = weights.Source(entry.name, None, checkpoints / file)
+    loaded = weights.load(source, fresh, arch="covid_cxnet_base", new_head=False)
+    logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(loaded.variables, x)
+    np.testing.assert_allclose(jax.nn.sigmoid(logits), expected, atol=1e-5)
+    assert expected.std() > 1e-3  # it tells X-rays apart

@@ -1,0 +1,84 @@
+"""torchvision's networks with random numbers in every array, and what comes out of each of their modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+try:
+    from torchvision import models
+except (RuntimeError, ImportError):  # its compiled part does not fit this torch: the Python part wants these declared
+    _LIBRARY = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _LIBRARY.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    from torchvision import models
+
+BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
+    "densenet121": models.densenet121,
+    "densenet161": models.densenet161,
+    "resnet18": models.resnet18,
+    "resnet50": models.resnet50,
+    "resnet152": models.resnet152,
+    "resnext101_32x8d": models.resnext101_32x8d,
+    "vgg16": models.vgg16,
+    "vgg19_bn": models.vgg19_bn,
+    "inception_v3": models.inception_v3,
+}
+
+
+def network(arch: str, *, classes: int, seed: int = 0) -> torch.nn.Module:
+    """A torchvision network; norms and biases are drawn, too, so that no array may be mistaken for another."""
+    torch.manual_seed(seed)
+    options: dict[str, Any] = {"init_weights": True, "aux_logits": True} if arch == "inception_v3" else {}
+    module = BUILDERS[arch](weights=None, num_classes=classes, **options)
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.weight, 0.5, 1.5)
+            torch.nn.init.normal_(part.bias, 0, 0.1)
+            torch.nn.init.normal_(part.running_mean, 0, 0.1)
+            torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
+        elif isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        elif isinstance(part, torch.nn.Conv2d | torch.nn.Linear) and part.bias is not None:
+            torch.nn.init.normal_(part.bias, 0, 0.1)
+        elif isinstance(part, torch.nn.ReLU):
+            part.inplace = False  # the maps that were kept would change
+    return module
+
+
+def state(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in module.state_dict().items()}
+
+
+def run(
+    module: torch.nn.Module, x: np.ndarray, *, train: bool, weight: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(outputs of all convolutions, norms and dense layers by name, with `logits` and, in training, `aux_logits`;
+    gradients of sum(logits * weight) by name, {} in evaluation)."""
+    module.train(train)
+    kept: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda part, inputs, output: kept.__setitem__(name, output.detach().numpy().copy())
+
+    wanted = torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.Linear
+    hooks = [
+        part.register_forward_hook(keep(name)) for name, part in module.named_modules() if isinstance(part, wanted)
+    ]
+    output = module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    for hook in hooks:
+        hook.remove()
+    if not isinstance(output, torch.Tensor):  # Inception in training
+        kept["aux_logits"] = output.aux_logits.detach().numpy().copy()
+        logits, total = output.logits, (output.aux_logits * torch.from_numpy(weight)).sum()
+    else:
+        logits, total = output, 0.0
+    kept["logits"] = logits.detach().numpy().copy()
+    if not train:
+        return kept, {}
+    module.zero_grad()
+    (total + (logits * torch.from_numpy(weight)).sum()).backward()
+    return kept, {name: p.grad.numpy().copy() for name, p in module.named_parameters()}

@@ -1,0 +1,65 @@
+"""A run starts from the weights that its config names, and reads its input as they want it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from jaxcxr.artifacts import RunFolder, read_json
+from jaxcxr.runs import predict, train
+from jaxcxr.runs.experiment import prepare
+from jaxcxr.types import InputError
+from tests import tiny
+from tests.weights.test_loading import as_torch
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """(path, variables) of a network of 7 classes and all different numbers."""
+    config = tiny.learner()
+    variables = prepare(config).task.init(5)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), variables)
+    state = as_torch(variables)
+    state["fc.weight"], state["fc.bias"] = np.ones((7, state["fc.weight"].shape[1]), np.float32), np.ones(7, np.float32)
+    save_file(state, tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors", variables
+
+
+def started_from(config, folder):
+    """The variables that a run of no steps ends with."""
+    train.run(config, folder)
+    with RunFolder.open(folder, config.to_dict(), active=True) as run:
+        return predict.best_variables(prepare(config), run)
+
+
+def test_a_run_starts_from_them_with_a_new_head(weights, tmp_path, monkeypatch):
+    path, variables = weights
+    monkeypatch.setattr("jaxcxr.weights.catalog.HEADS", {"one_block": ("fc",)})
+    config = tiny.learner(
+        train__epochs=0.0, model__pretrained=str(path), model__mean=(0.5,), model__std=(0.5,)
+    )
+    found = started_from(config, tmp_path / "run")
+    first = prepare(config).task.init(config.seed)
+    for part in ("conv1", "bn1", "layer1"):
+        jax.tree.map(np.testing.assert_array_equal, found["params"][part], variables["params"][part])
+    jax.tree.map(np.testing.assert_array_equal, found["batch_stats"], variables["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, found["params"]["fc"], first["params"]["fc"])
+    said = read_json(tmp_path / "run" / "pretrained.json")
+    assert said["file"] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert said["not_in_the_file"] == ["fc/bias", "fc/kernel"]
+    assert said["not_used"]["fc.weight"] == "a new head takes its place"
+
+
+def test_a_file_says_nothing_of_its_normalisation(weights, tmp_path):
+    with pytest.raises(InputError, match=r"does not say how its input was normalised: set model\.mean"):
+        train.run(tiny.learner(model__pretrained=str(weights[0])), tmp_path / "run")
+
+
+def test_an_unknown_name_ends_before_anything_is_trained(tmp_path):
+    with pytest.raises(InputError, match=r"did you mean resnet152\.tv_in1k"):
+        train.run(tiny.learner(model__pretrained="resnet152.imagenet"), tmp_path / "run")

@@ -1,0 +1,154 @@
+"""A name or a file becomes a network's variables."""
+
+import dataclasses
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from jaxcxr import models, weights
+from jaxcxr.models.initialise import initialise
+from jaxcxr.types import InputError
+from jaxcxr.weights import loading
+from jaxcxr.weights.catalog import CATALOG, Entry
+
+SIZE = {"resnet18": 64, "vgg16": 64, "inception_v3": 75}
+
+
+def network(arch: str, classes: int = 10, channels: int = 3) -> dict:
+    """Variables of a narrow network, all different."""
+    module = models.build(arch, num_classes=classes, in_channels=channels, width=0.1)
+    shape = jax.ShapeDtypeStruct((1, SIZE[arch], SIZE[arch], channels), jnp.float32)
+    rng = np.random.default_rng(classes)
+    return jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), initialise(module, None, shape)
+    )
+
+
+def as_torch(variables: dict) -> dict[str, np.ndarray]:
+    """The same numbers as a torchvision state dict has them."""
+    state = {}
+    for keys, value in jax.tree_util.tree_flatten_with_path(variables)[0]:
+        *module, leaf = (key.key for key in keys[1:])
+        leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
+        turned = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+        state[".".join([*module, leaf])] = np.ascontiguousarray(turned)
+        if leaf == "running_var":
+            state[".".join([*module, "num_batches_tracked"])] = np.array(7)
+    return state
+
+
+@pytest.fixture
+def resnet(tmp_path):
+    variables = network("resnet18")
+    path = tmp_path / "resnet.safetensors"
+    save_file(as_torch(variables), path)
+    return variables, path
+
+
+@pytest.fixture
+def entry(tmp_path, monkeypatch, resnet):
+    """The same file as an entry of the catalogue, put into the cache by hand."""
+    path = tmp_path / "cache" / "resnet18.test" / "model.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, **as_torch(resnet[0]))
+    monkeypatch.setenv("JAXCXR_WEIGHTS", str(tmp_path / "cache"))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = Entry(
+        "resnet18.test", (), "model.npz", "torchvision", "none", "none", sha256=sha256, classes=10, note="by hand"
+    )
+    monkeypatch.setitem(CATALOG, entry.name, entry)
+    return entry
+
+
+def same(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_file_fills_the_network(resnet):
+    variables, path = resnet
+    merged = weights.load(weights.find(str(path)), network("resnet18"), arch="resnet18", new_head=False)
+    same(merged.variables, variables)
+    assert not merged.fresh
+
+
+def test_a_new_head_keeps_its_own_values(resnet):
+    variables, path = resnet
+    fresh = network("resnet18", classes=4)
+    merged = weights.load(weights.find(str(path)), fresh, arch="resnet18", new_head=True)
+    same(merged.variables["params"]["fc"], fresh["params"]["fc"])
+    same(merged.variables["params"]["layer1"], variables["params"]["layer1"])
+    same(merged.variables["batch_stats"], variables["batch_stats"])
+
+
+def test_one_input_channel_gets_the_sum(resnet):
+    variables, path = resnet
+    grey = network("resnet18", channels=1)
+    merged = weights.load(weights.find(str(path)), grey, arch="resnet18", new_head=False)
+    kernel = variables["params"]["conv1"]["kernel"]
+    np.testing.assert_allclose(
+        merged.variables["params"]["conv1"]["kernel"], kernel.sum(2, keepdims=True), rtol=1e-6
+    )
+
+
+def test_another_head_without_new_head_is_named(resnet):
+    _, path = resnet
+    with pytest.raises(InputError, match=r"resnet\.safetensors does not fit resnet18\.\n2 arrays have another shape"):
+        weights.load(weights.find(str(path)), network("resnet18", classes=4), arch="resnet18", new_head=False)
+
+
+def test_another_architecture_is_named(resnet, entry):
+    with pytest.raises(InputError, match=r"does not fit vgg16(.|\n)*no place(.|\n)*not in the file"):
+        weights.load(weights.find(str(resnet[1])), network("vgg16"), arch="vgg16", new_head=False)
+    with pytest.raises(InputError, match=r"resnet18\.test are weights of resnet18, and the network is vgg16"):
+        weights.load(weights.find("resnet18.test"), network("vgg16"), arch="vgg16", new_head=False)
+
+
+def test_an_entry_is_kept_under_our_names_and_read_from_there(resnet, entry, monkeypatch):
+    source = weights.find("resnet18.test")
+    first = weights.load(source, network("resnet18"), arch="resnet18", new_head=False)
+    same(first.variables, resnet[0])
+    read = []
+    monkeypatch.setattr(loading, "read", lambda path, plain=loading.read: read.append(path.name) or plain(path))
+    again = weights.load(source, network("resnet18"), arch="resnet18", new_head=False)
+    same(again.variables, resnet[0])
+    assert len(read) == 1
+    assert read[0].endswith(".jaxcxr.safetensors")
+
+
+def test_inceptions_auxiliary_head_may_be_missing(tmp_path):
+    variables = network("inception_v3")
+    state = {name: value for name, value in as_torch(variables).items() if not name.startswith("AuxLogits")}
+    save_file(state, tmp_path / "inception.safetensors")
+    fresh = network("inception_v3", classes=4)
+    source = weights.find(str(tmp_path / "inception.safetensors"))
+    merged = weights.load(source, fresh, arch="inception_v3", new_head=True)
+    same(merged.variables["params"]["AuxLogits"], fresh["params"]["AuxLogits"])
+    same(merged.variables["params"]["Mixed_7c"], variables["params"]["Mixed_7c"])
+
+
+def test_timms_vgg_and_torchvisions_are_the_same(tmp_path):
+    variables = network("vgg16")
+    state = as_torch(variables)
+    hidden = len(state["classifier.0.bias"])
+    state["pre_logits.fc1.weight"] = state.pop("classifier.0.weight").reshape(hidden, -1, 7, 7)
+    state["pre_logits.fc2.weight"] = state.pop("classifier.3.weight")[:, :, None, None]
+    for theirs, ours in (("pre_logits.fc1", "classifier.0"), ("pre_logits.fc2", "classifier.3")):
+        state[f"{theirs}.bias"] = state.pop(f"{ours}.bias")
+    for leaf in ("weight", "bias"):
+        state[f"head.fc.{leaf}"] = state.pop(f"classifier.6.{leaf}")
+    save_file(state, tmp_path / "vgg.safetensors")
+    source = weights.find(str(tmp_path / "vgg.safetensors"))
+    same(weights.load(source, network("vgg16"), arch="vgg16", new_head=False).variables, variables)
+
+
+def test_a_file_that_is_not_there():
+    with pytest.raises(InputError, match=r"model\.pretrained='\./none\.npz': there is no such file"):
+        weights.find("./none.npz")
+
+
+def test_the_entry_knows_its_input(entry):
+    assert dataclasses.replace(entry).mean == weights.find("resnet18.test").entry.mean

@@ -1,0 +1,68 @@
+"""`python -m jaxcxr.weights`, on the smallest network of the catalogue."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcxr import models, weights
+from jaxcxr.models.initialise import initialise
+from jaxcxr.weights.__main__ import main
+from jaxcxr.weights.catalog import CATALOG
+from jaxcxr.weights.read import read
+
+
+@pytest.fixture
+def keras_file(tmp_path):
+    """COVID-CXNet's base model as Keras has it, 300 px and 3 channels, in an .npz."""
+    module = models.build("covid_cxnet_base", num_classes=1)
+    variables = initialise(module, 0, jax.ShapeDtypeStruct((1, 300, 300, 3), jnp.float32))
+    flat = {
+        jax.tree_util.keystr(keys, simple=True, separator="/").partition("/")[2]: value
+        for keys, value in jax.tree_util.tree_flatten_with_path(variables)[0]
+    }
+    np.savez(tmp_path / "base.npz", **flat)
+    return tmp_path / "base.npz", flat
+
+
+def test_the_list_has_every_entry(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(CATALOG)
+
+
+def test_info_says_what_to_put_where(capsys):
+    assert main(["info", "densenet121.chexnet"]) == 0
+    out = capsys.readouterr().out
+    for said in ("none stated", "14 classes", "Cardiomegaly", "features/conv0", "model.pth.tar", "0.485 0.456 0.406"):
+        assert said in out
+
+
+def test_convert_finds_the_network_and_writes_our_names(keras_file, tmp_path, capsys):
+    given, flat = keras_file
+    out = tmp_path / "out.safetensors"
+    assert main(["convert", str(given), str(out)]) == 0
+    assert f"{out}: covid_cxnet_base, 16 arrays" in capsys.readouterr().out
+    found = read(out)
+    assert found.keys() == flat.keys()
+    for name, value in flat.items():
+        np.testing.assert_array_equal(found[name], value)
+    assert weights.find(str(out)).path == out
+
+
+def test_convert_refuses_what_no_network_takes(tmp_path, capsys):
+    np.savez(tmp_path / "odd.npz", something=np.zeros(3))
+    assert main(["convert", str(tmp_path / "odd.npz"), str(tmp_path / "out.safetensors")]) == 1
+    assert "error:" in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_verify_tells_the_published_file_from_another(keras_file, capsys):
+    given, _ = keras_file
+    assert main(["verify", "covid_cxnet_base.v_free", str(given)]) == 1
+    assert "bytes, not 777,352" in capsys.readouterr().err
+
+
+def test_mistakes_end_with_one_line(capsys):
+    assert main(["info", "densenet161.imagenet"]) == 1
+    assert capsys.readouterr().err.startswith("error: there are no weights")

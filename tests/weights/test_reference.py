@@ -1,0 +1,98 @@
+"""Narrow networks give what torchvision's own gave, from the same numbers, without torch (tests/reference/make.py)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcxr import models
+from jaxcxr.models import layers
+from jaxcxr.models.initialise import initialise
+from jaxcxr.weights.merge import merge
+from jaxcxr.weights.rules import FAMILIES, rename
+from tests.models.variables import quick_jit
+from tests.reference.numbers import draw, head_weight, image
+
+FOLDER = Path(__file__).parents[1] / "reference"
+ARCHS = {
+    "densenet": "densenet161", "resnet": "resnet18", "resnext": "resnext101_32x8d", "vgg": "vgg16",
+    "vgg_bn": "vgg19_bn", "inception": "inception_v3",
+}  # fmt: skip
+SIDES = {"inception": 299}
+CLASSES, BATCH = 5, 2
+
+
+def close(found, expected, tolerance=1e-4):
+    """To a share of the largest value: 1e-4 relative of an array."""
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("family", ARCHS)
+def test_what_torchvision_gave(family):
+    """67 px are odd: a pool cropped there once had no gradient, as a fused program rounded its input anew."""
+    with np.load(FOLDER / f"{family}.npz") as file:
+        reference = {name: file[name] for name in file.files}
+    about = json.loads(str(reference.pop("about")))
+    state = {name: draw(name, tuple(shape)) for name, shape in about["shapes"].items()}
+    arch = ARCHS[family]
+    options = {"dropout": 0.0} if family.startswith(("vgg", "inception")) else {}
+    module = models.build(arch, num_classes=CLASSES, width=0.125, depth=0.01, **options)
+    x, weight = image(BATCH, SIDES.get(family, 67)), head_weight(BATCH, CLASSES)
+    shape = jax.ShapeDtypeStruct(x.shape, jnp.float32)
+    variables = merge(rename(state, FAMILIES["torchvision"]), initialise(module, None, shape)).variables
+    wanted = about["map"].split(".")
+
+    @quick_jit
+    def evaluate(variables):
+        (logits, _), kept = module.apply(
+            variables, x, train=False, mutable=["intermediates"],
+            capture_intermediates=lambda m, _: isinstance(m, layers.Conv | layers.BatchNorm),
+        )  # fmt: skip
+        node = kept["intermediates"]
+        for name in wanted:
+            node = node[name]
+        return logits, node["__call__"][0]
+
+    logits, last_map = evaluate(variables)
+    close(logits, reference["logits"])
+    close(last_map.transpose(0, 3, 1, 2), reference["map"])
+
+    @quick_jit
+    def train(params, stats):
+        def total(params):
+            (logits, out), after = module.apply(
+                {"params": params, **stats}, x, train=True, mutable=["batch_stats"],
+                rngs={"dropout": jax.random.key(0)},
+            )  # fmt: skip
+            value = (logits * weight).sum()
+            if "aux_logits" in out:
+                value += (out["aux_logits"] * weight).sum()
+            return value, (logits, out.get("aux_logits"), after)
+
+        return jax.grad(total, has_aux=True)(params)
+
+    stats = {name: value for name, value in variables.items() if name != "params"}
+    gradients, (logits, aux_logits, after) = train(variables["params"], stats)
+    close(logits, reference["train_logits"])
+    if aux_logits is not None:
+        close(aux_logits, reference["aux_logits"])
+    theirs = {n.removeprefix("gradient/"): v for n, v in reference.items() if n.startswith("gradient/")}
+    assert len(theirs) >= 2
+    for name, value in rename(theirs, FAMILIES["torchvision"]).arrays.items():
+        close(leaf_of(gradients, name), value)
+    theirs = {n.removeprefix("after/"): v for n, v in reference.items() if n.startswith("after/")}
+    assert bool(theirs) == (family != "vgg")
+    for name, value in rename(theirs, FAMILIES["torchvision"]).arrays.items():
+        close(leaf_of(after["batch_stats"], name), value)
+
+
+def leaf_of(tree, name: str):
+    for part in name.split("/"):
+        tree = tree[part]
+    return tree
