@@ -35,7 +35,7 @@ _SHARE = LinearSegmentedColormap.from_list("share", ("#FFFFFF", "#9EC9E2", "#0B5
 _SPLIT_COLOURS = {"train": ORANGE, "valid": BLUE, "oof": GREEN, "test": PURPLE}
 _VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
 _SCORE_WORDS = ("f1", "accuracy", "jaccard", "dice", "auc", "precision", "recall")
-_MOST_LINES = 8
+_MOST_LINES = len(COLOURS)
 
 
 def to_png(figure: Figure) -> bytes:
@@ -114,7 +114,7 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
 
     A key's last word tells the panel (`loss`; `f1`, `accuracy`, `jaccard`, ...; `learning_rate`),
     what stands before its first slash the split and, where a panel has several, the colour. A mean
-    over one class is drawn once. At most eight lines a panel, the averages over classes first; the
+    over one class is drawn once. At most six lines a panel, the averages over classes first; the
     panel's label says where there were more.
 
     Args:
@@ -378,6 +378,6 @@ def _repeats(
     return any(key != k and key.startswith(k) and lines[key] == lines[k] for k in keys)
 
 
-def _by_importance(key: str) -> tuple[bool, str]:
+def _by_importance(key: str) -> tuple[bool, bool, str]:
     averages = ("loss", "macro", "mean", "accuracy", "jaccard")
-    return not any(word in key for word in averages), key
+    return "smoothed" in key, not any(word in key for word in averages), key

@@ -15,6 +15,7 @@ from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
 from jaxcxr.weights.rules import FAMILIES, rename
 from tests.parity import torch_side
+from tests.parity.errors import relative
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +80,6 @@ def compare(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0
         ),
         maps=maps,
     )
-
-
-def relative(found: np.ndarray, expected: np.ndarray, *, floor: float = 1e-30) -> float:
-    """max |found - expected| / max(max |expected|, floor)."""
-    assert found.shape == expected.shape, (found.shape, expected.shape)
-    scale = float(np.abs(expected).max())
-    return float(np.abs(np.asarray(found, np.float64) - expected).max()) / max(scale, floor)
 
 
 def _no_dropout(arch: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from jaxcxr import models, weights
 from jaxcxr.models.initialise import initialise
-from tests.parity.compare import relative
+from tests.parity.errors import relative
 
 os.environ["KERAS_BACKEND"] = "jax"
 h5py = pytest.importorskip("h5py", reason="h5py is not installed: requirements-parity.txt has it")
