@@ -14,6 +14,7 @@ from jaxcxr.models import layers
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
 from jaxcxr.weights.rules import FAMILIES, rename
+from tests.models.variables import quick_jit
 from tests.parity import torch_side
 from tests.parity.errors import relative
 
@@ -100,7 +101,7 @@ def _outputs(logits: Any, out: Any, updated: Any) -> dict[str, Any]:
 
 
 def _evaluate(module: Any, variables: Any, x: np.ndarray) -> dict[str, np.ndarray]:
-    @jax.jit
+    @quick_jit
     def run(variables: Any, x: jax.Array) -> dict[str, Any]:
         (logits, out), updated = module.apply(
             variables, x, train=False, capture_intermediates=_is_layer, mutable=["intermediates"]
@@ -111,7 +112,7 @@ def _evaluate(module: Any, variables: Any, x: np.ndarray) -> dict[str, np.ndarra
 
 
 def _train(module: Any, variables: Any, x: np.ndarray, weight: np.ndarray) -> tuple[Any, Any, Any]:
-    @jax.jit
+    @quick_jit
     def run(params: Any, stats: Any, x: jax.Array) -> tuple[Any, Any, Any]:
         def total(params: Any) -> tuple[jax.Array, Any]:
             (logits, out), updated = module.apply(
