@@ -29,6 +29,8 @@ class Family:
       variance_offset: added to every running variance: the source's BatchNorm epsilon less ours, so
         that var + epsilon, all that evaluation sees of either, is the source's.
       flatten: names of kernels that are convolutions there and dense layers here.
+      unflatten: name of a dense kernel whose input is a map flattened as [H, W, C] there and as [C, H, W] here ->
+        the map's [H, W].
       bgr: name of the first kernel where the source takes blue, green, red; it is turned to red, green, blue.
     """
 
@@ -37,6 +39,7 @@ class Family:
     left_out: tuple[str, ...] = ()
     variance_offset: float = 0.0
     flatten: tuple[str, ...] = ()
+    unflatten: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     bgr: str = ""
 
 
@@ -125,7 +128,12 @@ FAMILIES: dict[str, Family] = {
         (*_KERAS_LEAVES, *_KERAS_DENSENET, (r"^predictions/", "classifier/")),
         variance_offset=1.001e-5 - 1e-5,
     ),
-    "keras_vgg16": Family("keras", (*_KERAS_LEAVES, *_keras_vgg((2, 2, 3, 3, 3))), bgr="features/0/kernel"),
+    "keras_vgg16": Family(
+        "keras",
+        (*_KERAS_LEAVES, *_keras_vgg((2, 2, 3, 3, 3))),
+        unflatten={"classifier/0/kernel": (7, 7)},
+        bgr="features/0/kernel",
+    ),
     "covid_cxnet_base": Family("keras", _KERAS_LEAVES),
 }
 
@@ -173,6 +181,9 @@ def _laid_out(value: np.ndarray, name: str, family: Family) -> np.ndarray:
         if name in family.flatten:
             value = value.reshape(len(value), -1)
         value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
+    if name in family.unflatten:
+        height, width = family.unflatten[name]
+        value = value.reshape(height, width, -1, value.shape[-1]).transpose(2, 0, 1, 3).reshape(value.shape)
     if name == family.bgr:
         value = value[:, :, ::-1]
     if name.endswith("/var"):

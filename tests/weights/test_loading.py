@@ -4,41 +4,15 @@ import dataclasses
 import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from jaxcxr import models, weights
-from jaxcxr.models.initialise import initialise
+from jaxcxr import weights
 from jaxcxr.types import InputError
 from jaxcxr.weights import loading
 from jaxcxr.weights.catalog import CATALOG, Entry
-
-SIZE = {"resnet18": 64, "vgg16": 64, "inception_v3": 75}
-
-
-def network(arch: str, classes: int = 10, channels: int = 3) -> dict:
-    """Variables of a narrow network, all different."""
-    module = models.build(arch, num_classes=classes, in_channels=channels, width=0.1)
-    shape = jax.ShapeDtypeStruct((1, SIZE[arch], SIZE[arch], channels), jnp.float32)
-    rng = np.random.default_rng(classes)
-    return jax.tree.map(
-        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), initialise(module, None, shape)
-    )
-
-
-def as_torch(variables: dict) -> dict[str, np.ndarray]:
-    """The same numbers as a torchvision state dict has them."""
-    state = {}
-    for keys, value in jax.tree_util.tree_flatten_with_path(variables)[0]:
-        *module, leaf = (key.key for key in keys[1:])
-        leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
-        turned = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
-        state[".".join([*module, leaf])] = np.ascontiguousarray(turned)
-        if leaf == "running_var":
-            state[".".join([*module, "num_batches_tracked"])] = np.array(7)
-    return state
+from tests.weights.forms import as_torch, network
 
 
 @pytest.fixture
@@ -128,21 +102,6 @@ def test_inceptions_auxiliary_head_may_be_missing(tmp_path):
     merged = weights.load(source, fresh, arch="inception_v3", new_head=True)
     same(merged.variables["params"]["AuxLogits"], fresh["params"]["AuxLogits"])
     same(merged.variables["params"]["Mixed_7c"], variables["params"]["Mixed_7c"])
-
-
-def test_timms_vgg_and_torchvisions_are_the_same(tmp_path):
-    variables = network("vgg16")
-    state = as_torch(variables)
-    hidden = len(state["classifier.0.bias"])
-    state["pre_logits.fc1.weight"] = state.pop("classifier.0.weight").reshape(hidden, -1, 7, 7)
-    state["pre_logits.fc2.weight"] = state.pop("classifier.3.weight")[:, :, None, None]
-    for theirs, ours in (("pre_logits.fc1", "classifier.0"), ("pre_logits.fc2", "classifier.3")):
-        state[f"{theirs}.bias"] = state.pop(f"{ours}.bias")
-    for leaf in ("weight", "bias"):
-        state[f"head.fc.{leaf}"] = state.pop(f"classifier.6.{leaf}")
-    save_file(state, tmp_path / "vgg.safetensors")
-    source = weights.find(str(tmp_path / "vgg.safetensors"))
-    same(weights.load(source, network("vgg16"), arch="vgg16", new_head=False).variables, variables)
 
 
 def test_a_file_that_is_not_there():

@@ -89,6 +89,15 @@ def test_timm_writes_vggs_linear_layers_as_convolutions():
     assert kernel[1 * 49 + 2 * 7 + 3, 1] == given["pre_logits.fc1.weight"][1, 1, 2, 3]
 
 
+def test_keras_vgg_flattens_its_last_map_in_another_order():
+    given = np.arange(7 * 7 * 3 * 2.0).reshape(7, 7, 3, 2)
+    arrays = {"fc1/kernel": given.reshape(-1, 2), "fc2/kernel": given.reshape(-1, 2)}
+    ours = rename(arrays, FAMILIES["keras_vgg16"]).arrays
+    # Our VGG flattens [C, H, W].
+    assert ours["classifier/0/kernel"][1 * 49 + 2 * 7 + 3, 1] == given[2, 3, 1, 1]
+    np.testing.assert_array_equal(ours["classifier/3/kernel"], arrays["fc2/kernel"])
+
+
 def test_keras_vgg_takes_blue_first_and_we_red_first():
     kernel = np.arange(3 * 3 * 3 * 2.0).reshape(3, 3, 3, 2)
     ours = rename({"block1_conv1/kernel": kernel, "block1_conv2/kernel": kernel}, FAMILIES["keras_vgg16"]).arrays
