@@ -31,8 +31,9 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     if model.pretrained and not (model.mean and model.std):
         if pretrained.is_file_name(model.pretrained):
             raise InputError(
-                f"model.pretrained={model.pretrained!r} does not say how its input was normalised: set model.mean and "
-                "model.std (ImageNet's are 0.485,0.456,0.406 and 0.229,0.224,0.225 of pixels in [0, 1])"
+                f"model.pretrained={model.pretrained!r}: a file does not say how its input was normalised, and may be "
+                "gone when the run is evaluated: set model.mean and model.std "
+                f"({_known(pretrained.find(model.pretrained).entry)}, of pixels in [0, 1])"
             )
         entry = pretrained.catalog.find(model.pretrained)
         found = {"mean": entry.mean, "std": entry.std}
@@ -47,6 +48,11 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
         found[name] = values
     mean, std = (np.asarray(found[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std"))
     return mean, std
+
+
+def _known(entry: pretrained.Entry | None) -> str:
+    name, mean, std = (entry.name, entry.mean, entry.std) if entry else ("ImageNet", *pretrained.catalog.IMAGENET)
+    return f"those of {name} are {', '.join(map(str, mean))} and {', '.join(map(str, std))}"
 
 
 def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarray) -> Task:

@@ -62,8 +62,11 @@ def convert(given: str, out: str) -> None:
     source = find(given)
     arrays = read(source.path)
     arch, family, renamed = identify(arrays, [source.entry.arch] if source.entry else sorted(_archs()))
-    load(source, _template(arch, renamed), arch=arch, new_head=False)  # raises unless it fits
+    headless = f"{catalog.head_of(arch)[0]}/kernel" not in renamed.arrays
+    loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)  # raises unless it fits
     save(path, renamed, origin=given)
+    for name in loaded.fresh:
+        print(f"not in the file: {name}")
     for name, reason in renamed.left_out.items():
         print(f"left out {name}: {reason}")
     print(f"{path}: {arch}, {len(renamed.arrays)} arrays, read as {family}")

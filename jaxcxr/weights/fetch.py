@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from jaxcxr import files
 from jaxcxr.types import InputError
-from jaxcxr.weights.catalog import Entry
+from jaxcxr.weights.catalog import CATALOG, Entry
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
@@ -76,11 +76,30 @@ def problem_with(path: Path, entry: Entry) -> str | None:
         return f"has {size:,} bytes, not {entry.size:,}: truncated or another file"
     for kind, expected in (("sha256", entry.sha256), ("md5", entry.md5)):
         if expected:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, kind).hexdigest()
+            digest = _digest(path, kind)
             if not digest.startswith(expected):
                 return f"has the {kind} {digest}, not {expected}: damaged or another file"
     return None
+
+
+def published(path: Path) -> Entry | None:
+    """The entry whose file this is, whatever it is called now; None where the size or the hash tells otherwise."""
+    size, digests = path.stat().st_size, {}
+    for entry in CATALOG.values():
+        if entry.size not in (0, size):
+            continue
+        for kind, expected in (("sha256", entry.sha256), ("md5", entry.md5)):
+            if expected:
+                if kind not in digests:
+                    digests[kind] = _digest(path, kind)
+                if digests[kind].startswith(expected):
+                    return entry
+    return None
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def _hash_line(entry: Entry) -> str:

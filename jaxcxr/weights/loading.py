@@ -22,7 +22,7 @@ class Source:
 
     Attributes:
       name: as the user gave it.
-      entry: of the catalogue, None for a file of the user's.
+      entry: of the catalogue; None for a file of the user's, unless it is a published one.
       path: the file.
     """
 
@@ -46,7 +46,7 @@ def find(name: str) -> Source:
         path = Path(name).expanduser()
         if not path.is_file():
             raise InputError(f"model.pretrained={name!r}: there is no such file")
-        return Source(name, None, path)
+        return Source(name, fetch.published(path), path)
     entry = catalog.find(name)
     return Source(name, entry, fetch.fetch(entry))
 
@@ -67,8 +67,9 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         raise InputError(f"{source.name} are weights of {source.entry.arch}, and the network is {arch}")
     renamed = _renamed(source, template)
     lacks = source.entry.lacks if source.entry else ()
-    if arch == "inception_v3" and not any(name.startswith("AuxLogits/") for name in renamed.arrays):
-        lacks = ("AuxLogits",)  # for training only; many files leave it out
+    for part in _dispensable(arch, new_head):
+        if not any(name.startswith(f"{part}/") for name in renamed.arrays):
+            lacks = (*lacks, part)
     try:
         return merge(
             renamed,
@@ -79,6 +80,13 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         )
     except InputError as error:
         raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
+
+
+def _dispensable(arch: str, new_head: bool) -> set[str]:
+    """Modules that a file may lack as a whole: the auxiliary head is for training only, and a file "without top"
+    has none of the layers after the convolutions."""
+    tops = {path.partition("/")[0] for path in catalog.head_of(arch)}
+    return tops if new_head else tops & {"AuxLogits"}
 
 
 def _renamed(source: Source, template: Mapping[str, Any]) -> Renamed:

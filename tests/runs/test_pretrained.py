@@ -14,7 +14,7 @@ from jaxcxr.runs import predict, train
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 from tests import tiny
-from tests.weights.test_loading import as_torch
+from tests.weights.forms import as_torch
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def test_a_run_starts_from_them_with_a_new_head(weights, tmp_path, monkeypatch):
 
 
 def test_a_file_says_nothing_of_its_normalisation(weights, tmp_path):
-    with pytest.raises(InputError, match=r"does not say how its input was normalised: set model\.mean"):
+    known = r"set model\.mean and model\.std \(those of ImageNet are 0\.485, 0\.456, 0\.406 and"
+    with pytest.raises(InputError, match=known):
         train.run(tiny.learner(model__pretrained=str(weights[0])), tmp_path / "run")
 
 

@@ -104,6 +104,31 @@ def test_inceptions_auxiliary_head_may_be_missing(tmp_path):
     same(merged.variables["params"]["Mixed_7c"], variables["params"]["Mixed_7c"])
 
 
+def test_a_published_file_is_known_by_its_hash(entry, tmp_path):
+    path = tmp_path / "renamed.npz"
+    path.write_bytes((loading.fetch.cache_dir() / entry.name / entry.file).read_bytes())
+    assert weights.find(str(path)).entry == entry
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert weights.find(str(path)).entry is None
+
+
+def test_a_vgg_without_top_fills_what_it_has(tmp_path):
+    variables, fresh = network("vgg16"), network("vgg16", classes=4)
+    state = {name: value for name, value in as_torch(variables).items() if name.startswith("features")}
+    save_file(state, tmp_path / "notop.safetensors")
+    source = weights.find(str(tmp_path / "notop.safetensors"))
+    merged = weights.load(source, fresh, arch="vgg16", new_head=True)
+    same(merged.variables["params"]["features"], variables["params"]["features"])
+    same(merged.variables["params"]["classifier"], fresh["params"]["classifier"])
+    assert merged.fresh == [f"classifier/{n}/{leaf}" for n in (0, 3, 6) for leaf in ("bias", "kernel")]
+    with pytest.raises(InputError, match="6 arrays of the network are not in the file"):
+        weights.load(source, fresh, arch="vgg16", new_head=False)
+    state["classifier.0.bias"] = as_torch(variables)["classifier.0.bias"]
+    save_file(state, tmp_path / "notop.safetensors")
+    with pytest.raises(InputError, match="3 arrays of the network are not in the file"):
+        weights.load(source, fresh, arch="vgg16", new_head=True)
+
+
 def test_a_file_that_is_not_there():
     with pytest.raises(InputError, match=r"model\.pretrained='\./none\.npz': there is no such file"):
         weights.find("./none.npz")

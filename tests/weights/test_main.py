@@ -50,6 +50,14 @@ def test_convert_finds_the_network_and_writes_our_names(keras_file, tmp_path, ca
     assert weights.find(str(out)).path == out
 
 
+def test_convert_names_the_head_that_a_file_lacks(keras_file, tmp_path, capsys):
+    given, flat = keras_file
+    np.savez(given, **{name: value for name, value in flat.items() if not name.startswith("output_layer")})
+    assert main(["convert", str(given), str(tmp_path / "out.safetensors")]) == 0
+    assert "not in the file: output_layer/kernel\n" in capsys.readouterr().out
+    assert read(tmp_path / "out.safetensors").keys() == {n for n in flat if not n.startswith("output_layer")}
+
+
 def test_convert_refuses_what_no_network_takes(tmp_path, capsys):
     np.savez(tmp_path / "odd.npz", something=np.zeros(3))
     assert main(["convert", str(tmp_path / "odd.npz"), str(tmp_path / "out.safetensors")]) == 1
