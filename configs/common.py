@@ -31,7 +31,7 @@ def base(task: str) -> ConfigDict:
     c = ConfigDict()
     c.name = ""  # of the run folder below runs/
     c.task = task  # segment | classify | ensemble | study: what is learned
-    c.run = "train"  # train | evaluate | predict | study: what is done
+    c.run = "train"  # train | evaluate | predict | explain | study: what is done
     c.seed = 0  # of initialisation, batches, patches and dropout
 
     c.data = data_section()
@@ -155,6 +155,15 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.loss.class_weights = "none"  # none | inverse_frequency
     c.loss.label_smoothing = 0.0
     c.loss.aux_weight = 0.4  # of Inception's auxiliary head
+
+    c.explain = ConfigDict()
+    c.explain.split = "test"  # images of this split: train | valid | oof | test
+    c.explain.per_class = 8  # at most so many images of each class; 0 = all
+    c.explain.of = "predicted"  # predicted | true: the class whose heat is shown
+    c.explain.layer = ""  # feature map, such as layer4 or features/norm5; '' = the last one
+    c.explain.form = "plain"  # plain | guided (COVID-CXNet's code)
+    # Lungs to measure a whole-image learner's heat with, as `masks`: dataset | workdir | none. Patches have theirs.
+    c.explain.masks = ConfigDict(dict(source="dataset" if preset == "" else "none", workdir=""))
 
     c.train.monitor = "macro_f1"  # metric of the validation patients: macro_f1 | accuracy | loss
     if preset == "":

@@ -20,6 +20,7 @@ LAYERS = {
     "jaxcxr.predictions": 2,
     "jaxcxr.step_folders": 2,
     "jaxcxr.orbax_files": 2,
+    "jaxcxr.explain": 3,
     "jaxcxr.parallel": 3,
     "jaxcxr.optim": 3,
     "jaxcxr.state": 3,

@@ -110,7 +110,7 @@ def extract(
     """
     chex.assert_rank(image, 2)
     chex.assert_equal_shape([image, mask])
-    centre_key, angle_key, flip_key = jax.random.split(key, 3)
+    centre_key, angle_key, flip_key = _parts(key)
     centres = sample_centres(centre_key, mask, count=count, sampling=sampling)
     if apply_mask:
         image = masks.apply_mask(image, mask)
@@ -156,6 +156,22 @@ def extract_batch(
         )
 
     return jax.vmap(one)(keys, jnp.asarray(images), jnp.asarray(lung_masks))
+
+
+def evaluation_centres(
+    keys: chex.PRNGKey, lung_masks: jax.Array | np.ndarray, *, count: int, sampling: str = "joint"
+) -> jax.Array:
+    """Where `extract_batch` takes its patches with these keys [B] and masks [B, H, W]: [B, K, 2] (row, column)."""
+
+    def one(key: jax.Array, mask: jax.Array) -> jax.Array:
+        return sample_centres(_parts(key)[0], mask, count=count, sampling=sampling)
+
+    return jax.vmap(one)(keys, jnp.asarray(lung_masks))
+
+
+def _parts(key: chex.PRNGKey) -> chex.PRNGKey:
+    """An image's keys of its centres, angles and flips."""
+    return jax.random.split(key, 3)
 
 
 def random_crop_flip(

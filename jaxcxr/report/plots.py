@@ -138,7 +138,7 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     if not panels:
         raise ValueError("no row holds a loss, a score or a learning rate: nothing to draw")
 
-    figure = _canvas(4.2 * len(panels) + 0.4, 3.4)
+    figure = canvas(4.2 * len(panels) + 0.4, 3.4)
     figure.suptitle(title, fontsize=12, color=INK)
     for axes, (name, keys) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -246,7 +246,7 @@ def mask_overlay(
     for top, left, side in boxes:
         style = {"fill": False, "edgecolor": ORANGE, "linewidth": 1.2, "alpha": alpha}
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, **style))
-    _hide_ticks(axes)
+    hide_ticks(axes)
     parts = [(SKY, "lung outline")] * outlined
     parts += [(ORANGE, f"{len(boxes)} patches")] * bool(len(boxes))
     if not parts:
@@ -281,7 +281,7 @@ def patch_montage(patches: np.ndarray, *, title: str = "Patches", columns: int =
     scale = 5.2 / max(canvas.shape)
     figure, axes = _figure(canvas.shape[1] * scale, canvas.shape[0] * scale + 0.4, title)
     axes.imshow(canvas, cmap="gray", interpolation="nearest")
-    _hide_ticks(axes)
+    hide_ticks(axes)
     return figure
 
 
@@ -337,7 +337,8 @@ def learners(
     return figure
 
 
-def _canvas(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(width, height), dpi=120, layout=layout)
     FigureCanvasAgg(figure)
@@ -345,7 +346,7 @@ def _canvas(width: float, height: float) -> Figure:
 
 
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    figure = _canvas(width, height)
+    figure = canvas(width, height)
     axes = figure.add_subplot()
     _tidy(axes)
     if title:
@@ -361,7 +362,8 @@ def _tidy(axes: Axes) -> None:
     axes.yaxis.label.set(color=MUTED, fontsize=9.5)
 
 
-def _hide_ticks(axes: Axes) -> None:
+def hide_ticks(axes: Axes) -> None:
+    """Axes for a picture: no ticks, no frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -22,7 +22,7 @@ from jaxcxr.state import TrainState
 from jaxcxr.tasks import TASKS, Task
 
 # What a compiled step does not depend on: these may differ between runs that share one.
-RUN_FIELDS = ("name", "run", "seed", "split", "checkpoint", "predict", "evaluate", "parallel", "study")
+RUN_FIELDS = ("name", "run", "seed", "split", "checkpoint", "predict", "evaluate", "explain", "parallel", "study")
 RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "data.options")
 
 
@@ -35,12 +35,14 @@ class Compiled:
       optimizer: the update rule.
       train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
       predict: number of patches (0 where the task draws none) -> compiled predict of the device seam.
+      explain: (number of patches, of, layer, form) -> compiled `Task.explain`, likewise.
     """
 
     task: Task
     optimizer: optax.GradientTransformation
     train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     predict: Callable[[int], Callable[..., dict[str, Any]]]
+    explain: Callable[[int, str, str, str], Callable[..., dict[str, Any]]]
 
 
 def compile_for(config: ConfigDict, **extras: Any) -> Compiled:
@@ -81,15 +83,23 @@ def _compile(fields: str, extras: str) -> Compiled:
 
     @functools.lru_cache(maxsize=4)
     def predict(count: int) -> Callable[..., dict[str, Any]]:
-        function = functools.partial(task.predict, count=count) if count else task.predict
+        return _with_rows(functools.partial(task.predict, count=count) if count else task.predict)
 
-        def with_rows(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
-            rows = {"index": batch["index"], "weight": batch["weight"]}
-            return {**function(variables, batch, key), **rows}
+    def explain(count: int, of: str, layer: str, form: str) -> Callable[..., dict[str, Any]]:
+        assert task.explain is not None
+        return _with_rows(functools.partial(task.explain, count=count, of=of, layer=layer, form=form))
 
-        return parallel.spmd_predict(with_rows)
+    return Compiled(task, optimizer, parallel.spmd_step(train_step(task, optimizer)), predict, explain)
 
-    return Compiled(task, optimizer, parallel.spmd_step(train_step(task, optimizer)), predict)
+
+def _with_rows(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Compiles a task's function of a batch; its result also says which rows of the data set it speaks of."""
+
+    def with_rows(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
+        rows = {"index": batch["index"], "weight": batch["weight"]}
+        return {**function(variables, batch, key), **rows}
+
+    return parallel.spmd_predict(with_rows)
 
 
 def train_step(

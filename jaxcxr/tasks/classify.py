@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -12,6 +14,8 @@ from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
 from jaxcxr import weights as pretrained
+from jaxcxr.explain import gradcam
+from jaxcxr.explain import patches as heat_of_patches
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.models.initialise import initialise
 from jaxcxr.ops import patches
@@ -143,26 +147,63 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
             per_patch += config.loss.aux_weight * classification_loss(out["aux_logits"])
         return per_patch.reshape(b, k).mean(axis=1), dict(updated)
 
+    def in_chunks(function: Callable[..., Any], *arrays: jax.Array) -> Any:
+        """function(*arrays [N, ...]) -> pytree of [N, ...], a chunk at a time: K = 100 patches must fit any memory."""
+        n, chunk = arrays[0].shape[0], config.patches.chunk
+        if n <= chunk:
+            return function(*arrays)
+        padded = [jnp.pad(a, ((0, -n % chunk), *((0, 0),) * (a.ndim - 1))) for a in arrays]
+        result = jax.lax.map(lambda a: function(*a), [a.reshape(-1, chunk, *a.shape[1:]) for a in padded])
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], result)
+
     def predict(variables: Any, batch: Batch, key: jax.Array, *, count: int) -> Prediction:
         """Votes and mean probabilities [B, C] of `count` patches an image; the patches depend on the seed only."""
         pixels = draw(batch, key, count=count, train=False)
         b, k = pixels.shape[:2]
-        flat = pixels.reshape(b * k, *pixels.shape[2:])
 
         def forward(pixels: jax.Array) -> jax.Array:
             logits, _ = module.apply(variables, to_network(pixels), train=False)
             return logits
 
-        chunk = config.patches.chunk
-        if b * k <= chunk:
-            logits = forward(flat)
-        else:  # K = 100 patches of 224 px must fit any memory
-            padded = jnp.pad(flat, ((0, -(b * k) % chunk), (0, 0), (0, 0)))
-            logits = jax.lax.map(forward, padded.reshape(-1, chunk, *flat.shape[1:]))
-            logits = logits.reshape(-1, classes)[: b * k]
+        logits = in_chunks(forward, pixels.reshape(b * k, *pixels.shape[2:]))
         chex.assert_shape(logits, (b * k, classes))
         result = patches.aggregate(logits.reshape(b, k, classes))
         return {**result, "probabilities": result[config.patches.aggregate]}
+
+    def explain(
+        variables: Any, batch: Batch, key: jax.Array, *, count: int, of: str, layer: str, form: str
+    ) -> Prediction:
+        """Grad-CAM of the patches or the crop that `predict` sees, on the image: see `Task.explain`."""
+        predicted = predict(variables, batch, key, count=count)["probabilities"]
+        explained = batch["label"] if of == "true" else predicted.argmax(axis=-1)
+        pixels = draw(batch, key, count=count, train=False)
+        b, k, size = pixels.shape[:3]
+
+        def forward(pixels: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
+            heat, logits = gradcam.grad_cam(
+                module, variables, to_network(pixels), wanted, layer=layer, form=form
+            )
+            return jax.image.resize(heat, (len(heat), size, size), "bilinear"), logits
+
+        heat, logits = in_chunks(
+            forward, pixels.reshape(b * k, size, size), jnp.repeat(explained, k)
+        )
+        heat, shape = heat.reshape(b, k, size, size), batch["image"].shape[1:]
+        result = {"explained": explained, "probabilities": predicted}
+        if not config.patches.enabled:
+            top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+            around = ((0, 0), (top, shape[0] - size - top), (left, shape[1] - size - left))
+            return {**result, "heat": jnp.pad(heat[:, 0], around)}
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+        centres = patches.evaluation_centres(
+            keys, batch["mask"], count=count, sampling=config.patches.sampling
+        )
+        logits = logits.reshape(b, k, classes)
+        certain = jnp.take_along_axis(jax.nn.softmax(logits), explained[:, None, None], axis=-1)[..., 0]
+        votes = logits.argmax(-1) == explained[:, None]
+        whole = functools.partial(heat_of_patches.probabilistic, shape=shape)
+        share = functools.partial(heat_of_patches.vote_map, size=size, shape=shape)
+        return {**result, "heat": jax.vmap(whole)(heat, certain, centres), "votes": jax.vmap(share)(votes, centres)}
 
     def metrics(batch: Batch, prediction: Prediction) -> Any:
         probabilities = jnp.asarray(prediction["probabilities"])
@@ -183,6 +224,7 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         loss=loss,
         predict=predict,
         metrics=metrics,
+        explain=explain,
         inputs=("image", "mask", "label") if config.patches.enabled else ("image", "label"),
         monitor=config.train.monitor,
         mode="min" if config.train.monitor == "loss" else "max",

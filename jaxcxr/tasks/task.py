@@ -27,6 +27,9 @@ class Task:
       predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode; classification
         also takes `count`, the number of patches an image.
       metrics: (batch, prediction) -> pytree of sums with `merge` and `compute`, on the host.
+      explain: (variables, batch, key, *, count, of, layer, form) -> {"heat" [B, H, W], "explained" [B] class,
+        "probabilities" [B, C], and for patches "votes" [B, H, W], the share of a pixel's patches that chose the
+        class, NaN where there is none}; `of` is "predicted" or "true". None: the task has no classes to explain.
       inputs: names of the per-example arrays that a batch of this task carries.
       monitor: name of the metric that early stopping and the best checkpoint follow.
       mode: "max" or "min".
@@ -39,3 +42,4 @@ class Task:
     inputs: tuple[str, ...]
     monitor: str
     mode: str
+    explain: Callable[..., Prediction] | None = None

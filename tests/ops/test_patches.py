@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxcxr.ops import masks, patches
+from jaxcxr.ops import geometry, masks, patches
 
 KEY = jax.random.key(0)
 OPTIONS = {"count": 300, "size": 12}  # the same throughout, so that few programs are compiled
@@ -159,6 +159,15 @@ def test_patches_depend_on_the_key_and_not_on_the_batch(image, lungs, augment):
     assert batch.shape == (3, 300, 12, 12)
     np.testing.assert_allclose(batch[1], alone, atol=1e-6)
     assert not np.allclose(batch[2], alone)
+
+
+def test_evaluation_centres_are_those_of_the_patches(image, lungs):
+    keys = jax.random.split(jax.random.key(3), 2)
+    images, masks = np.stack([image, image[::-1]]), np.stack([lungs, lungs[::-1]])
+    centres = patches.evaluation_centres(keys, masks, count=5)
+    found = patches.extract_batch(keys, images, masks, count=5, size=16, apply_mask=False)
+    for n in range(2):
+        np.testing.assert_array_equal(found[n], geometry.unit_float(patches.crop(images[n], centres[n], size=16)))
 
 
 def test_a_patch_larger_than_the_image_is_refused(image, lungs):

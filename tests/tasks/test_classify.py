@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
+from jaxcxr.ops import patches
 from jaxcxr.tasks import classify
 from jaxcxr.types import InputError
 from tests import tiny
@@ -199,3 +200,41 @@ def test_pixels_are_normalised_as_the_weights_want_it(fields, mean, std):
 def test_one_number_a_channel_or_one_for_all():
     with pytest.raises(InputError, match=r"model\.mean has 2 numbers, and model\.in_channels is 3"):
         classify.normalisation(config(model__mean=(0.4, 0.5), model__std=(0.5,)).model)
+
+
+def explain(c, weights, index, *, count, of="predicted", seed=0):
+    task = build(c)
+    run = quick_jit(lambda v, b, k: task.explain(v, b, k, count=count, of=of, layer="", form="plain"))
+    return {name: np.asarray(value) for name, value in run(weights, batch(index), jax.random.key(seed)).items()}
+
+
+@pytest.mark.parametrize("chunk", [1000, 8])
+def test_heat_lies_under_the_patches_that_were_predicted_from(weights, seven, chunk):
+    found = explain(config(patches__chunk=chunk), weights, range(ROWS), count=7)
+    np.testing.assert_allclose(found["probabilities"], seven["probabilities"], atol=1e-5)
+    np.testing.assert_array_equal(found["explained"], seven["probabilities"].argmax(1))
+    covered = np.isfinite(found["votes"])
+    assert 0 < covered.sum() < covered.size
+    assert (found["heat"] >= 0).all()
+    assert found["heat"].max(axis=(1, 2)).min() > 0
+    assert not found["heat"][~covered].any()
+    # Each patch covers as many pixels as any other, so votes per pixel and per patch have one mean.
+    b = batch(range(ROWS))
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(b["index"])
+    centres = patches.evaluation_centres(keys, b["mask"], count=7)
+    for row in range(ROWS):
+        counts = np.asarray(patches.coverage(centres[row], size=32, shape=(48, 48)))
+        np.testing.assert_array_equal(covered[row], counts > 0)
+        share = (np.nan_to_num(found["votes"][row]) * counts).sum() / counts.sum()
+        np.testing.assert_allclose(share, seven["vote_fraction"][row, found["explained"][row]], atol=1e-5)
+
+
+def test_a_whole_images_heat_lies_in_its_crop(weights):
+    found = explain(config(patched=False), weights, range(ROWS), count=1, of="true")
+    np.testing.assert_array_equal(found["explained"], batch(range(ROWS))["label"])
+    assert "votes" not in found
+    assert found["heat"].shape == (ROWS, 48, 48)
+    assert found["heat"][:, 8:40, 8:40].any()
+    outside = np.ones((48, 48), bool)
+    outside[8:40, 8:40] = False
+    assert not found["heat"][:, outside].any()
