@@ -4,7 +4,7 @@ Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL).
 Command: python main.py --config=configs/patched_flannel.py
          python main.py --config=configs/patched_flannel.py:small --config.data.manual_dir=DATA_DIR
          python main.py --config=configs/patched_flannel.py:paper --config.data.manual_dir=DATA_DIR
-Time: on two CPU cores 30 minutes for the phantoms, compilation included (docs/RESULTS.md); :small is sized for 120.
+Time: on two CPU cores 30 minutes for the phantoms, compilation included (docs/RESULTS.md); :small takes 92.
 Number to reach: the paper's macro-F1 over five folds is 0.8180, with lung masks of Jaccard index 0.9339 (:paper;
 docs/RESULTS.md says what is comparable).
 """

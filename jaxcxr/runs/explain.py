@@ -92,10 +92,11 @@ def _write(experiment: Experiment, folder: RunFolder, found: dict[str, np.ndarra
     rows, order = experiment.rows, found["index"]
     images = [np.asarray(experiment.arrays["image"][i]) for i in order]
     masks = [np.asarray(experiment.arrays["mask"][i]) for i in order] if "mask" in experiment.arrays else None
-    inside = [None] * len(order)
-    area = [None] * len(order)
+    inside: list[float | None] = [None] * len(order)
+    area: list[float | None] = [None] * len(order)
     if masks is not None:
-        inside = np.asarray(share_inside(found["heat"], np.stack(masks))).tolist()
+        shares = np.asarray(share_inside(found["heat"], np.stack(masks)))
+        inside = [float(share) if np.isfinite(share) else None for share in shares]
         area = [float(((mask > 0) & (mask != IGNORE)).mean()) for mask in masks]
     entries, captions = [], []
     for n, i in enumerate(order):
@@ -111,8 +112,9 @@ def _write(experiment: Experiment, folder: RunFolder, found: dict[str, np.ndarra
                 "lung_area": area[n],
             }
         )
-        share = "" if inside[n] is None else f", {100 * np.nan_to_num(inside[n]):.0f} % in the lungs"
-        captions.append(f"{rows.ids[i]}\n{rows.classes[explained]} {probability:.2f}{share}")
+        share = inside[n]
+        where = "" if share is None else f", {100 * share:.0f} % in the lungs"
+        captions.append(f"{rows.ids[i]}\n{rows.classes[explained]} {probability:.2f}{where}")
         folder.write_bytes(f"{FOLDER}/{rows.ids[i]}.png", encode_png(heat.overlay(images[n], found["heat"][n])))
         if "votes" in found:
             votes = heat.overlay(images[n], np.nan_to_num(found["votes"][n]))
@@ -147,7 +149,7 @@ def _write(experiment: Experiment, folder: RunFolder, found: dict[str, np.ndarra
 
 def _mean(values: list[float | None]) -> float | None:
     """Over the images that have heat."""
-    known = [v for v in values if v is not None and np.isfinite(v)]
+    known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
 
