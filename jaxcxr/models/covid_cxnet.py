@@ -50,7 +50,7 @@ class CovidCXNetBase(nn.Module):
         for i, size in enumerate(windows[: layers.scaled(len(windows), self.depth)], start=1):
             x = nn.relu(conv(layers.scaled(32, self.width), size, name=f"conv_layer{i}")(x))
             out[f"stage{i}"] = out["features"] = x
-        x = x.astype(jnp.float32).reshape(x.shape[0], -1)
+        x = layers.at_least_float32(x).reshape(x.shape[0], -1)
         for name in ("fc_layer1", "fc_layer2"):
             x = nn.relu(nn.Dense(10, kernel_init=init, name=name)(x))
         return nn.Dense(self.num_classes, kernel_init=init, name="output_layer")(x), out

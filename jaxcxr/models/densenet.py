@@ -135,7 +135,7 @@ class DenseNet(nn.Module):
             conv=functools.partial(Conv, dtype=self.dtype),
             name="features",
         )(x, train=train)
-        pooled = out["features"].mean((1, 2)).astype(jnp.float32)
+        pooled = layers.at_least_float32(out["features"].mean((1, 2)))
         head = layers.linear(
             self.num_classes,
             fan_in=pooled.shape[-1],

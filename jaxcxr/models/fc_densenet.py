@@ -145,4 +145,4 @@ class FCDenseNet(nn.Module):
             x = block(down[i - 1], f"up{i}", new_only=i > 1)(x, train)
         out["features"] = x
         logits = conv(self.num_classes, 1, name="head")(x)
-        return logits.astype(jnp.float32), out
+        return layers.at_least_float32(logits), out

@@ -35,6 +35,11 @@ def scaled(count: int, factor: float) -> int:
     return max(1, round(count * factor))
 
 
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Half precision becomes float32; statistics, dense layers and logits are computed in that."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def check_input(x: jax.Array, *, in_channels: int, min_size: int, model: str) -> None:
     """Raise unless `x` is a [B, H, W, in_channels] float batch, H and W at least `min_size`."""
     chex.assert_rank(x, 4)
@@ -204,7 +209,7 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             mean, var = running_mean.value, running_var.value
         else:
-            mean, var, count = self._batch_statistics(x.astype(jnp.float32))
+            mean, var, count = self._batch_statistics(at_least_float32(x))
             if not self.is_initializing():
                 keep = self.momentum
                 unbiased = var * (count / max(count - 1, 1))
@@ -270,15 +275,15 @@ def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
     """
     chex.assert_rank(x, 4)
     if x.shape[1] != size:
-        x = jnp.einsum("oh,bhwc->bowc", _bin_means(x.shape[1], size).astype(x.dtype), x)
+        x = jnp.einsum("oh,bhwc->bowc", _bin_means(x.shape[1], size, x.dtype), x)
     if x.shape[2] != size:
-        x = jnp.einsum("ow,bhwc->bhoc", _bin_means(x.shape[2], size).astype(x.dtype), x)
+        x = jnp.einsum("ow,bhwc->bhoc", _bin_means(x.shape[2], size, x.dtype), x)
     return x
 
 
-def _bin_means(length: int, bins: int) -> np.ndarray:
-    """[bins, length] float32: row i holds 1 / n over the n positions of bin i."""
-    means = np.zeros((bins, length), np.float32)
+def _bin_means(length: int, bins: int, dtype: Any) -> np.ndarray:
+    """[bins, length]: row i holds 1 / n over the n positions of bin i."""
+    means = np.zeros((bins, length), dtype)
     for i in range(bins):
         start, stop = i * length // bins, -(-(i + 1) * length // bins)
         means[i, start:stop] = 1.0 / (stop - start)

@@ -173,6 +173,6 @@ class ResNet(nn.Module):
                 name=f"layer{i + 1}",
             )(x)
         out["features"] = x
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         x = nn.Dropout(self.dropout or 0.0, deterministic=not train)(x)
         return layers.linear(self.num_classes, fan_in=x.shape[-1], name="fc")(x), out

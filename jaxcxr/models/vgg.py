@@ -105,7 +105,7 @@ class VGG(nn.Module):
             conv=functools.partial(layers.Conv, use_bias=True, dtype=self.dtype),
             name="features",
         )(x)
-        x = layers.adaptive_avg_pool(out["features"].astype(jnp.float32), 7)
+        x = layers.adaptive_avg_pool(layers.at_least_float32(out["features"]), 7)
         # Flattened as [C, H, W]: torch's order, so that its weights need no reshuffling.
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         logits = Classifier(

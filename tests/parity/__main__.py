@@ -3,17 +3,19 @@
 import importlib.metadata
 import platform
 
-from tests.parity.compare import compare
+from tests.parity.compare import compare, rounding
 from tests.parity.test_torchvision import CASES
 
 print(
     "Python", platform.python_version(),
     *(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax", "torch", "torchvision")),
 )  # fmt: skip
-print("| network | input | maps | logits | features | logits, train | features, train | gradients | statistics |")
-print("| --- | --- | --: | --: | --: | --: | --: | --: | --: |")
+print("| network | input | maps | logits | features | logits, train | statistics | gradients | theirs | all, float64 |")
+print("| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |")
 for arch, side, batch in CASES:
     e = compare(arch, side=side, batch=batch)
-    errors = (e.logits, e.features, e.train_logits, e.train_features, e.gradients, e.statistics)
+    theirs = rounding(arch, side=side, batch=batch)
+    double = compare(arch, side=side, batch=batch, double=True)
+    errors = (e.logits, e.features, e.train_logits, e.statistics, e.gradients, theirs, double.worst)
     numbers = " | ".join(f"{value:.1e}" for value in errors)
     print(f"| {arch} | {batch} x {side} px | {e.maps} | {numbers} |", flush=True)

@@ -13,7 +13,7 @@ from jaxcxr import models
 from jaxcxr.models import layers
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
-from jaxcxr.weights.rules import FAMILIES, rename
+from jaxcxr.weights.rules import FAMILIES, Renamed, rename
 from tests.models.variables import quick_jit
 from tests.parity import torch_side
 from tests.parity.errors import relative
@@ -44,17 +44,56 @@ class Errors:
         return max(v for name, v in dataclasses.asdict(self).items() if name != "maps")
 
 
-def compare(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0) -> Errors:
-    """Runs both networks on the same noise."""
-    theirs = torch_side.network(arch, classes=classes, seed=seed)
+def rounding(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0) -> float:
+    """How far torchvision's own float32 gradients are from its float64 ones, on the noise of `compare`."""
+    found = []
+    for dtype in (np.float32, np.float64):
+        network = torch_side.network(arch, classes=classes, seed=seed, double=dtype is np.float64)
+        x, weight = _noise(batch, side, classes, seed, dtype)
+        found.append(torch_side.run(network, x, train=True, weight=weight)[1])
+    return _gradients_apart(found[0], found[1])
+
+
+def _noise(batch: int, side: int, classes: int, seed: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Images and the weights of the logits in the sum whose gradient is taken: float32 numbers in any precision."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch, side, side, 3)).astype(np.float32)
-    weight = rng.normal(size=(batch, classes)).astype(np.float32)
-    module = models.build(arch, num_classes=classes, **_no_dropout(arch))
+    return x.astype(dtype), rng.normal(size=(batch, classes)).astype(np.float32).astype(dtype)
+
+
+def _gradients_apart(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    # A bias before a norm has gradient 0 but for rounding: a thousandth of the largest one is its measure.
+    largest = max(float(np.abs(value).max()) for value in expected.values())
+    return max(relative(found[name], value, floor=1e-3 * largest) for name, value in expected.items())
+
+
+def compare(arch: str, *, side: int, batch: int, double: bool = False, classes: int = 5, seed: int = 0) -> Errors:
+    """Runs both networks on the same noise; `double`: both in float64, from the same float32 numbers.
+
+    A gradient jumps where a ReLU's or a pool's input passes another value. In float32 some of the millions of inputs
+    always lie within rounding of such a place, in either framework, and in the last small maps one of them is felt.
+    Whether the gradients are the same functions shows in float64.
+    """
+    with jax.enable_x64(double):
+        return _compare(arch, side, batch, np.float64 if double else np.float32, classes, seed)
+
+
+def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: int) -> Errors:
+    theirs = torch_side.network(arch, classes=classes, seed=seed, double=dtype is np.float64)
+    x, weight = _noise(batch, side, classes, seed, dtype)
+    module = models.build(arch, num_classes=classes, dtype=dtype, **_no_dropout(arch))
     template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
 
+    def renamed(state: dict[str, np.ndarray]) -> Renamed:
+        """In their precision, where `rename` makes float32 of everything."""
+        names = rename(state, FAMILIES["torchvision"])
+        if dtype is np.float64:
+            low = rename({k: v - v.astype(np.float32) for k, v in state.items()}, FAMILIES["torchvision"])
+            names.arrays.update({k: v.astype(np.float64) + low.arrays[k] for k, v in names.arrays.items()})
+        return names
+
     def ours_of(state: dict[str, np.ndarray]) -> dict[str, Any]:
-        return merge(rename(state, FAMILIES["torchvision"]), template).variables
+        return merge(renamed(state), template).variables
 
     variables = ours_of(torch_side.state(theirs))
     expected, _ = torch_side.run(theirs, x, train=False, weight=weight)
@@ -65,17 +104,13 @@ def compare(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0
     found, grads, stats = _train(module, variables, x, weight)
     train_logits, train_features, _ = _apart(found, expected)
     after = ours_of(torch_side.state(theirs))
-    their_grads = rename(gradients, FAMILIES["torchvision"]).arrays
-    # A bias before a norm has gradient 0 but for rounding: a thousandth of the largest one is its measure.
-    largest = max(float(np.abs(value).max()) for value in their_grads.values())
+    their_grads = renamed(gradients).arrays
     return Errors(
         logits=logits,
         features=features,
         train_logits=train_logits,
         train_features=train_features,
-        gradients=max(
-            relative(value, their_grads[name], floor=1e-3 * largest) for name, value in _named(grads).items()
-        ),
+        gradients=_gradients_apart(_named(grads), their_grads),
         statistics=max(
             (relative(v, _named(after["batch_stats"])[n]) for n, v in _named(stats).items()), default=0.0
         ),

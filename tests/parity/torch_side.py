@@ -29,8 +29,9 @@ BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
 }
 
 
-def network(arch: str, *, classes: int, seed: int = 0) -> torch.nn.Module:
-    """A torchvision network; norms and biases are drawn, too, so that no array may be mistaken for another."""
+def network(arch: str, *, classes: int, seed: int = 0, double: bool = False) -> torch.nn.Module:
+    """A torchvision network (`double`: in float64, of the same numbers). Norms and biases are drawn, too, so that no
+    array may be mistaken for another."""
     torch.manual_seed(seed)
     options: dict[str, Any] = {"init_weights": True, "aux_logits": True} if arch == "inception_v3" else {}
     module = BUILDERS[arch](weights=None, num_classes=classes, **options)
@@ -46,7 +47,7 @@ def network(arch: str, *, classes: int, seed: int = 0) -> torch.nn.Module:
             torch.nn.init.normal_(part.bias, 0, 0.1)
         elif isinstance(part, torch.nn.ReLU):
             part.inplace = False  # the maps that were kept would change
-    return module
+    return module.double() if double else module
 
 
 def state(module: torch.nn.Module) -> dict[str, np.ndarray]:
