@@ -66,7 +66,7 @@ def contact_sheet(
             lungs = np.asarray(masks[number]) > 0
             if lungs.any() and not lungs.all():
                 axes.contour(lungs, levels=[0.5], colors=[plots.SKY], linewidths=1.0)
-        axes.set_title(captions[number], fontsize=7.5, color=plots.INK, y=-0.02, va="top")
+        axes.set_title(captions[number], fontsize=7.5, color=plots.INK, y=-0.05, va="top")
     return figure
 
 

