@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,15 @@ def fit(
         train.checkpointer(experiment, RunFolder(workdir)) as checkpoints,
         MetricWriter(workdir) as writer,
     ):
-        result = loop.fit(disturbed, checkpoints, writer, valid_count=2, description="test")
+        weights = functools.partial(train.with_weights, experiment, RunFolder(workdir))
+        result = loop.fit(
+            disturbed,
+            checkpoints,
+            writer,
+            valid_count=2,
+            description="test",
+            pretrained=weights if config.model.pretrained else None,
+        )
     return result | {"began_at": done[0] if done else None}
 
 

@@ -14,6 +14,7 @@ from jaxcxr.runs import predict, train
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 from tests import tiny
+from tests.runs import fitting
 from tests.weights.forms import as_torch
 
 
@@ -53,6 +54,27 @@ def test_a_run_starts_from_them_with_a_new_head(weights, tmp_path, monkeypatch):
     assert said["file"] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     assert said["not_in_the_file"] == ["fc/bias", "fc/kernel"]
     assert said["not_used"]["fc.weight"] == "a new head takes its place"
+
+
+def test_a_resumed_run_needs_the_file_no_more(weights, tmp_path, monkeypatch):
+    path, _ = weights
+    monkeypatch.setattr("jaxcxr.weights.catalog.HEADS", {"one_block": ("fc",)})
+    config = fitting.config(model__pretrained=str(path), model__mean=(0.5,), model__std=(0.5,))
+    fitting.fit(config, tmp_path / "whole")
+
+    def stop(step):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitting.fit(config, tmp_path / "stopped", before=stop)
+    path.unlink()
+    assert fitting.fit(config, tmp_path / "stopped")["began_at"] == 3
+    found, expected = (fitting.leaves(fitting.newest(config, tmp_path / n).state) for n in ("stopped", "whole"))
+    for name, leaf in expected.items():
+        np.testing.assert_array_equal(found[name], leaf, err_msg=name)
+    with pytest.raises(InputError, match="there is no such file"):
+        fitting.fit(config, tmp_path / "anew")
 
 
 def test_a_file_says_nothing_of_its_normalisation(weights, tmp_path):
