@@ -31,8 +31,9 @@ def base(task: str) -> ConfigDict:
     c = ConfigDict()
     c.name = ""  # of the run folder below runs/
     c.task = task  # segment | classify | ensemble | study: what is learned
-    c.run = "train"  # train | evaluate | predict | explain | study: what is done
+    c.run = "train"  # train | evaluate | predict | explain | lr_find | study: what is done
     c.seed = 0  # of initialisation, batches, patches and dropout
+    c.repeats = 1  # training runs with the seeds seed, seed + 1, ... on the same split; above 1 with intervals
 
     c.data = data_section()
 
@@ -42,6 +43,7 @@ def base(task: str) -> ConfigDict:
     c.split.fold = 0  # the block held out of this run
     c.split.test_fraction = 0.2  # patients of the fixed test set (paper 2.1: 4:1)
     c.split.valid_fraction = 0.15  # of a fold's training patients, for early stopping only
+    c.split.train_fraction = 1.0  # of a fold's training patients that are used; smaller ones are parts of larger ones
     c.split.group_by = "patient"  # patient | image (as published: leaks patients between the splits)
 
     c.masks = ConfigDict()
@@ -56,6 +58,7 @@ def base(task: str) -> ConfigDict:
     c.model.depth = 1.0  # factor on layers per block; 1.0 is the published network
     c.model.in_channels = 3  # grey is repeated to 3 for networks made for ImageNet
     c.model.input_size = 0  # patches are resized to this side before the network; 0 leaves them
+    c.model.outputs = "softmax"  # softmax | sigmoid (two classes from one logit, as COVID-CXNet)
     # '' random values | a name of `python -m jaxcxr.weights list` | a file (.safetensors, .npz, .pth, .h5)
     c.model.pretrained = ""
     c.model.head = "new"  # new | pretrained: the last layer of the weights is kept, its classes must be data.classes
@@ -85,6 +88,12 @@ def base(task: str) -> ConfigDict:
     c.train.balance = "none"  # none | class: draw classes equally often
     c.train.log_every = 10  # steps between log rows
 
+    c.lr_find = ConfigDict()  # learning-rate range test (Smith, 2017), of run = lr_find
+    c.lr_find.low = 1e-7  # first learning rate
+    c.lr_find.high = 1e-1  # last one
+    c.lr_find.steps = 100  # optimiser steps from the first to the last, equal factors apart
+    c.lr_find.smoothing = 0.9  # of the running mean of the loss
+
     c.evaluate = ConfigDict()
     c.evaluate.batch_size = 16  # images a batch in evaluation and prediction
 
@@ -93,6 +102,8 @@ def base(task: str) -> ConfigDict:
 
     c.predict = ConfigDict()
     c.predict.splits = ("oof", "valid", "test")  # what `predictions.npz` holds
+    c.predict.inputs = ""  # your own X-rays instead: a file, folder or pattern of pictures and DICOM -> xrays/
+    c.predict.overlays = False  # also draw each of these with the outline of its lungs
 
     c.parallel = ConfigDict()
     c.parallel.coordinator = ""  # host:port of process 0; 'auto' on TPU pods and SLURM; '' = one process
@@ -112,15 +123,34 @@ def data_section() -> ConfigDict:
     d.options.kcx = ConfigDict()
     d.options.montgomery_shenzhen = ConfigDict()
     d.options.jsrt_scr = ConfigDict()
+    # cap, findings that count as pneumonia: pneumonia | consolidation | pneumonia_like. list: all | train_val | test.
+    d.options.nih_cxr14 = ConfigDict(dict(cap="pneumonia", list="all"))
+    # X-rays of COVID-19 patients that show nothing: left_out | covid19
+    d.options.covid_cxnet = ConfigDict(dict(no_findings="left_out"))
+    # X-rays of 7 days or more before admission: left_out | guideline | published (COVID-CXNet's)
+    d.options.hannover = ConfigDict(dict(before_admission="left_out"))
+    d.options.actualmed = ConfigDict(dict(no_finding="normal"))  # COVID-19 excluded: normal | left_out
+    d.options.figure1 = ConfigDict()
     d.data_dir = ""  # prepared data sets; '' = $TFDS_DATA_DIR or ~/tensorflow_datasets
     d.manual_dir = ""  # what you downloaded by hand
     d.classes = PHANTOM_CLASSES  # the class table, in the order of the logits; () for segmentation
+    d.relabel = ()  # "label=class", from a label of the builders to a class; "label=" leaves its images out
+    # "class=target": what this run learns, after the split; "class=" keeps its images out of the run. () learns all
+    # classes as they are. For the levels of a hierarchy, which must share one split.
+    d.targets = ()
     d.patient_key = "patient_id"  # patient_id | strict_patient_id (KCX: FLANNEL's merged numbers)
     d.limit = 0  # use the images of a seeded draw of patients up to this many images; 0 = all
     d.max_bad_images = 0  # unreadable images that may be left out before the run refuses
     d.image_size = 128  # side after resizing, pixels; aspect not kept, as published
     d.equalise = True  # histogram equalisation (paper 2.1)
     d.gamma = 1.0  # exponent after equalisation; 0.5 for segmentation
+    # Further enhancement at that size, one channel each, in this order: original | equalise | adaptive | local |
+    # clahe | beasf. () leaves the one grey channel.
+    d.enhance = ()
+    d.resize = "bilinear"  # bilinear (Pillow's) | opencv_cubic (COVID-CXNet; aliases when shrinking)
+    d.match = "none"  # none | first: histograms are matched to that of the first image by id (COVID-CXNet)
+    d.lungs = "whole"  # whole | box (crop around the lungs, COVID-CXNet) | pixels (zero outside them); by `masks`
+    d.lung_margin = 0  # around the box of lungs that were grown by 6: pixels of an image of 320 (its demo: 10)
     return d
 
 
@@ -151,6 +181,13 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     # What the ensemble gets: mean_softmax | vote_fraction (the paper's text) | mean_sigmoid (its code).
     c.patches.aggregate = "mean_softmax"
 
+    c.augment = ConfigDict()  # of whole images in training, besides patches.flip; patches have max_rotation
+    c.augment.max_rotation = 0.0  # degrees either way
+    c.augment.zoom = (1.0, 1.0)  # range of factors; above 1 shows more than the image
+    c.augment.shift = 0.0  # share of the side, either way
+    c.augment.vflip = False  # mirror top and bottom
+    c.augment.brightness = (1.0, 1.0)  # range of factors
+
     c.loss = ConfigDict()
     c.loss.class_weights = "none"  # none | inverse_frequency
     c.loss.label_smoothing = 0.0
@@ -160,8 +197,24 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.explain.split = "test"  # images of this split: train | valid | oof | test
     c.explain.per_class = 8  # at most so many images of each class; 0 = all
     c.explain.of = "predicted"  # predicted | true: the class whose heat is shown
-    c.explain.layer = ""  # feature map, such as layer4 or features/norm5; '' = the last one
+    c.explain.method = "gradcam"  # gradcam | lime | occlusion
+    # original, then text_masked and lung_masked if wanted: the heat on each, side by side (COVID-CXNet, Figs 17, 18)
+    c.explain.inputs = ("original",)
+    # Grad-CAM's feature map, such as layer4 or features/norm5; '' = the last one of 4 x 4 places or more.
+    c.explain.layer = ""
     c.explain.form = "plain"  # plain | guided (COVID-CXNet's code)
+    c.explain.patches = 0  # patches an image in each prediction of lime and occlusion; 0 = patches.eval_count
+    c.explain.lime = ConfigDict()  # COVID-CXNet's settings
+    c.explain.lime.samples = 1000  # predictions an image
+    c.explain.lime.features = 5  # superpixels that are shown
+    c.explain.lime.positive_only = True  # only those that speak for the class
+    c.explain.lime.seed = 18
+    c.explain.lime.segments = "quickshift"  # quickshift (the package's) | slic
+    c.explain.lime.superpixels = 50  # about so many, for slic
+    c.explain.occlusion = ConfigDict()
+    c.explain.occlusion.size = 0.15  # of the square, share of the image's side
+    c.explain.occlusion.stride = 0.075  # between squares, likewise
+    c.explain.occlusion.fill = 0.5  # grey of the square, 0 to 1
     # Lungs to measure a whole-image learner's heat with, as `masks`: dataset | workdir | none. Patches have theirs.
     c.explain.masks = ConfigDict(dict(source="dataset" if preset == "" else "none", workdir=""))
 
@@ -342,6 +395,7 @@ def study(*, patched: bool, preset: str) -> ConfigDict:
     c.run = "study"
     c.seed = 0
     c.study = ConfigDict()
+    c.study.system = "flannel"  # flannel | covid_cxnet: which stages there are
     c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
     c.study.folds = {"": 2, "small": 3, "paper": 5}[preset]
     if patched:

@@ -27,9 +27,10 @@ def main(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_is_a_config_for_every_experiment():
-    studies = {"flannel", "patched_flannel"}
+    studies = {"flannel", "patched_flannel", "covid_cxnet_study", "covid_cxnet_hierarchical"}
     learners = {*BASES, *(f"patched_{name}" for name in BASES)}
-    assert set(golden.CONFIGS) == learners | studies | {"fc_densenet103"}
+    cxnet = {"covid_cxnet", "covid_cxnet_base", "covid_cxnet_lungs", "covid_cxnet_multiclass"}
+    assert set(golden.CONFIGS) == learners | cxnet | studies | {"fc_densenet103", "lung_unet"}
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)
@@ -55,8 +56,8 @@ def test_names_its_model_and_its_run_folder(name):
     for preset in common.PRESETS:
         config = golden.load(name, preset)
         names.add(config.name)
-        stages = [config] if "model" in config else [config.ensemble, *config.learners.values()]
-        assert {stage.model.name for stage in stages} <= set(MODELS)
+        models = {value for field, value in golden.fields(config).items() if field.endswith("model.name")}
+        assert models and models <= set(MODELS)
     assert len(names) == len(common.PRESETS) and name in names
 
 

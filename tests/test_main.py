@@ -75,7 +75,7 @@ def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
 def test_an_unknown_run_names_the_known_ones(run):
     with pytest.raises(SystemExit) as left:
         run("--config=" + str(ROOT / "configs/resnet.py"), "--config.run=trian")
-    assert left.value.code == "error: config.run='trian' is unknown; known: train, evaluate, predict, explain, study"
+    assert left.value.code == "error: config.run='trian' is unknown; known: train, evaluate, predict, explain, lr_find, study"
 
 
 def test_a_study_config_does_not_train_and_a_learner_is_no_study(run):

@@ -12,8 +12,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAMES = {
     "absl": "absl-py",
     "array_record": "array-record",
+    "cv2": "opencv-python-headless",
     "orbax": "orbax-checkpoint",
     "PIL": "pillow",
+    "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
 

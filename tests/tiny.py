@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, common_cxnet
 from jaxcxr import models
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.resnet import BasicBlock, ResNet
@@ -34,14 +34,19 @@ def shrink(config: ConfigDict) -> ConfigDict:
     """The same experiment on 24 phantom patients, with a minute network and one epoch."""
     if config.task == "study":
         config.parallel.compilation_cache = ""
-        config.study.folds = 2
         stages = [config[name] for name in ("segment", "ensemble") if name in config]
-        for stage in [*stages, *config.learners.values()]:
+        if config.study.system == "flannel":
+            config.study.folds = 2
+            stages += config.learners.values()
+        else:
+            for model in config.models.values():
+                stages += model.values() if "level1" in model else [model]
+        for stage in stages:
             shrink(stage)
         return config
     _phantoms(config.data)
     config.parallel.compilation_cache = ""
-    config.split.folds = 2
+    config.split.folds = min(config.split.folds, 2)
     config.split.valid_fraction = 0.3
     config.train.epochs = config.train.eval_every = 1.0
     config.train.batch_size = config.evaluate.batch_size = 8
@@ -51,24 +56,35 @@ def shrink(config: ConfigDict) -> ConfigDict:
     config.model.width = config.model.depth = 0.05
     config.model.pretrained = ""  # a network of that width has no published weights
     if config.task == "segment":
-        config.masks.structures = ("left_lung", "right_lung")
+        if config.model.outputs == "softmax":
+            config.masks.structures = ("left_lung", "right_lung")
         config.data.classes = ()
         config.data.image_size = 32  # halved five times
         _phantoms(config.predict.data)
         return config
+    if config.model.name == "covid_cxnet_base":
+        config.model.input_size = 65  # its smallest
     config.patches.size = 32
     config.patches.eval_count = config.patches.valid_count = 2 if config.patches.enabled else 1
-    if config.patches.enabled:
+    if config.patches.enabled or config.data.lungs != "whole":
         config.masks.source = "dataset"
     return config
 
 
 def _phantoms(section: ConfigDict) -> None:
+    classes = tuple(section.classes)
     section.builders = ("tfds_builders.phantom_cxr",)
     section.options.phantom_cxr = ConfigDict(
         {"size": 48, "patients": 24, "seed": 0, "confounder": 0.0}
     )
     section.classes = common.PHANTOM_CLASSES
+    if section.relabel:  # COVID-CXNet's, of two or three classes
+        names = {len(table[""]): table[""] for table in (common_cxnet.BINARY, common_cxnet.THREE)}
+        real, section.classes = section.classes, names[len(classes)]
+        section.relabel = tuple(f"{label}=" for label in real if label not in section.classes)
+        new = dict(zip(classes, section.classes, strict=True))
+        pairs = [text.split("=") for text in section.targets]
+        section.targets = tuple(f"{new[name]}={new.get(target, target)}" for name, target in pairs)
     section.patient_key = "patient_id"
     section.image_size = 48
 

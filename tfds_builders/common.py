@@ -31,6 +31,15 @@ TEXTS = (
     "source",
     "age_group",
 )
+# 'APS' is the short form in the SCHEMA.md of the COVID-19 image data collection. Laterals ('L'), CT
+# planes ('Axial', 'Coronal'), '?' and blanks are not here.
+FRONTAL_VIEWS = {
+    "pa": "PA",
+    "ap": "AP",
+    "ap supine": "AP Supine",
+    "aps": "AP Supine",
+    "ap erect": "AP Erect",
+}
 
 
 def cxr_features(
@@ -92,6 +101,18 @@ def find_config(configs: Sequence[ChoiceConfig], **options: str) -> ChoiceConfig
     return next(config for config in configs if config.options == wanted)
 
 
+def options_of(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
+    """The options that `builder` was configured with.
+
+    Raises:
+      TypeError: its config is not one of `all_configs`.
+    """
+    config = builder.builder_config
+    if not isinstance(config, ChoiceConfig):
+        raise TypeError(f"{builder.name}: {config!r} is not a config of this builder")
+    return config.options
+
+
 def safe_id(text: str) -> str:
     """`text` with every run of characters outside [A-Za-z0-9._-] replaced by one '_'."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
@@ -115,10 +136,42 @@ def unique_ids(file_names: Iterable[str], *, prefix: str) -> dict[str, str]:
 
 
 def age_group(age: str) -> str:
-    """'adult' from 18 years on, 'paediatric' below, '' if `age` is not a plain number of years."""
-    if not re.fullmatch(r"\d{1,3}(\.\d+)?", age.strip()):
+    """'adult' from 18 years on, 'paediatric' below, '' if `age` is not a plain number of years.
+
+    Ages above 120, of which NIH's table has some, are errors: ''.
+    """
+    if not re.fullmatch(r"\d{1,3}(\.\d+)?", age.strip()) or float(age) > 120:
         return ""
     return "adult" if float(age) >= 18 else "paediatric"
+
+
+def frontal_view(view: str) -> str | None:
+    """The view in its canonical spelling ('PA', 'AP', 'AP Supine', 'AP Erect'), None if another."""
+    return FRONTAL_VIEWS.get(" ".join(view.lower().split()))
+
+
+def files_by_name(*folders: Path) -> dict[str, Path]:
+    """The plain files of `folders` by name, the first where a name occurs twice; no hidden ones."""
+    return {
+        path.name: path
+        for folder in reversed(folders)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The plain files of `folder` by stem; no hidden ones.
+
+    Raises:
+      ValueError: two files have one stem.
+    """
+    files: dict[str, Path] = {}
+    for path in files_by_name(folder).values():
+        if path.stem in files:
+            raise ValueError(f"{folder}: both {files[path.stem].name} and {path.name}: keep one")
+        files[path.stem] = path
+    return files
 
 
 def manual_root(dl_manager: tfds.download.DownloadManager) -> Path | None:
@@ -162,11 +215,15 @@ def record_counts(
 
     Raises:
       ValueError: nothing was kept.
+      TypeError: the builder's info has no place for metadata.
     """
     rejected = dict(sorted(rejected.items()))
     if not kept:
         raise ValueError(f"{builder.name}: no usable image; rejected: {rejected or 'nothing'}")
-    builder.info.metadata.update(kept=kept, rejected=rejected, **more)
+    metadata = builder.info.metadata
+    if metadata is None:
+        raise TypeError(f"{builder.name}: its _info gives no MetadataDict")
+    metadata.update(kept=kept, rejected=rejected, **more)
     logging.info("%s: kept %d images, rejected %s", builder.name, kept, rejected)
 
 
@@ -202,7 +259,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Encodes [H, W] bool (as 0/255), uint8 or uint16 as a grey PNG, level 1 for speed."""
+    """Encodes [H, W] bool (as 0/255), uint8 or uint16, or [H, W, 3] uint8, as PNG, level 1."""
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * 255
     buffer = io.BytesIO()

@@ -1,11 +1,12 @@
 """Data: TFDS builders -> Dataset -> Store (preprocessed arrays) -> folds -> grain batches."""
 
-from jaxcxr.data.builders import cache_dir, open_dataset
-from jaxcxr.data.dataset import Dataset, limit_patients
+from jaxcxr.data.builders import cache_dir, learned_classes, open_dataset, targets
+from jaxcxr.data.dataset import Dataset, draw_patients, limit_patients
 from jaxcxr.data.masks import DatasetMasks, FolderMasks, MaskSource
 from jaxcxr.data.pipeline import eval_batches, train_iterator
+from jaxcxr.data.preprocessing import Preprocessing
 from jaxcxr.data.splits import Folds, make_folds
-from jaxcxr.data.store import Store, build_store, preprocess
+from jaxcxr.data.store import Store, build_store
 
 __all__ = [
     "Dataset",
@@ -13,13 +14,16 @@ __all__ = [
     "FolderMasks",
     "Folds",
     "MaskSource",
+    "Preprocessing",
     "Store",
     "build_store",
     "cache_dir",
+    "draw_patients",
     "eval_batches",
+    "learned_classes",
     "limit_patients",
     "make_folds",
     "open_dataset",
-    "preprocess",
+    "targets",
     "train_iterator",
 ]

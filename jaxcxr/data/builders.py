@@ -39,8 +39,9 @@ def open_dataset(data_config: Any) -> Dataset:
     Args:
         data_config: has builders (module names), options ({short name: builder options}),
             data_dir ('' = $TFDS_DATA_DIR or ~/tensorflow_datasets), manual_dir, classes
-            (() = none: every label is 0), patient_key, and limit (0 = all; else the images of
-            a fixed stratified draw of patients, at most so many).
+            (() = none: every label is 0), relabel (label of a builder -> class, '' = leave out),
+            patient_key, and limit (0 = all; else the images of a fixed stratified draw of
+            patients, at most so many).
 
     Returns:
         The images, ordered by builder and then by id, so that neither TFDS' shuffling nor the
@@ -60,11 +61,44 @@ def open_dataset(data_config: Any) -> Dataset:
     parts = [_open_one(module, data_config) for module in data_config.builders]
     tables, examples, rejected = zip(*parts, strict=True)
     dataset = _concatenate(
-        tables, examples, tuple(data_config.classes), patient_key=data_config.patient_key
+        tables,
+        examples,
+        tuple(data_config.classes),
+        relabel=_pairs("data.relabel", data_config.relabel),
+        patient_key=data_config.patient_key,
     )
     dropped = {reason: count for counts in rejected for reason, count in counts.items()}
     dataset = dataclasses.replace(dataset, dropped={**dropped, **dataset.dropped})
     return limit_patients(dataset, data_config.limit, seed=0)
+
+
+def learned_classes(data_config: Any) -> tuple[str, ...]:
+    """The classes that a run learns: those of `targets` where it has any, else all of the study's."""
+    classes = tuple(data_config.classes)
+    to = targets(data_config)
+    return tuple(dict.fromkeys(to[name] for name in classes if to[name]))
+
+
+def targets(data_config: Any) -> dict[str, str]:
+    """Class of the study -> class that this run learns, '' for none; see configs/common.py, `data.targets`.
+
+    Raises:
+        InputError: `targets` does not say what becomes of each of `classes`.
+    """
+    classes = tuple(data_config.classes)
+    found = _pairs("data.targets", data_config.targets)
+    if found and set(found) != set(classes):
+        raise InputError(f"data.targets must map each of data.classes {classes}, but has {tuple(found)}")
+    return found or {name: name for name in classes}
+
+
+def _pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
+    """('viral=cap', 'other=') -> {'viral': 'cap', 'other': ''}."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, sign, _) in zip(texts, pairs, strict=True):
+        if not (name and sign):
+            raise InputError(f"{field} has {text!r}: write 'from=to', or 'from=' to leave it out")
+    return {name: to for name, _, to in pairs}
 
 
 def cache_dir(data_config: Any) -> Path:
@@ -77,6 +111,7 @@ def _concatenate(
     examples: Sequence[Examples],
     classes: tuple[str, ...],
     *,
+    relabel: Mapping[str, str],
     patient_key: str,
 ) -> Dataset:
     offsets = np.cumsum([0, *(len(part) for part in examples)])
@@ -93,11 +128,14 @@ def _concatenate(
         raise InputError(f"{(counts > 1).sum()} ids occur more than once in data.builders: {names}")
     keep = np.ones(len(ids), bool)
     if classes:
+        if strange := sorted({*relabel.values()} - {*classes, ""}):
+            raise InputError(f"data.relabel names {', '.join(strange)}, which is not in data.classes {classes}")
+        labels = np.array([relabel.get(label, label) for label in labels.tolist()])
         unknown = np.flatnonzero(~np.isin(labels, (*classes, "")))
         if len(unknown):
             raise InputError(
                 f"label '{labels[unknown[0]]}' of {ids[unknown[0]]} is not in data.classes "
-                f"{classes} ({len(unknown)} such images)"
+                f"{classes} ({len(unknown)} such images); data.relabel may map it to one of them, or to ''"
             )
         keep = labels != ""
         findings = column("finding")[~keep]

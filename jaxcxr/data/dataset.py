@@ -121,20 +121,39 @@ def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
         raise InputError(f"data.limit is {count}: give a number of images, or 0 for all")
     if count == 0 or count >= len(dataset):
         return dataset
-    patients, first, images = np.unique(dataset.patient_ids, return_index=True, return_counts=True)
+    patients, images = draw_patients(dataset.patient_ids, dataset.labels, seed)
+    chosen = patients[np.cumsum(images) <= count]
+    if not len(chosen):
+        raise InputError(
+            f"data.limit={count} has no room for the {images[0]} images of one patient"
+        )
+    return dataset.take(np.flatnonzero(np.isin(dataset.patient_ids, chosen)))
+
+
+def draw_patients(
+    patient_ids: np.ndarray, labels: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patients in a seeded order whose every beginning has about the classes' shares.
+
+    A patient counts for the class of the first image.
+
+    Args:
+        patient_ids: [N] of each image.
+        labels: [N] int.
+        seed: of the draw.
+
+    Returns:
+        (patients [M], their numbers of images [M]).
+    """
+    patients, first, images = np.unique(patient_ids, return_index=True, return_counts=True)
     ranks = [seeded_rank(seed, name) for name in patients.tolist()]
-    label_of_patient = dataset.labels[first]
+    label_of_patient = labels[first]
     quantile = np.zeros(len(patients))
     for label in np.unique(label_of_patient):
         members = sorted(np.flatnonzero(label_of_patient == label), key=lambda i: ranks[i])
         quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
     order = sorted(range(len(patients)), key=lambda i: (quantile[i], ranks[i]))
-    chosen = patients[order][np.cumsum(images[order]) <= count]
-    if not len(chosen):
-        raise InputError(
-            f"data.limit={count} has no room for the {images[order[0]]} images of one patient"
-        )
-    return dataset.take(np.flatnonzero(np.isin(dataset.patient_ids, chosen)))
+    return patients[order], images[order]
 
 
 def seeded_rank(seed: int | str, name: str) -> str:

@@ -42,11 +42,13 @@ class Folds:
 
         oof is the held-out fold, on which the ensemble is trained (out of fold); valid is carved
         from the fold's training groups and serves early stopping. valid_fraction 0 = no valid.
+        With a single fold nothing is held out besides the test set, and oof is empty.
         """
         if not 0 <= fold < self.num_folds:
             raise InputError(f"fold {fold} does not exist: there are {self.num_folds}, from 0")
         _check_fraction("valid_fraction", valid_fraction)
-        rest = np.flatnonzero((self.fold != TEST) & (self.fold != fold))
+        held_out = (self.fold == fold) & (self.num_folds > 1)
+        rest = np.flatnonzero((self.fold != TEST) & ~held_out)
         part = _assign(
             self._groups()[rest],
             self.labels[rest],
@@ -56,7 +58,7 @@ class Folds:
         split = {
             "train": rest[part == 0],
             "valid": rest[part == 1],
-            "oof": np.flatnonzero(self.fold == fold),
+            "oof": np.flatnonzero(held_out),
             "test": np.flatnonzero(self.fold == TEST),
         }
         for name in ("train", "valid") if valid_fraction else ("train",):
@@ -141,7 +143,7 @@ def make_folds(
 
     Args:
         ids, patient_ids: [N] strings. labels: [N] int, index into classes (all 0 without any).
-        num_folds: at least 2.
+        num_folds: 1 holds nothing out besides the test set, which there must be then.
         test_fraction: share of the images in the test set, 0 <= f < 1.
 
     Raises:
@@ -151,10 +153,12 @@ def make_folds(
     if not len(ids) == len(patient_ids) == len(labels):
         raise InputError(f"{len(ids)} ids, {len(patient_ids)} patients, {len(labels)} labels")
     if group_by not in ("patient", "image"):
-        raise InputError(f"splits.group_by is '{group_by}': choose patient or image")
-    if num_folds < 2:
-        raise InputError(f"splits.num_folds is {num_folds}: at least 2")
-    _check_fraction("splits.test_fraction", test_fraction)
+        raise InputError(f"split.group_by is '{group_by}': choose patient or image")
+    if num_folds < 1:
+        raise InputError(f"split.folds is {num_folds}: at least 1")
+    _check_fraction("split.test_fraction", test_fraction)
+    if num_folds == 1 and not test_fraction:
+        raise InputError("split.folds=1 and split.test_fraction=0 hold nothing out to measure on")
     ids, patient_ids = np.asarray(ids), np.asarray(patient_ids)
     groups = patient_ids if group_by == "patient" else ids
     count = len(np.unique(groups))
@@ -162,7 +166,7 @@ def make_folds(
         noun = "patients" if group_by == "patient" else "images"
         raise InputError(
             f"{count} {noun} are too few for {num_folds} folds"
-            f"{' and a test set' if test_fraction else ''}: lower splits.num_folds or add data"
+            f"{' and a test set' if test_fraction else ''}: lower split.folds or add data"
         )
     fold = np.full(len(ids), TEST, np.int32)
     test = _assign(groups, labels, (1 - test_fraction, test_fraction), salt=f"{seed}/test") == 1

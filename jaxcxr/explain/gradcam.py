@@ -7,6 +7,7 @@ A feature map is named by the module that makes it, as in the parameter tree: `l
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -18,6 +19,7 @@ from flax.linen.module import InterceptorContext
 from jaxcxr.types import InputError
 
 FORMS = ("plain", "guided")
+MIN_PLACES = 4  # a side; on a smaller map heat cannot tell one part of the image from another
 
 
 def feature_maps(module: nn.Module, variables: Any, x: Any) -> dict[str, tuple[int, ...]]:
@@ -41,9 +43,75 @@ def feature_maps(module: nn.Module, variables: Any, x: Any) -> dict[str, tuple[i
     return shapes
 
 
-def last_map(module: nn.Module, variables: Any, x: Any) -> str:
-    """The feature map nearest to the logits that still has a place for everything: what Grad-CAM usually takes."""
-    return list(feature_maps(module, variables, x))[-1]
+def find_layer(
+    module: nn.Module, variables: Any, x: Any, layer: str = ""
+) -> tuple[str, tuple[int, ...]]:
+    """A feature map by name, or the one that Grad-CAM takes by default.
+
+    That is the last one of at least MIN_PLACES x MIN_PLACES places that everything passes on its way to the logits:
+    inside a branch of a block, heat would leave out what goes round it. On 224 pixels it is the one that is usual,
+    such as `layer4`; on small patches that one has a single place. Without a map of that size the largest serves.
+
+    Args:
+      module: a classifier of `jaxcxr.models`.
+      variables: its variables, or their shapes.
+      x: input [B, H, W, channels], or its shape.
+      layer: name, see `feature_maps`; '' is the default.
+
+    Returns:
+      (name, shape [B, h, w, c]).
+
+    Raises:
+      InputError: there is no such map.
+    """
+    maps = feature_maps(module, variables, x)
+    if layer:
+        if layer not in maps:
+            near = ", ".join(difflib.get_close_matches(layer, maps, 3, 0.3)) or ", ".join(
+                list(maps)[-3:]
+            )
+            raise InputError(
+                f"explain.layer={layer!r} is no feature map of this network; near: {near}"
+            )
+        return layer, maps[layer]
+
+    def places(name: str) -> int:
+        return min(maps[name][1:3])
+
+    # Of equally large ones the last: `sorted` keeps the order, and from MIN_PLACES on all count as equally large.
+    wanted = sorted(reversed(maps), key=lambda name: -min(places(name), MIN_PLACES))
+    is_passed = _bottlenecks(module, variables, x)
+    layer = next(name for name in wanted if is_passed(name))
+    return layer, maps[layer]
+
+
+def check_form(form: str) -> None:
+    """Raises InputError unless `form` is one of FORMS."""
+    if form not in FORMS:
+        raise InputError(f"explain.form={form!r} is unknown; known: {', '.join(FORMS)}")
+
+
+def network_of(function: Callable[..., Any], *args: Any) -> tuple[nn.Module, jax.ShapeDtypeStruct]:
+    """The network that a function applies, with the shape of its input: nothing is computed.
+
+    Args:
+      function: applies one network, such as a classifier's `Task.predict`.
+      *args: its arguments, or their shapes.
+    """
+    seen: list[tuple[nn.Module, jax.ShapeDtypeStruct]] = []
+
+    def intercept(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
+        if not context.module.path and context.method_name == "__call__":
+            seen.append(
+                (context.module.clone(), jax.ShapeDtypeStruct(args[0].shape, args[0].dtype))
+            )
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(intercept):
+        jax.eval_shape(
+            lambda *args: function(*args), *args
+        )  # a new function: what was traced before is not called
+    return seen[0]
 
 
 def grad_cam(
@@ -63,7 +131,7 @@ def grad_cam(
       x: [B, H, W, channels], normalised.
       classes: [B] int, the class to explain of each image. A network of one logit has class 1, which is the
         logit, and class 0, which is its negative.
-      layer: name of a feature map, see `feature_maps`; '' is `last_map`.
+      layer: name of a feature map, see `feature_maps`; '' is the default of `find_layer`.
       form: "plain": channels are weighed by their mean gradient, negative heat becomes 0. "guided": the mean is
         over places where both value and gradient are positive (COVID-CXNet's code), and negative heat stays.
 
@@ -75,13 +143,8 @@ def grad_cam(
     """
     chex.assert_rank(x, 4)
     chex.assert_shape(classes, (x.shape[0],))
-    if form not in FORMS:
-        raise InputError(f"explain.form={form!r} is unknown; known: {', '.join(FORMS)}")
-    maps = feature_maps(module, variables, x)
-    layer = layer or list(maps)[-1]
-    if layer not in maps:
-        near = ", ".join(difflib.get_close_matches(layer, maps, 3, 0.3)) or ", ".join(list(maps)[-3:])
-        raise InputError(f"explain.layer={layer!r} is no feature map of this network; near: {near}")
+    check_form(form)
+    layer, shape = find_layer(module, variables, x, layer)
 
     def score(delta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         seen: list[jax.Array] = []
@@ -100,7 +163,7 @@ def grad_cam(
             chosen = jnp.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
         return chosen.sum(), (seen[0].astype(jnp.float32), logits)
 
-    zeros = jnp.zeros(maps[layer], jnp.float32)
+    zeros = jnp.zeros(shape, jnp.float32)
     gradient, (value, logits) = jax.grad(score, has_aux=True)(zeros)
     if form == "guided":
         gradient = jnp.where((value > 0) & (gradient > 0), gradient, 0)
@@ -113,6 +176,35 @@ def to_unit(heat: jax.Array) -> jax.Array:
     low = heat.min((-2, -1), keepdims=True)
     span = heat.max((-2, -1), keepdims=True) - low
     return jnp.where(span > 0, (heat - low) / jnp.where(span > 0, span, 1), 0)
+
+
+def _bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bool]:
+    """Whether the logits hang on the input through the feature map of a name alone, read off the traced program."""
+
+    def forward(variables: Any, x: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+        maps: dict[str, jax.Array] = {}
+
+        def note(name: str, value: jax.Array) -> jax.Array:
+            maps[name] = value
+            return value
+
+        return _apply(module, variables, x, note), maps
+
+    closed, (_, shapes) = jax.make_jaxpr(forward, return_shape=True)(variables, x)
+    program = closed.jaxpr
+    logits, *maps = (id(value) for value in program.outvars)
+    value_of = dict(
+        zip(sorted(shapes), maps, strict=True)
+    )  # the order in which JAX flattens a dict
+
+    def is_passed(name: str) -> bool:
+        reached = {id(program.invars[-1])}  # values that hang on x by another way than this map
+        for equation in program.eqns:
+            if any(id(value) in reached for value in equation.invars):
+                reached |= {id(value) for value in equation.outvars} - {value_of[name]}
+        return logits not in reached
+
+    return is_passed
 
 
 def _apply(module: nn.Module, variables: Any, x: Any, change: Any) -> jax.Array:

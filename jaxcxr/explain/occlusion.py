@@ -4,60 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import chex
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 
+def corners(shape: tuple[int, int], *, size: int, stride: int) -> np.ndarray:
+    """Where the squares lie: upper left corners [N, 2], (row, column).
+
+    Args:
+      shape: (height, width) of the image.
+      size: side of the squares, pixels.
+      stride: pixels between squares; the last row and column of squares end at the image's border.
+
+    Raises:
+      ValueError: the squares do not fit the image.
+    """
+    height, width = shape
+    if not 0 < size <= min(height, width) or stride < 1:
+        raise ValueError(
+            f"squares of {size} pixels every {stride} do not fit an image of {height} x {width}"
+        )
+    return np.asarray(
+        [(y, x) for y in _starts(height, size, stride) for x in _starts(width, size, stride)]
+    )
+
+
 def occlusion(
-    predict: Callable[[jax.Array], jax.Array],
-    images: jax.Array | np.ndarray,
-    classes: jax.Array | np.ndarray,
+    predict: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    explained: int,
     *,
     size: int,
     stride: int,
-    fill: float,
-) -> jax.Array:
+    fill: int,
+    batch_size: int,
+) -> np.ndarray:
     """How far the class's probability falls when a square over a pixel is covered, mean over the squares.
 
     Args:
-      predict: images [B, H, W] in their own type -> probabilities [B, C].
-      images: [B, H, W] uint8.
-      classes: [B] int, the class to explain of each image.
+      predict: images [N, *image.shape] uint8 -> probabilities [N, C]; compiled, called with `batch_size` at most.
+      image: [H, W] or [H, W, C] uint8.
+      explained: the class.
       size: side of the square, pixels.
-      stride: pixels between squares; the last row and column of squares end at the image's border.
-      fill: grey value of the square, in the images' units.
+      stride: pixels between squares, see `corners`.
+      fill: grey value of the square, 0 to 255.
+      batch_size: covered images at a time.
 
     Returns:
-      [B, H, W] float32; negative where covering helps the class.
+      [H, W] float32; negative where covering helps the class.
+
+    Raises:
+      ValueError: the squares do not fit the image.
     """
-    chex.assert_rank(images, 3)
-    images, classes = jnp.asarray(images), jnp.asarray(classes)
-    height, width = images.shape[1:]
-    if not 0 < size <= min(height, width) or stride < 1:
-        raise ValueError(f"squares of {size} pixels every {stride} do not fit an image of {height} x {width}")
-
-    def of_class(probabilities: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(probabilities, classes[:, None], axis=1)[:, 0]
-
-    whole = of_class(predict(images))
-    corners = jnp.asarray([(y, x) for y in _starts(height, size, stride) for x in _starts(width, size, stride)])
-
-    def covers(corner: jax.Array) -> jax.Array:
-        rows = jnp.arange(height)[:, None] - corner[0]
-        columns = jnp.arange(width)[None, :] - corner[1]
-        return (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
-
-    def step(sums: tuple[jax.Array, jax.Array], corner: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
-        square = covers(corner)
-        covered = jnp.where(square[None], jnp.asarray(fill, images.dtype), images)
-        loss = whole - of_class(predict(covered))
-        return (sums[0] + loss[:, None, None] * square[None], sums[1] + square), None
-
-    start = (jnp.zeros(images.shape, jnp.float32), jnp.zeros((height, width), jnp.float32))
-    (losses, counts), _ = jax.lax.scan(step, start, corners)
-    return losses / jnp.maximum(counts, 1)[None]  # a stride above the size leaves gaps
+    places = corners(image.shape[:2], size=size, stride=stride)
+    whole = float(predict(image[None])[0, explained])
+    sums, counts = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.int32)
+    for start in range(0, len(places), batch_size):
+        some = places[start : start + batch_size]
+        covered = np.repeat(image[None], len(some), axis=0)
+        for number, (y, x) in enumerate(some):
+            covered[number, y : y + size, x : x + size] = fill
+        for (y, x), probability in zip(
+            some, np.asarray(predict(covered))[:, explained], strict=True
+        ):
+            sums[y : y + size, x : x + size] += whole - probability
+            counts[y : y + size, x : x + size] += 1
+    return sums / np.maximum(counts, 1)  # a stride above the size leaves gaps
 
 
 def _starts(length: int, size: int, stride: int) -> list[int]:

@@ -19,12 +19,19 @@ from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.inception import InceptionV3
 from jaxcxr.models.neural_weight import NeuralWeightModule
 from jaxcxr.models.resnet import BasicBlock, Bottleneck, ResNet
+from jaxcxr.models.unet import UNet
 from jaxcxr.models.vgg import VGG
 from jaxcxr.types import InputError
 
+Row = functools.partial[nn.Module]
+
+_DENSENET121: Row = functools.partial(DenseNet, stem=64, growth=32, blocks=(6, 12, 24, 16))
+_RESNET50: Row = functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3))
+_COVID_CXNET_HEAD: dict[str, Any] = dict(head_hidden=10, head_dropout=0.2)
+
 # name -> module class with the published sizes. FLANNEL's five base learners come first, in the
 # order of its ensemble.
-MODELS: dict[str, functools.partial[nn.Module]] = {
+MODELS: dict[str, Row] = {
     "densenet161": functools.partial(DenseNet, stem=96, growth=48, blocks=(6, 12, 36, 24)),
     "inception_v3": functools.partial(InceptionV3),
     "resnet152": functools.partial(ResNet, block=Bottleneck, blocks=(3, 8, 36, 3)),
@@ -32,12 +39,18 @@ MODELS: dict[str, functools.partial[nn.Module]] = {
         ResNet, block=Bottleneck, blocks=(3, 4, 23, 3), groups=32, group_width=8
     ),
     "vgg19_bn": functools.partial(VGG, convolutions=(2, 2, 4, 4, 4), batch_norm=True),
-    "densenet121": functools.partial(DenseNet, stem=64, growth=32, blocks=(6, 12, 24, 16)),
+    "densenet121": _DENSENET121,
     "resnet18": functools.partial(ResNet, block=BasicBlock, blocks=(2, 2, 2, 2)),
-    "resnet50": functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3)),
+    "resnet50": _RESNET50,
     "vgg16": functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False),
     "covid_cxnet_base": functools.partial(CovidCXNetBase),
+    "covid_cxnet": functools.partial(_DENSENET121, **_COVID_CXNET_HEAD),
+    "covid_cxnet_resnet50": functools.partial(_RESNET50, **_COVID_CXNET_HEAD),
     "fc_densenet103": functools.partial(FCDenseNet),
+    "unet_cxnet": functools.partial(UNet, channels=(32, 64, 128, 256, 512)),
+    "unet": functools.partial(
+        UNet, channels=(64, 128, 256, 512, 1024), up="repeat", relu_init="he", deep_dropout=0.5, narrow=2
+    ),
     "neural_weight_module": functools.partial(NeuralWeightModule),
 }
 
@@ -59,14 +72,14 @@ def build(
     Args:
       name: a key of `MODELS`.
       num_classes: outputs of the head.
-      in_channels: None is the published number: 3 for classifiers, 1 for FC-DenseNet.
+      in_channels: None is the published number: 3 for classifiers, 1 for segmenters.
       axis_name: device axis over which BatchNorm averages its statistics while training.
       width: factor on channel counts; 1.0 is the published network.
       depth: factor on the repeats in each block; 1.0 is the published network.
       dtype: of the computation; parameters and logits stay float32.
       dropout: None is the published rate.
       **options: fields of one model, e.g. `activation` of neural_weight_module, `remat` of
-        fc_densenet103.
+        fc_densenet103, `narrow` of unet.
 
     Raises:
       InputError: for an unknown name, or an option that the model does not have.
@@ -94,3 +107,13 @@ def build(
             f"{name} has no option {', '.join(unknown)}. Known: {', '.join(sorted(fields))}."
         )
     return factory(**given)
+
+
+def backbone(name: str) -> str:
+    """The row of `MODELS` whose features the network `name` has: covid_cxnet is densenet121 with another head.
+
+    A row that differs from an earlier one in fields `head_...` alone has that one's features; any other its own.
+    """
+    row = MODELS[name]
+    plain = {field: value for field, value in row.keywords.items() if not field.startswith("head_")}
+    return next(n for n, other in MODELS.items() if n == name or (other.func is row.func and other.keywords == plain))

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.head import classifier
 
 Conv = functools.partial(layers.Conv, kernel_init=layers.kaiming_normal_fan_in)
 
@@ -99,7 +100,7 @@ class DenseNet(nn.Module):
     """A DenseNet-BC classifier; at `width=depth=1` the published network.
 
     Call with `x` [B, H, W, in_channels] float, H and W at least 29, and `train` (then batch
-    statistics, and the "dropout" rng if `dropout` > 0).
+    statistics, and the "dropout" rng if `dropout` or `head_dropout` > 0).
 
     Returns:
       logits [B, num_classes] float32, and {"stage1" ... "stage4": block outputs,
@@ -108,6 +109,9 @@ class DenseNet(nn.Module):
     Attributes:
       width, depth: factors on the channels and on the layers of each block.
       dropout: rate after each dense layer; None is the published 0.
+      head_hidden: units of a ReLU layer between average and logits, whatever `width` is; 0: none, as published.
+        COVID-CXNet has 10, and then both dense layers start as in Keras.
+      head_dropout: rate before the logits; COVID-CXNet has .2.
       axis_name: device axis over which batch statistics are averaged.
       dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
@@ -122,6 +126,8 @@ class DenseNet(nn.Module):
     depth: float = 1.0
     dtype: Any = jnp.float32
     dropout: float | None = None
+    head_hidden: int = 0
+    head_dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -136,10 +142,13 @@ class DenseNet(nn.Module):
             name="features",
         )(x, train=train)
         pooled = layers.at_least_float32(out["features"].mean((1, 2)))
-        head = layers.linear(
+        logits = classifier(
+            pooled,
             self.num_classes,
-            fan_in=pooled.shape[-1],
+            hidden=self.head_hidden,
+            dropout=self.head_dropout,
+            train=train,
             bias_init=nn.initializers.zeros,
             name="classifier",
         )
-        return head(pooled), out
+        return logits, out

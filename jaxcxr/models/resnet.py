@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.head import classifier
 from jaxcxr.models.initialise import zeros
 
 
@@ -115,7 +116,7 @@ class ResNet(nn.Module):
     """A ResNet or ResNeXt classifier; at `width=depth=1` the published network.
 
     Call with `x` [B, H, W, in_channels] float, any H and W, and `train` (then batch statistics,
-    and the "dropout" rng if `dropout` > 0).
+    and the "dropout" rng if `dropout` or `head_dropout` > 0).
 
     Returns:
       logits [B, num_classes] float32, and {"stage1" ... "stage4": stage outputs,
@@ -127,7 +128,8 @@ class ResNet(nn.Module):
     Attributes:
       blocks: blocks in each stage; `groups` and `group_width` are ResNeXt's 32x8d.
       width, depth: factors on the channels (of ResNeXt's 3x3: on the groups) and on `blocks`.
-      dropout: rate before the classifier; None is the published 0.
+      dropout: rate after the average; None is the published 0.
+      head_hidden, head_dropout: as in `DenseNet`.
       axis_name: device axis over which batch statistics are averaged.
       dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
@@ -143,6 +145,8 @@ class ResNet(nn.Module):
     depth: float = 1.0
     dtype: Any = jnp.float32
     dropout: float | None = None
+    head_hidden: int = 0
+    head_dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -175,4 +179,7 @@ class ResNet(nn.Module):
         out["features"] = x
         x = layers.at_least_float32(x.mean((1, 2)))
         x = nn.Dropout(self.dropout or 0.0, deterministic=not train)(x)
-        return layers.linear(self.num_classes, fan_in=x.shape[-1], name="fc")(x), out
+        logits = classifier(
+            x, self.num_classes, hidden=self.head_hidden, dropout=self.head_dropout, train=train, name="fc"
+        )
+        return logits, out

@@ -181,29 +181,29 @@ def random_crop_flip(
 
     Args:
       key: of this image.
-      image: [H, W] uint8, or float in [0, 1].
+      image: [H, W] or [H, W, C], uint8, or float in [0, 1].
       size: S, side of the box (FLANNEL: 224 of 336).
       flip: probability of mirroring left and right.
 
     Returns:
-      [S, S] float32 in [0, 1].
+      [S, S] or [S, S, C] float32 in [0, 1].
     """
-    chex.assert_rank(image, 2)
-    height, width = image.shape
+    chex.assert_rank(image, {2, 3})
+    height, width, *channels = image.shape
     if size > min(height, width):
         raise ValueError(f"a box of {size} pixels does not fit an image of {height} x {width}")
     box_key, flip_key = jax.random.split(key)
     bounds = jnp.asarray([height - size + 1, width - size + 1])
     origin = jax.random.randint(box_key, (2,), jnp.zeros_like(bounds), bounds)
-    box = jax.lax.dynamic_slice(jnp.asarray(image), origin, (size, size))
-    box = unit_float(box)
+    corner = (*origin, *(0 for _ in channels))
+    box = unit_float(jax.lax.dynamic_slice(jnp.asarray(image), corner, (size, size, *channels)))
     return jnp.where(jax.random.bernoulli(flip_key, flip), geometry.flip(box), box)
 
 
 def centre_crop(image: jax.Array | np.ndarray, *, size: int) -> jax.Array:
-    """FLANNEL's evaluation view: the middle [S, S] of an image [H, W], float32 in [0, 1]."""
-    chex.assert_rank(image, 2)
-    height, width = image.shape
+    """FLANNEL's evaluation view: the middle [S, S, ...] of an image [H, W] or [H, W, C], float32 in [0, 1]."""
+    chex.assert_rank(image, {2, 3})
+    height, width = image.shape[:2]
     if size > min(height, width):
         raise ValueError(f"a box of {size} pixels does not fit an image of {height} x {width}")
     top, left = (height - size) // 2, (width - size) // 2

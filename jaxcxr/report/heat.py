@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,9 @@ from matplotlib.figure import Figure
 from jaxcxr.report import plots
 
 COLUMNS = 4
+GAP = 4  # pixels between panels
 _STRENGTH = 0.55  # of the brightest heat over the X-ray
+_TINT = 0.35  # of a superpixel's colour
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -33,35 +36,67 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.rint(255 * ((1 - alpha) * grey[..., None] + alpha * colours)).astype(np.uint8)
 
 
+def for_and_against(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Superpixels over an X-ray, as COVID-CXNet's Fig. 12: green speaks for the class, red against it.
+
+    Args:
+      image: [H, W] grey values.
+      heat: [H, W], one value in a superpixel; 0 leaves the grey value.
+
+    Returns:
+      [H, W, 3] uint8; where the value changes there is a line in full colour.
+    """
+    grey = np.repeat(
+        _stretch(np.asarray(image, float), float(np.min(image)))[..., None], 3, axis=-1
+    )
+    colour = np.where(heat[..., None] > 0, (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    border = np.zeros(heat.shape, bool)
+    border[1:] |= heat[1:] != heat[:-1]
+    border[:, 1:] |= heat[:, 1:] != heat[:, :-1]
+    border[:-1] |= heat[1:] != heat[:-1]
+    border[:, :-1] |= heat[:, 1:] != heat[:, :-1]
+    alpha = np.where(heat != 0, np.where(border, 1.0, _TINT), 0.0)[..., None]
+    return np.rint(255 * ((1 - alpha) * grey + alpha * colour)).astype(np.uint8)
+
+
+def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures [H, W, 3], or masks [H, W], in a row, GAP pixels apart: white in pictures, empty in masks."""
+    first = panels[0]
+    gap = np.full((len(first), GAP, *first.shape[2:]), 255 if first.ndim == 3 else 0, first.dtype)
+    parts = [part for panel in panels for part in (gap, panel)]
+    return np.concatenate(parts[1:], axis=1)
+
+
 def contact_sheet(
-    images: Sequence[np.ndarray],
-    heats: Sequence[np.ndarray],
+    pictures: Sequence[np.ndarray],
     masks: Sequence[np.ndarray] | None,
     captions: Sequence[str],
     *,
     title: str,
 ) -> Figure:
-    """Images of one class with their heat, four a row, lungs outlined.
+    """Pictures of one class, four square ones a row, lungs outlined.
 
     Args:
-      images: [H, W] each.
-      heats: [H, W] each.
+      pictures: [H, W, 3] uint8 each, of one shape.
       masks: [H, W] each, above zero in the lungs; None draws no outlines.
-      captions: one line or two below each.
+      captions: a few lines below each.
       title: stands above the sheet.
     """
-    if not len(images):
+    if not len(pictures):
         raise ValueError("there is no image to show")
-    columns = min(COLUMNS, len(images))
-    rows = math.ceil(len(images) / columns)
-    figure = plots.canvas(2.3 * columns, 2.7 * rows + 0.5)
-    figure.suptitle(title, fontsize=12, color=plots.INK)
+    ratio = pictures[0].shape[1] / pictures[0].shape[0]
+    columns = min(max(1, round(COLUMNS / ratio)), len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    width = 2.3 * ratio * columns
+    figure = plots.canvas(width, (2.4 + 0.15 * lines) * rows + 0.5)
+    figure.suptitle(textwrap.fill(title, int(10 * width)), fontsize=12, color=plots.INK)
     places = figure.subplots(rows, columns, squeeze=False).ravel()
     for number, axes in enumerate(places):
         plots.hide_ticks(axes)
-        if number >= len(images):
+        if number >= len(pictures):
             continue
-        axes.imshow(overlay(images[number], heats[number]), interpolation="nearest")
+        axes.imshow(pictures[number], interpolation="nearest")
         if masks is not None:
             lungs = np.asarray(masks[number]) > 0
             if lungs.any() and not lungs.all():

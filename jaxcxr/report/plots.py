@@ -143,7 +143,7 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     for axes, (name, keys) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        _tidy(axes)
+        tidy(axes)
         keys = [key for key in keys if not _repeats(key, keys, lines)]
         shown = keys[:_MOST_LINES]
         one_split = len({key.split("/")[0] for key in shown}) == 1 < len(shown)
@@ -348,13 +348,14 @@ def canvas(width: float, height: float) -> Figure:
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     figure = canvas(width, height)
     axes = figure.add_subplot()
-    _tidy(axes)
+    tidy(axes)
     if title:
         axes.set_title(title, fontsize=11.5, color=INK, pad=8)
     return figure, axes
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """The look of every chart: no frame at the top and right, thin grey axes."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(RULE)
     axes.tick_params(colors=INK, labelsize=9, color=RULE)

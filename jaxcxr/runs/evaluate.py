@@ -12,7 +12,7 @@ from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report import summary as reports
 from jaxcxr.runs import predict
-from jaxcxr.runs.experiment import Experiment, prepare
+from jaxcxr.runs.experiment import prepare
 from jaxcxr.writers import MetricWriter
 
 TABLE = "table.txt"  # what the terminal shows
@@ -26,14 +26,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
             predict.score_segmentation(experiment, folder)
         else:
             predict.predict_splits(experiment, folder)
-        report(experiment, folder)
+        report(folder, segments=config.task == "segment")
 
 
-def report(experiment: Experiment, folder: RunFolder) -> None:
+def report(folder: RunFolder, *, segments: bool) -> None:
     """Writes report.md and report.json with their pictures, and prints the table and where everything is."""
     if not parallel.is_main():
         return
-    segments = experiment.config.task == "segment"
     write = reports.write_segment_report if segments else reports.write_run_report
     folder.write_text(TABLE, write(folder.path))
     print(f"\n{closing(folder)}")

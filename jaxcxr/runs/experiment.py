@@ -51,6 +51,8 @@ class Experiment:
       fingerprint: hash of the data.
       compiled: task and programs.
       upstream: files of earlier runs that this one reads.
+      reference: picture that the images' histograms were matched to, where `data.match` asks for it.
+      study_rows, study_splits: the same under the classes of the study, where `data.targets` gives this run others.
     """
 
     config: ConfigDict
@@ -60,7 +62,10 @@ class Experiment:
     split_sha256: str
     fingerprint: str
     compiled: steps.Compiled
+    study_rows: Rows
+    study_splits: Mapping[str, np.ndarray]
     upstream: tuple[Path, ...] = ()
+    reference: Path | None = None
 
     @property
     def task(self) -> Any:
@@ -105,9 +110,7 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
         dataset = data.open_dataset(section)
         return data.build_store(
             dataset,
-            image_size=section.image_size,
-            equalise=section.equalise,
-            gamma=section.gamma,
+            data.Preprocessing.of(section),
             masks=masks,
             cache_dir=data.cache_dir(section),
             max_bad_images=section.max_bad_images,
@@ -152,7 +155,29 @@ def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
         seed=s.seed,
         group_by=s.group_by,
     )
-    return folds.split(s.fold, valid_fraction=s.valid_fraction), folds.sha256
+    splits = folds.split(s.fold, valid_fraction=s.valid_fraction)
+    if not 0 < s.train_fraction <= 1:
+        raise InputError(f"split.train_fraction is {s.train_fraction}: give a share above 0, up to 1")
+    if s.train_fraction < 1:
+        train = splits["train"]
+        patients, images = data.draw_patients(rows.patient_ids[train], rows.labels[train], s.seed)
+        chosen = patients[np.cumsum(images) <= s.train_fraction * len(train)]
+        splits["train"] = train[np.isin(rows.patient_ids[train], chosen)]
+    return splits, folds.sha256
+
+
+def _with_targets(
+    config: ConfigDict, rows: Rows, splits: dict[str, np.ndarray]
+) -> tuple[Rows, dict[str, np.ndarray]]:
+    """The rows under the classes that this run learns (`data.targets`); the others leave its splits."""
+    learned = data.learned_classes(config.data)
+    if learned == rows.classes:
+        return rows, splits
+    to = data.targets(config.data)
+    number = np.array([learned.index(to[name]) if to[name] else -1 for name in rows.classes], np.int32)
+    labels = number[rows.labels]
+    splits = {name: index[labels[index] >= 0] for name, index in splits.items()}
+    return dataclasses.replace(rows, labels=np.maximum(labels, 0), classes=learned), splits
 
 
 def _rows(dataset: data.Dataset) -> Rows:
@@ -171,10 +196,11 @@ def _from_images(
 ) -> Experiment:
     store = open_store(config.data, masks=mask_source(config))
     rows = _rows(store.dataset)
+    study_rows, (study_splits, sha256) = rows, _folds(config, rows)
+    rows, splits = _with_targets(config, rows, study_splits)
     arrays: dict[str, Any] = {"image": store.images, "label": rows.labels}
     if store.masks is not None:
         arrays["mask"] = store.masks
-    splits, sha256 = _folds(config, rows)
     upstream = ()
     if config.masks.source == "workdir":
         upstream = (Path(config.masks.workdir) / "masks" / "index.json",)
@@ -186,7 +212,10 @@ def _from_images(
         split_sha256=sha256,
         fingerprint=store.dataset.fingerprint,
         compiled=build(config, rows, splits),
+        study_rows=study_rows,
+        study_splits=study_splits,
         upstream=upstream,
+        reference=store.reference,
     )
 
 
@@ -256,6 +285,8 @@ def _ensemble(config: ConfigDict) -> Experiment:
         split_sha256=first.split_sha256,
         fingerprint=first.dataset_fingerprint,
         compiled=steps.compile_for(config, learners=len(i.learners), class_counts=counts),
+        study_rows=rows,
+        study_splits=splits,
         upstream=tuple(path for row in paths for path in row),
     )
 

@@ -1,48 +1,162 @@
-"""Where a trained classifier looks: heat maps of its images, and how much of the heat is inside the lungs."""
+"""Where a trained classifier looks: heat of its images, and how much of it is inside the lungs and on written marks."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, parallel
-from jaxcxr.artifacts import RunFolder, encode_png
+from jaxcxr import parallel
+from jaxcxr.artifacts import RunFolder
 from jaxcxr.explain.measures import share_inside
 from jaxcxr.ops.masks import IGNORE
-from jaxcxr.report import heat, plots
+from jaxcxr.ops.text import conceal, find_text
+from jaxcxr.runs import explaining
 from jaxcxr.runs.experiment import Experiment, prepare
+from jaxcxr.runs.explain_album import FOLDER, Album
+from jaxcxr.runs.explaining import grey
 from jaxcxr.runs.predict import best_variables
-from jaxcxr.runs.steps import predict_rows
 from jaxcxr.types import InputError
 
-FOLDER = "explain"
+INPUTS = ("original", "text_masked", "lung_masked")
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=explain` with the best checkpoint of a trained classifier's workdir.
 
     Writes below `explain/`: `<id>.png` with the heat over the image, a contact sheet of each class, and
-    `index.json` with every image's class, probability and share of heat inside the lungs; prints the means.
+    `index.json` with every image's class, and of each of `explain.inputs` the probability and the shares of the heat
+    inside the lungs and on written marks; prints the means. What an earlier call left there is replaced at the end.
     """
-    if config.task != "classify":
-        raise InputError(f"only classifiers are explained, and this config's task is {config.task!r}")
-    if config.explain.of not in ("predicted", "true"):
-        raise InputError(f"explain.of={config.explain.of!r} is unknown; known: predicted, true")
+    _check(config)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(_with_lungs(config))
-        started = time.monotonic()
+        e = experiment.config.explain
+        if "lung_masked" in e.inputs and "mask" not in experiment.arrays:
+            raise InputError(
+                "explain.inputs has lung_masked, which needs lung masks: set explain.masks.source"
+            )
         rows = _chosen(experiment)
-        found = _heat(experiment, folder, rows)
-        index = _write(experiment, folder, found)
-        folder.add_timing(FOLDER, seconds=time.monotonic() - started, images=len(rows))
+        layer = explaining.find_layer(experiment) if e.method == "gradcam" else None
+        variables = best_variables(experiment, folder)
+        shape = experiment.arrays["image"].shape[1:3]
+        predictions = len(rows) * len(e.inputs) * explaining.predictions(experiment.config, shape)
+        if parallel.is_main():
+            print(_announcement(experiment.config, layer, len(rows), predictions))
+        started = time.monotonic()
+        progress = {
+            "desc": "explain",
+            "unit": "image",
+            "mininterval": 1.0,
+            "disable": not parallel.is_main(),
+        }
+        with (
+            tqdm(total=predictions, **progress) as bar,
+            Album(folder, title=f"{explaining.TITLES[e.method]} of the {e.of} class") as album,
+        ):
+            programs = explaining.Programs(
+                experiment, variables, layer.name if layer else "", bar.update
+            )
+            for start in range(0, len(rows), experiment.config.evaluate.batch_size):
+                some = rows[start : start + experiment.config.evaluate.batch_size]
+                _explain(programs, Xrays.of(experiment, some), album)
+            index = album.finish(
+                {
+                    "note": "Research use only. Not for diagnosis.",
+                    "settings": e.to_dict(),
+                    "layer": dataclasses.asdict(layer) if layer else None,
+                    "forward_passes": explaining.forward_passes(experiment.config, predictions),
+                },
+                classes=experiment.rows.classes,
+            )
+        patches = predictions * explaining.patches(experiment.config)
+        folder.add_timing(
+            FOLDER, seconds=time.monotonic() - started, images=len(rows), patches=patches
+        )
     if parallel.is_main():
         print(_table(index))
-        print(f"wrote {len(rows)} heat maps and {len(index['classes'])} contact sheets to {workdir / FOLDER}")
+        print(
+            f"wrote {len(rows)} heat maps and {len(index['classes'])} contact sheets to {workdir / FOLDER}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Xrays:
+    """B images that are explained.
+
+    Attributes:
+      rows: [B] of the data set.
+      images: [B, H, W] or [B, H, W, C] uint8, as the classifier gets them.
+      lungs: [B, H, W] bool; empty where they are unknown.
+      text: [B, H, W] bool, written marks, see `ops.text.find_text`.
+      labels, ids: [B] true class and id.
+    """
+
+    rows: np.ndarray
+    images: np.ndarray
+    lungs: np.ndarray
+    text: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+    @classmethod
+    def of(cls, experiment: Experiment, rows: np.ndarray) -> Xrays:
+        """Those of some rows of the data set."""
+        images = np.asarray(experiment.arrays["image"][rows])
+        lungs = np.zeros(images.shape[:3], bool)
+        if "mask" in experiment.arrays:
+            masks = np.asarray(experiment.arrays["mask"][rows])
+            lungs = (masks > 0) & (masks != IGNORE)
+            lungs &= ~lungs.all(
+                (1, 2), keepdims=True
+            )  # the stand-in of `masks.on_empty` = whole_image
+        found = [
+            find_text(i, known if known.any() else None)
+            for i, known in zip(grey(images), lungs, strict=True)
+        ]
+        return cls(
+            rows,
+            images,
+            lungs,
+            np.stack(found),
+            experiment.rows.labels[rows],
+            experiment.rows.ids[rows],
+        )
+
+    def changed(self, name: str) -> np.ndarray:
+        """The images as one of INPUTS."""
+        if name == "text_masked":
+            return np.stack(
+                [conceal(image, text) for image, text in zip(self.images, self.text, strict=True)]
+            )
+        if name == "lung_masked":
+            kept = self.lungs | ~self.lungs.any((1, 2), keepdims=True)
+            return np.where(
+                kept.reshape(*kept.shape, *(1 for _ in self.images.shape[3:])), self.images, 0
+            )
+        return self.images
+
+
+def _check(config: ConfigDict) -> None:
+    """What can be refused before data are read."""
+    if config.task != "classify":
+        raise InputError(
+            f"only classifiers are explained, and this config's task is {config.task!r}"
+        )
+    e = config.explain
+    if e.of not in ("predicted", "true"):
+        raise InputError(f"explain.of={e.of!r} is unknown; known: predicted, true")
+    unknown = [name for name in e.inputs if name not in INPUTS]
+    if unknown or e.inputs[:1] != ("original",) or len(set(e.inputs)) < len(e.inputs):
+        raise InputError(
+            f"explain.inputs={tuple(e.inputs)}: give 'original', whose class is explained, and after it any of "
+            f"{', '.join(INPUTS[1:])}"
+        )
+    explaining.check(config)
 
 
 def _with_lungs(config: ConfigDict) -> ConfigDict:
@@ -58,104 +172,101 @@ def _chosen(experiment: Experiment) -> np.ndarray:
     """Rows of `explain.split`, the first `explain.per_class` of each class."""
     config = experiment.config.explain
     if config.split not in experiment.splits:
-        raise InputError(f"explain.split={config.split!r} is unknown; known: {', '.join(experiment.splits)}")
+        raise InputError(
+            f"explain.split={config.split!r} is unknown; known: {', '.join(experiment.splits)}"
+        )
     rows = experiment.splits[config.split]
+    if not len(rows):
+        raise InputError(f"explain.split={config.split!r} has no images: choose another split")
     labels = experiment.rows.labels[rows]
     limit = config.per_class or len(rows)
     return np.concatenate([rows[labels == c][:limit] for c in range(len(experiment.rows.classes))])
 
 
-def _heat(experiment: Experiment, folder: RunFolder, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """`Task.explain` for these rows, with their images and masks."""
-    config = experiment.config
-    variables = best_variables(experiment, folder)
-    batches = data.eval_batches(
-        {name: experiment.arrays[name] for name in experiment.task.inputs},
-        rows,
-        batch_size=config.evaluate.batch_size,
-        process_index=parallel.process_index(),
-        process_count=parallel.process_count(),
-    )
-    e = config.explain
-    program = experiment.compiled.explain(config.patches.eval_count, e.of, e.layer, e.form)
-    # The key of `Experiment.predict`, so that these are the patches that were judged in predictions.npz.
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    parts = []
-    with tqdm(total=len(rows), desc="explain", unit="image", disable=not parallel.is_main()) as bar:
-        for part in predict_rows(program, variables, batches, key):
-            parts.append(part)
-            bar.update(len(part["index"]))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _write(experiment: Experiment, folder: RunFolder, found: dict[str, np.ndarray]) -> dict:
-    rows, order = experiment.rows, found["index"]
-    images = [np.asarray(experiment.arrays["image"][i]) for i in order]
-    masks = [np.asarray(experiment.arrays["mask"][i]) for i in order] if "mask" in experiment.arrays else None
-    inside: list[float | None] = [None] * len(order)
-    area: list[float | None] = [None] * len(order)
-    if masks is not None:
-        shares = np.asarray(share_inside(found["heat"], np.stack(masks)))
-        inside = [float(share) if np.isfinite(share) else None for share in shares]
-        area = [float(((mask > 0) & (mask != IGNORE)).mean()) for mask in masks]
-    entries, captions = [], []
-    for n, i in enumerate(order):
-        explained = int(found["explained"][n])
-        probability = float(found["probabilities"][n, explained])
-        entries.append(
-            {
-                "id": str(rows.ids[i]),
-                "label": rows.classes[rows.labels[i]],
-                "explained": rows.classes[explained],
-                "probability": probability,
-                "heat_in_lungs": inside[n],
-                "lung_area": area[n],
-            }
-        )
-        share = inside[n]
-        where = "" if share is None else f", {100 * share:.0f} % in the lungs"
-        captions.append(f"{rows.ids[i]}\n{rows.classes[explained]} {probability:.2f}{where}")
-        folder.write_bytes(f"{FOLDER}/{rows.ids[i]}.png", encode_png(heat.overlay(images[n], found["heat"][n])))
-        if "votes" in found:
-            votes = heat.overlay(images[n], np.nan_to_num(found["votes"][n]))
-            folder.write_bytes(f"{FOLDER}/votes/{rows.ids[i]}.png", encode_png(votes))
-    classes = {}
-    for c, name in enumerate(rows.classes):
-        chosen = [n for n, i in enumerate(order) if rows.labels[i] == c]
-        if not chosen:
-            continue
-        sheet = heat.contact_sheet(
-            [images[n] for n in chosen],
-            [found["heat"][n] for n in chosen],
-            None if masks is None else [masks[n] for n in chosen],
-            [captions[n] for n in chosen],
-            title=f"True class {name}: Grad-CAM of the {experiment.config.explain.of} class. Research use only",
-        )
-        folder.write_bytes(f"{FOLDER}/sheet_{name}.png", plots.to_png(sheet))
-        classes[name] = {
-            "images": len(chosen),
-            "heat_in_lungs": _mean([inside[n] for n in chosen]),
-            "lung_area": _mean([area[n] for n in chosen]),
+def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
+    """Adds the heat on every input of these images to the album."""
+    names = programs.experiment.config.explain.inputs
+    classes: np.ndarray | None = None
+    seen, found = [], []
+    for name in names:
+        seen.append(xrays.changed(name))
+        found.append(explaining.explain(programs, xrays.rows, seen[-1], classes))
+        classes = found[-1].explained  # on every input the heat of one class: that of the original
+    explained = found[0].explained
+    inputs = []
+    for heat in found:
+        shares = {
+            "heat_in_lungs": _share(heat.heat, xrays.lungs),
+            "heat_on_text": _share(heat.heat, xrays.text),
         }
-    index = {
-        "note": "Research use only. Not for diagnosis.",
-        "settings": experiment.config.explain.to_dict(),
-        "classes": classes,
-        "images": entries,
-    }
-    folder.write_json(f"{FOLDER}/index.json", index)
-    return index
+        inputs.append(
+            {"probability": heat.probabilities[np.arange(len(explained)), explained], **shares}
+        )
+    shown = [grey(images) for images in seen]
+    lung_area, text_area = (region.mean((1, 2)) for region in (xrays.lungs, xrays.text))
+    for n in range(len(xrays.rows)):
+        album.add(
+            {
+                "id": str(xrays.ids[n]),
+                "label": programs.experiment.rows.classes[xrays.labels[n]],
+                "explained": programs.experiment.rows.classes[explained[n]],
+                "lung_area": float(lung_area[n]) if lung_area[n] else None,
+                "text_area": float(text_area[n]),
+                "inputs": {
+                    name: {key: _number(values[n]) for key, values in of_input.items()}
+                    for name, of_input in zip(names, inputs, strict=True)
+                },
+            },
+            images=[images[n] for images in shown],
+            heats=[heat.heat[n] for heat in found],
+            votes=[heat.votes[n] for heat in found if heat.votes is not None],
+            lungs=xrays.lungs[n],
+            superpixels=programs.experiment.config.explain.method == "lime",
+        )
 
 
-def _mean(values: list[float | None]) -> float | None:
-    """Over the images that have heat."""
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
+def _share(heat: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """[B] share of the heat inside a region; NaN where there is no heat, or no region."""
+    return np.where(region.any((1, 2)), np.asarray(share_inside(heat, region)), np.nan)
+
+
+def _number(value: np.floating) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _announcement(
+    config: ConfigDict, layer: explaining.Layer | None, images: int, predictions: int
+) -> str:
+    """What is about to be done, and what it costs."""
+    e, patches = config.explain, explaining.patches(config)
+    line = explaining.TITLES[e.method]
+    if layer:
+        line += f", {e.form}, on {layer.name}: {layer.height} x {layer.width} places"
+    line += f"\n{images} images, {predictions:,} predictions"
+    if patches > 1:
+        line += f" of {patches} patches"
+    return f"{line}: {explaining.forward_passes(config, predictions):,} forward passes"
 
 
 def _table(index: dict) -> str:
-    lines = [f"{'true class':20} {'images':>6} {'heat in lungs':>14} {'lungs in image':>15}"]
-    for name, row in index["classes"].items():
-        shares = [f"{row[key]:.3f}" if row[key] is not None else "-" for key in ("heat_in_lungs", "lung_area")]
-        lines.append(f"{name:20} {row['images']:>6} {shares[0]:>14} {shares[1]:>15}")
+    lines = [
+        f"{'true class':20} {'input':>12} {'images':>6} {'probability':>11} {'heat in lungs':>14} "
+        f"{'lungs in image':>15} {'heat on text':>13} {'text in image':>14}"
+    ]
+    for label, of_class in index["classes"].items():
+        for name, row in of_class["inputs"].items():
+            shares = [
+                row["probability"],
+                row["heat_in_lungs"],
+                of_class["lung_area"],
+                row["heat_on_text"],
+            ]
+            shown = [
+                f"{share:.3f}" if share is not None else "-"
+                for share in (*shares, of_class["text_area"])
+            ]
+            lines.append(
+                f"{label:20} {name:>12} {of_class['images']:>6} {shown[0]:>11} {shown[1]:>14} {shown[2]:>15} "
+                f"{shown[3]:>13} {shown[4]:>14}"
+            )
     return "\n".join(lines)

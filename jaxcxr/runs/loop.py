@@ -70,6 +70,21 @@ def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) 
     return {name: value for m in (total or {}).values() for name, value in m.scalars().items()}
 
 
+def train_batches(experiment: Experiment) -> Any:
+    """The endless training batches of an experiment, from the first one on."""
+    config = experiment.config
+    return data.train_iterator(
+        {name: experiment.arrays[name] for name in experiment.task.inputs},
+        experiment.splits["train"],
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        balance=config.train.balance,
+        labels=experiment.rows.labels,
+        process_index=parallel.process_index(),
+        process_count=parallel.process_count(),
+    )
+
+
 def fit(
     experiment: Experiment,
     checkpointer: Checkpointer,
@@ -111,16 +126,7 @@ def fit(
         plateau_patience=config.optim.plateau_patience,
         plateau_factor=config.optim.decay,
     )
-    iterator = data.train_iterator(
-        {name: experiment.arrays[name] for name in task.inputs},
-        experiment.splits["train"],
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        balance=config.train.balance,
-        labels=experiment.rows.labels,
-        process_index=parallel.process_index(),
-        process_count=parallel.process_count(),
-    )
+    iterator = train_batches(experiment)
     key = jax.random.key(config.seed)
     state = states.create(task.init(config.seed), compiled.optimizer)
     seconds, step, metrics = 0.0, 0, {}

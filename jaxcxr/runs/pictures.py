@@ -9,6 +9,7 @@ from jaxcxr.artifacts import RunFolder
 from jaxcxr.ops import geometry, patches
 from jaxcxr.report import plots
 from jaxcxr.runs.experiment import Experiment
+from jaxcxr.runs.explaining import grey
 from jaxcxr.writers import MetricWriter
 
 
@@ -23,7 +24,7 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
     train = experiment.splits["train"]
     shown = [i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:per_class]]
     for i in shown:
-        image = np.asarray(experiment.arrays["image"][i])
+        image = grey(np.asarray(experiment.arrays["image"][i])[None])[0]
         mask = np.asarray(experiment.arrays["mask"][i]) if "mask" in experiment.arrays else None
         boxes = []
         if "patches" in config and config.patches.enabled and mask is not None:

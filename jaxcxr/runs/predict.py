@@ -16,10 +16,13 @@ from tqdm import tqdm
 from jaxcxr import data, files, parallel
 from jaxcxr import state as states
 from jaxcxr.artifacts import Predictions, RunFolder
-from jaxcxr.runs import train
+from jaxcxr.checkpoint import Checkpointer
+from jaxcxr.data.store import REFERENCE
+from jaxcxr.runs import xrays
 from jaxcxr.runs.experiment import Experiment, open_store, prepare
 from jaxcxr.runs.steps import predict_rows
 from jaxcxr.state import Variables
+from jaxcxr.tasks import Task
 from jaxcxr.types import InputError
 
 
@@ -27,22 +30,37 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=predict` with the best checkpoint of a trained workdir.
 
     Classifiers and ensembles write `predictions.npz` for `predict.splits`; a segmenter writes the lung mask, and
-    the masked image, of every image of `predict.data`.
+    the masked image, of every image of `predict.data`. With `predict.inputs` it is the user's own X-rays instead.
     """
+    if config.predict.inputs:
+        xrays.run(config, workdir)
+        return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
         if config.task == "segment":
             write_masks(experiment, folder)
         else:
+            keep_reference(experiment, folder)
             predict_splits(experiment, folder)
             if parallel.is_main():
                 print(f"wrote {folder.path / 'predictions.npz'}")
 
 
+def keep_reference(experiment: Experiment, folder: RunFolder) -> None:
+    """Copies the picture that histograms are matched to into the run folder: other X-rays need it, too."""
+    if experiment.reference is not None:
+        folder.write_bytes(REFERENCE, experiment.reference.read_bytes())
+
+
 def best_variables(experiment: Experiment, folder: RunFolder) -> Variables:
     """The best checkpoint's variables."""
-    template = states.create(experiment.task.init(None), optax.identity()).without_optimizer()
-    with train.checkpointer(experiment, folder) as checkpoints:
+    return restore_best(experiment.task, folder)
+
+
+def restore_best(task: Task, folder: RunFolder) -> Variables:
+    """`best_variables` without the data of the run."""
+    template = states.create(task.init(None), optax.identity()).without_optimizer()
+    with Checkpointer(folder.path / "checkpoints", monitor=task.monitor, mode=task.mode) as checkpoints:
         if checkpoints.best_step() is None:
             raise InputError(
                 f"{folder.path} holds no trained checkpoint; train it first:\n"
@@ -120,7 +138,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     """
     config = experiment.config
     section = config.predict.data.copy_and_resolve_references()
-    for name in ("image_size", "equalise", "gamma"):  # the segmenter sees images as in training
+    for name in data.Preprocessing.fields():  # the segmenter sees images as in training
         section[name] = config.data[name]
     store = open_store(section, masks=None)
     dataset = store.dataset

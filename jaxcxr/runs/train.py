@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from jaxcxr import parallel, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import evaluate, loop, pictures, predict
+from jaxcxr.runs import evaluate, loop, pictures, predict, repeats
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
 from jaxcxr.types import InputError
@@ -20,6 +20,9 @@ from jaxcxr.writers import MetricWriter
 
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=train`: train, predict and evaluate; a finished run says so and changes nothing."""
+    if config.repeats > 1:
+        repeats.run(config, workdir)
+        return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         if folder.is_finished("train"):
             if parallel.is_main():
@@ -28,13 +31,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
             return
         experiment = prepare(config)
         folder.write_manifest(manifest(experiment))
+        predict.keep_reference(experiment, folder)
         if not folder.is_finished("fit"):
             fit(experiment, folder)
         if config.task != "segment":
             predict.predict_splits(experiment, folder)
         else:
             predict.score_segmentation(experiment, folder)
-        evaluate.report(experiment, folder)
+        evaluate.report(folder, segments=config.task == "segment")
         folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
 
 

@@ -1,4 +1,9 @@
-"""Segmentation of the lungs (paper 2.1): one softmax over background and structures per pixel."""
+"""Segmentation of the lungs (paper 2.1): one softmax over background and structures per pixel.
+
+With `model.outputs = "sigmoid"` a network has one logit z a pixel, of the only structure (COVID-CXNet's U-Net). As
+sigmoid(z) is the structure's share in softmax([0, z]), background gets the logit 0 and everything else stays the same:
+the cross-entropy is the binary one, and the larger logit the structure's where sigmoid(z) > 0.5.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,18 @@ from jaxcxr import losses, models
 from jaxcxr.metrics import Mean, Overlap
 from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
+from jaxcxr.types import InputError
+
+OUTPUTS = ("softmax", "sigmoid")
 
 
 def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     """The segmentation task of a config; class 0 is background, 1.. are `masks.structures` in their order."""
     structures = tuple(config.masks.structures)
+    binary = _is_binary(config.model.outputs, structures)
     module = models.build(
         config.model.name,
-        num_classes=len(structures) + 1,
+        num_classes=1 if binary else len(structures) + 1,
         axis_name=axis_name,
         width=config.model.width,
         depth=config.model.depth,
@@ -28,9 +37,13 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     class_weights = jnp.asarray([config.loss.background_weight] + [1.0] * len(structures))
 
     def to_network(images: jax.Array) -> jax.Array:
-        """uint8 [B, S, S], equalised and gamma-corrected by the store -> [B, S, S, channels] in [-1, 1]."""
+        """uint8 [B, S, S] or [B, S, S, channels], enhanced by the store -> [B, S, S, channels] in [-1, 1]."""
         pixels = images.astype(jnp.float32) / 127.5 - 1.0
-        return jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+        return pixels if pixels.ndim == 4 else jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+
+    def over_classes(logits: jax.Array) -> jax.Array:
+        """Network output -> logits [B, S, S, 1 + structures]."""
+        return jnp.pad(logits, ((0, 0),) * 3 + ((1, 0),)) if binary else logits
 
     def init(seed: int | None) -> Any:
         side = config.data.image_size
@@ -48,7 +61,7 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
             rngs={"dropout": dropout_key},
         )
         per_image = losses.pixel_cross_entropy(
-            logits, batch["mask"].astype(jnp.int32), class_weights=class_weights
+            over_classes(logits), batch["mask"].astype(jnp.int32), class_weights=class_weights
         )
         return per_image, dict(updated)
 
@@ -56,6 +69,7 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
         """`mask` uint8 [B, S, S] of structure ids and, when the batch has a mask, its `loss` [B]."""
         del key  # nothing is drawn
         logits, _ = module.apply(variables, to_network(batch["image"]), train=False)
+        logits = over_classes(logits)
         result = {"mask": logits.argmax(-1).astype(jnp.uint8)}
         if "mask" in batch:
             result["loss"] = losses.pixel_cross_entropy(
@@ -83,3 +97,14 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
         monitor=config.train.monitor,
         mode="min" if config.train.monitor == "loss" else "max",
     )
+
+
+def _is_binary(outputs: str, structures: tuple[str, ...]) -> bool:
+    if outputs not in OUTPUTS:
+        raise InputError(f"model.outputs={outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
+    if outputs == "sigmoid" and len(structures) != 1:
+        raise InputError(
+            "model.outputs='sigmoid' tells one structure from background, and masks.structures has "
+            f"{len(structures)}: {', '.join(structures)}"
+        )
+    return outputs == "sigmoid"

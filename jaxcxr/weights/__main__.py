@@ -102,7 +102,9 @@ def identify(arrays: Mapping[str, Any], archs: list[str]) -> tuple[str, str, Ren
 
 
 def _archs() -> set[str]:
-    return {entry.arch for entry in CATALOG.values()}
+    """The catalogue's networks, and those that have the features of one."""
+    published = {entry.arch for entry in CATALOG.values()}
+    return {arch for arch in models.MODELS if models.backbone(arch) in published}
 
 
 def _template(arch: str, renamed: Renamed) -> dict[str, Any]:

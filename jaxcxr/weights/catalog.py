@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jaxcxr.types import InputError
@@ -26,14 +26,17 @@ TXRV_PATHOLOGIES = (
     "Lung Opacity", "Enlarged Cardiomediastinum",
 )  # fmt: skip
 
-# Our module paths of each architecture's head and first convolution.
+# Our module paths of each architecture's head, the logits first, and of its first convolution. An architecture has
+# those of the longest name that it begins with.
 HEADS = {
     "densenet": ("classifier",), "resnet": ("fc",), "resnext": ("fc",), "vgg": ("classifier/6",),
-    "inception": ("fc", "AuxLogits/fc"), "covid_cxnet": ("output_layer",), "fc_densenet": ("head",),
+    "inception": ("fc", "AuxLogits/fc"), "covid_cxnet_base": ("output_layer",), "fc_densenet": ("head",),
+    "covid_cxnet": ("classifier", "hidden"), "covid_cxnet_resnet": ("fc", "hidden"), "unet": ("head",),
 }  # fmt: skip
 FIRST_CONVS = {
     "densenet": "features/conv0", "resnet": "conv1", "resnext": "conv1", "vgg": "features/0",
-    "inception": "Conv2d_1a_3x3/conv", "covid_cxnet": "conv_layer1", "fc_densenet": "stem",
+    "inception": "Conv2d_1a_3x3/conv", "covid_cxnet_base": "conv_layer1", "fc_densenet": "stem",
+    "covid_cxnet": "features/conv0", "covid_cxnet_resnet": "conv1", "unet": "down1/conv1",
 }  # fmt: skip
 
 
@@ -94,13 +97,17 @@ class Entry:
 
 
 def head_of(arch: str) -> tuple[str, ...]:
-    """Our module paths of an architecture's head."""
-    return next((paths for start, paths in HEADS.items() if arch.startswith(start)), ())
+    """Our module paths of an architecture's head; the first makes the logits."""
+    return HEADS.get(_longest_start(arch, HEADS), ())
 
 
 def first_conv_of(arch: str) -> str:
     """Our module path of an architecture's first convolution."""
-    return next((path for start, path in FIRST_CONVS.items() if arch.startswith(start)), "")
+    return FIRST_CONVS.get(_longest_start(arch, FIRST_CONVS), "")
+
+
+def _longest_start(arch: str, names: Iterable[str]) -> str:
+    return max((name for name in names if arch.startswith(name)), key=len, default="")
 
 
 _PAPERS = {

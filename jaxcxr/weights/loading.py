@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcxr import files
+from jaxcxr import files, models
 from jaxcxr.types import InputError
 from jaxcxr.weights import catalog, fetch
 from jaxcxr.weights.catalog import Entry
@@ -58,13 +58,14 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
       source: of `find`.
       template: the network's own variables, {"params": ..., "batch_stats": ...}.
       arch: its key of `jaxcxr.models.MODELS`.
-      new_head: keep the template's head; otherwise the file's must fit.
+      new_head: keep the template's head; otherwise the file's must fit. With it an entry also fills a network that has
+        the entry's features under a head of its own, as covid_cxnet has those of densenet121.
 
     Raises:
       InputError: the file is damaged, is of another network, or leaves anything open.
     """
-    if source.entry is not None and source.entry.arch != arch:
-        raise InputError(f"{source.name} are weights of {source.entry.arch}, and the network is {arch}")
+    if source.entry is not None:
+        _check_arch(source.name, source.entry.arch, arch, new_head)
     renamed = _renamed(source, template)
     lacks = source.entry.lacks if source.entry else ()
     for part in _dispensable(arch, new_head):
@@ -80,6 +81,17 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         )
     except InputError as error:
         raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
+
+
+def _check_arch(name: str, given: str, arch: str, new_head: bool) -> None:
+    if given == arch:
+        return
+    if given != models.backbone(arch):
+        raise InputError(f"{name} are weights of {given}, and the network is {arch}")
+    if not new_head:
+        raise InputError(
+            f"{name} are weights of {given}, and {arch} has its features under another head: set model.head=new"
+        )
 
 
 def _dispensable(arch: str, new_head: bool) -> set[str]:

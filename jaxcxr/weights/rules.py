@@ -73,6 +73,13 @@ _KERAS_DENSENET: tuple[Rule, ...] = (
     (r"(denselayer\d+)/2_conv/", r"\1/conv2/"),
     (r"^bn/", "features/norm5/"),
 )
+# Keras Applications and CheXNet-Keras; armiro/COVID-CXNet's copy of the latter; COVID-CXNet itself.
+_KERAS_HEADS: tuple[Rule, ...] = (
+    (r"^predictions/", "classifier/"),
+    (r"^output_layer/", "classifier/"),
+    (r"^fc/", "hidden/"),
+    (r"^pred/", "classifier/"),
+)
 
 
 def _keras_vgg(convolutions: tuple[int, ...]) -> tuple[Rule, ...]:
@@ -125,7 +132,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "keras_densenet": Family(
         "keras",
-        (*_KERAS_LEAVES, *_KERAS_DENSENET, (r"^predictions/", "classifier/")),
+        (*_KERAS_LEAVES, *_KERAS_DENSENET, *_KERAS_HEADS),
         variance_offset=1.001e-5 - 1e-5,
     ),
     "keras_vgg16": Family(

@@ -27,6 +27,8 @@ def data_config(folder, **changes) -> ml_collections.ConfigDict:
         "data_dir": str(folder),
         "manual_dir": "",
         "classes": ("normal", "covid19"),
+        "relabel": (),
+        "targets": (),
         "patient_key": "patient_id",
         "limit": 0,
     }

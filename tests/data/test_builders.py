@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcxr.data import builders, open_dataset
+from jaxcxr.data import builders, learned_classes, open_dataset, targets
 from jaxcxr.types import InputError
 from tests.data.fake_cxr.fake_cxr_dataset_builder import image_of
 from tests.data.fakes import data_config
@@ -72,6 +72,25 @@ def test_several_builders_are_joined_and_may_not_share_ids(folder):
         open_dataset(data_config(folder, builders=twice))
 
 
+def test_labels_become_classes_and_some_are_left_out(folder):
+    plain = open_dataset(data_config(folder))
+    merged = open_dataset(data_config(folder, classes=("all",), relabel=("normal=all", "covid19=all")))
+    assert merged.ids.tolist() == plain.ids.tolist() and not merged.labels.any()
+    some = open_dataset(data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick")))
+    assert some.ids.tolist() == plain.ids[plain.labels == 1].tolist()
+    assert sum(some.dropped.values()) - sum(plain.dropped.values()) == (plain.labels == 0).sum()
+
+
+def test_what_a_run_learns_follows_its_targets():
+    section = data_config(".", classes=("a", "b", "c"))
+    assert learned_classes(section) == ("a", "b", "c")
+    section.targets = ("a=", "b=y", "c=x")
+    assert learned_classes(section) == ("y", "x") and targets(section) == {"a": "", "b": "y", "c": "x"}
+    section.targets = ("a=x", "b=x")
+    with pytest.raises(InputError, match=r"data\.targets must map each of data\.classes"):
+        learned_classes(section)
+
+
 def test_joined_examples_keep_their_pixels_and_common_masks(folder):
     left, right = (
         open_dataset(data_config(folder, options={"fake_cxr": {"prefix": prefix}}))
@@ -93,7 +112,9 @@ def test_joined_examples_keep_their_pixels_and_common_masks(folder):
     ]
     del tables[1]["mask_heart"]
     examples = [[d.examples[int(row)] for row in d.rows] for d in (left, right)]
-    joined = builders._concatenate(tables, examples, left.classes, patient_key="patient_id")
+    joined = builders._concatenate(
+        tables, examples, left.classes, relabel={}, patient_key="patient_id"
+    )
     assert len(joined) == 20
     assert joined.ids[0].startswith("b-") and joined.ids[10].startswith("a-")
     assert joined.mask_names == {"lung"}

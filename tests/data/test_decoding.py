@@ -38,6 +38,15 @@ def test_big_endian_tiff_is_read_in_native_order():
     np.testing.assert_array_equal(decoded, RAMP.astype(np.uint16) * 16)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiffs_that_store_white_as_zero_become_positives(dtype):
+    """PhotometricInterpretation 0; Pillow inverts 8 bits when it writes such a file, and 16 bits never."""
+    pixels = RAMP.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    encoded = encode(pixels, "TIFF", tiffinfo={262: 0})
+    decoded = decoding.decode_grey(encoded, "x")
+    np.testing.assert_array_equal(decoded, pixels if dtype == np.uint8 else 65535 - pixels)
+
+
 def test_colour_becomes_luminance():
     rgb = np.zeros((1, 3, 3), np.uint8)
     rgb[0, 0, 0] = rgb[0, 1, 1] = rgb[0, 2, 2] = 255
@@ -110,3 +119,20 @@ def test_a_decompression_bomb_of_pillow_is_an_input_error_too():
 def test_floating_point_images_are_refused():
     with pytest.raises(InputError, match="floating-point"):
         decoding.decode_grey(encode(RAMP.astype(np.float32), "TIFF"), "x")
+
+
+def test_a_picture_tells_what_is_odd_about_its_file():
+    plain = decoding.decode_picture(encode(RAMP), "x")
+    np.testing.assert_array_equal(plain.pixels, RAMP)
+    assert (plain.coloured, plain.pages, plain.turned) == (False, 1, False)
+    grey = np.repeat(RAMP[..., None], 3, axis=-1)
+    assert not decoding.decode_picture(encode(grey, "JPEG"), "x").coloured
+    assert decoding.decode_picture(encode(grey * np.array([1, 0, 0], np.uint8)), "x").coloured
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decoding.decode_picture(encode(RAMP, "JPEG", exif=exif), "x").turned
+    pages = save(
+        Image.fromarray(RAMP), "TIFF", save_all=True, append_images=[Image.fromarray(255 - RAMP)]
+    )
+    assert decoding.decode_picture(pages, "x").pages == 2
+    np.testing.assert_array_equal(decoding.decode_picture(pages, "x").pixels, RAMP)

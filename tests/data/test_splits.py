@@ -179,12 +179,27 @@ def test_without_classes_images_are_split_by_patient_alone():
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_folds": 1}, {"test_fraction": 1.0}, {"group_by": "hospital"}]
+    ("change", "message"),
+    [
+        ({"num_folds": 0}, "split.folds is 0"),
+        ({"num_folds": 1, "test_fraction": 0.0}, "hold nothing out to measure on"),
+        ({"test_fraction": 1.0}, "split.test_fraction"),
+        ({"group_by": "hospital"}, "split.group_by is 'hospital'"),
+    ],
 )
-def test_settings_without_sense_are_refused(change):
-    (name,) = change
-    with pytest.raises(InputError, match=name):
+def test_settings_without_sense_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
         folds_of(study(), **change)
+
+
+def test_a_single_fold_holds_nothing_out_besides_the_test_set():
+    data = study()
+    one, five = folds_of(data, num_folds=1), folds_of(data)
+    split = one.split(0, valid_fraction=0.1)
+    assert not len(split["oof"])
+    np.testing.assert_array_equal(split["test"], five.split(0, valid_fraction=0.1)["test"])
+    rest = np.sort(np.concatenate([split["train"], split["valid"]]))
+    np.testing.assert_array_equal(rest, np.setdiff1d(np.arange(len(data[0])), split["test"]))
 
 
 @pytest.mark.parametrize("patient_key", ["patient_id", "strict_patient_id"])

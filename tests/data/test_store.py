@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.data import DatasetMasks, FolderMasks, build_store, preprocess, store
+from jaxcxr.data import DatasetMasks, FolderMasks, Preprocessing, build_store, store
+from jaxcxr.data.preprocessing import prepare
 from jaxcxr.types import InputError
 from tests.data.fakes import encode, make_dataset
 from tests.data.test_masks import segment_run
@@ -24,16 +25,17 @@ def examples(count=5, mask=LUNG):
     return [{"image": encode(noise(i)), "mask_lung": encode(mask)} for i in range(count)]
 
 
-def build(dataset, tmp_path, **changes):
-    settings = {
-        "image_size": 16,
-        **PLAIN,
-        "masks": DatasetMasks(),
-        "cache_dir": tmp_path / "cache",
-        "max_bad_images": 0,
-        **changes,
-    }
-    return build_store(dataset, **settings)
+MASKS = DatasetMasks()
+
+
+def build(dataset, tmp_path, *, masks=MASKS, max_bad_images=0, cache_dir=None, **changes):
+    return build_store(
+        dataset,
+        Preprocessing(**{"image_size": 16, **PLAIN, **changes}),
+        masks=masks,
+        cache_dir=cache_dir or tmp_path / "cache",
+        max_bad_images=max_bad_images,
+    )
 
 
 def test_images_are_squashed_to_the_size_as_pillow_does(tmp_path):
@@ -119,7 +121,8 @@ def test_allowed_unreadable_images_are_left_out_with_a_warning(tmp_path, caplog)
     assert built.dataset.ids.tolist() == ["x0", "x2", "x4"]
     assert list(built.bad_ids) == ["x1", "x3"]
     np.testing.assert_allclose(
-        built.images[2].astype(int), preprocess(noise(4), image_size=16, **PLAIN)
+        built.images[2].astype(int),
+        prepare(noise(4), None, Preprocessing(image_size=16, **PLAIN), name="").image,
     )
     assert "2 of 5 images are unreadable" in caplog.text
 
@@ -200,41 +203,14 @@ def test_a_full_disk_leaves_nothing_behind_and_is_said_clearly(tmp_path, monkeyp
     assert not [p for p in (tmp_path / "cache").iterdir() if p.name.startswith(".building")]
 
 
-def test_plain_eight_bit_images_keep_their_values():
-    pixels = noise(0, (16, 16))
-    np.testing.assert_array_equal(preprocess(pixels, image_size=16, **PLAIN), pixels)
-
-
-def test_gamma_one_half_maps_a_quarter_to_a_half():
-    # facts 7.4: 63.75 -> 127.5
-    pixels = np.full((4, 4), 64, np.uint8)
-    assert preprocess(pixels, image_size=2, equalise=False, gamma=0.5)[0, 0] == 128
-
-
-def test_sixteen_bits_are_stretched_before_they_become_eight():
-    pixels = np.linspace(100, 4000, 64).reshape(8, 8).astype(np.uint16)
-    result = preprocess(pixels, image_size=8, **PLAIN)
-    assert result.min() == 0 and result.max() == 255 and len(np.unique(result)) == 64
-
-
-def test_equalised_grey_levels_are_spread_evenly():
-    dark = (noise(0, (64, 64)) // 8).astype(np.uint8)
-    result = preprocess(dark, image_size=64, equalise=True, gamma=1.0)
-    assert result.min() == 0 and result.max() == 255
-    assert result.mean() == pytest.approx(127.5, abs=8)
-
-
-def test_equalisation_happens_at_native_depth():
-    # Fine steps that eight bits could not tell apart.
-    deep = (1000 + np.arange(64).reshape(8, 8)).astype(np.uint16)
-    result = preprocess(deep, image_size=8, equalise=True, gamma=1.0)
-    assert len(np.unique(result)) == 64
-
-
-def test_the_tail_of_a_negative_saturates_its_darkest_pixels_which_are_bright_here():
-    pixels = np.arange(1000, 1000 + 4096).reshape(64, 64).astype(np.uint16)
-    settings = {"image_size": 64, "equalise": True, "gamma": 1.0}
-    plain = preprocess(pixels, **settings).astype(int)
-    tail = preprocess(pixels, **settings, negative_tail=410).astype(int)
-    assert (tail == 255).sum() == pytest.approx(418, abs=2)  # half a grey level more, by rounding
-    np.testing.assert_allclose(tail[:32].mean(), plain[:32].mean() / 0.9, rtol=0.01)
+def test_channels_are_stored_and_histograms_follow_the_first_readable_image(tmp_path):
+    broken = [{"image": b"no image", "mask_lung": encode(LUNG)}]
+    dataset = make_dataset(broken + examples(3))
+    settings = {"enhance": ("original", "equalise"), "match": "first", "max_bad_images": 1}
+    for built in (build(dataset, tmp_path, **settings), build(dataset, tmp_path, **settings)):  # made, read again
+        assert built.images.shape == (3, 16, 16, 2) and built.masks.shape == (3, 16, 16)
+        reference = np.asarray(Image.open(built.reference))
+        np.testing.assert_array_equal(built.images[0, ..., 0], reference)
+        for image in built.images[1:, ..., 0]:
+            np.testing.assert_allclose(np.sort(image.ravel()), np.sort(reference.ravel()), atol=12)
+    assert build(dataset, tmp_path, max_bad_images=1).reference is None

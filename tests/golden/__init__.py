@@ -13,7 +13,7 @@ from configs import common
 
 FOLDER = Path(__file__).parent
 _EXPERIMENTS = Path(common.__file__).parent.glob("*.py")
-CONFIGS = sorted(p.stem for p in _EXPERIMENTS if p.stem not in ("__init__", "common"))
+CONFIGS = sorted(p.stem for p in _EXPERIMENTS if not p.stem.startswith(("__", "common")))
 
 
 def load(name: str, preset: str) -> ConfigDict:

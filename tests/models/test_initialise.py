@@ -19,7 +19,7 @@ def shrunk(name: str):
         return models.build(name, num_classes=4), jax.ShapeDtypeStruct((1, 5, 4), jnp.float32)
     module = models.build(name, num_classes=4, width=0.05, depth=0.05)
     side = {"inception_v3": 75, "covid_cxnet_base": 65}.get(name, 32)
-    channels = 1 if name == "fc_densenet103" else 3
+    channels = 1 if name in ("fc_densenet103", "unet_cxnet", "unet") else 3
     return module, jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
 
 

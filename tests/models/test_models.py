@@ -26,6 +26,8 @@ class Row:
     odd: tuple[int, int] = (37, 45)
 
 
+SEGMENTERS = ("fc_densenet103", "unet_cxnet", "unet")
+UNET_STAGES = ("stage1", "stage2", "stage3", "stage4", "bottleneck", "features")
 VGG_STAGES = ("stage1", "stage2", "stage3", "stage4", "stage5", "features")
 IMAGE_ROWS = {
     # torchvision 0.28's `num_params`, and those less the head for 4 (CheXNet: 14) classes.
@@ -41,6 +43,12 @@ IMAGE_ROWS = {
     "resnet18": Row({3: {1000: 11_689_512, 4: 11_178_564}}, odd=(9, 5)),
     "resnet50": Row({3: {1000: 25_557_032}}, odd=(9, 5)),
     "vgg16": Row({3: {1000: 138_357_544}}, VGG_STAGES),
+    # One logit or three. densenet121 without its head, 1024 x 10 + 10, and 10 x classes + classes.
+    "covid_cxnet": Row({3: {1: 6_953_856 + 10_250 + 11, 3: 6_953_856 + 10_250 + 33}}),
+    "covid_cxnet_resnet50": Row({3: {1: 23_508_032 + 20_490 + 11}}, odd=(9, 5)),
+    # COVID-CXNet's and zhixuhao/unet's published sizes.
+    "unet_cxnet": Row({1: {1: 7_759_521}}, UNET_STAGES),
+    "unet": Row({1: {1: 31_031_685}}, UNET_STAGES),
     # bfortuner/pytorch_tiramisu: lungs and heart on X-rays, and CamVid.
     "fc_densenet103": Row(
         {1: {4: 9_319_428}, 3: {12: 9_322_348}},
@@ -89,7 +97,7 @@ def test_output_shapes_for_small_and_odd_inputs(name):
     row = IMAGE_ROWS[name]
     for height, width, channels in [(32, 32, 1), (64, 64, 3), (*row.odd, 1)]:
         logits, out, _ = shapes(shrunk(name, in_channels=channels), 2, height, width, channels)
-        expected = (2, height, width, 3) if name.startswith("fc_") else (2, 3)
+        expected = (2, height, width, 3) if name in SEGMENTERS else (2, 3)
         assert logits.shape == expected and logits.dtype == jnp.float32
         assert set(out) == set(row.stages)
         assert all(feature_map.ndim == 4 and feature_map.size for feature_map in out.values())
@@ -98,8 +106,11 @@ def test_output_shapes_for_small_and_odd_inputs(name):
 # Shrunk to one layer a block, the other networks are these, too.
 @pytest.mark.parametrize(
     "name",
-    ["densenet121", "inception_v3", "resnet18", "resnext101_32x8d", "vgg19_bn", "fc_densenet103"],
-)
+    [
+        "densenet121", "inception_v3", "resnet18", "resnext101_32x8d", "vgg19_bn", "fc_densenet103",
+        "covid_cxnet", "covid_cxnet_resnet50", "unet_cxnet", "unet",
+    ],
+)  # fmt: skip
 def test_gradient_reaches_every_parameter(name):
     # In evaluation mode: a bias under a BatchNorm has gradient zero when that normalises by the
     # batch. The auxiliary head exists in training only (test_inception.py).
@@ -145,8 +156,9 @@ def test_training_updates_batch_statistics_by_a_tenth_and_evaluation_none():
     np.testing.assert_allclose(np.asarray(first)[:1], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_follows_its_key_and_is_off_in_evaluation():
-    model = shrunk("vgg16")
+@pytest.mark.parametrize("name", ["vgg16", "covid_cxnet", "unet"])
+def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
+    model = shrunk(name)
     x = normal(2, 32, 32, 1)
     variables = random_variables(model, 1, 32, 32, 1)
 
@@ -162,14 +174,23 @@ def test_dropout_follows_its_key_and_is_off_in_evaluation():
     assert evaluate.shape == first.shape
 
 
-def test_dropout_zero_needs_no_key():
-    model = shrunk("vgg16", dropout=0.0)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vgg16", {"dropout": 0.0}),
+        ("covid_cxnet", {"head_dropout": 0.0}),
+        ("unet", {"dropout": 0.0}),
+        ("unet_cxnet", {}),
+    ],
+)
+def test_dropout_zero_needs_no_key(name, options):
+    model = shrunk(name, **options)
     x = normal(2, 32, 32, 1)
     logits, _ = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, True)[0], x)
-    assert logits.shape == (2, 3)
+    assert logits.shape[-1] == 3
 
 
-@pytest.mark.parametrize("name", ["densenet161", "resnext101_32x8d", "vgg19_bn"])
+@pytest.mark.parametrize("name", ["densenet161", "resnext101_32x8d", "vgg19_bn", "covid_cxnet", "unet_cxnet", "unet"])
 def test_half_precision_keeps_float32_parameters_and_logits(name):
     logits, out, variables = shapes(shrunk(name, dtype=jnp.bfloat16), 2, 32, 32, 1)
     assert logits.dtype == jnp.float32
@@ -194,6 +215,13 @@ def test_devices_share_batch_statistics():
     np.testing.assert_allclose(np.asarray(halves).reshape(4, 3), whole, rtol=1e-3, atol=1e-4)
 
 
+def test_a_network_has_the_features_of_the_row_that_it_adds_a_head_to():
+    assert {name: models.backbone(name) for name in models.MODELS if models.backbone(name) != name} == {
+        "covid_cxnet": "densenet121",
+        "covid_cxnet_resnet50": "resnet50",
+    }
+
+
 def test_unknown_model_lists_the_known_ones():
     with pytest.raises(InputError, match=r"'densenet'.*densenet161.*neural_weight_module"):
         models.build("densenet", num_classes=4)
@@ -214,7 +242,7 @@ def test_wrong_channels_are_an_input_error(name):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("densenet161", 29), ("inception_v3", 27), ("vgg16", 32), ("fc_densenet103", 32)],
+    [("densenet161", 29), ("inception_v3", 27), ("vgg16", 32), ("fc_densenet103", 32), ("unet_cxnet", 16)],
 )
 def test_smallest_image_is_accepted_and_the_next_smaller_named(name, size):
     shapes(shrunk(name), 1, size, size, 1, train=True)

@@ -10,6 +10,8 @@ from PIL import Image
 
 from jaxcxr import models, weights
 from jaxcxr.models.initialise import initialise
+from jaxcxr.weights.merge import merge
+from jaxcxr.weights.rules import Renamed
 from tests.parity.errors import relative
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -79,6 +81,77 @@ def test_vgg16_with_its_head_gives_the_same_logits(tmp_path):
     shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
     found = weights.load(weights.find(str(tmp_path / "whole.h5")), shapes, arch="vgg16", new_head=False)
     logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x[..., ::-1])
+    assert relative(np.asarray(logits), expected) < 1e-4
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_covid_cxnet_with_its_head_gives_the_same_logits(tmp_path, classes):
+    """Layer names are those of the published notebooks."""
+    backbone = keras.applications.DenseNet121(weights=None, include_top=False, input_shape=(97, 97, 3), pooling="avg")
+    y = keras.layers.Dense(10, activation="relu", name="fc")(backbone.output)
+    y = keras.layers.Dropout(0.2, name="dropout")(y)
+    theirs = keras.Model(backbone.input, keras.layers.Dense(classes, name="pred")(y))
+    randomise(theirs)
+    write_legacy(theirs, tmp_path / "whole.h5")
+    x = np.random.default_rng(1).normal(size=(4, 97, 97, 3)).astype(np.float32)
+    expected = outputs(theirs, x)
+
+    module = models.build("covid_cxnet", num_classes=classes)
+    shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+    assert theirs.count_params() - sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 0
+    source = weights.find(str(tmp_path / "whole.h5"))
+    found = weights.load(source, shapes, arch="covid_cxnet", new_head=False)
+    logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x)
+    assert relative(np.asarray(logits), expected) < 1e-4
+
+
+def keras_unet(classic: bool):
+    """(model up to the logits, our module of each layer), as the papers' code puts them together."""
+    layers, ours = keras.layers, {}
+
+    def conv(x, path, features, size=3, activation="relu"):
+        ours[path] = layers.Conv2D(features, size, padding="same", activation=activation)
+        return ours[path](x)
+
+    def block(x, path, features):
+        return conv(conv(x, f"{path}/conv1", features), f"{path}/conv2", features)
+
+    first = 64 if classic else 32
+    x = inputs = layers.Input((48, 64, 1))
+    skips = []
+    for i in range(1, 5):
+        x = block(x, f"down{i}", first << (i - 1))
+        skips.append(layers.Dropout(0.5)(x) if classic and i == 4 else x)
+        x = layers.MaxPooling2D(2)(skips[-1])
+    x = block(x, "bottleneck", first << 4)
+    x = layers.Dropout(0.5)(x) if classic else x
+    for i in range(4, 0, -1):
+        if classic:
+            x = conv(layers.UpSampling2D(2)(x), f"upsample{i}/conv", first << (i - 1), 2)
+        else:
+            ours[f"upsample{i}"] = layers.Conv2DTranspose(first << (i - 1), 2, strides=2, padding="same")
+            x = ours[f"upsample{i}"](x)
+        x = block(layers.Concatenate()([x, skips[i - 1]]), f"up{i}", first << (i - 1))
+    x = conv(x, "narrow", 2) if classic else x
+    return keras.Model(inputs, conv(x, "head", 1, 1, None)), ours
+
+
+@pytest.mark.parametrize(("name", "classic"), [("unet_cxnet", False), ("unet", True)])
+def test_a_u_net_gives_the_same_logits(name, classic):
+    theirs, layer_of = keras_unet(classic)
+    randomise(theirs)
+    x = np.random.default_rng(1).normal(size=(2, 48, 64, 1)).astype(np.float32)
+    expected = outputs(theirs, x)
+    assert expected.std() > 1e-3  # the narrow ReLUs live
+
+    module = models.build(name, num_classes=1)
+    shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+    arrays = {
+        f"{path}/{leaf.name}": np.asarray(leaf.value) for path, layer in layer_of.items() for leaf in layer.weights
+    }
+    variables = merge(Renamed(arrays, dict.fromkeys(arrays, ""), {}), shapes).variables
+    assert theirs.count_params() == sum(array.size for array in arrays.values())
+    logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, x)
     assert relative(np.asarray(logits), expected) < 1e-4
 
 

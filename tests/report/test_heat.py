@@ -13,7 +13,9 @@ def image():
 
 def test_without_heat_the_picture_is_the_x_ray(image):
     found = heat.overlay(image, np.zeros(image.shape))
-    np.testing.assert_array_equal(found, np.repeat(np.rint(255 * (image / image.max()))[..., None], 3, -1))
+    np.testing.assert_array_equal(
+        found, np.repeat(np.rint(255 * (image / image.max()))[..., None], 3, -1)
+    )
 
 
 def test_colour_is_where_the_heat_is(image):
@@ -26,12 +28,56 @@ def test_colour_is_where_the_heat_is(image):
     assert found.shape == (40, 48, 3)
 
 
+def test_superpixels_are_green_for_and_red_against(image):
+    values = np.zeros(image.shape)
+    values[4:14, 4:14], values[20:30, 20:30] = 0.3, -0.1
+    found = heat.for_and_against(image, values).astype(int)
+    plain = heat.overlay(image, np.zeros(image.shape))
+    inside = np.zeros(image.shape, bool)
+    inside[3:15, 3:15] = inside[19:31, 19:31] = True
+    np.testing.assert_array_equal(found[~inside], plain[~inside])
+    np.testing.assert_array_equal(found[4, 4:14], [[0, 255, 0]] * 10)  # lines in full colour
+    np.testing.assert_array_equal(found[20:30, 29], [[255, 0, 0]] * 10)
+    assert (found[6:12, 6:12, 1] > found[6:12, 6:12, 0]).all()
+    assert (found[22:28, 22:28, 0] > found[22:28, 22:28, 1]).all()
+    np.testing.assert_array_equal(
+        found[6, 6:12, 0], np.rint(0.65 * 255 * image[6, 6:12] / image.max())
+    )
+
+
+def test_panels_stand_in_a_row(image):
+    picture, mask = heat.overlay(image, np.zeros(image.shape)), image > 100
+    row = heat.side_by_side([picture, 255 - picture, picture])
+    assert row.shape == (40, 3 * 48 + 2 * heat.GAP, 3)
+    np.testing.assert_array_equal(row[:, :48], row[:, -48:])
+    np.testing.assert_array_equal(row[:, 48 + heat.GAP :][:, :48], 255 - picture)
+    assert (row[:, 48 : 48 + heat.GAP] == 255).all()
+    masks = heat.side_by_side([mask, mask])
+    assert (masks.shape, masks.dtype) == ((40, 2 * 48 + heat.GAP), bool)
+    assert masks.sum() == 2 * mask.sum()
+    np.testing.assert_array_equal(heat.side_by_side([picture]), picture)
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 4), (2, 2), (3, 1)])
 @pytest.mark.parametrize("count", [1, 4, 6])
-def test_a_sheet_has_four_a_row(image, count):
-    masks = [np.pad(np.ones((20, 20)), ((10, 10), (14, 14)))] * count
-    figure = heat.contact_sheet([image] * count, masks, masks, ["a\nb"] * count, title="Class a")
+def test_a_sheet_has_as_many_a_row_as_fit(image, count, panels, columns):
+    picture = heat.side_by_side(
+        [np.pad(heat.overlay(image, image), ((4, 4), (0, 0), (0, 0)))] * panels
+    )
+    mask = heat.side_by_side([np.pad(np.ones((20, 20)), ((14, 14), (14, 14)))] * panels)
+    figure = heat.contact_sheet(
+        [picture] * count, [mask] * count, ["a\nb"] * count, title="Class a"
+    )
     pixels = plots.to_array(figure)
-    assert pixels.shape == (round(120 * (2.7 * -(-count // 4) + 0.5)), round(120 * 2.3 * min(count, 4)), 3)
+    ratio, columns = picture.shape[1] / 48, min(columns, count)
+    assert pixels.shape == (
+        round(120 * (2.7 * -(-count // columns) + 0.5)),
+        int(120 * 2.3 * ratio * columns),
+        3,
+    )
     assert (pixels != 255).any(axis=-1).mean() > 0.3
+
+
+def test_an_empty_sheet_is_refused():
     with pytest.raises(ValueError, match="no image"):
-        heat.contact_sheet([], [], None, [], title="")
+        heat.contact_sheet([], None, [], title="")

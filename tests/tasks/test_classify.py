@@ -9,7 +9,7 @@ import pytest
 
 from jaxcxr import models
 from jaxcxr.ops import patches
-from jaxcxr.tasks import classify
+from jaxcxr.tasks import classify, network
 from jaxcxr.types import InputError
 from tests import tiny
 from tests.models.variables import filled, quick_jit, shapes
@@ -149,7 +149,7 @@ class Fixed:
 @pytest.mark.parametrize("auxiliary", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_loss_an_image_with_the_auxiliary_heads_share(monkeypatch, auxiliary, count):
-    monkeypatch.setattr(classify.models, "build", lambda *args, **options: Fixed(auxiliary))
+    monkeypatch.setattr(network.models, "build", lambda *args, **options: Fixed(auxiliary))
     task = build(config(patches__train_count=count))
     rows = jax.tree.map(lambda x: jnp.asarray(x)[None], batch([0, 1, 2, 3]))  # one device
     per_device = jax.vmap(
@@ -192,14 +192,14 @@ def test_a_whole_image_learner_needs_no_mask():
 )
 def test_pixels_are_normalised_as_the_weights_want_it(fields, mean, std):
     model = config(**{f"model__{name}": value for name, value in fields.items()}).model
-    found = classify.normalisation(model)
+    found = network.normalisation(model)
     np.testing.assert_allclose(found[0].ravel(), mean, rtol=1e-6)
     np.testing.assert_allclose(found[1].ravel(), std, rtol=1e-6)
 
 
 def test_one_number_a_channel_or_one_for_all():
     with pytest.raises(InputError, match=r"model\.mean has 2 numbers, and model\.in_channels is 3"):
-        classify.normalisation(config(model__mean=(0.4, 0.5), model__std=(0.5,)).model)
+        network.normalisation(config(model__mean=(0.4, 0.5), model__std=(0.5,)).model)
 
 
 def explain(c, weights, index, *, count, of="predicted", seed=0):

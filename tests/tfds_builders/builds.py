@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,15 @@ def write_image(path: Path, *, seed: int = 0, size: tuple[int, int] = (6, 5)) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return data
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes `rows` with the columns of the first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def prepare(builder_class, tmp_path: Path, manual_dir: Path | None, **options):
@@ -55,6 +66,11 @@ def read(builder) -> dict[str, dict]:
         examples[example["id"]] = example
     assert len(examples) == len(source), "ids are not unique"
     return examples
+
+
+def metadata(builder) -> dict:
+    """What the builder counted: kept, rejected, ..."""
+    return dict(builder.info.metadata)
 
 
 def column(examples: dict[str, dict], name: str) -> dict[str, str]:

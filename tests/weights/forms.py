@@ -12,8 +12,11 @@ import numpy as np
 from jaxcxr import models
 from jaxcxr.models.initialise import initialise
 
-SIDE = {"densenet121": 64, "inception_v3": 75, "resnet18": 64, "vgg16": 64}
-DEPTH = {"densenet121": 0.3}
+SIDE = {
+    "densenet121": 64, "inception_v3": 75, "resnet18": 64, "resnet50": 64, "vgg16": 64,
+    "covid_cxnet": 64, "covid_cxnet_resnet50": 64,
+}  # fmt: skip
+DEPTH = {"densenet121": 0.3, "covid_cxnet": 0.3, "resnet50": 0.3, "covid_cxnet_resnet50": 0.3}
 KERAS_EPSILON = 1.001e-5  # of Keras Applications' DenseNet
 
 
@@ -53,6 +56,12 @@ def as_torch(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     return state
 
 
+def as_chexnet_torch(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """arnoweng/CheXNet's: wrapped twice, the head in a Sequential, norms and convolutions with the old names' dot."""
+    state = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", n): v for n, v in as_torch(variables).items()}
+    return {f"module.densenet121.{n.replace('classifier.', 'classifier.0.')}": v for n, v in state.items()}
+
+
 def as_timm_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     """timm's: linear layers are convolutions, under names of its own."""
     state = as_torch(variables)
@@ -78,11 +87,12 @@ def as_keras_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def as_keras_densenet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Keras Applications', where the epsilon of its norms makes up for the variance."""
+    """Keras Applications', where the epsilon of its norms makes up for the variance; or COVID-CXNet's on top of it."""
     norm = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "var": "moving_variance"}
     parts = {"norm1": "0_bn", "conv1": "1_conv", "norm2": "1_bn", "conv2": "2_conv", "norm": "bn", "conv": "conv"}
     fixed = {"features/conv0": "conv1/conv", "features/norm0": "conv1/bn", "features/norm5": "bn"}
-    fixed["classifier"] = "predictions"
+    whole = "hidden" in variables["params"]
+    fixed |= {"hidden": "fc", "classifier": "pred"} if whole else {"classifier": "predictions"}
     arrays = {}
     for path, leaf, value in _leaves(variables):
         if path in fixed:

@@ -59,15 +59,16 @@ def test_torchvisions_names_hold_the_beginning_of_the_hash(entry):
         assert entry.sha256.startswith(re.search(r"-([0-9a-f]{8})\.pth$", entry.file)[1])
 
 
-@pytest.mark.parametrize("arch", sorted({entry.arch for entry in CATALOG.values()}))
+@pytest.mark.parametrize("arch", sorted(models.MODELS.keys() - {"neural_weight_module"}))
 def test_heads_and_first_convolutions_are_modules_of_the_network(arch):
     module = models.build(arch, num_classes=7, in_channels=2)
     shape = jax.ShapeDtypeStruct((1, 299, 299, 2), jnp.float32)
     leaves = jax.tree_util.tree_flatten_with_path(initialise(module, None, shape)["params"])[0]
     shapes = {jax.tree_util.keystr(k, simple=True, separator="/"): leaf.shape for k, leaf in leaves}
     assert shapes[f"{catalog.first_conv_of(arch)}/kernel"][2] == 2
-    heads = [name for name, shape in shapes.items() if shape[-1] == 7]
+    heads = [name for name, shape in shapes.items() if shape[-1] == 7 or name.startswith("hidden/")]
     assert sorted(heads) == sorted(f"{p}/{leaf}" for p in catalog.head_of(arch) for leaf in ("kernel", "bias"))
+    assert shapes[f"{catalog.head_of(arch)[0]}/kernel"][-1] == 7
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,15 @@ def test_heads_and_first_convolutions_are_modules_of_the_network(arch):
 )
 def test_value_ranges(name, low, high):
     assert catalog.find(name).value_range == pytest.approx((low, high))
+
+
+def test_chexnets_findings_in_their_published_order():
+    """Wang et al. (2017): brucechou1983/CheXNet-Keras, arnoweng/CheXNet and COVID-CXNet's notebooks count so."""
+    assert len(catalog.CHESTXRAY14) == len(set(catalog.CHESTXRAY14)) == 14
+    places = {"Atelectasis": 0, "Infiltration": 3, "Mass": 4, "Nodule": 5, "Pneumonia": 6, "Consolidation": 8}
+    assert {name: catalog.CHESTXRAY14.index(name) for name in places} == places
+    for name in ("densenet121.chexnet", "densenet121.chexnet_keras"):
+        assert catalog.find(name).labels == catalog.CHESTXRAY14
 
 
 def test_torchvisions_transform_input_is_in_inceptions_mean_and_std():

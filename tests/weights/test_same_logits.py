@@ -8,6 +8,7 @@ from jaxcxr import weights
 from tests.models.variables import quick_jit
 from tests.weights.forms import (
     SIDE,
+    as_chexnet_torch,
     as_keras_densenet,
     as_keras_vgg16,
     as_timm_vgg16,
@@ -18,7 +19,8 @@ from tests.weights.forms import (
 
 FORMS = {
     "vgg16": {"torchvision": as_torch, "timm": as_timm_vgg16, "keras": as_keras_vgg16},
-    "densenet121": {"torchvision and timm": as_torch, "keras": as_keras_densenet},
+    "densenet121": {"torchvision and timm": as_torch, "chexnet": as_chexnet_torch, "keras": as_keras_densenet},
+    "covid_cxnet": {"torch": as_torch, "keras": as_keras_densenet},
 }
 
 

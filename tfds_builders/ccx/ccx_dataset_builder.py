@@ -49,7 +49,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, images: Path, kept: dict[str, list[metadata.Row]]
     ) -> Iterator[tuple[str, dict]]:
-        classes = labels.label_table(**self.builder_config.options)
+        classes = labels.label_table(**common.options_of(self))
         ids = common.unique_ids(kept, prefix="ccx")
         for name, rows in kept.items():
             found = {classes.get(row.finding, "") for row in rows}
@@ -65,7 +65,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     # Rows that disagree about one image (there are such) leave it without a class.
                     "label": found.pop() if len(found) == 1 else "",
                     "finding": " | ".join(dict.fromkeys(row.finding for row in rows)),
-                    "view": metadata.frontal_view(rows[0].view),
+                    "view": common.frontal_view(rows[0].view),
                     "source": "ccx",
                     "age_group": common.age_group(rows[0].age),
                 },

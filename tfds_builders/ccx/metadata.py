@@ -7,22 +7,13 @@ RT_PCR_positive). Columns are found by name, so further ones do no harm.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
-REQUIRED = ("patientid", "finding", "view", "filename")
+from tfds_builders import common, tables
 
-# 'APS' is the short form in the data set's SCHEMA.md. Laterals ('L'), CT planes ('Axial',
-# 'Coronal'), '?' and blanks are not here: they are rejected.
-FRONTAL_VIEWS = {
-    "pa": "PA",
-    "ap": "AP",
-    "ap supine": "AP Supine",
-    "aps": "AP Supine",
-    "ap erect": "AP Erect",
-}
+REQUIRED = ("patientid", "finding", "view", "filename")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,46 +42,32 @@ def read_metadata(path: Path) -> Metadata:
     Raises:
       ValueError: a needed column is missing; names the file and the columns it has.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
-        names = {name.strip().lower(): name for name in reader.fieldnames or () if name}
-        missing = [name for name in REQUIRED if name not in names]
-        if missing:
-            raise ValueError(
-                f"{path}: no column {', '.join(missing)}; it has {', '.join(names) or 'none'}"
-            )
-
-        def value(record: dict, name: str) -> str:
-            return (record.get(names.get(name)) or "").strip()
-
-        rows = tuple(
-            Row(
-                patient=value(record, "patientid"),
-                finding=value(record, "finding"),
-                view=value(record, "view"),
-                modality=value(record, "modality"),
-                age=value(record, "age"),
-                filename=value(record, "filename"),
-            )
-            for record in reader
+    table = tables.read_table(path, required=REQUIRED)
+    rows = tuple(
+        Row(
+            patient=row["patientid"],
+            finding=row["finding"],
+            view=row["view"],
+            modality=row.get("modality", ""),
+            age=row.get("age", ""),
+            filename=row["filename"],
         )
-    if "rt_pcr_positive" in names or any(row.finding.startswith("Pneumonia/") for row in rows):
+        for row in table.rows
+    )
+    if "rt_pcr_positive" in table.columns or any(
+        row.finding.startswith("Pneumonia/") for row in rows
+    ):
         era = "2020-10"
     else:
-        era = "2020-06" if "folder" in names else "2020-03"
+        era = "2020-06" if "folder" in table.columns else "2020-03"
     return Metadata(era=era, rows=rows)
-
-
-def frontal_view(view: str) -> str | None:
-    """The view in its canonical spelling ('PA', 'AP', 'AP Supine', 'AP Erect'), None if another."""
-    return FRONTAL_VIEWS.get(" ".join(view.lower().split()))
 
 
 def reject_reason(row: Row, files: Collection[str]) -> str | None:
     """Why a row is not used, or None. `files` are the names in the image folder."""
     if row.modality and "ray" not in row.modality.lower():
         return f"modality {row.modality}"
-    if frontal_view(row.view) is None:
+    if common.frontal_view(row.view) is None:
         return f"view {row.view or 'blank'}"
     if not row.patient:
         return "no patient id"

@@ -1,0 +1,68 @@
+"""The stages of COVID-CXNet: segment -> masks -> models x repeats (hierarchy: its levels) -> growing training sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxcxr.runs import hierarchy
+from jaxcxr.runs.stages import Stage, lung_masks, masks_index, own, training
+from jaxcxr.types import InputError
+
+
+def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
+    """The stages of a study config in their order."""
+    unknown = [name for name in config.study.models if name not in config.models]
+    if unknown or not config.study.models:
+        raise InputError(
+            f"study.models={tuple(config.study.models)} names no model of this config; known: "
+            f"{', '.join(config.models)}"
+        )
+    masks: tuple[Path, ...] = ()
+    if config.study.lungs:
+        yield from lung_masks(config, workdir)
+        masks = (masks_index(workdir),)
+    for name in config.study.models:
+        for number in range(config.repeats):
+            folder = f"models/{name}/repeat{number}"
+            yield from _model(config, config.models[name], folder, number, workdir, masks)
+    if not config.study.training_sizes:
+        return
+    grown = config.study.training_sizes_of
+    if grown not in config.models or "level1" in config.models[grown]:
+        raise InputError(f"study.training_sizes_of={grown!r} is no single model of this config")
+    for share in config.study.training_sizes:
+        if not 0 < share < 1:
+            raise InputError(f"study.training_sizes has {share}: give shares between 0 and 1; the whole is trained anyway")
+        learner = _ready(config, config.models[grown], 0, workdir, masks)
+        learner.split.train_fraction = share
+        folder = f"training_sizes/{grown}/{round(100 * share)}percent"
+        yield training(folder, learner, workdir / folder, masks)
+
+
+def _model(
+    config: ConfigDict, model: ConfigDict, folder: str, number: int, workdir: Path, masks: tuple[Path, ...]
+) -> Iterator[Stage]:
+    if "level1" not in model:
+        yield training(folder, _ready(config, model, number, workdir, masks), workdir / folder, masks)
+        return
+    levels = ConfigDict({name: _ready(config, model[name], number, workdir, masks) for name in model})
+    for name, level in levels.items():
+        yield training(f"{folder}/{name}", level, workdir / folder / name, masks)
+    trained = tuple(workdir / folder / name / "finished.json" for name in levels)
+    yield Stage(folder, levels, workdir / folder, hierarchy.run, trained, workdir / folder / "predictions.npz")
+
+
+def _ready(
+    config: ConfigDict, model: ConfigDict, number: int, workdir: Path, masks: tuple[Path, ...]
+) -> ConfigDict:
+    """A model's config with this repeat's seed and the study's masks."""
+    ready = own(model, config)
+    ready.seed = config.seed + number
+    if masks:
+        if ready.masks.source != "none":
+            ready.masks.source, ready.masks.workdir = "workdir", str(workdir / "segment")
+        ready.explain.masks.update({"source": "workdir", "workdir": str(workdir / "segment")})
+    return ready

@@ -1,0 +1,300 @@
+"""The methods of `--config.run=explain`: heat of images by a run's compiled programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import data, parallel
+from jaxcxr.explain import gradcam, lime
+from jaxcxr.explain.occlusion import corners, occlusion
+from jaxcxr.runs.experiment import Experiment
+from jaxcxr.runs.steps import predict_rows
+from jaxcxr.state import Variables
+from jaxcxr.types import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Heat:
+    """Where the classifier looks in B images.
+
+    Attributes:
+      heat: [B, H, W] float32; negative where a place speaks against the class.
+      explained: [B] int, the class.
+      probabilities: [B, C] of the images.
+      votes: [B, H, W], for Grad-CAM over patches; see `Task.explain`.
+    """
+
+    heat: np.ndarray
+    explained: np.ndarray
+    probabilities: np.ndarray
+    votes: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A feature map: its name, and how many places and channels it has."""
+
+    name: str
+    height: int
+    width: int
+    channels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The compiled programs of a run over rows of its data whose images may be changed.
+
+    Rows keep their masks and their numbers, so a changed image is judged by the same patches.
+
+    Attributes:
+      experiment: the run.
+      variables: of its best checkpoint.
+      layer: feature map for Grad-CAM.
+      tick: called with the number of images that were predicted.
+    """
+
+    experiment: Experiment
+    variables: Variables
+    layer: str
+    tick: Callable[[int], Any]
+
+    def predict(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Probabilities [N, C] of images [N, ...] in the place of those of rows [N]."""
+        program = self.experiment.compiled.predict(patches(self.experiment.config))
+        return self._run(program, rows, images)["probabilities"]
+
+    def grad_cam(
+        self, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """`Task.explain` of these classes [N]; None: as `explain.of` says."""
+        config, e = self.experiment.config, self.experiment.config.explain
+        of = e.of if classes is None else "true"
+        program = self.experiment.compiled.explain(
+            config.patches.eval_count, of, self.layer, e.form
+        )
+        return self._run(
+            program, rows, images, {} if classes is None else {"label": classes.astype(np.int32)}
+        )
+
+    def _run(
+        self,
+        program: Any,
+        rows: np.ndarray,
+        images: np.ndarray,
+        changed: dict[str, np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
+        own = self.experiment.arrays
+        arrays = {
+            name: np.asarray(own[name][rows])
+            for name in self.experiment.task.inputs
+            if name != "image"
+        }
+        arrays |= {"image": images, **(changed or {})}
+        batches = data.eval_batches(
+            arrays,
+            np.arange(len(rows)),
+            batch_size=self.experiment.config.evaluate.batch_size,
+            process_index=parallel.process_index(),
+            process_count=parallel.process_count(),
+        )
+        # The rows and the key of `Experiment.predict`, so that these are the patches that were judged in
+        # predictions.npz.
+        own_rows = ({**batch, "index": rows[batch["index"]].astype(np.int32)} for batch in batches)
+        key = jax.random.fold_in(jax.random.key(self.experiment.config.seed), 1)
+        parts = []
+        for part in predict_rows(program, self.variables, own_rows, key):
+            parts.append(part)
+            self.tick(len(part["index"]))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def explain(
+    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+) -> Heat:
+    """Heat of images [B, ...] in the place of those of rows [B], by `explain.method`.
+
+    Args:
+      programs: of the run.
+      rows: [B] of the data set.
+      images: [B, H, W] or [B, H, W, C] uint8.
+      classes: [B] to explain; None: as `explain.of` says.
+    """
+    return _METHODS[programs.experiment.config.explain.method](programs, rows, images, classes)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises InputError for settings of the method that cannot be meant."""
+    e = config.explain
+    if e.method not in _METHODS:
+        raise InputError(f"explain.method={e.method!r} is unknown; known: {', '.join(_METHODS)}")
+    if e.method == "gradcam":
+        gradcam.check_form(e.form)
+    elif e.method == "occlusion":
+        for name in ("size", "stride"):
+            if not 0 < e.occlusion[name] <= 1:
+                raise InputError(
+                    f"explain.occlusion.{name}={e.occlusion[name]}: give a share of the side in (0, 1]"
+                )
+        if not 0 <= e.occlusion.fill <= 1:
+            raise InputError(
+                f"explain.occlusion.fill={e.occlusion.fill}: give a grey value in [0, 1]"
+            )
+    else:
+        lime.check_installed()
+        if e.lime.segments not in lime.SEGMENTS:
+            raise InputError(
+                f"explain.lime.segments={e.lime.segments!r} is unknown; known: {', '.join(lime.SEGMENTS)}"
+            )
+        if e.lime.samples < 2 or e.lime.features < 1:
+            raise InputError(
+                f"explain.lime.samples={e.lime.samples} and explain.lime.features={e.lime.features}: "
+                "give at least 2 samples and 1 feature"
+            )
+
+
+def find_layer(experiment: Experiment) -> Layer:
+    """The feature map that Grad-CAM takes; needs no checkpoint.
+
+    Raises:
+      InputError: the network has none of the name `explain.layer`.
+    """
+    task, shapes = experiment.task, experiment.task.init(None)
+    arrays = {name: experiment.arrays[name] for name in task.inputs}
+    row = next(iter(data.eval_batches(arrays, [0], batch_size=1)))
+    module, x = gradcam.network_of(
+        lambda variables, batch: task.predict(variables, batch, jax.random.key(0), count=1),
+        shapes,
+        row,
+    )
+    name, (_, height, width, channels) = gradcam.find_layer(
+        module, shapes, x, experiment.config.explain.layer
+    )
+    return Layer(name, height, width, channels)
+
+
+def patches(config: ConfigDict) -> int:
+    """Patches an image and prediction; 1 for whole images."""
+    own = (
+        config.explain.patches
+        if config.explain.method != "gradcam" and config.patches.enabled
+        else 0
+    )
+    return own or config.patches.eval_count
+
+
+def predictions(config: ConfigDict, shape: tuple[int, int]) -> int:
+    """How many images the method predicts for the heat of one.
+
+    Args:
+      config: of the run.
+      shape: (height, width) of the images.
+    """
+    e = config.explain
+    if e.method == "gradcam":
+        return 1
+    if e.method == "lime":
+        return e.lime.samples + 1
+    return len(corners(shape, **_squares(config, shape))) + 2
+
+
+def forward_passes(config: ConfigDict, images: int) -> int:
+    """What so many predicted images cost: how many patches, or whole images, go through the network.
+
+    Grad-CAM predicts an image before it explains it, and its gradient costs about two more.
+    """
+    return images * patches(config) * (2 if config.explain.method == "gradcam" else 1)
+
+
+def _gradcam(
+    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+) -> Heat:
+    found = programs.grad_cam(rows, images, classes)
+    return Heat(found["heat"], found["explained"], found["probabilities"], found.get("votes"))
+
+
+def _lime(
+    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+) -> Heat:
+    config = programs.experiment.config
+    e = config.explain.lime
+
+    def one(
+        predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, explained: int
+    ) -> np.ndarray:
+        surrogate = lime.explain(
+            predict,
+            image,
+            explained,
+            lime.superpixels(
+                grey(image[None])[0], method=e.segments, count=e.superpixels, seed=e.seed
+            ),
+            samples=e.samples,
+            seed=e.seed,
+            batch_size=config.evaluate.batch_size,
+        )
+        return surrogate.heat(features=e.features, positive_only=e.positive_only)
+
+    return _each(programs, rows, images, classes, one)
+
+
+def _occlusion(
+    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+) -> Heat:
+    config = programs.experiment.config
+    squares = _squares(config, images.shape[1:3])
+    fill = round(255 * config.explain.occlusion.fill)
+
+    def one(
+        predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, explained: int
+    ) -> np.ndarray:
+        batch_size = config.evaluate.batch_size
+        return occlusion(predict, image, explained, **squares, fill=fill, batch_size=batch_size)
+
+    return _each(programs, rows, images, classes, one)
+
+
+_METHODS = {"gradcam": _gradcam, "lime": _lime, "occlusion": _occlusion}
+METHODS = tuple(_METHODS)
+TITLES = {"gradcam": "Grad-CAM", "lime": "LIME", "occlusion": "Occlusion"}
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """Images [N, H, W], or the means of the channels of [N, H, W, C]: [N, H, W] uint8."""
+    return images if images.ndim == 3 else np.rint(images.mean(axis=-1)).astype(np.uint8)
+
+
+def _each(
+    programs: Programs,
+    rows: np.ndarray,
+    images: np.ndarray,
+    classes: np.ndarray | None,
+    one: Callable[[Callable[[np.ndarray], np.ndarray], np.ndarray, int], np.ndarray],
+) -> Heat:
+    """Image by image, for a method that predicts many changed copies of each."""
+    probabilities = programs.predict(rows, images)
+    if classes is not None:
+        explained = classes
+    elif programs.experiment.config.explain.of == "true":
+        explained = np.asarray(programs.experiment.arrays["label"][rows])
+    else:
+        explained = probabilities.argmax(axis=-1)
+    heat = [
+        one(
+            lambda copies, row=row: programs.predict(np.full(len(copies), row), copies),
+            image,
+            int(wanted),
+        )
+        for row, image, wanted in zip(rows, images, explained, strict=True)
+    ]
+    return Heat(np.stack(heat), explained, probabilities)
+
+
+def _squares(config: ConfigDict, shape: tuple[int, ...]) -> dict[str, int]:
+    e, side = config.explain.occlusion, min(shape)
+    return {"size": max(1, round(e.size * side)), "stride": max(1, round(e.stride * side))}

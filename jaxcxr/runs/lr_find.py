@@ -1,0 +1,107 @@
+"""Learning-rate range test (Smith, 2017, arXiv:1506.01186): the loss while the learning rate grows step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxcxr import optim, parallel
+from jaxcxr import state as states
+from jaxcxr.artifacts import RunFolder
+from jaxcxr.report import plots
+from jaxcxr.report.lr_find import lr_curve
+from jaxcxr.runs import loop
+from jaxcxr.runs.experiment import prepare
+from jaxcxr.runs.train import with_weights
+from jaxcxr.types import InputError
+
+# The test ends where the smoothed loss is so many times its least value: from there on nothing is learned.
+DIVERGED = 4.0
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=lr_find`: writes `lr_find.json` and `plots/lr_find.png`, and prints the steepest point.
+
+    Nothing is trained for good: the run folder can be trained afterwards, with any learning rate.
+    """
+    f = config.lr_find
+    if not (0 < f.low < f.high and f.steps >= 10 and 0 <= f.smoothing < 1):
+        raise InputError(
+            f"lr_find.low={f.low}, high={f.high}, steps={f.steps}, smoothing={f.smoothing}: the test needs "
+            "0 < low < high, at least 10 steps and a smoothing in [0, 1)"
+        )
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        experiment = prepare(config)
+        compiled = experiment.compiled
+        variables = experiment.task.init(config.seed)
+        if config.model.pretrained:
+            variables = with_weights(experiment, folder, variables)
+        state = parallel.place(states.create(variables, compiled.optimizer))
+        batches, key = loop.train_batches(experiment), jax.random.key(config.seed)
+        rates, losses = np.geomspace(f.low, f.high, f.steps), []
+        with tqdm(total=f.steps, desc="lr_find", unit="step", disable=not parallel.is_main()) as bar:
+            for rate in rates:
+                state = optim.with_learning_rate(state, parallel.place(np.float32(rate)))
+                state, metrics = compiled.train_step(state, parallel.shard(next(batches)), key)
+                losses.append(float(parallel.to_host(metrics["loss"])))
+                bar.update()
+                if not math.isfinite(losses[-1]) or has_diverged(smoothed(losses, f.smoothing)):
+                    break
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        curve = smoothed(finite, f.smoothing)
+        best = steepest(rates[: len(finite)], curve)
+        folder.write_json(
+            "lr_find.json",
+            {
+                "settings": f.to_dict(),
+                "learning_rate": [float(rate) for rate in rates[: len(finite)]],
+                "loss": finite,
+                "smoothed": [float(value) for value in curve],
+                "steepest": best,
+            },
+        )
+        figure = lr_curve(rates[: len(finite)], finite, curve, steepest=best, title=f"{config.model.name}")
+        folder.write_bytes("plots/lr_find.png", plots.to_png(figure))
+    if parallel.is_main():
+        found = "the loss falls nowhere" if best is None else f"the loss falls fastest at a learning rate of {best:.2g}"
+        print(f"{found} ({len(finite)} steps, {workdir / 'plots' / 'lr_find.png'})")
+        if best is not None:
+            print(f"to use it: --config.optim.learning_rate={best:.2g}")
+
+
+def smoothed(losses: Sequence[float], factor: float) -> np.ndarray:
+    """Running mean with weights factor^age, corrected for its beginning at 0 (as Adam's moments): [N]."""
+    mean, values = 0.0, []
+    for n, loss in enumerate(losses, start=1):
+        mean = factor * mean + (1 - factor) * loss
+        values.append(mean / (1 - factor**n))
+    return np.array(values)
+
+
+def has_diverged(curve: np.ndarray) -> bool:
+    """Whether the smoothed loss has grown beyond all use."""
+    return bool(curve[-1] > DIVERGED * curve.min())
+
+
+def steepest(rates: np.ndarray, curve: np.ndarray) -> float | None:
+    """The learning rate at which the smoothed loss falls fastest per factor of the rate (paper 5.1).
+
+    Args:
+      rates: [N], growing.
+      curve: [N] smoothed losses.
+
+    Returns:
+      None where the loss falls nowhere before its least value.
+    """
+    end = int(np.argmin(curve)) + 1
+    if end < 2:
+        return None
+    slopes = np.gradient(curve, np.log(rates))[:end]
+    lowest = int(np.argmin(slopes))
+    return float(rates[lowest]) if slopes[lowest] < 0 else None

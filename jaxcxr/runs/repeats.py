@@ -1,0 +1,32 @@
+"""One experiment trained with several seeds on one split: what its numbers owe to chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxcxr import parallel
+from jaxcxr.artifacts import RunFolder
+from jaxcxr.report.repeats import write_models_report
+from jaxcxr.runs.stages import run_stages, say, training
+from jaxcxr.types import InputError
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=train` with `config.repeats` above 1: `models/<model>/repeat0`, ... and their report."""
+    if config.task != "classify":
+        raise InputError(f"only classifiers are repeated, and this config's task is {config.task!r}; set repeats=1")
+    todo = []
+    for number in range(config.repeats):
+        one = config.copy_and_resolve_references()
+        one.repeats, one.seed = 1, config.seed + number
+        name = f"models/{config.model.name}/repeat{number}"
+        todo.append(training(name, one, workdir / name))
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        run_stages(folder, todo)
+        if parallel.is_main():
+            folder.write_manifest({"task": "repeats", "seed": config.seed, "devices": parallel.describe()})
+            table = write_models_report(workdir)
+            say(f"\n{table}\n\nrun folder   {workdir}\nreport       {workdir / 'report.md'}")
+            say("Research use only. Not for diagnosis.")

@@ -1,0 +1,198 @@
+"""What prediction on a user's own X-rays leaves behind: tables that grow by whole rows, and a summary."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from jaxcxr import files
+from jaxcxr.types import InputError
+
+NOTE = "research use only; not a diagnosis"
+CSV, JSONL, FAILED, SUMMARY, OVERLAYS, MASKS = (
+    "predictions.csv", "predictions.jsonl", "failed.csv", "summary.json", "overlays", "masks",
+)  # fmt: skip
+_DIGITS = 6
+
+
+@dataclasses.dataclass(kw_only=True)
+class Row:
+    """One X-ray's result.
+
+    id: of its file. probabilities: [C], None of a segmenter. vote_share: [C], the share of its patches that chose each
+    class; None where there are no patches. lung_area_share: of the image, None where lungs were not looked for.
+    warnings: what is doubtful about it.
+    """
+
+    id: str
+    probabilities: np.ndarray | None = None
+    vote_share: np.ndarray | None = None
+    lung_area_share: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Results:
+    """The files in a folder: predictions.csv, predictions.jsonl, failed.csv and, when all is done, summary.json.
+
+    Use `with Results(...) as results:`, then `results.finish(...)`. A row is written at once and as a whole, so that
+    a run that is stopped leaves only whole rows. What an earlier call left in the folder goes first.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str], *, active: bool):
+        """Begins anew in `folder`; nothing is written unless `active`."""
+        self.folder, self.classes, self.active = folder, tuple(classes), active
+        self.predicted = self.doubtful = self.failed = 0
+        self._warned: collections.Counter[str] = collections.Counter()
+        self._first_failures: list[str] = []
+        self._tables: list[_Lines] = []
+        if not active:
+            return
+        for name in (SUMMARY, CSV, JSONL, FAILED):
+            (folder / name).unlink(missing_ok=True)
+        for name in (OVERLAYS, MASKS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tables = [_Lines(folder / name) for name in (CSV, JSONL, FAILED)]
+        self._csv, self._jsonl, self._failed = self._tables
+        columns = [
+            f"{what}_{name}" for what in ("probability", "vote_share") for name in self.classes
+        ]
+        self._csv.append(_csv_line(["id", *columns, "lung_area_share", "warnings", "note"]))
+        self._failed.append(_csv_line(["file", "reason"]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lines in self._tables:
+            lines.close()
+
+    def add(self, row: Row) -> None:
+        """Writes a row to both tables."""
+        self.predicted += 1
+        self.doubtful += bool(row.warnings)
+        self._warned.update(row.warnings)
+        if not self.active:
+            return
+        probabilities, votes = self._by_class(row.probabilities), self._by_class(row.vote_share)
+        area = None if row.lung_area_share is None else round(row.lung_area_share, _DIGITS)
+        cells = [
+            (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
+        ]
+        self._csv.append(_csv_line([row.id, *cells, area, "; ".join(row.warnings), NOTE]))
+        record = {
+            "id": row.id,
+            "probabilities": probabilities,
+            "vote_share": votes,
+            "lung_area_share": area,
+            "warnings": list(row.warnings),
+            "note": NOTE,
+        }
+        self._jsonl.append(json.dumps(record, allow_nan=False) + "\n")
+
+    def fail(self, name: str, reason: str) -> None:
+        """Lists a file that could not be used."""
+        self.failed += 1
+        if len(self._first_failures) < 3:
+            self._first_failures.append(reason)
+        if self.active:
+            self._failed.append(_csv_line([name, reason]))
+
+    def picture(self, kind: str, name: str, png: bytes) -> None:
+        """Writes `<kind>/<name>.png`."""
+        if self.active:
+            files.write_bytes(self.folder / kind / f"{name}.png", png)
+
+    def finish(self, made_of: Mapping[str, Any]) -> None:
+        """Writes summary.json, with `made_of` in it; prints what was done.
+
+        Raises:
+          InputError: some file failed; says how many and where they are listed.
+        """
+        if self.active:
+            counts = {
+                "files": self.predicted + self.failed,
+                "predicted": self.predicted,
+                "failed": self.failed,
+            }
+            files.write_json(
+                self.folder / SUMMARY,
+                {
+                    "note": NOTE,
+                    **counts,
+                    "warnings": dict(self._warned),
+                    "classes": self.classes,
+                    **made_of,
+                },
+            )
+            print(self._table())
+        if self.failed:
+            shown = "; ".join(self._first_failures) + (
+                "; ..." if self.failed > len(self._first_failures) else ""
+            )
+            raise InputError(
+                f"{self.failed} of {self.predicted + self.failed} files could not be used, listed with the reason in "
+                f"{self.folder / FAILED}: {shown}"
+            )
+
+    def _by_class(self, values: np.ndarray | None) -> dict[str, float] | None:
+        """[C] -> class -> value, rounded to the digits that float32 holds."""
+        if values is None:
+            return None
+        rounded = [round(float(value), _DIGITS) for value in values]
+        return dict(zip(self.classes, rounded, strict=True))
+
+    def _table(self) -> str:
+        lines = [
+            f"{'X-rays done':14} {self.predicted:>7,}",
+            f"{'with warnings':14} {self.doubtful:>7,}",
+        ]
+        lines += [f"  {count:>5,} x {text}" for text, count in self._warned.most_common()]
+        lines += [
+            f"{'not usable':14} {self.failed:>7,}",
+            "",
+            f"wrote {self.folder / CSV} and {JSONL}",
+        ]
+        return "\n".join([*lines, "Research use only. Not for diagnosis."])
+
+
+class _Lines:
+    """A text file that is written a whole line at a time."""
+
+    def __init__(self, path: Path):
+        self._path, self._file, self._size = path, open(path, "wb", buffering=0), 0  # noqa: SIM115 -- closed by `close`
+
+    def append(self, line: str) -> None:
+        encoded = line.encode()
+        try:
+            written = self._file.write(encoded)
+            if written != len(encoded):  # the disk filled up in the middle
+                self._file.write(encoded[written:])
+            self._size += len(encoded)
+        except OSError as error:
+            self._file.truncate(self._size)
+            if files.is_disk_full(error):
+                raise InputError(
+                    f"The disk is full: {self._path} ends with the last whole row."
+                ) from error
+            raise
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

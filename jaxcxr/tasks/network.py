@@ -1,0 +1,126 @@
+"""A classifier's network with the way its input is made from pixels, and two classes from a single logit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import models
+from jaxcxr import weights as pretrained
+from jaxcxr.data import learned_classes
+from jaxcxr.models.initialise import initialise
+from jaxcxr.types import InputError
+
+OUTPUTS = ("softmax", "sigmoid")
+
+
+class Network:
+    """The network of a classifier's config.
+
+    Attributes:
+      module: the Linen module; with `model.outputs` = sigmoid it has one logit for two classes.
+      classes: C.
+      shape: (height, width, channels) of its input.
+    """
+
+    def __init__(self, config: ConfigDict, *, axis_name: str | None):
+        m = config.model
+        names = learned_classes(config.data)
+        self.classes = len(names)
+        if m.outputs not in OUTPUTS:
+            raise InputError(f"model.outputs={m.outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
+        if m.outputs == "sigmoid" and self.classes != 2:
+            raise InputError(
+                f"model.outputs='sigmoid' tells two classes apart, and there are {self.classes}: {', '.join(names)}"
+            )
+        channels = len(config.data.enhance) or 1
+        if channels not in (1, m.in_channels):
+            raise InputError(
+                f"data.enhance makes {channels} channels, and model.in_channels is {m.in_channels}; "
+                "give one enhancement for each channel, or one for all"
+            )
+        self.module: nn.Module = models.build(
+            m.name,
+            num_classes=1 if m.outputs == "sigmoid" else self.classes,
+            in_channels=m.in_channels,
+            axis_name=axis_name,
+            width=m.width,
+            depth=m.depth,
+        )
+        side = m.input_size or config.patches.size
+        self.shape = (side, side, m.in_channels)
+        self._mean, self._std = normalisation(m)
+        self._chunk = config.patches.chunk
+
+    def init(self, seed: int | None) -> Any:
+        """Variables as host arrays; None: their shapes."""
+        return initialise(self.module, seed, jax.ShapeDtypeStruct((1, *self.shape), jnp.float32))
+
+    def to_input(self, pixels: jax.Array) -> jax.Array:
+        """Pixels [N, P, P] or [N, P, P, c] in [0, 1] -> network input [N, S, S, channels], normalised."""
+        side = self.shape[0]
+        if pixels.ndim == 3:
+            pixels = pixels[..., None]
+        if pixels.shape[1] != side:
+            pixels = jax.image.resize(pixels, (len(pixels), side, side, pixels.shape[-1]), "bilinear")
+        if pixels.shape[-1] == 1:
+            pixels = jnp.repeat(pixels, self.shape[-1], axis=-1)
+        return (pixels - self._mean) / self._std
+
+    def as_classes(self, logits: jax.Array) -> jax.Array:
+        """Logits [N, C]; a single logit z stands for (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z))."""
+        return jnp.pad(logits, ((0, 0), (1, 0))) if logits.shape[-1] == 1 else logits
+
+    def logits(self, variables: Any, pixels: jax.Array) -> jax.Array:
+        """Logits [N, C] of pixels [N, P, P] or [N, P, P, c], in evaluation mode."""
+        logits, _ = self.module.apply(variables, self.to_input(pixels), train=False)  # pyright: ignore
+        return self.as_classes(logits)
+
+    def in_chunks(self, function: Callable[..., Any], *arrays: jax.Array) -> Any:
+        """function(*arrays [N, ...]) -> pytree of [N, ...], a chunk at a time: K = 100 patches must fit any memory."""
+        n, chunk = arrays[0].shape[0], self._chunk
+        if n <= chunk:
+            return function(*arrays)
+        padded = [jnp.pad(a, ((0, -n % chunk), *((0, 0),) * (a.ndim - 1))) for a in arrays]
+        result = jax.lax.map(lambda a: function(*a), [a.reshape(-1, chunk, *a.shape[1:]) for a in padded])
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], result)
+
+
+def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, std), each [1, 1, 1, 1 or channels] float32, of pixels in [0, 1]; see configs/common.py, `model.mean`.
+
+    Raises:
+      InputError: the weights are a file, whose normalisation nothing tells; or not one number per channel.
+    """
+    found: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
+    if model.pretrained and not (model.mean and model.std):
+        if pretrained.is_file_name(model.pretrained):
+            raise InputError(
+                f"model.pretrained={model.pretrained!r}: a file does not say how its input was normalised, and may be "
+                "gone when the run is evaluated: set model.mean and model.std "
+                f"({_known(pretrained.find(model.pretrained).entry)}, of pixels in [0, 1])"
+            )
+        entry = pretrained.catalog.find(model.pretrained)
+        found = {"mean": entry.mean, "std": entry.std}
+    for name, given in (("mean", model.mean), ("std", model.std)):
+        values = tuple(given) or found[name]
+        if len(values) not in (1, model.in_channels):
+            if given:
+                raise InputError(
+                    f"model.{name} has {len(values)} numbers, and model.in_channels is {model.in_channels}"
+                )
+            values = (sum(values) / len(values),)  # a network of one channel gets the kernels' sum
+        found[name] = values
+    mean, std = (np.asarray(found[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std"))
+    return mean, std
+
+
+def _known(entry: pretrained.Entry | None) -> str:
+    name, mean, std = (entry.name, entry.mean, entry.std) if entry else ("ImageNet", *pretrained.catalog.IMAGENET)
+    return f"those of {name} are {', '.join(map(str, mean))} and {', '.join(map(str, std))}"

@@ -1,0 +1,112 @@
+"""What a classifier sees of an X-ray: patches in its lungs (paper 2.2), or the whole image (FLANNEL, COVID-CXNet)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from jaxcxr.explain import patches as heat_of_patches
+from jaxcxr.ops import augment, patches
+from jaxcxr.tasks.task import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How images become what the network sees, and how heat on that comes back to the images.
+
+    Attributes:
+      inputs: names of the per-example arrays that it reads.
+      draw: (batch, key, *, count, train) -> [B, K, P, P] or, of images with channels, [B, K, P, P, C], float32 in
+        [0, 1]. Each image's draw depends on its own index alone, never on its batch.
+      place: (batch, key, heat [B, K, P, P], certain [B, K], votes [B, K]) -> {"heat" [B, H, W], and for patches
+        "votes" [B, H, W]}, for the evaluation draw of that key; see `Task.explain`. `certain` is the probability of
+        the explained class, `votes` whether it is the largest.
+    """
+
+    inputs: tuple[str, ...]
+    draw: Callable[..., jax.Array]
+    place: Callable[..., dict[str, jax.Array]]
+
+
+def build(config: ConfigDict) -> View:
+    """The view of a classifier's config: patches where `patches.enabled`."""
+    return _patches(config) if config.patches.enabled else _whole_image(config)
+
+
+def _keys(batch: Batch, key: jax.Array) -> jax.Array:
+    """A key an image, of its own index."""
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+
+
+def _patches(config: ConfigDict) -> View:
+    p = config.patches
+
+    def draw(batch: Batch, key: jax.Array, *, count: int, train: bool) -> jax.Array:
+        return patches.extract_batch(
+            _keys(batch, key),
+            batch["image"],
+            batch["mask"],
+            count=count,
+            size=p.size,
+            sampling=p.sampling,
+            flip=0.5 if train and p.flip else 0.0,
+            max_rotation=p.max_rotation if train else 0.0,
+            apply_mask=p.apply_mask,
+        )
+
+    def place(
+        batch: Batch, key: jax.Array, heat: jax.Array, certain: jax.Array, votes: jax.Array
+    ) -> dict[str, jax.Array]:
+        shape = batch["image"].shape[1:3]
+        centres = patches.evaluation_centres(
+            _keys(batch, key), batch["mask"], count=heat.shape[1], sampling=p.sampling
+        )
+        whole = functools.partial(heat_of_patches.probabilistic, shape=shape)
+        share = functools.partial(heat_of_patches.vote_map, size=p.size, shape=shape)
+        return {"heat": jax.vmap(whole)(heat, certain, centres), "votes": jax.vmap(share)(votes, centres)}
+
+    return View(("image", "mask", "label"), draw, place)
+
+
+def _whole_image(config: ConfigDict) -> View:
+    size, a = config.patches.size, config.augment
+    turn = functools.partial(
+        augment.random_affine,
+        max_rotation=a.max_rotation,
+        zoom=tuple(a.zoom),
+        shift=a.shift,
+        vflip=0.5 if a.vflip else 0.0,  # the crop flips left and right
+    )
+    low, high = a.brightness
+    moves = a.max_rotation > 0 or a.shift > 0 or a.vflip or tuple(a.zoom) != (1.0, 1.0)
+
+    def one(key: jax.Array, image: jax.Array) -> jax.Array:
+        crop_key, affine_key, light_key = key, jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
+        seen = patches.random_crop_flip(crop_key, image, size=size, flip=0.5 if config.patches.flip else 0.0)
+        if moves:
+            seen = turn(affine_key, seen)
+        if (low, high) != (1.0, 1.0):
+            seen = augment.random_brightness(light_key, seen, low=low, high=high)
+        return seen
+
+    def draw(batch: Batch, key: jax.Array, *, count: int, train: bool) -> jax.Array:
+        del count  # the centre crop is one and the same
+        if train:
+            return jax.vmap(one)(_keys(batch, key), batch["image"])[:, None]
+        return jax.vmap(lambda image: patches.centre_crop(image, size=size))(batch["image"])[:, None]
+
+    def place(
+        batch: Batch, key: jax.Array, heat: jax.Array, certain: jax.Array, votes: jax.Array
+    ) -> dict[str, jax.Array]:
+        del key, certain, votes
+        height, width = batch["image"].shape[1:3]
+        top, left = (height - size) // 2, (width - size) // 2
+        around = ((0, 0), (top, height - size - top), (left, width - size - left))
+        return {"heat": jnp.pad(heat[:, 0], around)}
+
+    return View(("image", "label"), draw, place)

@@ -1,0 +1,153 @@
+"""What happens to the pixels of an X-ray before the network."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr.data import Preprocessing, contrast
+from jaxcxr.data.preprocessing import prepare
+from jaxcxr.types import InputError
+
+PLAIN = {"equalise": False, "gamma": 1.0}
+
+
+def noise(seed: int, shape=(24, 32)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def prepared(pixels, mask, *, negative_tail=0, reference=None, **settings):
+    return prepare(
+        pixels,
+        mask,
+        Preprocessing(**{**PLAIN, **settings}),
+        name="image of noise",
+        negative_tail=negative_tail,
+        reference=reference,
+    )
+
+
+def image(pixels, **settings):
+    return prepared(pixels, None, **settings).image
+
+
+def test_plain_eight_bit_images_keep_their_values():
+    pixels = noise(0, (16, 16))
+    np.testing.assert_array_equal(image(pixels, image_size=16), pixels)
+
+
+def test_gamma_one_half_maps_a_quarter_to_a_half():
+    # facts 7.4: 63.75 -> 127.5
+    pixels = np.full((4, 4), 64, np.uint8)
+    assert image(pixels, image_size=2, gamma=0.5)[0, 0] == 128
+
+
+def test_sixteen_bits_are_stretched_before_they_become_eight():
+    pixels = np.linspace(100, 4000, 64).reshape(8, 8).astype(np.uint16)
+    result = image(pixels, image_size=8)
+    assert result.min() == 0 and result.max() == 255 and len(np.unique(result)) == 64
+
+
+def test_equalised_grey_levels_are_spread_evenly():
+    dark = (noise(0, (64, 64)) // 8).astype(np.uint8)
+    result = image(dark, image_size=64, equalise=True)
+    assert result.min() == 0 and result.max() == 255
+    assert result.mean() == pytest.approx(127.5, abs=8)
+
+
+def test_equalisation_happens_at_native_depth():
+    # Fine steps that eight bits could not tell apart.
+    deep = (1000 + np.arange(64).reshape(8, 8)).astype(np.uint16)
+    result = image(deep, image_size=8, equalise=True)
+    assert len(np.unique(result)) == 64
+
+
+def test_the_tail_of_a_negative_saturates_its_darkest_pixels_which_are_bright_here():
+    pixels = np.arange(1000, 1000 + 4096).reshape(64, 64).astype(np.uint16)
+    plain = image(pixels, image_size=64, equalise=True).astype(int)
+    tail = image(pixels, image_size=64, equalise=True, negative_tail=410).astype(int)
+    assert (tail == 255).sum() == pytest.approx(418, abs=2)  # half a grey level more, by rounding
+    np.testing.assert_allclose(tail[:32].mean(), plain[:32].mean() / 0.9, rtol=0.01)
+
+
+LUNGS = np.zeros((320, 320), np.uint8)
+LUNGS[100:200, 60:120] = 1
+LUNGS[100:200, 200:260] = 1
+
+
+def test_the_box_of_the_grown_lungs_is_what_is_seen():
+    """Grown by 6 pixels of 320, and a margin in the same unit; the mask is cut alike."""
+    pixels = noise(1, (320, 320))
+    found = prepared(pixels, LUNGS, image_size=112, lungs="box")
+    rows, columns = slice(94, 206), slice(54, 266)
+    expected = Image.fromarray(pixels[rows, columns].astype(np.float32)).resize((112, 112), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(found.image.astype(float), np.asarray(expected), atol=0.51)
+    nearest = Image.fromarray(LUNGS[rows, columns]).resize((112, 112), Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(found.mask, np.asarray(nearest))
+    wider = prepared(pixels, LUNGS, image_size=112, lungs="box", lung_margin=10)
+    assert (wider.mask > 0).mean() < (found.mask > 0).mean()
+
+
+def test_twice_the_size_gives_the_same_box():
+    small = noise(2, (320, 320))
+    large, mask = np.kron(small, np.ones((2, 2), np.uint8)), np.kron(LUNGS, np.ones((2, 2), np.uint8))
+    one, two = (prepared(p, m, image_size=56, lungs="box") for p, m in ((small, LUNGS), (large, mask)))
+    np.testing.assert_allclose(one.image.astype(int), two.image.astype(int), atol=2)
+
+
+def test_outside_the_grown_lungs_there_is_nothing():
+    pixels = np.maximum(noise(3, (320, 320)), 1)
+    found = prepared(pixels, LUNGS, image_size=320, lungs="pixels").image
+    seen = np.zeros((320, 320), bool)
+    seen[94:206, 54:126] = seen[94:206, 194:266] = True
+    np.testing.assert_array_equal(found, np.where(seen, pixels, 0))
+
+
+def test_an_image_without_lungs_is_seen_whole():
+    pixels = noise(4, (64, 64))
+    for lungs in ("box", "pixels"):
+        found = prepared(pixels, np.zeros((64, 64), np.uint8), image_size=64, lungs=lungs)
+        np.testing.assert_array_equal(found.image, pixels)
+        assert found.empty
+
+
+def test_lungs_need_a_mask():
+    with pytest.raises(InputError, match="data.lungs='box' needs lung masks: set masks.source"):
+        image(noise(5), image_size=16, lungs="box")
+
+
+def test_enhancements_are_the_channels_in_their_order():
+    pixels = noise(6, (64, 64))
+    names = ("beasf", "clahe", "original")
+    found = image(pixels, image_size=64, enhance=names)
+    np.testing.assert_array_equal(found, contrast.stack(pixels, names))
+    np.testing.assert_array_equal(image(pixels, image_size=64, enhance=("clahe",)), contrast.clahe(pixels))
+
+
+def test_opencv_resizes_as_published():
+    pixels = noise(7, (96, 64))
+    expected = cv2.resize(pixels, (40, 40), interpolation=cv2.INTER_CUBIC)
+    np.testing.assert_array_equal(image(pixels, image_size=40, resize="opencv_cubic"), expected)
+
+
+def test_the_histogram_becomes_the_references():
+    reference = np.sort(noise(8, (64, 64)).ravel() // 4).reshape(64, 64)
+    found = image(noise(9, (64, 64)), image_size=64, match="first", reference=reference)
+    np.testing.assert_allclose(np.sort(found.ravel()), np.sort(reference.ravel()), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("image_size", 0, "data.image_size 0"),
+        ("gamma", 0.0, "must be positive"),
+        ("lung_margin", -1, "data.lung_margin -1"),
+        ("resize", "cubic", "data.resize='cubic' is unknown; known: bilinear, opencv_cubic"),
+        ("lungs", "mask", "data.lungs='mask' is unknown; known: whole, box, pixels"),
+        ("match", "last", "data.match='last' is unknown; known: none, first"),
+        ("enhance", ("clahe", "claha"), "data.enhance names claha; known: original, equalise"),
+    ],
+)
+def test_unknown_values_are_named(field, value, message):
+    with pytest.raises(InputError, match=message):
+        Preprocessing(**{"image_size": 16, **PLAIN, field: value})

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr.data import dicom, xray_files
+from jaxcxr.types import InputError
+from tests.data import dicoms
+from tests.data.fakes import encode
+
+
+def chest(size: int = 256) -> np.ndarray:
+    """Air around a body with two dark lungs and a bright middle, with some noise: [S, S] uint8."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    image = np.where(x**4 + (y - 0.3) ** 4 < 0.6, 150.0, 12.0)
+    for side in (-1, 1):
+        image[((x - 0.4 * side) / 0.25) ** 2 + (y / 0.55) ** 2 < 1] = 70
+    image[abs(x) < 0.12] += 60
+    return np.clip(image + np.random.default_rng(0).normal(0, 8, image.shape), 0, 255).astype(
+        np.uint8
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in (
+        "b.png",
+        "a.dcm",
+        "sub/a.dcm",
+        "sub/deep/c",
+        ".hidden.png",
+        ".git/d.png",
+        "xrays/old.png",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path
+
+
+def ids(*arguments, **options) -> list[str]:
+    return [file.id for file in xray_files.find(*arguments, **options)]
+
+
+def test_a_folder_is_searched_with_all_below_it_in_the_order_of_the_ids(folder):
+    assert ids(str(folder)) == ["a.dcm", "b.png", "sub/a.dcm", "sub/deep/c", "xrays/old.png"]
+    assert ids(str(folder), leave_out=folder / "xrays") == [
+        "a.dcm",
+        "b.png",
+        "sub/a.dcm",
+        "sub/deep/c",
+    ]
+
+
+def test_ids_are_paths_below_what_was_searched(folder, monkeypatch):
+    assert ids(str(folder / "sub" / "a.dcm")) == ["a.dcm"]
+    assert ids(f"{folder}/*.png") == ["b.png"]
+    assert ids(f"{folder}/*/a.dcm") == ["sub/a.dcm"]
+    assert ids(f"{folder}/**/*.dcm") == ["a.dcm", "sub/a.dcm"]
+    assert ids(f"{folder}/s*") == ["sub/a.dcm", "sub/deep/c"]
+    monkeypatch.chdir(folder)
+    assert ids("*.png") == ids("./b.png") == ["b.png"]
+
+
+def test_nothing_to_find_is_an_error_that_names_the_field(folder):
+    with pytest.raises(InputError, match=r"predict\.inputs='.*/none' does not exist"):
+        ids(f"{folder}/none")
+    with pytest.raises(
+        InputError, match=r"predict\.inputs='.*\*\.tif' matches no file: give a file, a folder or a"
+    ):
+        ids(f"{folder}/*.tif")
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no files"):
+        ids(f"{folder}/empty")
+    with pytest.raises(InputError, match="holds no files"):
+        ids(f"{folder}/xrays", leave_out=folder / "xrays")
+
+
+def test_pipes_are_not_waited_for(folder):
+    os.mkfifo(folder / "pipe")
+    assert "pipe" not in ids(str(folder))
+
+
+def test_content_tells_what_a_file_is_not_its_name(tmp_path):
+    pixels = chest()
+    files = {"a.dcm": encode(pixels), "b.png": dicoms.dicom(pixels), "c": encode(pixels, "TIFF")}
+    for name, encoded in files.items():
+        (tmp_path / name).write_bytes(encoded)
+    for file in xray_files.find(str(tmp_path)):
+        xray = xray_files.read_file(file)
+        np.testing.assert_array_equal(xray.pixels, pixels)
+        assert xray.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "x is empty"),
+        (b"id,label\n1,2\n", "x is neither DICOM nor a PNG, JPEG, TIFF, GIF or BMP picture"),
+        (encode(chest())[:900], "x is unreadable"),
+        (dicoms.dicom(chest())[:900], "x is a damaged DICOM file"),
+    ],
+    ids=["empty", "a table", "cut picture", "cut DICOM"],
+)
+def test_what_is_no_x_ray_says_why(content, says):
+    with pytest.raises(InputError, match=says):
+        xray_files.read(content, "x")
+
+
+def test_files_that_cannot_be_opened_or_are_too_large_say_why(tmp_path, monkeypatch):
+    gone = xray_files.XRayFile("gone.png", tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"gone\.png cannot be opened: No such file"):
+        xray_files.read_file(gone)
+    gone.path.write_bytes(bytes(11))
+    monkeypatch.setattr(dicom, "MAX_BYTES", 10)
+    with pytest.raises(InputError, match=r"gone\.png has 11 bytes, more than the 10 allowed"):
+        xray_files.read_file(gone)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (chest(), ()),
+        (chest().astype(np.uint16) * 16, ()),
+        (chest(223), (xray_files.TINY,)),
+        (np.full((256, 256), 90, np.uint8), (xray_files.FLAT,)),
+        (1000 + chest().astype(np.uint16) // 8, (xray_files.FLAT,)),
+        (chest() // 32 * 32, (xray_files.FEW_LEVELS,)),
+        (np.clip((chest().astype(int) - 40) * 4, 0, 255).astype(np.uint8), (xray_files.SATURATED,)),
+        (255 - chest(), (xray_files.INVERTED,)),
+        (65535 - chest().astype(np.uint16) * 256, (xray_files.INVERTED,)),
+    ],
+    ids=[
+        "8 bits",
+        "16 bits",
+        "223 px",
+        "one level",
+        "32 of 65536 levels",
+        "posterised",
+        "burnt out",
+        "negative",
+        "16",
+    ],
+)
+def test_pixels_unlike_an_x_rays_are_mentioned(pixels, expected):
+    assert xray_files.look_at(pixels) == expected
+
+
+def test_colour_pages_and_turned_pictures_are_mentioned():
+    pixels = chest()
+    tinted = np.stack([pixels, pixels // 2, pixels // 2], axis=-1)
+    assert xray_files.read(encode(tinted), "x").warnings == (xray_files.COLOUR,)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert xray_files.read(encode(pixels, "JPEG", exif=exif), "x").warnings == (xray_files.TURNED,)
+    pages = encode(pixels, "TIFF", save_all=True, append_images=[Image.fromarray(pixels)])
+    assert xray_files.read(pages, "x").warnings == (xray_files.PAGES,)
+
+
+def lungs(*, width: int, gap: bool = True) -> np.ndarray:
+    mask = np.zeros((64, 64), bool)
+    mask[20:50, 32 - 2 - width : 30] = True
+    mask[20:50, 34 : 34 + width] = True
+    mask[30:34, 30:34] = not gap
+    return mask
+
+
+def test_lungs_that_are_missing_small_or_not_two_are_mentioned():
+    assert xray_files.look_at_lungs(lungs(width=12)) == ()
+    assert xray_files.look_at_lungs(lungs(width=3)) == (xray_files.SMALL_LUNGS,)
+    assert xray_files.look_at_lungs(lungs(width=12, gap=False)) == (xray_files.NOT_TWO_LUNGS,)
+    assert xray_files.look_at_lungs(np.zeros((64, 64), bool)) == (xray_files.NO_LUNGS,)
+    one = lungs(width=12)
+    one[:, :32] = False
+    assert xray_files.look_at_lungs(one) == (xray_files.NOT_TWO_LUNGS,)

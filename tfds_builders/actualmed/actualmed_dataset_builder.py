@@ -1,0 +1,96 @@
+"""TFDS builder of the Actualmed COVID-19 chest X-rays: a clinic's, with one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from tfds_builders import common, tables
+
+REQUIRED = ("patientid", "finding", "view", "imagename")
+INSTRUCTIONS = """\
+Expected under the manual folder (github.com/agchung/Actualmed-COVID-chestxray-dataset, cloned or
+unpacked; the repository states no licence, so it is not downloaded for you):
+  actualmed/
+    metadata.csv
+    images/
+      CR.1.2.840.113564.1722810170.20200313090023421700.1003000225002.png, ...
+"""
+CONFIGS = common.all_configs({"no_finding": ("normal", "left_out")})
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Actualmed and Universitat Jaume I 2020, one split "main"."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = CONFIGS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+
+    @classmethod
+    def configure(cls, **options: str) -> common.ChoiceConfig:
+        """Config of `no_finding`, the class where COVID-19 was excluded ('normal' | 'left_out')."""
+        return common.find_config(CONFIGS, **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=common.cxr_features(),
+            metadata=tfds.core.MetadataDict(),
+            homepage="https://github.com/agchung/Actualmed-COVID-chestxray-dataset",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        root = common.require_manual(
+            dl_manager,
+            name="actualmed",
+            paths=("actualmed/metadata.csv", "actualmed/images"),
+            instructions=INSTRUCTIONS,
+        )
+        origin = root / "actualmed" / "metadata.csv"
+        files = common.files_by_name(root / "actualmed" / "images")
+        kept, rejected = tables.choose_rows(
+            tables.read_table(origin, required=REQUIRED),
+            files,
+            file_name=lambda row: row["imagename"],
+            reject_reason=reject_reason,
+            origin=origin,
+        )
+        common.record_counts(self, kept=len(kept), rejected=rejected)
+        return {common.SPLIT: self._generate_examples(files, kept)}
+
+    def _generate_examples(
+        self, files: dict[str, Path], kept: dict[str, tables.Row]
+    ) -> Iterator[tuple[str, dict]]:
+        ids = common.unique_ids(kept, prefix="actualmed")
+        no_finding = common.options_of(self)["no_finding"]
+        labels = {
+            "covid-19": "covid19",
+            "no finding": "normal" if no_finding == "normal" else "",
+        }
+
+        def listed(name: str, row: tables.Row) -> tables.Listed:
+            patient_id = f"actualmed-{common.safe_id(row['patientid'])}"
+            return tables.Listed(
+                image=files[name],
+                patient_id=patient_id,
+                strict_patient_id=patient_id,
+                label=labels.get(row["finding"].lower(), ""),  # blank: inconclusive
+                finding=row["finding"],
+                view=common.frontal_view(row["view"]) or "",
+                age_group=common.age_group(row.get("age", "")),
+            )
+
+        return tables.examples(
+            ((ids[name], listed(name, row)) for name, row in kept.items()), source="actualmed"
+        )
+
+
+def reject_reason(row: tables.Row) -> str | None:
+    """Why a row is not used, or None."""
+    if common.frontal_view(row["view"]) is None:
+        return f"view {row['view'] or 'blank'}"
+    if not row["patientid"]:
+        return "no patient id"
+    return None

@@ -1,0 +1,103 @@
+"""TFDS builder of the Figure 1 COVID-19 chest X-rays: cases that physicians posted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from tfds_builders import common, tables
+
+REQUIRED = ("patientid", "finding", "view")
+LABELS = {"covid-19": "covid19", "no finding": "normal", "pneumonia": "pneumonia"}
+# This X-ray is the collection's 9C34AF49-E589-44D5-92D3-168B3B04E4A6.jpeg, of its patient 36.
+CCX_PATIENTS = {"COVID-00022": "ccx-36"}
+INSTRUCTIONS = """\
+Expected under the manual folder (github.com/agchung/Figure1-COVID-chestxray-dataset, cloned or
+unpacked; the repository states no licence, so it is not downloaded for you):
+  figure1/
+    metadata.csv
+    images/
+      COVID-00001.jpg, COVID-00003a.jpg, COVID-00015a.png, ...
+"""
+CONFIGS = common.all_configs({})
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Figure 1 and DarwinAI 2020, one split "main"."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = CONFIGS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+
+    @classmethod
+    def configure(cls, **options: str) -> common.ChoiceConfig:
+        """The only config; this data set has no options."""
+        return common.find_config(CONFIGS, **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=common.cxr_features(),
+            metadata=tfds.core.MetadataDict(),
+            homepage="https://github.com/agchung/Figure1-COVID-chestxray-dataset",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        root = common.require_manual(
+            dl_manager,
+            name="figure1",
+            paths=("figure1/metadata.csv", "figure1/images"),
+            instructions=INSTRUCTIONS,
+        )
+        origin = root / "figure1" / "metadata.csv"
+        # The table has no file names: its patientid 'COVID-00003a' is the stem of one.
+        files = common.files_by_stem(root / "figure1" / "images")
+        kept, rejected = tables.choose_rows(
+            tables.read_table(origin, required=REQUIRED),
+            files,
+            file_name=lambda row: row["patientid"],
+            reject_reason=reject_reason,
+            origin=origin,
+        )
+        common.record_counts(self, kept=len(kept), rejected=rejected)
+        return {common.SPLIT: self._generate_examples(files, kept)}
+
+    def _generate_examples(
+        self, files: dict[str, Path], kept: dict[str, tables.Row]
+    ) -> Iterator[tuple[str, dict]]:
+        images = (
+            (f"figure1-{common.safe_id(name)}", listed(files[name], row))
+            for name, row in kept.items()
+        )
+        return tables.examples(images, source="figure1")
+
+
+def listed(path: Path, row: tables.Row) -> tables.Listed:
+    """What the table says of one image."""
+    number = patient(row["patientid"])
+    return tables.Listed(
+        image=path,
+        patient_id=f"figure1-{number}",
+        strict_patient_id=CCX_PATIENTS.get(number, f"figure1-{number}"),
+        label=LABELS.get(row["finding"].lower(), ""),
+        finding=row["finding"],
+        view=common.frontal_view(row["view"]) or "",
+        age_group=common.age_group(row.get("age", "")),
+    )
+
+
+def patient(name: str) -> str:
+    """'COVID-00003' of 'COVID-00003a': a letter counts the images of one patient."""
+    return re.sub(r"(?<=\d)[a-z]$", "", name)
+
+
+def reject_reason(row: tables.Row) -> str | None:
+    """Why a row is not used, or None. A blank view is: all 55 published images are frontal."""
+    if row["view"] and common.frontal_view(row["view"]) is None:
+        return f"view {row['view']}"
+    if not re.fullmatch(r"[A-Za-z]+-\d+[a-z]?", row["patientid"]):
+        return "no patient id"
+    return None

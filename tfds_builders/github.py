@@ -1,0 +1,75 @@
+"""Data sets that are GitHub repositories: a folder below the manual one, else a pinned commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from tfds_builders import common, download
+
+MAX_DOWNLOAD = 2 * download.GIB
+MAX_UNPACKED = 4 * download.GIB
+MAX_MEMBERS = 20_000
+
+
+def archive_url(repository: str, commit: str) -> str:
+    """Address of the archive that GitHub makes of `repository` ('owner/name') at `commit`."""
+    return f"https://github.com/{repository}/archive/{commit}.tar.gz"
+
+
+def find_or_download(
+    dl_manager: tfds.download.DownloadManager,
+    *,
+    name: str,
+    url: str,
+    commit: str,
+    paths: Sequence[str],
+    instructions: str,
+) -> Path:
+    """The folder with `paths`: `name` in the manual folder, else downloaded once and kept.
+
+    GitHub makes the archive anew for each request, so that no checksum of the file can be pinned:
+    the commit recorded inside it is compared.
+
+    Args:
+      dl_manager: tells the manual folder and the one for downloads.
+      name: of the data set and of its folder below the manual one.
+      url: address of the archive.
+      commit: 40 hex digits; the archive must be made of it.
+      paths: files and folders below the top one that the builder needs; others are not unpacked.
+      instructions: the tree for the manual folder, shown in errors.
+
+    Raises:
+      FileNotFoundError: the folder is there but not whole, or neither there nor to be downloaded.
+      ValueError: the archive is of another commit, damaged, unsafe or too large.
+    """
+    root = common.manual_root(dl_manager)
+    if root is not None and (root / name).exists():
+        wanted = [f"{name}/{path}" for path in paths]
+        common.require_manual(dl_manager, name=name, paths=wanted, instructions=instructions)
+        return root / name
+    downloads = Path(dl_manager.download_dir)
+    folder = downloads / f"{name}-{commit[:12]}"
+    if folder.exists():  # appears only when whole
+        return folder
+    try:
+        archive = download.fetch(
+            url, downloads / f"{folder.name}.tar.gz", sha256=None, max_bytes=MAX_DOWNLOAD
+        )
+    except ConnectionError as error:
+        problem = f"no manual folder with {name}/, and the download failed: {error}"
+        raise common.missing_data(name, problem, instructions) from error
+    try:
+        download.extract_tar(
+            archive,
+            folder,
+            wanted=lambda file: any(file == path or file.startswith(f"{path}/") for path in paths),
+            max_bytes=MAX_UNPACKED,
+            max_members=MAX_MEMBERS,
+            commit=commit,
+        )
+    finally:
+        archive.unlink()  # unpacked, or not worth keeping
+    return folder

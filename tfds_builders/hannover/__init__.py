@@ -1,0 +1,1 @@
+"""The COVID-19 image repository of Hannover Medical School (ml-workgroup)."""

@@ -1,0 +1,1 @@
+"""ChestX-ray14 of the National Institutes of Health (Wang et al.)."""

@@ -1,0 +1,116 @@
+"""TFDS builder of NIH ChestX-ray14: normal, and what stands for community-acquired pneumonia."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from tfds_builders import common, tables
+from tfds_builders.nih_cxr14 import table
+
+LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+INSTRUCTIONS = """\
+Expected under the manual folder (https://nihcc.app.box.com/v/ChestXray-NIHCC or Kaggle
+nih-chest-xrays/data, archives unpacked; part of the images will do):
+  nih_cxr14/
+    Data_Entry_2017_v2020.csv   or Data_Entry_2017.csv, or sample_labels.csv of Kaggle's sample
+    images/                     00000001_000.png, ...
+    images_001/images/ ...      Kaggle's twelve folders, beside images/ or instead of it
+    train_val_list.txt          only for the option list='train_val'
+    test_list.txt               only for the option list='test'
+"""
+CONFIGS = common.all_configs({"cap": tuple(table.PNEUMONIA), "list": ("all", *LISTS)})
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Wang et al. 2017, one split "main"."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = CONFIGS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+
+    @classmethod
+    def configure(cls, **options: str) -> common.ChoiceConfig:
+        """Config of `cap`, the findings that are pneumonia ('pneumonia': that finding alone |
+        'consolidation': or Consolidation | 'pneumonia_like': or Infiltration), and `list`, the
+        images taken ('all' | 'train_val' | 'test': NIH's own lists).
+        """
+        return common.find_config(CONFIGS, **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=common.cxr_features(),
+            metadata=tfds.core.MetadataDict(),
+            homepage="https://nihcc.app.box.com/v/ChestXray-NIHCC",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        name = LISTS.get(common.options_of(self)["list"])
+        root = common.require_manual(
+            dl_manager,
+            name="nih_cxr14",
+            paths=[f"nih_cxr14/{name}" if name else "nih_cxr14"],
+            instructions=INSTRUCTIONS,
+        )
+        folder = root / "nih_cxr14"
+        origin = table.find(folder)
+        if origin is None:
+            problem = f"{folder} has none of {', '.join(table.FILES)}."
+            raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
+        files = common.files_by_name(*image_folders(folder))
+        listed = frozenset((folder / name).read_text().split()) if name else None
+
+        def reject_reason(row: tables.Row) -> str | None:
+            if listed is not None and row["image index"] not in listed:
+                return f"not in {name}"
+            return table.reject_reason(row)
+
+        kept, rejected = tables.choose_rows(
+            tables.read_table(origin, required=table.REQUIRED),
+            files,
+            file_name=lambda row: row["image index"],
+            reject_reason=reject_reason,
+            origin=origin,
+        )
+        common.record_counts(self, kept=len(kept), rejected=rejected, table=origin.name)
+        return {common.SPLIT: self._generate_examples(files, kept)}
+
+    def _generate_examples(
+        self, files: dict[str, Path], kept: dict[str, tables.Row]
+    ) -> Iterator[tuple[str, dict]]:
+        ids = common.unique_ids(kept, prefix="nih_cxr14")
+        images = ((ids[name], self._listed(files[name], row)) for name, row in kept.items())
+        return tables.examples(images, source="nih_cxr14")
+
+    def _listed(self, path: Path, row: tables.Row) -> tables.Listed:
+        patient_id = f"nih_cxr14-{int(row['patient id'])}"  # zeros in front in 2017 only
+        try:
+            label = table.label(row["finding labels"], cap=common.options_of(self)["cap"])
+        except ValueError as error:
+            raise ValueError(f"nih_cxr14: {path.name}: {error}") from error
+        return tables.Listed(
+            image=path,
+            patient_id=patient_id,
+            strict_patient_id=patient_id,
+            label=label,
+            finding=row["finding labels"],
+            view=row["view position"],
+            age_group=table.age_group(row["patient age"]),
+        )
+
+
+def image_folders(folder: Path) -> list[Path]:
+    """images/ and Kaggle's images_001/images/ to images_012/images/, those there are.
+
+    Raises:
+      FileNotFoundError: there is none; shows the tree.
+    """
+    found = [folder / "images", *sorted(folder.glob("images_[0-9][0-9][0-9]/images"))]
+    found = [path for path in found if path.is_dir()]
+    if not found:
+        problem = f"{folder} has neither images/ nor images_001/images/."
+        raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
+    return found

@@ -1,0 +1,61 @@
+"""Reads NIH's Data_Entry table: findings -> class of the study, ages with and without a unit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tfds_builders import common, tables
+
+# The newest first. Kaggle's sample has 5,606 of the images and a table of its own.
+FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
+REQUIRED = ("image index", "finding labels", "patient id", "patient age", "view position")
+
+NORMAL = "No Finding"
+# Which findings stand for a community-acquired pneumonia; see README.md.
+PNEUMONIA = {
+    "pneumonia": frozenset({"Pneumonia"}),
+    "consolidation": frozenset({"Pneumonia", "Consolidation"}),
+    "pneumonia_like": frozenset({"Pneumonia", "Consolidation", "Infiltration"}),
+}
+
+
+def find(folder: Path) -> Path | None:
+    """The newest of the known tables in `folder`."""
+    return next((folder / name for name in FILES if (folder / name).is_file()), None)
+
+
+def label(finding_labels: str, *, cap: str) -> str:
+    """Class of 'Infiltration|Pneumonia': 'normal', 'pneumonia' or ''; `cap` is a key of PNEUMONIA.
+
+    Raises:
+      ValueError: 'No Finding' beside a finding.
+    """
+    # Kaggle's sample writes No_Finding in some copies
+    findings = {part.strip().replace("_", " ") for part in finding_labels.split("|")}
+    if NORMAL in findings and len(findings) > 1:
+        raise ValueError(f"finding labels {finding_labels!r} contradict each other")
+    if NORMAL in findings:
+        return "normal"
+    return "pneumonia" if findings & PNEUMONIA[cap] else ""
+
+
+def age_group(age: str) -> str:
+    """As `common.age_group`, for '58' (2020) and for '058Y', '011M', '013D' (2017)."""
+    match = re.fullmatch(r"(\d{1,3})([YMD]?)", age.upper())
+    if match is None:
+        return ""
+    # Months and days stand for children; as years they would be adults.
+    years = int(match[1]) / {"": 1, "Y": 1, "M": 12, "D": 365}[match[2]]
+    return common.age_group(f"{years:.3f}")
+
+
+def reject_reason(row: tables.Row) -> str | None:
+    """Why a row is not used, or None."""
+    if row["view position"] not in ("PA", "AP"):
+        return f"view {row['view position'] or 'blank'}"
+    if not row["finding labels"]:
+        return "no finding labels"
+    if not re.fullmatch(r"\d+", row["patient id"]):
+        return "no patient number"
+    return None
