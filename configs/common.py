@@ -31,7 +31,7 @@ def base(task: str) -> ConfigDict:
     c = ConfigDict()
     c.name = ""  # of the run folder below runs/
     c.task = task  # segment | classify | ensemble | study: what is learned
-    c.run = "train"  # train | evaluate | predict | explain | lr_find | study: what is done
+    c.run = "train"  # train | evaluate | predict | explain | lr_find | probe | enhance | study
     c.seed = 0  # of initialisation, batches, patches and dropout
     c.repeats = 1  # training runs with the seeds seed, seed + 1, ... on the same split; above 1 with intervals
 
@@ -192,6 +192,10 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.loss.class_weights = "none"  # none | inverse_frequency
     c.loss.label_smoothing = 0.0
     c.loss.aux_weight = 0.4  # of Inception's auxiliary head
+
+    c.probe = ConfigDict()  # of run = probe: named findings as a score of the last class
+    c.probe.findings = ("Pneumonia",)  # of the weights' findings, those that count
+    c.probe.combination = "max"  # of several: max | mean | any
 
     c.explain = ConfigDict()
     c.explain.split = "test"  # images of this split: train | valid | oof | test

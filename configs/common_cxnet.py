@@ -74,7 +74,7 @@ def _data(d: ConfigDict, classes: dict[str, tuple[str, ...]], preset: str) -> No
 
 def _reduced(c: ConfigDict, model: str, preset: str) -> None:
     """From random values, in minutes: fewer pixels and epochs, and gentle augmentation."""
-    c.data.image_size = 128 if model == "covid_cxnet_base" else 96
+    c.data.image_size = 128 if model == "covid_cxnet_base" else 64 if preset == "" else 96
     c.augment.max_rotation = 10.0
     c.augment.zoom = (0.9, 1.1)
     c.augment.shift = 0.05
@@ -82,7 +82,7 @@ def _reduced(c: ConfigDict, model: str, preset: str) -> None:
     c.optim.schedule = "cosine"
     c.optim.warmup = 0.1
     c.optim.learning_rate = 1e-3
-    c.train.epochs = {"": 20.0, "small": 10.0}[preset] * (2 if model == "covid_cxnet_base" else 1)
+    c.train.epochs = {"": 12.0, "small": 8.0}[preset] * (3 if model == "covid_cxnet_base" else 1)
     c.train.eval_every = c.train.epochs / 4
 
 
@@ -146,6 +146,21 @@ def segment(*, preset: str) -> ConfigDict:
     else:
         c.data.image_size = 320
         c.data.resize = "opencv_cubic"
+    return c
+
+
+def probe(*, preset: str) -> ConfigDict:
+    """CheXNet without fine-tuning, on the images of the binary study (paper 4.2)."""
+    c = classify("covid_cxnet", classes="binary", lungs=False, preset=preset)
+    c.run = "probe"
+    c.model.name = "densenet121"
+    c.model.pretrained = "densenet121.chexnet"
+    c.model.head = "pretrained"
+    c.model.mean = c.model.std = ()  # of the weights
+    c.model.outputs = "softmax"
+    c.data.image_size = c.patches.size = 224
+    c.data.enhance = ()
+    c.data.resize = "bilinear"
     return c
 
 

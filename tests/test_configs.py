@@ -30,7 +30,7 @@ def test_there_is_a_config_for_every_experiment():
     studies = {"flannel", "patched_flannel", "covid_cxnet_study", "covid_cxnet_hierarchical"}
     learners = {*BASES, *(f"patched_{name}" for name in BASES)}
     cxnet = {"covid_cxnet", "covid_cxnet_base", "covid_cxnet_lungs", "covid_cxnet_multiclass"}
-    assert set(golden.CONFIGS) == learners | cxnet | studies | {"fc_densenet103", "lung_unet"}
+    assert set(golden.CONFIGS) == learners | cxnet | studies | {"fc_densenet103", "lung_unet", "chexnet_probe"}
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)

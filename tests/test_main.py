@@ -75,7 +75,8 @@ def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
 def test_an_unknown_run_names_the_known_ones(run):
     with pytest.raises(SystemExit) as left:
         run("--config=" + str(ROOT / "configs/resnet.py"), "--config.run=trian")
-    assert left.value.code == "error: config.run='trian' is unknown; known: train, evaluate, predict, explain, lr_find, study"
+    known = "train, evaluate, predict, explain, lr_find, probe, enhance, study"
+    assert left.value.code == f"error: config.run='trian' is unknown; known: {known}"
 
 
 def test_a_study_config_does_not_train_and_a_learner_is_no_study(run):

@@ -91,29 +91,6 @@ def check_form(form: str) -> None:
         raise InputError(f"explain.form={form!r} is unknown; known: {', '.join(FORMS)}")
 
 
-def network_of(function: Callable[..., Any], *args: Any) -> tuple[nn.Module, jax.ShapeDtypeStruct]:
-    """The network that a function applies, with the shape of its input: nothing is computed.
-
-    Args:
-      function: applies one network, such as a classifier's `Task.predict`.
-      *args: its arguments, or their shapes.
-    """
-    seen: list[tuple[nn.Module, jax.ShapeDtypeStruct]] = []
-
-    def intercept(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
-        if not context.module.path and context.method_name == "__call__":
-            seen.append(
-                (context.module.clone(), jax.ShapeDtypeStruct(args[0].shape, args[0].dtype))
-            )
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(intercept):
-        jax.eval_shape(
-            lambda *args: function(*args), *args
-        )  # a new function: what was traced before is not called
-    return seen[0]
-
-
 def grad_cam(
     module: nn.Module,
     variables: Any,

@@ -1,8 +1,8 @@
-"""What is done with a config: train, evaluate, predict, explain, lr_find, study."""
+"""What is done with a config: train, evaluate, predict, explain, lr_find, probe, enhance, study."""
 
 from __future__ import annotations
 
-from jaxcxr.runs import evaluate, explain, lr_find, predict, study, train
+from jaxcxr.runs import enhance, evaluate, explain, lr_find, predict, probe, study, train
 
 RUNS = {
     "train": train.run,
@@ -10,5 +10,7 @@ RUNS = {
     "predict": predict.run,
     "explain": explain.run,
     "lr_find": lr_find.run,
+    "probe": probe.run,
+    "enhance": enhance.run,
     "study": study.run,
 }

@@ -35,7 +35,7 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
         raise InputError(f"study.training_sizes_of={grown!r} is no single model of this config")
     for share in config.study.training_sizes:
         if not 0 < share < 1:
-            raise InputError(f"study.training_sizes has {share}: give shares between 0 and 1; the whole is trained anyway")
+            raise InputError(f"study.training_sizes has {share}: give shares above 0 and below 1")
         learner = _ready(config, config.models[grown], 0, workdir, masks)
         learner.split.train_fraction = share
         folder = f"training_sizes/{grown}/{round(100 * share)}percent"

@@ -164,17 +164,7 @@ def find_layer(experiment: Experiment) -> Layer:
     Raises:
       InputError: the network has none of the name `explain.layer`.
     """
-    task, shapes = experiment.task, experiment.task.init(None)
-    arrays = {name: experiment.arrays[name] for name in task.inputs}
-    row = next(iter(data.eval_batches(arrays, [0], batch_size=1)))
-    module, x = gradcam.network_of(
-        lambda variables, batch: task.predict(variables, batch, jax.random.key(0), count=1),
-        shapes,
-        row,
-    )
-    name, (_, height, width, channels) = gradcam.find_layer(
-        module, shapes, x, experiment.config.explain.layer
-    )
+    name, (height, width, channels) = experiment.task.find_layer(experiment.config.explain.layer)
     return Layer(name, height, width, channels)
 
 

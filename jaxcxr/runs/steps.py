@@ -22,8 +22,8 @@ from jaxcxr.state import TrainState
 from jaxcxr.tasks import TASKS, Task
 
 # What a compiled step does not depend on: these may differ between runs that share one.
-RUN_FIELDS = ("name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain", "lr_find")
-RUN_FIELDS += ("parallel", "study")
+RUN_FIELDS = ("name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain")
+RUN_FIELDS += ("lr_find", "probe", "parallel", "study")
 RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "data.options")
 
 

@@ -102,10 +102,10 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         placed = view.place(batch, key, heat.reshape(b, k, size, size), certain, votes)
         return {"explained": explained, "probabilities": predicted, **placed}
 
-    def feature_maps() -> dict[str, tuple[int, ...]]:
-        shape = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
-        found = gradcam.feature_maps(network.module, network.init(None), shape)
-        return {name: shape[1:] for name, shape in found.items()}
+    def find_layer(layer: str) -> tuple[str, tuple[int, ...]]:
+        x = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
+        name, shape = gradcam.find_layer(network.module, network.init(None), x, layer)
+        return name, shape[1:]
 
     def metrics(batch: Batch, prediction: Prediction) -> Any:
         probabilities = jnp.asarray(prediction["probabilities"])
@@ -127,7 +127,7 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         predict=predict,
         metrics=metrics,
         explain=explain,
-        feature_maps=feature_maps,
+        find_layer=find_layer,
         inputs=view.inputs,
         monitor=config.train.monitor,
         mode="min" if config.train.monitor == "loss" else "max",

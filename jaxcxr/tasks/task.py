@@ -30,8 +30,8 @@ class Task:
       explain: (variables, batch, key, *, count, of, layer, form) -> {"heat" [B, H, W], "explained" [B] class,
         "probabilities" [B, C], and for patches "votes" [B, H, W], the share of a pixel's patches that chose the
         class, NaN where there is none}; `of` is "predicted" or "true". None: the task has no classes to explain.
-      feature_maps: () -> name -> (height, width, channels) of every feature map that `explain` takes as `layer`, in
-        the order of computation; needs no variables. None: as `explain`.
+      find_layer: name of a feature map, '' for the default -> (name, (height, width, channels)) of the one that
+        `explain` takes; needs no variables. None: as `explain`.
       inputs: names of the per-example arrays that a batch of this task carries.
       monitor: name of the metric that early stopping and the best checkpoint follow.
       mode: "max" or "min".
@@ -45,4 +45,4 @@ class Task:
     monitor: str
     mode: str
     explain: Callable[..., Prediction] | None = None
-    feature_maps: Callable[[], dict[str, tuple[int, ...]]] | None = None
+    find_layer: Callable[[str], tuple[str, tuple[int, ...]]] | None = None

@@ -142,21 +142,6 @@ def test_without_a_map_of_4_x_4_places_it_is_the_last_of_the_largest(resnet):
     assert (layer, shape[1:3]) == ("bn1", (3, 3))
 
 
-def test_the_network_of_a_function_is_found_without_computing(resnet):
-    module, variables, x, (logits, _) = resnet
-
-    def predict(variables, images):
-        doubled = jax.lax.map(
-            lambda image: module.apply(variables, 2 * image[None], train=False)[0][0], images
-        )
-        return doubled.sum()
-
-    found, shape = gradcam.network_of(predict, jax.eval_shape(lambda: variables), x)
-    assert (shape.shape, shape.dtype) == ((1, *x.shape[1:]), x.dtype)
-    again, _ = quick_jit(lambda v, x: found.apply(v, x, train=False))(variables, x)
-    np.testing.assert_allclose(again, logits, rtol=1e-5)
-
-
 def test_a_single_logit_speaks_for_both_classes():
     module = ResNet(num_classes=1, block=BasicBlock, blocks=(1,), width=0.1)
     x = normal(2, 32, 32, 3)
