@@ -77,8 +77,9 @@ def test_docstring_gives_paper_command_time_and_number(name):
 def test_every_field_is_commented_or_plain():
     """A field of common.base has a comment unless its name says everything."""
     plain = {"process_id", "num_processes", "decay", "learning_rate", "train", "fold"}
-    source = (ROOT / "configs" / "common.py").read_text()
-    body = source[source.index("def base(") : source.index("def real_classes(")]
+    base, section = ((ROOT / "configs" / f"{name}.py").read_text() for name in ("common", "common_data"))
+    body = base[base.index("def base(") : base.index("def classify(")]
+    body += section[section.index("def data_section(") : section.index("def real_classes(")]
     lines = body.splitlines()
     bare = [
         match[1]

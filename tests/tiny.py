@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common, common_cxnet
+from configs import common_cxnet, common_data
 from jaxcxr import models
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.resnet import BasicBlock, ResNet
@@ -77,7 +77,7 @@ def _phantoms(section: ConfigDict) -> None:
     section.options.phantom_cxr = ConfigDict(
         {"size": 48, "patients": 24, "seed": 0, "confounder": 0.0}
     )
-    section.classes = common.PHANTOM_CLASSES
+    section.classes = common_data.PHANTOM_CLASSES
     if section.relabel:  # COVID-CXNet's, of two or three classes
         names = {len(table[""]): table[""] for table in (common_cxnet.BINARY, common_cxnet.THREE)}
         real, section.classes = section.classes, names[len(classes)]

@@ -80,7 +80,7 @@ def learned_classes(data_config: Any) -> tuple[str, ...]:
 
 
 def targets(data_config: Any) -> dict[str, str]:
-    """Class of the study -> class that this run learns, '' for none; see configs/common.py, `data.targets`.
+    """Class of the study -> class that this run learns, '' for none; see configs/common_data.py, `data.targets`.
 
     Raises:
         InputError: `targets` does not say what becomes of each of `classes`.

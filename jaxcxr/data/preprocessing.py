@@ -21,7 +21,7 @@ LUNGS = ("whole", "box", "pixels")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """The fields of a config's data section that say what happens to the pixels; see configs/common.py.
+    """The fields of a config's data section that say what happens to the pixels; see configs/common_data.py.
 
     Raises:
       InputError: a field has no such value.

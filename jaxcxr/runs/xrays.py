@@ -27,6 +27,7 @@ from jaxcxr.data.store import REFERENCE
 from jaxcxr.data.xray_files import XRayFile
 from jaxcxr.report import plots
 from jaxcxr.runs import predict, steps
+from jaxcxr.runs.explaining import grey
 from jaxcxr.runs.xray_results import MASKS, OVERLAYS, Results, Row
 from jaxcxr.state import Variables
 from jaxcxr.types import InputError
@@ -311,10 +312,8 @@ def _classify(learner: _Network, batch: list[_Loaded], results: Results, size: i
 def _draw(config: ConfigDict, results: Results, one: _Loaded) -> None:
     """The X-ray as the network sees it, with its lungs outlined, where `predict.overlays` asks for it."""
     if config.predict.overlays and results.active:
-        image = one.seen.image
-        grey = image if image.ndim == 2 else image[..., 0]
         name = one.file.id.replace("$", r"\$")  # between dollars Matplotlib reads formulas
-        figure = plots.mask_overlay(grey, one.seen.mask, title=f"{name}\nResearch use only")
+        figure = plots.mask_overlay(grey(one.seen.image[None])[0], one.seen.mask, title=f"{name}\nResearch use only")
         results.picture(OVERLAYS, one.file.id, plots.to_png(figure))
 
 
