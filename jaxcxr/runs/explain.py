@@ -162,7 +162,7 @@ def _check(config: ConfigDict) -> None:
 def _with_lungs(config: ConfigDict) -> ConfigDict:
     """A whole-image learner sees no lung masks, but its heat can be measured with some."""
     config = config.copy_and_resolve_references()
-    if not config.patches.enabled:
+    if not config.patches.enabled and config.masks.source == "none":
         config.masks.update(config.explain.masks)
         config.masks.on_empty = "whole_image"
     return config
@@ -196,6 +196,7 @@ def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
     inputs = []
     for heat in found:
         shares = {
+            "with_heat": (heat.heat > 0).any((1, 2)).astype(np.float32),  # what follows is of these images
             "heat_in_lungs": _share(heat.heat, xrays.lungs),
             "heat_on_text": _share(heat.heat, xrays.text),
         }
@@ -250,7 +251,7 @@ def _announcement(
 
 def _table(index: dict) -> str:
     lines = [
-        f"{'true class':20} {'input':>12} {'images':>6} {'probability':>11} {'heat in lungs':>14} "
+        f"{'true class':20} {'input':>12} {'images':>6} {'with heat':>9} {'probability':>11} {'heat in lungs':>14} "
         f"{'lungs in image':>15} {'heat on text':>13} {'text in image':>14}"
     ]
     for label, of_class in index["classes"].items():
@@ -266,7 +267,7 @@ def _table(index: dict) -> str:
                 for share in (*shares, of_class["text_area"])
             ]
             lines.append(
-                f"{label:20} {name:>12} {of_class['images']:>6} {shown[0]:>11} {shown[1]:>14} {shown[2]:>15} "
-                f"{shown[3]:>13} {shown[4]:>14}"
+                f"{label:20} {name:>12} {of_class['images']:>6} {round(row['with_heat'] * of_class['images']):>9} "
+                f"{shown[0]:>11} {shown[1]:>14} {shown[2]:>15} {shown[3]:>13} {shown[4]:>14}"
             )
     return "\n".join(lines)

@@ -62,6 +62,9 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
             == min(2, (predictions.labels == predictions.classes.index(name)).sum())
         )
         shares = [entry["inputs"]["original"]["heat_in_lungs"] for entry in of_class]
+        hot = [entry["inputs"]["original"]["with_heat"] for entry in of_class]
+        assert hot == [float(share is not None) for share in shares]
+        assert row["inputs"]["original"]["with_heat"] == pytest.approx(np.mean(hot))
         known = [share for share in shares if share is not None]
         assert row["inputs"]["original"]["heat_in_lungs"] == (
             pytest.approx(np.mean(known)) if known else None
