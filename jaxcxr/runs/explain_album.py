@@ -148,9 +148,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _caption(entry: Mapping[str, Any]) -> str:
     lines = [f"{entry['id']}: {entry['explained']}"]
     for name, row in entry["inputs"].items():
-        line = f"{name} {row['probability']:.2f}"
+        # One input has the width of a thumbnail.
+        line = f"{name.replace('_', ' ')} " * (len(entry["inputs"]) > 1) + f"{row['probability']:.2f}"
         if row["heat_in_lungs"] is not None:
-            line += f", {100 * row['heat_in_lungs']:.0f} % in the lungs"
+            line += f", {100 * row['heat_in_lungs']:.0f} % in lungs"
         if row["heat_on_text"] is not None:
             line += f", {100 * row['heat_on_text']:.0f} % on text"
         lines.append(line)
