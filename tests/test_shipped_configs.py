@@ -18,6 +18,7 @@ from tests import golden, tiny
 NAMES = golden.CONFIGS
 STUDIES = [name for name in NAMES if tiny.load(name).task == "study"]
 RUNS = [name for name in NAMES if name not in STUDIES]
+SAME_NETWORK = ("covid_cxnet_lungs", "covid_cxnet_multiclass", "chexnet_probe")  # as covid_cxnet
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +31,7 @@ def _networks():
 @pytest.mark.parametrize("name", RUNS)
 def test_trains_predicts_and_reports(name, tmp_path, capsys):
     config = tiny.shrink(tiny.load(name))
-    if f"patched_{name}" in RUNS:  # compiling the network once is enough; it is traced below
+    if f"patched_{name}" in RUNS or name in SAME_NETWORK:  # compiling it once is enough; it is traced below
         config.model.name, config.model.width, config.model.depth = tiny.ONE_BLOCK, 0.1, 1.0
         config.model.input_size = 0
     train.run(config, tmp_path)
@@ -53,7 +54,8 @@ def test_trains_predicts_and_reports(name, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), [(n, p) for n in RUNS for p in common.PRESETS if p or f"patched_{n}" in RUNS]
+    ("name", "preset"),
+    [(n, p) for n in RUNS for p in common.PRESETS if p or f"patched_{n}" in RUNS or n in SAME_NETWORK],
 )
 def test_every_preset_fits_together(name, preset):
     """On phantoms; the step and the prediction are traced and not compiled."""
