@@ -34,7 +34,9 @@ def classify(model: str, *, classes: str, lungs: bool, preset: str) -> ConfigDic
     if binary:
         c.data.relabel = tuple(f"{label}=" for label in _LEFT_OUT[preset])
     c.data.equalise = False
-    c.data.enhance = ("beasf", "clahe", "original")
+    # Of the published main.py, and of its notebooks.
+    base = model == "covid_cxnet_base"
+    c.data.enhance = ("original", "beasf", "clahe") if base else ("beasf", "clahe", "original")
     c.data.resize = "opencv_cubic"
     c.data.match = "none" if binary else "first"
     c.split.folds = 1  # the paper splits once, and repeats with other seeds

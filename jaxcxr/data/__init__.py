@@ -2,7 +2,7 @@
 
 from jaxcxr.data.builders import cache_dir, learned_classes, open_dataset, targets
 from jaxcxr.data.dataset import Dataset, draw_patients, limit_patients
-from jaxcxr.data.masks import DatasetMasks, FolderMasks, MaskSource
+from jaxcxr.data.masks import DatasetMasks, FolderMasks, MaskSource, lung_ids
 from jaxcxr.data.pipeline import eval_batches, train_iterator
 from jaxcxr.data.preprocessing import Preprocessing
 from jaxcxr.data.splits import Folds, make_folds
@@ -22,6 +22,7 @@ __all__ = [
     "eval_batches",
     "learned_classes",
     "limit_patients",
+    "lung_ids",
     "make_folds",
     "open_dataset",
     "targets",

@@ -8,9 +8,6 @@ resized to that and resizes again afterwards: there, its 6 pixels of growth and 
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
-
 import numpy as np
 from scipy import ndimage
 
@@ -18,74 +15,8 @@ from jaxcxr.data.masks import IGNORE
 from jaxcxr.types import InputError
 
 DILATION = 6  # pixels: a square of 5 x 5, three times
-DEMO_MARGIN = 10  # pixels, in the published demonstration; training had none
 
 Box = tuple[int, int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class LungView:
-    """What is left of an image when only its lungs are wanted.
-
-    Attributes:
-      image: [h, w] in the type of the image.
-      box: (top, left, bottom, right) in the image given; the last two are exclusive.
-      empty: the mask had no lung, so the whole image was left as it is.
-    """
-
-    image: np.ndarray
-    box: Box
-    empty: bool
-
-
-def crop_to_lungs(
-    image: np.ndarray,
-    mask: np.ndarray,
-    *,
-    margin: int = 0,
-    dilation: int = DILATION,
-    form: Literal["sound", "published"] = "sound",
-) -> LungView:
-    """Cuts out the box around the grown lungs.
-
-    Args:
-      image: [H, W] of any type.
-      mask: [H, W] bool or structure ids, see `jaxcxr.ops.masks`. The published code takes as lung
-        only the pixels whose sigmoid is exactly 1 in float32: give it as `probability == 1`.
-      margin: pixels around the box, as far as the image goes.
-      dilation: pixels by which the lungs grow first.
-      form: "published" loses the box's last row and column, as that code does. Where its slice
-        would start outside the image, so that it crops nothing, the box ends at the border.
-
-    Returns:
-      The box and its pixels, a view of `image`.
-    """
-    image, lungs = _pair(image, mask)
-    if form not in ("sound", "published"):
-        raise InputError(f"form is '{form}': choose sound or published")
-    if not lungs.any():
-        return LungView(image, (0, 0, *image.shape), empty=True)
-    top, left, bottom, right = lung_box(dilate(lungs, radius=dilation))
-    if form == "published":
-        bottom, right = max(bottom - 1, top + 1), max(right - 1, left + 1)
-    box = _grow((top, left, bottom, right), margin, image.shape)
-    return LungView(image[box[0] : box[2], box[1] : box[3]], box, empty=False)
-
-
-def keep_lungs(image: np.ndarray, mask: np.ndarray, *, dilation: int = DILATION) -> LungView:
-    """Zeroes what lies outside the grown lungs; the image keeps its size.
-
-    Args:
-      image: [H, W] of any type.
-      mask: [H, W] bool or structure ids.
-      dilation: pixels by which the lungs grow first.
-    """
-    image, lungs = _pair(image, mask)
-    whole = (0, 0, *image.shape)
-    if not lungs.any():
-        return LungView(image, whole, empty=True)
-    kept = np.where(dilate(lungs, radius=dilation), image, np.zeros((), image.dtype))
-    return LungView(kept, whole, empty=False)
 
 
 def dilate(mask: np.ndarray, *, radius: int) -> np.ndarray:
@@ -143,12 +74,3 @@ def _lungs(mask: np.ndarray) -> np.ndarray:
             "compare probabilities with a threshold first"
         )
     return mask if mask.dtype == np.bool_ else (mask > 0) & (mask != IGNORE)
-
-
-def _pair(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    image, lungs = np.asarray(image), _lungs(mask)
-    if image.shape != lungs.shape:
-        raise InputError(
-            f"the image is {image.shape}, its lung mask {lungs.shape}: resize the mask to the image"
-        )
-    return image, lungs

@@ -189,6 +189,11 @@ def _check_options(structures: Sequence[str], on_empty: str) -> None:
         raise InputError(f"masks.on_empty is '{on_empty}': choose error, whole_image or drop")
 
 
+def lung_ids(structures: Sequence[str]) -> list[int]:
+    """The ids of the structures that are lungs: 1 for the first structure, and so on."""
+    return [number for number, name in enumerate(structures, start=1) if "lung" in name]
+
+
 def check_same_aspect(name: str, image: tuple[int, int], mask: tuple[int, int]) -> None:
     """Raises InputError unless the mask is the image's size, or that size scaled (to a pixel)."""
     (height, width), (mask_height, mask_width) = image, mask

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcxr.data import contrast, lung_crop
-from jaxcxr.data.masks import IGNORE, check_same_aspect
+from jaxcxr.data.masks import IGNORE, check_same_aspect, lung_ids
 from jaxcxr.ops.enhance import equalisation_lut
 from jaxcxr.types import InputError
 
@@ -107,8 +107,7 @@ def prepare(
     Raises:
       InputError: the mask has another shape than its image, or settings.lungs asks for one that is not there.
     """
-    lungs = [n for n, structure in enumerate(structures, start=1) if "lung" in structure]
-    wanted = lungs or list(range(1, len(structures) + 1))
+    wanted = lung_ids(structures) or list(range(1, len(structures) + 1))
     if mask is not None:
         check_same_aspect(name, pixels.shape, mask.shape)
     elif settings.lungs != "whole":

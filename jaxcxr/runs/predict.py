@@ -142,7 +142,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
         section[name] = config.data[name]
     store = open_store(section, masks=None)
     dataset = store.dataset
-    lungs = [i + 1 for i, name in enumerate(config.masks.structures) if "lung" in name]
+    lungs = data.lung_ids(config.masks.structures)
     variables = best_variables(experiment, folder)
     target = folder.path / "masks"
     target.mkdir(exist_ok=True)

@@ -154,8 +154,7 @@ class _Network:
 
     def find_lungs(self, seen: Sequence[Prepared], *, size: int) -> list[np.ndarray]:
         """Of a segmenter: masks [S, S] bool of so many images."""
-        structures = self.config.masks.structures
-        lungs = [i for i, name in enumerate(structures, start=1) if "lung" in name]
+        lungs = data.lung_ids(self.config.masks.structures)
         return [np.isin(mask, lungs) for mask in self.predict(seen, count=0, size=size)["mask"]]
 
 

@@ -16,10 +16,9 @@ from ml_collections import ConfigDict
 from jaxcxr import losses, models
 from jaxcxr.metrics import Mean, Overlap
 from jaxcxr.models.initialise import initialise
+from jaxcxr.tasks.network import OUTPUTS
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
-
-OUTPUTS = ("softmax", "sigmoid")
 
 
 def build(config: ConfigDict, *, axis_name: str | None) -> Task:
