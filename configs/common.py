@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from configs.common_data import data_section, real_classes
 
 PRESETS = ("", "small", "paper")
-LEARNERS = ("densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn")
 
 
 def check_preset(preset: str) -> None:
@@ -31,7 +30,7 @@ def base(task: str) -> ConfigDict:
     c = ConfigDict()
     c.name = ""  # of the run folder below runs/
     c.task = task  # segment | classify | ensemble | study: what is learned
-    c.run = "train"  # train | evaluate | predict | explain | lr_find | probe | enhance | study
+    c.run = "train"  # train | evaluate | predict | explain | compare | export | lr_find | probe | enhance | study
     c.seed = 0  # of initialisation, batches, patches and dropout
     c.repeats = 1  # training runs with the seeds seed, seed + 1, ... on the same split; above 1 with intervals
 
@@ -70,6 +69,7 @@ def base(task: str) -> ConfigDict:
     c.optim.learning_rate = 1e-3
     c.optim.momentum = 0.9  # sgd only
     c.optim.weight_decay = 0.0  # coupled L2, as torch.optim.Adam
+    c.optim.decay_on = ()  # regular expressions of the parameters that weight_decay acts on, '/kernel$'; () = all
     c.optim.l1 = 0.0  # factor of the L1 penalty on all parameters
     c.optim.clip_norm = 0.0  # global gradient norm limit; 0 = none
     c.optim.schedule = "constant"  # constant | cosine | milestones
@@ -97,6 +97,12 @@ def base(task: str) -> ConfigDict:
     c.evaluate = ConfigDict()
     c.evaluate.batch_size = 16  # images a batch in evaluation and prediction
 
+    c.compare = ConfigDict()  # of run = compare
+    c.compare.other = ""  # run folder whose predictions for the same test images are compared with this run's
+
+    c.export = ConfigDict()  # of run = export
+    c.export.platforms = ("cpu", "cuda", "tpu")  # what the exported program runs on; also rocm
+
     c.checkpoint = ConfigDict()
     c.checkpoint.every_minutes = 5.0  # at least this often, besides every improvement
 
@@ -121,7 +127,7 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
 
     c.patches = ConfigDict()
     c.patches.enabled = patched  # False: the whole image, FLANNEL's crops
-    c.patches.size = 0  # side of a patch, or of the whole-image crop, pixels
+    c.patches.size = 0  # side of a patch, or of the whole-image crop, pixels; 0 = all of the image
     c.patches.train_count = 1  # patches an image and step (paper: 1)
     c.patches.eval_count = 16  # K, patches an image in prediction (paper 2.4: 100)
     c.patches.valid_count = 8  # patches an image in the evaluations while training
@@ -144,6 +150,13 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.loss.class_weights = "none"  # none | inverse_frequency
     c.loss.label_smoothing = 0.0
     c.loss.aux_weight = 0.4  # of Inception's auxiliary head
+
+    # Another labelled data set to measure the finished run on; builders = () is none. Pixels and classes are the run's
+    # own: of the fields only builders, options, data_dir, manual_dir, relabel (onto data.classes), patient_key, limit
+    # and max_bad_images count here.
+    c.evaluate.data = data_section()
+    c.evaluate.data.builders = ()
+    c.evaluate.same_source = "left_out"  # left_out | kept: its images of a source that the run's own data also has
 
     c.probe = ConfigDict()  # of run = probe: named findings as a score of the last class
     c.probe.findings = ("Pneumonia",)  # of the weights' findings, those that count
@@ -270,15 +283,23 @@ def segment(*, preset: str) -> ConfigDict:
     c = base("segment")
     c.model.name = "fc_densenet103"
     c.model.in_channels = 1
+    # Channels of a ReLU before the last convolution of a U-Net. zhixuhao/unet has 2: if both die, every pixel gets the
+    # same logit for good (its issue 148), so 0 leaves it out.
+    c.model.narrow = 0
     c.data.classes = ()
     c.data.gamma = 0.5
+    c.masks.ignore = ""  # mask of the data set whose pixels count for nothing, in loss and metrics; '' = none
+    c.masks.resize = "nearest"  # nearest | linear (interpolated, then a structure above 0.5; V7 paper, 4.2)
     c.loss = ConfigDict()
+    c.loss.name = "cross_entropy"  # cross_entropy | binary_cross_entropy (a sigmoid each; needs model.outputs=sigmoid)
     c.loss.background_weight = 0.5  # of background pixels; structures weigh 1 (published code)
     c.split.folds = 5  # one block of patients in five is held out: 80/20
     c.split.test_fraction = 0.0
     c.split.valid_fraction = 0.1  # early stopping must not look at the patients that are reported
+    c.split.train_limit = ()  # "class=count": at most so many training images of it; smaller sets are parts of larger
     c.train.monitor = "jaccard"  # mean over the structures, held-out patients
     c.predict.data = data_section()  # the images that `predict` makes masks for
+    c.predict.threshold = 0.5  # a structure is where its probability is above; another one needs sigmoid outputs
     c.predict.masked_images = True  # also write the image with everything but the lungs set to 0
     if preset == "":
         c.masks.structures = ("heart", "left_lung", "right_lung")
@@ -339,32 +360,4 @@ def ensemble(*, preset: str) -> ConfigDict:
         c.loss.reduction = "sum"
         c.optim.learning_rate = 1e-5
         c.optim.weight_decay = 1e-4
-    return c
-
-
-def study(*, patched: bool, preset: str) -> ConfigDict:
-    """Segment -> masks -> learners x folds -> ensemble -> report, as one config that holds every stage's own."""
-    check_preset(preset)
-    c = ConfigDict()
-    c.name = ""
-    c.task = "study"
-    c.run = "study"
-    c.seed = 0
-    c.study = ConfigDict()
-    c.study.system = "flannel"  # flannel | covid_cxnet: which stages there are
-    c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
-    c.study.folds = {"": 2, "small": 3, "paper": 5}[preset]
-    if patched:
-        c.segment = segment(preset=preset)
-    c.learners = ConfigDict({name: classify(name, patched=patched, preset=preset) for name in LEARNERS})
-    # Half an hour for ten networks, two hours for fifteen: fewer epochs than each has that is trained alone.
-    if preset == "":
-        for learner in c.learners.values():
-            learner.train.epochs = learner.train.eval_every = 5.0
-    elif preset == "small" and patched:
-        c.segment.train.epochs = 12.0
-    c.ensemble = ensemble(preset=preset)
-    # These two hold for every stage.
-    c.data = ConfigDict(dict(manual_dir="", data_dir=""))
-    c.parallel = base("study").parallel.copy_and_resolve_references()
     return c

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, common_study
 
 # Last comes the class that F-scores are given of. In the presets with X-rays these are the paper's Normal, CAP
 # (community-acquired pneumonia) and CP (COVID-19 pneumonia); phantoms keep the names of what is drawn.
@@ -23,7 +23,7 @@ def classify(model: str, *, classes: str, lungs: bool, preset: str) -> ConfigDic
     """One of the paper's models.
 
     Args:
-      model: covid_cxnet_base or covid_cxnet.
+      model: covid_cxnet_base, covid_cxnet or covid_cxnet_resnet50.
       classes: "binary" or "three".
       lungs: only the box around the lungs is seen (paper 3.2, version 2).
       preset: see configs/common.py.
@@ -102,7 +102,11 @@ def _paper(c: ConfigDict, model: str, *, binary: bool, lungs: bool) -> None:
         c.train.patience = 10
         c.optim.learning_rate = 1e-4  # the steepest point of the range test (paper 5.1)
         return
-    c.model.pretrained = "densenet121.chexnet"
+    if model == "covid_cxnet_resnet50":
+        c.model.pretrained = "resnet50.tv_in1k"
+        c.model.mean = c.model.std = ()  # of the weights
+    else:
+        c.model.pretrained = "densenet121.chexnet"
     c.train.batch_size = 16
     c.train.epochs = 10.0 if binary else 30.0
     c.optim.learning_rate = 1e-3 if binary else 2e-4
@@ -172,27 +176,18 @@ MODELS = ("base", "cxnet_v1", "cxnet_v2", "multiclass", "hierarchical")
 def study(*, models: tuple[str, ...], preset: str) -> ConfigDict:
     """The paper's models, each repeated, in one table (Table 6), and the base model on growing training sets."""
     common.check_preset(preset)
-    c = ConfigDict()
-    c.name = ""
-    c.task = "study"
-    c.run = "study"
-    c.seed = 0
-    c.repeats = 10 if preset == "paper" else 1  # seeds of each model; the paper's ranges are over ten
-    c.study = ConfigDict()
-    c.study.system = "covid_cxnet"
-    c.study.models = models  # those that run
-    c.study.lungs = preset != ""  # train the segmenter and take the masks from it; phantoms bring their own
+    c = common_study.classifiers()
+    c.repeats = 10 if preset == "paper" else 1  # the paper's ranges are over ten
+    c.study.models = models
+    c.study.lungs = preset != ""  # phantoms bring their own
     c.study.training_sizes = (0.25, 0.5) if "base" in models else ()  # shares of the training patients (figure 9)
     c.study.training_sizes_of = "base"
     if preset == "paper":
         c.study.training_sizes = (0.125, 0.25, 0.5) if "base" in models else ()
     c.segment = segment(preset=preset)
-    c.models = ConfigDict()
     c.models.base = classify("covid_cxnet_base", classes="binary", lungs=False, preset=preset)
     c.models.cxnet_v1 = classify("covid_cxnet", classes="binary", lungs=False, preset=preset)
     c.models.cxnet_v2 = classify("covid_cxnet", classes="binary", lungs=True, preset=preset)
     c.models.multiclass = classify("covid_cxnet", classes="three", lungs=True, preset=preset)
     c.models.hierarchical = levels(preset=preset)
-    c.data = ConfigDict(dict(manual_dir="", data_dir=""))
-    c.parallel = common.base("study").parallel.copy_and_resolve_references()
     return c

@@ -24,6 +24,9 @@ def data_section() -> ConfigDict:
     d.options.hannover = ConfigDict(dict(before_admission="left_out"))
     d.options.actualmed = ConfigDict(dict(no_finding="normal"))  # COVID-19 excluded: normal | left_out
     d.options.figure1 = ConfigDict()
+    # lung_opacity: left_out | class (the fourth one, of 2021). masks: none | lung, of the classes that have them
+    d.options.qatar_radiography = ConfigDict(dict(lung_opacity="left_out", masks="none"))
+    d.options.v7_darwin = ConfigDict(dict(missing_images="error"))  # annotations without a picture: error | left_out
     d.data_dir = ""  # prepared data sets; '' = $TFDS_DATA_DIR or ~/tensorflow_datasets
     d.manual_dir = ""  # what you downloaded by hand
     d.classes = PHANTOM_CLASSES  # the class table, in the order of the logits; () for segmentation
@@ -44,6 +47,7 @@ def data_section() -> ConfigDict:
     d.match = "none"  # none | first: histograms are matched to that of the first image by id (COVID-CXNet)
     d.lungs = "whole"  # whole | box (crop around the lungs, COVID-CXNet) | pixels (zero outside them); by `masks`
     d.lung_margin = 0  # around the box of lungs that were grown by 6: pixels of an image of 320 (its demo: 10)
+    d.cut = (0, 0, 0, 0)  # pixels off the resized image: top, left, bottom, right (V7 diagnosis: 10, 10, 0, 10)
     return d
 
 

@@ -10,8 +10,8 @@ Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see doc
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, common_study
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.study(patched=False, preset=preset), "flannel", preset)
+    return common.named(common_study.flannel(patched=False, preset=preset), "flannel", preset)

@@ -33,8 +33,8 @@ from jaxcxr.predictions import Predictions, check_same_split
 from jaxcxr.types import InputError
 
 __all__ = [
-    "Predictions", "RunFolder", "check_same_split", "encode_png", "environment", "read_json",
-    "sha256_file", "upstream", "write_bytes", "write_json", "write_npz", "write_png", "write_text",
+    "Predictions", "RunFolder", "check_same_split", "differing_fields", "encode_png", "environment",
+    "read_json", "sha256_file", "upstream", "write_bytes", "write_json", "write_npz", "write_png", "write_text",
 ]  # fmt: skip
 
 CONFIG, MANIFEST, FINISHED, TIMINGS, LOCK = (
@@ -45,7 +45,7 @@ CONFIG, MANIFEST, FINISHED, TIMINGS, LOCK = (
 # the study's `learners.densenet161.train.log_every`.
 VOLATILE = (
     "run", "name", "workdir", "train.log_every", "checkpoint.*", "predict.*", "evaluate.*", "explain.*",
-    "lr_find.*", "probe.*", "parallel.*", "data.data_dir", "data.manual_dir", "data.cache_dir",
+    "lr_find.*", "probe.*", "compare.*", "parallel.*", "data.data_dir", "data.manual_dir", "data.cache_dir",
 )  # fmt: skip
 
 _PACKAGES = (
@@ -285,6 +285,18 @@ def upstream(path: str | os.PathLike[str]) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{path} does not exist: finish the run that writes it first.")
     return {"path": str(path), "sha256": files.sha256_file(path)}
+
+
+def differing_fields(
+    one: Mapping[str, Any], other: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Returns {'train.epochs': (value, value)} where two configurations compute something else.
+
+    Where only one of them has a field the other value is None.
+    """
+    ours, theirs = _fields(one, VOLATILE), _fields(other, VOLATILE)
+    pairs = {name: (ours.get(name), theirs.get(name)) for name in [*ours, *theirs]}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _now() -> str:

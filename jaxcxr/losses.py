@@ -159,6 +159,38 @@ def pixel_cross_entropy(
     return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
 
 
+def pixel_binary_cross_entropy(
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
+    *,
+    background_weight: float = 1.0,
+    ignore: int = 255,
+) -> jax.Array:
+    """Mean over an image's pixels of the sigmoid cross-entropy, itself the mean over structures.
+
+    With one structure and weight 1 this is Keras's `binary_crossentropy` (Zhang, section 4.2), and for any weight
+    `pixel_cross_entropy` of the logits (0, z).
+
+    Args:
+      logits: [B, H, W, S], one a structure.
+      labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
+      background_weight: of a pixel of background; those of structures weigh 1.
+      ignore: label of pixels that do not count.
+
+    Returns:
+      [B] float32; 0 for an image whose every pixel is ignored.
+    """
+    chex.assert_rank(logits, 4)
+    chex.assert_shape(labels, logits.shape[:-1])
+    labels = jnp.asarray(labels, jnp.int32)
+    counts = labels != ignore
+    targets = jax.nn.one_hot(jnp.where(counts, labels, 0), logits.shape[-1] + 1)[..., 1:]
+    weights = jnp.where(labels == 0, background_weight, 1.0) * counts
+    losses = binary_cross_entropy(logits, targets).mean(axis=-1) * weights
+    total = weights.sum(axis=(1, 2))
+    return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
+
+
 def dice(
     logits: jax.Array | np.ndarray,
     labels: jax.Array | np.ndarray,

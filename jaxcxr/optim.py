@@ -7,6 +7,7 @@ state, so runs of different length share one compiled step.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def build(
     momentum: float,
     clip_norm: float,
     freeze: Sequence[str] = (),
+    decay_on: Sequence[str] = (),
 ) -> optax.GradientTransformation:
     """The update rule without its learning rate, which `with_learning_rate` sets.
 
@@ -44,6 +46,8 @@ def build(
       momentum: of sgd.
       clip_norm: global gradient norm limit, 0 for none.
       freeze: regular expressions, searched in 'features/conv0/kernel'; parameters that match stay as they are.
+      decay_on: likewise those that weight decay acts on, () for all. Keras's kernel_regularizer=l2(x) of some layers
+        is weight_decay=2x on these.
     """
     parts: list[optax.GradientTransformation] = []
     if freeze:
@@ -51,7 +55,8 @@ def build(
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay:
-        parts.append(optax.add_decayed_weights(weight_decay))
+        mask = functools.partial(_matching, patterns=decay_on, field="decay_on") if decay_on else None
+        parts.append(optax.add_decayed_weights(weight_decay, mask))
     if l1:
         parts.append(_add_l1(l1))
     if name == "adam":
@@ -67,28 +72,29 @@ def build(
 
 
 def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
-    def names(tree: Any) -> Any:
-        return jax.tree_util.tree_map_with_path(
-            lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), tree
-        )
-
     def init(params: Any) -> optax.EmptyState:
-        known = jax.tree.leaves(names(params))
-        for pattern in patterns:
-            if not any(re.search(pattern, name) for name in known):
-                raise InputError(
-                    f"optim.freeze: {pattern!r} matches no parameter; there are {known[0]} ... {known[-1]}"
-                )
+        _matching(params, patterns=patterns, field="freeze")
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        def kept(name: str, value: jax.Array) -> jax.Array:
-            frozen = any(re.search(pattern, name) for pattern in patterns)
-            return jnp.zeros_like(value) if frozen else value
-
-        return jax.tree.map(kept, names(updates), updates), state
+        frozen = _matching(updates, patterns=patterns, field="freeze")
+        return jax.tree.map(lambda stays, value: jnp.zeros_like(value) if stays else value, frozen, updates), state
 
     return optax.GradientTransformation(init, update)
+
+
+def _matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
+    """Whether one of the patterns is in a parameter's name, for each; InputError for a pattern that is in none."""
+    names = jax.tree_util.tree_map_with_path(
+        lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), params
+    )
+    known = jax.tree.leaves(names)
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in known):
+            raise InputError(
+                f"optim.{field}: {pattern!r} matches no parameter; there are {known[0]} ... {known[-1]}"
+            )
+    return jax.tree.map(lambda name: any(re.search(pattern, name) for pattern in patterns), names)
 
 
 def _add_l1(factor: float) -> optax.GradientTransformation:

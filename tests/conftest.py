@@ -14,10 +14,13 @@ _CACHE = Path(tempfile.gettempdir()) / f"jaxcxr-tests-{os.getuid()}" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 from absl import flags  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("seeded")  # the same examples every time
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which main.py parses and pytest does not
 
 
@@ -31,7 +34,7 @@ def _prepared_data_sets(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """A folder of real X-rays (ccx/, kcx/, lungs/), named by JAXCXR_TEST_DATA; the test is skipped without it."""
+    """A folder of real X-rays (ccx/, kcx/, lungs/, qatar/, v7/), named by JAXCXR_TEST_DATA; skips without it."""
     name = os.environ.get("JAXCXR_TEST_DATA")
     if not name:
         pytest.skip("JAXCXR_TEST_DATA is unset: no real X-rays to check against")

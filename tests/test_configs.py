@@ -27,10 +27,12 @@ def main(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_is_a_config_for_every_experiment():
-    studies = {"flannel", "patched_flannel", "covid_cxnet_study", "covid_cxnet_hierarchical"}
+    studies = {"flannel", "patched_flannel", "covid_cxnet_study", "covid_cxnet_hierarchical", "qatar_study", "v7_study"}
     learners = {*BASES, *(f"patched_{name}" for name in BASES)}
-    cxnet = {"covid_cxnet", "covid_cxnet_base", "covid_cxnet_lungs", "covid_cxnet_multiclass"}
-    assert set(golden.CONFIGS) == learners | cxnet | studies | {"fc_densenet103", "lung_unet", "chexnet_probe"}
+    cxnet = {f"covid_cxnet{name}" for name in ("", "_base", "_lungs", "_multiclass", "_resnet50")} | {"chexnet_probe"}
+    others = {"qatar_cnn", "qatar_cnn_augmented", "qatar_vgg16", "v7_diagnosis", "v7_diagnosis_masked"}
+    segmenters = {"fc_densenet103", "lung_unet", "v7_unet"}
+    assert set(golden.CONFIGS) == learners | cxnet | studies | others | segmenters
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)

@@ -179,12 +179,41 @@ def test_pixel_cross_entropy_is_the_weighted_mean_over_counted_pixels(pixels):
     np.testing.assert_allclose(loss, [*expected, 0.0], rtol=1e-5)
 
 
+def test_pixel_binary_cross_entropy_is_each_structure_against_the_rest(pixels):
+    logits, labels = pixels
+    expected = []
+    for image, truth in zip(logits[:2, ..., 1:], labels[:2], strict=True):
+        kept = truth != 255
+        weight = np.where(truth[kept] == 0, 0.5, 1.0)
+        probabilities = 1 / (1 + np.exp(-image[kept].astype(np.float64)))
+        expected.append(
+            np.mean(
+                [
+                    log_loss(truth[kept] == k + 1, probabilities[:, k], sample_weight=weight)
+                    for k in range(2)
+                ]
+            )
+        )
+    loss = losses.pixel_binary_cross_entropy(logits[..., 1:], labels, background_weight=0.5)
+    np.testing.assert_allclose(loss, [*expected, 0.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("background", [1.0, 0.25])
+def test_one_sigmoid_is_a_softmax_whose_background_has_the_logit_zero(pixels, background):
+    z, labels = pixels[0][..., :1], np.where(pixels[1] == 2, 0, pixels[1])
+    binary = losses.pixel_binary_cross_entropy(z, labels, background_weight=background)
+    two = np.concatenate([np.zeros_like(z), z], axis=-1)
+    softmaxed = losses.pixel_cross_entropy(two, labels, class_weights=np.array([background, 1.0]))
+    np.testing.assert_allclose(binary, softmaxed, rtol=1e-6)
+
+
 def test_ignored_pixels_have_no_gradient(pixels):
     logits, labels = pixels
 
     def total(logits):
         pixel = losses.pixel_cross_entropy(logits, labels).sum()
-        return pixel + losses.dice(logits, labels).sum()
+        binary = losses.pixel_binary_cross_entropy(logits[..., 1:], labels).sum()
+        return pixel + binary + losses.dice(logits, labels).sum()
 
     gradient = np.abs(jax.jit(jax.grad(total))(logits)).sum(axis=-1)
     np.testing.assert_array_equal(gradient > 0, labels != 255)

@@ -75,7 +75,7 @@ def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
 def test_an_unknown_run_names_the_known_ones(run):
     with pytest.raises(SystemExit) as left:
         run("--config=" + str(ROOT / "configs/resnet.py"), "--config.run=trian")
-    known = "train, evaluate, predict, explain, lr_find, probe, enhance, study"
+    known = "train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, study"
     assert left.value.code == f"error: config.run='trian' is unknown; known: {known}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -189,3 +190,18 @@ def test_a_pattern_that_freezes_nothing_is_named():
     optimizer = optim.build("sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^feature_",))
     with pytest.raises(InputError, match=r"optim\.freeze: '\^feature_' matches no parameter; there are fc/kernel"):
         state.create({"params": {"fc": {"kernel": jnp.ones(3)}}}, optimizer)
+
+
+def test_weight_decay_may_act_on_some_parameters_only():
+    """As kernel_regularizer=l2(0.05) of the layer conv in Keras: the gradient of 0.05 * sum(kernel ** 2)."""
+    options = dict(weight_decay=0.1, l1=0.0, momentum=0.0, clip_norm=0.0)
+    optimizer = optim.build("sgd", **options, decay_on=("^conv/kernel$",))
+    params = {"conv": {"kernel": jnp.full(3, 2.0), "bias": jnp.ones(3)}, "fc": {"kernel": jnp.ones(3)}}
+    current = optim.with_learning_rate(state.create({"params": params}, optimizer), jnp.float32(1.0))
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), current.opt_state, current.params)
+    penalty = jax.grad(lambda kernel: 0.05 * (kernel**2).sum())(params["conv"]["kernel"])
+    np.testing.assert_allclose(updates["conv"]["kernel"], -penalty, rtol=1e-6)
+    assert not np.asarray(updates["conv"]["bias"]).any()
+    assert not np.asarray(updates["fc"]["kernel"]).any()
+    with pytest.raises(InputError, match=r"optim\.decay_on: 'dense' matches no parameter"):
+        state.create({"params": params}, optim.build("sgd", **options, decay_on=("dense",)))

@@ -60,6 +60,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
             config.masks.structures = ("left_lung", "right_lung")
         config.data.classes = ()
         config.data.image_size = 32  # halved five times
+        config.masks.ignore = ""  # phantoms have no such mask
         _phantoms(config.predict.data)
         return config
     if config.model.name == "covid_cxnet_base":

@@ -1,6 +1,14 @@
 """Data: TFDS builders -> Dataset -> Store (preprocessed arrays) -> folds -> grain batches."""
 
-from jaxcxr.data.builders import cache_dir, learned_classes, open_dataset, targets
+from jaxcxr.data.builders import (
+    PATIENT_KEYS,
+    cache_dir,
+    label_counts,
+    learned_classes,
+    open_dataset,
+    relabelling,
+    targets,
+)
 from jaxcxr.data.dataset import Dataset, draw_patients, limit_patients
 from jaxcxr.data.masks import DatasetMasks, FolderMasks, MaskSource, lung_ids
 from jaxcxr.data.pipeline import eval_batches, train_iterator
@@ -9,6 +17,7 @@ from jaxcxr.data.splits import Folds, make_folds
 from jaxcxr.data.store import Store, build_store
 
 __all__ = [
+    "PATIENT_KEYS",
     "Dataset",
     "DatasetMasks",
     "FolderMasks",
@@ -20,11 +29,13 @@ __all__ = [
     "cache_dir",
     "draw_patients",
     "eval_batches",
+    "label_counts",
     "learned_classes",
     "limit_patients",
     "lung_ids",
     "make_folds",
     "open_dataset",
+    "relabelling",
     "targets",
     "train_iterator",
 ]

@@ -64,12 +64,24 @@ def open_dataset(data_config: Any) -> Dataset:
         tables,
         examples,
         tuple(data_config.classes),
-        relabel=_pairs("data.relabel", data_config.relabel),
+        relabel=relabelling(data_config),
         patient_key=data_config.patient_key,
     )
     dropped = {reason: count for counts in rejected for reason, count in counts.items()}
     dataset = dataclasses.replace(dataset, dropped={**dropped, **dataset.dropped})
     return limit_patients(dataset, data_config.limit, seed=0)
+
+
+def label_counts(data_config: Any) -> dict[str, int]:
+    """Images of each label that the builders give, before `relabel`; those without a label count under ''."""
+    tables = [_open_one(module, data_config)[0] for module in data_config.builders]
+    labels, counts = np.unique(np.concatenate([table["label"] for table in tables]), return_counts=True)
+    return dict(zip(labels.tolist(), counts.tolist(), strict=True))
+
+
+def relabelling(data_config: Any) -> dict[str, str]:
+    """Label of the builders -> class, '' to leave it out; see configs/common_data.py, `data.relabel`."""
+    return _pairs("data.relabel", data_config.relabel)
 
 
 def learned_classes(data_config: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+from PIL import Image
 
 from jaxcxr import files
 from jaxcxr.data import decoding
@@ -18,6 +19,7 @@ from jaxcxr.data.dataset import Dataset
 from jaxcxr.types import InputError
 
 IGNORE = 255  # in masks of structure ids: neither structure nor background
+RESIZES = ("nearest", "linear")
 OnEmpty = Literal["error", "whole_image", "drop"]
 
 
@@ -47,36 +49,61 @@ class MaskSource(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetMasks:
-    """The data set's own masks. Where structures overlap the later one wins."""
+    """The data set's own masks. Where structures overlap the later one wins, and the ignored region over all.
+
+    Attributes:
+      structures: names of the ids 1, 2, ...
+      on_empty: see `MaskSource`.
+      ignore: name of the mask whose pixels count for nothing, '' for none; pixels of value 127 that no structure
+        claims are ignored anyway.
+      shrink_to: side S of the images that the masks are for; they are then made by `shrunk`. 0 leaves them as stored.
+    """
 
     structures: tuple[str, ...] = ("lung",)
     on_empty: OnEmpty = "error"
+    ignore: str = ""
+    shrink_to: int = 0
 
     def __post_init__(self):
         _check_options(self.structures, self.on_empty)
+        if self.ignore in self.structures:
+            raise InputError(
+                f"masks.ignore is '{self.ignore}', which masks.structures names as something to find"
+            )
 
     def check(self, dataset: Dataset) -> None:
-        dataset.require_masks(self.structures)
+        dataset.require_masks(self._names)
 
     def fingerprint(self, dataset: Dataset) -> str:
         self.check(dataset)
-        hashes = [dataset.mask_hashes[name].tolist() for name in self.structures]
-        return _sha256("data set", self.structures, self.on_empty, hashes)
+        hashes = [dataset.mask_hashes[name].tolist() for name in self._names]
+        further = [self.ignore, self.shrink_to] if self.ignore or self.shrink_to else []
+        return _sha256("data set", self.structures, self.on_empty, hashes, *further)
 
     def read(self, dataset: Dataset, index: int) -> np.ndarray:
-        layers = [dataset.mask_values(index, name) for name in self.structures]
-        for name, layer in zip(self.structures, layers, strict=True):
+        layers = [dataset.mask_values(index, name) for name in self._names]
+        for name, layer in zip(self._names, layers, strict=True):
             if layer.shape != layers[0].shape:
                 raise InputError(
                     f"masks of {dataset.ids[index]} differ in size: {self.structures[0]} "
                     f"{_size(layers[0].shape)}, {name} {_size(layer.shape)}"
                 )
         combined = np.zeros(layers[0].shape, np.uint8)
-        for layer in layers:
+        for layer in layers[: len(self.structures)]:
             combined[layer == 127] = IGNORE
-        for number, layer in enumerate(layers, start=1):
+        for number, layer in enumerate(layers[: len(self.structures)], start=1):
             combined[layer > 127] = number
-        return combined
+        if self.ignore:
+            combined[layers[-1] > 127] = IGNORE
+        return (
+            shrunk(combined, len(self.structures), size=self.shrink_to)
+            if self.shrink_to
+            else combined
+        )
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*self.structures, self.ignore) if self.ignore else self.structures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +214,38 @@ def _check_options(structures: Sequence[str], on_empty: str) -> None:
         raise InputError(f"masks.structures is {tuple(structures)}: name each structure once")
     if on_empty not in ("error", "whole_image", "drop"):
         raise InputError(f"masks.on_empty is '{on_empty}': choose error, whole_image or drop")
+
+
+def shrunk(mask: np.ndarray, structures: int, *, size: int) -> np.ndarray:
+    """What is left of a mask where it is interpolated and a threshold of 0.5 makes it hard again (Zhang, section 4.2).
+
+    A pixel of an image of `size` x `size` becomes a structure where that has more than half of what is not ignored
+    there, and is ignored where more than half of it is. Shares are Pillow's bilinear ones, as of the image.
+
+    Args:
+      mask: [h, w] uint8 structure ids, 0 background, 255 ignored.
+      structures: how many ids there are.
+      size: side of the image.
+
+    Returns:
+      [h, w] uint8, or that enlarged by a whole factor where it is less than `size`: blocks of one value, which the
+      nearest-neighbour reduction to `size` x `size` finds again.
+    """
+
+    def share(number: int) -> np.ndarray:
+        part = Image.fromarray((mask == number).astype(np.float32))
+        return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR))
+
+    ignored = share(IGNORE)
+    small = np.zeros((size, size), np.uint8)
+    for number in range(1, structures + 1):
+        small[share(number) > 0.5 * (1 - ignored)] = number
+    small[ignored > 0.5] = IGNORE
+    height, width = mask.shape
+    factor = -(-size // min(height, width))
+    return np.asarray(
+        Image.fromarray(small).resize((factor * width, factor * height), Image.Resampling.NEAREST)
+    )
 
 
 def lung_ids(structures: Sequence[str]) -> list[int]:

@@ -35,12 +35,14 @@ class Preprocessing:
     match: str = "none"
     lungs: str = "whole"
     lung_margin: int = 0
+    cut: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @classmethod
     def of(cls, section: Any) -> Preprocessing:
         """From a data section of a config."""
         values = {name: section[name] for name in cls.fields()}
-        return cls(**{**values, "enhance": tuple(section.enhance), "gamma": float(section.gamma)})
+        tuples = {"enhance": tuple(section.enhance), "cut": tuple(section.cut)}
+        return cls(**{**values, **tuples, "gamma": float(section.gamma)})
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -53,6 +55,11 @@ class Preprocessing:
                 f"data.image_size {self.image_size} and data.gamma {self.gamma} must be positive, "
                 f"data.lung_margin {self.lung_margin} not negative"
             )
+        if len(self.cut) != 4 or min(self.cut) < 0 or min(self.shape[:2]) < 1:
+            raise InputError(
+                f"data.cut={self.cut} is not (top, left, bottom, right), pixels that leave something of an image of "
+                f"{self.image_size} x {self.image_size}"
+            )
         known = {"resize": RESIZES, "match": MATCHES, "lungs": LUNGS}
         for name, values in known.items():
             if getattr(self, name) not in values:
@@ -64,9 +71,10 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a prepared image: (S, S), or (S, S, C) with several enhancements."""
+        """Of a prepared image: (S, S) less what is cut off, or (S, S, C) with several enhancements."""
         channels = (len(self.enhance),) if len(self.enhance) > 1 else ()
-        return (self.image_size, self.image_size, *channels)
+        top, left, bottom, right = self.cut
+        return (self.image_size - top - bottom, self.image_size - left - right, *channels)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -74,7 +82,7 @@ class Preprocessing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """image: `Preprocessing.shape` uint8. mask: [S, S] uint8 structure ids, or None. empty: it has no lung pixel."""
+    """image: `Preprocessing.shape` uint8. mask: its rows and columns, uint8 structure ids, or None. empty: no lung."""
 
     image: np.ndarray
     mask: np.ndarray | None
@@ -135,10 +143,12 @@ def prepare(
         black = np.asarray(Image.fromarray(outside).resize(size, Image.Resampling.NEAREST))
         grey = np.where(black, np.uint8(0), grey)
     image = contrast.stack(grey, settings.enhance) if settings.enhance else grey
-    image = image.reshape(settings.shape)
+    kept = settings.shape[:2]
+    rows, columns = (slice(first, first + side) for first, side in zip(settings.cut, kept, strict=False))
+    image = image[rows, columns].reshape(settings.shape)
     if mask is None:
         return Prepared(image=image, mask=None, empty=False)
-    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))[rows, columns]
     empty = not np.isin(small, wanted).any()
     if empty and fill_empty:
         small = np.where(small == IGNORE, small, wanted[0]).astype(np.uint8)

@@ -38,9 +38,8 @@ _log = logging.getLogger(__name__)
 class Store:
     """N preprocessed images.
 
-    images: [N, S, S] or [N, S, S, C] uint8, see `Preprocessing.shape`. masks: [N, S, S] uint8
-    structure ids (0 background, i+1 = structures[i], 255 ignore), or None. dataset: the N images,
-    unreadable ones removed.
+    images: [N, S, S] or [N, S, S, C] uint8, see `Preprocessing.shape`. masks: [N, S, S] uint8, likewise: structure
+    ids (0 background, i+1 = structures[i], 255 ignore), or None. dataset: the N images, unreadable ones removed.
     bad_ids: what was unreadable and why. empty_ids: images whose mask has no lung
     (`on_empty` says whether they are in here with the whole image as mask, or left out).
     """
@@ -239,7 +238,7 @@ def _is_complete(folder: Path, settings: Preprocessing) -> bool:
     """Whether a finished store of the right size is there."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        pixels = len(meta["kept"]) * settings.image_size**2
+        pixels = len(meta["kept"]) * settings.shape[0] * settings.shape[1]
         sizes = [(folder / name).stat().st_size for name in ("images.u8", "masks.u8")]
         channels = len(settings.enhance) or 1
         complete = sizes == [channels * pixels, pixels if meta["has_masks"] else 0]

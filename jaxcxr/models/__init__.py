@@ -14,11 +14,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxcxr.models.covid_cxnet import CovidCXNetBase
+from jaxcxr.models.covid_net import CovidNet
 from jaxcxr.models.densenet import DenseNet
+from jaxcxr.models.efficientnet import EfficientNet
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.inception import InceptionV3
 from jaxcxr.models.neural_weight import NeuralWeightModule
 from jaxcxr.models.resnet import BasicBlock, Bottleneck, ResNet
+from jaxcxr.models.small_cnn import SmallCNN
 from jaxcxr.models.unet import UNet
 from jaxcxr.models.vgg import VGG
 from jaxcxr.types import InputError
@@ -27,6 +30,7 @@ Row = functools.partial[nn.Module]
 
 _DENSENET121: Row = functools.partial(DenseNet, stem=64, growth=32, blocks=(6, 12, 24, 16))
 _RESNET50: Row = functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3))
+_VGG16: Row = functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False)
 _COVID_CXNET_HEAD: dict[str, Any] = dict(head_hidden=10, head_dropout=0.2)
 
 # name -> module class with the published sizes. FLANNEL's five base learners come first, in the
@@ -42,10 +46,23 @@ MODELS: dict[str, Row] = {
     "densenet121": _DENSENET121,
     "resnet18": functools.partial(ResNet, block=BasicBlock, blocks=(2, 2, 2, 2)),
     "resnet50": _RESNET50,
-    "vgg16": functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False),
+    "vgg16": _VGG16,
+    "efficientnet_b4": functools.partial(
+        EfficientNet,
+        stem=48,
+        channels=(24, 32, 56, 112, 160, 272, 448),
+        last=1792,
+        blocks=(2, 4, 4, 6, 6, 8, 2),
+        rate=0.4,
+    ),
     "covid_cxnet_base": functools.partial(CovidCXNetBase),
     "covid_cxnet": functools.partial(_DENSENET121, **_COVID_CXNET_HEAD),
     "covid_cxnet_resnet50": functools.partial(_RESNET50, **_COVID_CXNET_HEAD),
+    "covid_net": functools.partial(CovidNet, projection=1 / 8, expansion=1 / 4),
+    "covid_net_large": functools.partial(CovidNet, projection=1 / 2, expansion=3 / 4),
+    "qatar_cnn": functools.partial(SmallCNN, channels=(32, 16, 16), hidden=(512, 256), rate=0.2),
+    "qatar_vgg16": functools.partial(_VGG16, head_hidden=128, head_dropout=0.5),
+    "v7_diagnosis": functools.partial(SmallCNN, channels=(32, 64), hidden=(64,)),
     "fc_densenet103": functools.partial(FCDenseNet),
     "unet_cxnet": functools.partial(UNet, channels=(32, 64, 128, 256, 512)),
     "unet": functools.partial(

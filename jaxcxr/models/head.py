@@ -1,4 +1,4 @@
-"""What turns averaged features into logits: one dense layer, or COVID-CXNet's two."""
+"""What turns averaged features into logits: one dense layer, or two as in COVID-CXNet and `qatar_vgg16`."""
 
 from __future__ import annotations
 

@@ -70,9 +70,10 @@ def convolve(
     Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
 
     `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
-    one product batched over the groups. (XLA:CPU has no fast path for grouped convolutions, and
-    takes seconds for their gradients.) So does one that makes maps of at most 2x2 pixels, where
-    XLA:CPU falls off a cliff: 399 ms against 19 ms for the gradient of 512 channels, 4x4 to 2x2.
+    one product batched over the groups, a depthwise one a sum of shifted products. (XLA:CPU has no
+    fast path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of
+    at most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
+    for the gradient of 512 channels, 4x4 to 2x2.
     Everything else, and everything under "native", is `lax.conv_general_dilated`.
 
     Returns:
@@ -81,6 +82,8 @@ def convolve(
     if lowering == "matmul":
         if groups == 1 and kernel.shape[:2] == (1, 1) and padding == (0, 0):
             return jnp.dot(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+        if 1 < groups == x.shape[-1] == kernel.shape[-1]:
+            return _depthwise_convolve(x, kernel, strides=strides, padding=padding)
         height, width = _output_size(x.shape, kernel.shape, strides, padding)
         if groups > 1 or height * width <= 4:
             return _gathered_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
@@ -115,25 +118,49 @@ def _gathered_convolve(
     Measured on two cores for ResNeXt's layers, forward and backward: as fast as or faster than a
     product for each tap, and a tenth of the compile time of a loop over groups.
     """
-    rows, columns, group_in, cout = kernel.shape
+    _, _, group_in, cout = kernel.shape
     batch, height, width, _ = x.shape
     out_height, out_width = _output_size(x.shape, kernel.shape, strides, padding)
     x = x.reshape(batch, height, width, groups, group_in).transpose(3, 0, 1, 2, 4)
-    x = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding), (0, 0)])
-    taps = [
-        x[
-            :,
-            :,
-            row : row + (out_height - 1) * strides[0] + 1 : strides[0],
-            column : column + (out_width - 1) * strides[1] + 1 : strides[1],
-        ]
-        for row in range(rows)
-        for column in range(columns)
-    ]
+    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
     pixels = jnp.concatenate(taps, axis=-1).reshape(groups, batch * out_height * out_width, -1)
     kernel = kernel.reshape(-1, groups, cout // groups).transpose(1, 0, 2)
     out = jnp.matmul(pixels, kernel).reshape(groups, batch, out_height, out_width, -1)
     return out.transpose(1, 2, 3, 0, 4).reshape(batch, out_height, out_width, cout)
+
+
+def _depthwise_convolve(
+    x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int]
+) -> jax.Array:
+    """The sum over the taps of x, shifted, times the tap's weight of each channel, which XLA fuses into one loop.
+
+    The barriers keep what comes before and after, in the gradient too, out of that loop, where it would be computed
+    anew for each tap, and compiled for minutes. Gradients of an EfficientNet of eight blocks, [4, 64, 64, 3], a quarter
+    as wide: 27 ms of CPU time, 177 ms with the native convolution; compiled in 24 s and 17 s.
+    """
+    x = jax.lax.optimization_barrier(x)
+    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
+    weights = at_least_float32(kernel).reshape(len(taps), 1, 1, 1, -1)
+    out = functools.reduce(jnp.add, (tap * weights[i] for i, tap in enumerate(taps)))
+    return jax.lax.optimization_barrier(out.astype(x.dtype))
+
+
+def _taps(
+    x: jax.Array, kernel: Sequence[int], *, strides: tuple[int, int], padding: tuple[int, int]
+) -> list[jax.Array]:
+    """For each tap of a kernel, row by row, what it sees: `x` [..., H, W, C], padded and cut -> [..., H', W', C]."""
+    x = jnp.pad(x, [*[(0, 0)] * (x.ndim - 3), *((p, p) for p in padding), (0, 0)])
+    height, width = _output_size((0, *x.shape[-3:]), kernel, strides, (0, 0))
+    return [
+        x[
+            ...,
+            row : row + (height - 1) * strides[0] + 1 : strides[0],
+            column : column + (width - 1) * strides[1] + 1 : strides[1],
+            :,
+        ]
+        for row in range(kernel[0])
+        for column in range(kernel[1])
+    ]
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.head import classifier
 from jaxcxr.models.initialise import normal
 
 
@@ -71,6 +72,11 @@ class VGG(nn.Module):
     "dropout" rng, and batch statistics in the `batch_norm` variants). Maps of any size are
     averaged to 7x7 bins as by torch's AdaptiveAvgPool2d, so 224 px is not required.
 
+    With `head_hidden` the features get another head (`qatar_vgg16`, after Agarwal and Srivastava, 3.3.3): average
+    pool, flatten, dense 128 and ReLU, dropout, logits. They do not say over what they pool, nor the dropout rate.
+    Here it is the whole map, and .5. The 4x4 window that tutorials put here leaves one place of the 7x7 of 224 px as
+    well, so the parameters are the same, but it does not see 33 of the 49; `head_pool=4` gives it.
+
     Returns:
       logits [B, num_classes] float32, and {"stage1" ... "stage5": maps before each max pool,
       "features": [B, h, w, c], the last pool's output}.
@@ -79,7 +85,10 @@ class VGG(nn.Module):
       convolutions: number of convolutions in each of the five stages.
       batch_norm: whether a BatchNorm follows each convolution (`vgg19_bn`).
       width, depth: factors on the channels (the two hidden layers too) and on `convolutions`.
-      dropout: rate in the classifier; None is the published .5.
+      dropout: rate in the classifier; None is the published .5, or `head_dropout`.
+      head_hidden, head_dropout: as in `DenseNet`; 0 hidden units: VGG's own classifier.
+      head_pool: window and stride of the average before `head_hidden` as by Keras's AveragePooling2D (what is left
+        at the border falls away); 0, and on a smaller map, the whole map. What is left is flattened as [H, W, C].
       axis_name: device axis over which batch statistics are averaged.
       dtype: of the convolutions; parameters, batch statistics and the classifier stay float32.
     """
@@ -93,6 +102,9 @@ class VGG(nn.Module):
     depth: float = 1.0
     dtype: Any = jnp.float32
     dropout: float | None = None
+    head_hidden: int = 0
+    head_dropout: float = 0.0
+    head_pool: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -105,7 +117,10 @@ class VGG(nn.Module):
             conv=functools.partial(layers.Conv, use_bias=True, dtype=self.dtype),
             name="features",
         )(x)
-        x = layers.adaptive_avg_pool(layers.at_least_float32(out["features"]), 7)
+        x = layers.at_least_float32(out["features"])
+        if self.head_hidden:
+            return self._other_head(x, train), out
+        x = layers.adaptive_avg_pool(x, 7)
         # Flattened as [C, H, W]: torch's order, so that its weights need no reshuffling.
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         logits = Classifier(
@@ -115,3 +130,18 @@ class VGG(nn.Module):
             name="classifier",
         )(x, train=train)
         return logits, out
+
+    def _other_head(self, x: jax.Array, train: bool) -> jax.Array:
+        window = self.head_pool
+        if 0 < window <= min(x.shape[1:3]):
+            x = layers.avg_pool(x, window, stride=window).reshape(x.shape[0], -1)
+        else:
+            x = x.mean((1, 2))
+        return classifier(
+            x,
+            self.num_classes,
+            hidden=self.head_hidden,
+            dropout=self.head_dropout if self.dropout is None else self.dropout,
+            train=train,
+            name="classifier",
+        )

@@ -175,39 +175,45 @@ def _parts(key: chex.PRNGKey) -> chex.PRNGKey:
 
 
 def random_crop_flip(
-    key: chex.PRNGKey, image: jax.Array | np.ndarray, *, size: int, flip: float = 0.5
+    key: chex.PRNGKey, image: jax.Array | np.ndarray, *, size: int | tuple[int, int], flip: float = 0.5
 ) -> jax.Array:
     """FLANNEL's training view of a whole image: a random box, mirrored with a probability.
 
     Args:
       key: of this image.
       image: [H, W] or [H, W, C], uint8, or float in [0, 1].
-      size: S, side of the box (FLANNEL: 224 of 336).
+      size: S, side of the box (FLANNEL: 224 of 336), or its (height, width).
       flip: probability of mirroring left and right.
 
     Returns:
       [S, S] or [S, S, C] float32 in [0, 1].
     """
-    chex.assert_rank(image, {2, 3})
+    size = _fitting(size, image)
     height, width, *channels = image.shape
-    if size > min(height, width):
-        raise ValueError(f"a box of {size} pixels does not fit an image of {height} x {width}")
     box_key, flip_key = jax.random.split(key)
-    bounds = jnp.asarray([height - size + 1, width - size + 1])
+    bounds = jnp.asarray([height - size[0] + 1, width - size[1] + 1])
     origin = jax.random.randint(box_key, (2,), jnp.zeros_like(bounds), bounds)
     corner = (*origin, *(0 for _ in channels))
-    box = unit_float(jax.lax.dynamic_slice(jnp.asarray(image), corner, (size, size, *channels)))
+    box = unit_float(jax.lax.dynamic_slice(jnp.asarray(image), corner, (*size, *channels)))
     return jnp.where(jax.random.bernoulli(flip_key, flip), geometry.flip(box), box)
 
 
-def centre_crop(image: jax.Array | np.ndarray, *, size: int) -> jax.Array:
-    """FLANNEL's evaluation view: the middle [S, S, ...] of an image [H, W] or [H, W, C], float32 in [0, 1]."""
+def centre_crop(image: jax.Array | np.ndarray, *, size: int | tuple[int, int]) -> jax.Array:
+    """FLANNEL's evaluation view: the middle [S, S, ...] of an image [H, W] or [H, W, C], float32 in [0, 1].
+
+    `size` is S or (height, width).
+    """
+    size = _fitting(size, image)
+    top, left = ((whole - side) // 2 for whole, side in zip(image.shape, size, strict=False))
+    return unit_float(jnp.asarray(image)[top : top + size[0], left : left + size[1]])
+
+
+def _fitting(size: int | tuple[int, int], image: jax.Array | np.ndarray) -> tuple[int, int]:
     chex.assert_rank(image, {2, 3})
-    height, width = image.shape[:2]
-    if size > min(height, width):
-        raise ValueError(f"a box of {size} pixels does not fit an image of {height} x {width}")
-    top, left = (height - size) // 2, (width - size) // 2
-    return unit_float(jnp.asarray(image)[top : top + size, left : left + size])
+    height, width = (size, size) if isinstance(size, int) else size
+    if height > image.shape[0] or width > image.shape[1]:
+        raise ValueError(f"a box of {height} x {width} pixels does not fit an image of {image.shape[:2]}")
+    return height, width
 
 
 def coverage(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ...]) -> jax.Array:

@@ -216,8 +216,8 @@ def overlap_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
 
 _OVERLAPS = ("jaccard", "jaccard_smoothed", "dice")
 OVERLAP_NOTE = (
-    "Means over images. The smoothed index is (I + 1) / (U + 1), as in the published code. The paper "
-    f"reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on 50 JSRT/SCR images, "
+    "Means over images. The smoothed index is (I + 1) / (U + 1), as in Patched FLANNEL's code, whose "
+    f"paper reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on 50 JSRT/SCR images, "
     "whose lung masks leave out what lies behind the heart: other data sets draw lungs otherwise."
 )
 

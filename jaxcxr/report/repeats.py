@@ -1,4 +1,4 @@
-"""The report of several models, each trained with several seeds: COVID-CXNet's Table 6 and its figures."""
+"""The report of several classifiers, each trained with several seeds: COVID-CXNet's Table 6 and its figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from jaxcxr.artifacts import Predictions
 from jaxcxr.metrics import intervals
+from jaxcxr.metrics.by_rows import ScoresOfRows
 from jaxcxr.report import confounding, document, plots, ranges, tables
+from jaxcxr.report.compare import FOLDER, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.types import InputError
 
@@ -23,6 +25,14 @@ PUBLISHED = {
     "cxnet_v2": ("COVID-CXNet v2", 0.9862, (0.9714, 0.9928), 0.94, 3628),
     "multiclass": ("Flat Multiclass COVID-CXNet", 0.8104, (0.8025, 0.8486), 0.85, 7700),
     "hierarchical": ("Hierarchical Multiclass COVID-CXNet", 0.8721, (0.8603, 0.8912), 0.92, 7700),
+}
+TITLES = {
+    "cnn": "CNN",
+    "cnn_augmented": "CNN, augmented images",
+    "whole": "Whole image",
+    "cut": "Borders cut (10 px)",
+    "cut_wide": "Borders cut (20 px)",
+    "masked": "Lungs alone",
 }
 _NOT_COMPARABLE = (
     "The published models were tested on the images that chose their checkpoints, split without regard to patients, "
@@ -50,7 +60,7 @@ class Model:
 
     @property
     def title(self) -> str:
-        return PUBLISHED[self.name][0] if self.name in PUBLISHED else tables.learner_title(self.name)
+        return PUBLISHED[self.name][0] if self.name in PUBLISHED else TITLES.get(self.name, self.name)
 
     @property
     def positive(self) -> str:
@@ -63,10 +73,19 @@ class Model:
             return [s["per_class"][self.positive]["f1"] for s in self.scores]
         return [s[score] for s in self.scores]
 
-    def over_patients(self) -> intervals.Interval:
-        """Bootstrap interval of the mean accuracy of the repeats."""
-        right = np.mean([p.probabilities.argmax(1) == p.labels for p in self.predictions], axis=0)
-        return intervals.over_patients(lambda rows: float(right[rows].mean()), self.predictions[0].patient_ids)
+    def area(self) -> float | None:
+        """Mean area under the ROC curve of the positive class; None where it is undefined."""
+        values = [s["per_class"][self.positive]["roc_auc"] for s in self.scores]
+        return None if None in values else float(np.mean(values))
+
+    def over_patients(self) -> tuple[intervals.Interval, intervals.Interval]:
+        """Bootstrap intervals of the mean accuracy of the repeats, and of their mean area under the ROC curve."""
+        of = [ScoresOfRows(p.labels, p.probabilities) for p in self.predictions]
+        wanted = [of[0].names.index(n) for n in ("accuracy", f"roc_auc/{len(self.predictions[0].classes) - 1}")]
+        low, high = intervals.bootstrap(
+            lambda rows: np.mean([scores(rows)[wanted] for scores in of], axis=0), self.predictions[0].patient_ids
+        ).tolist()
+        return (low[0], high[0]), (low[1], high[1])
 
 
 def write_models_report(folder: Path | str) -> str:
@@ -89,7 +108,7 @@ def write_models_report(folder: Path | str) -> str:
     report = Report(
         folder, {"kind": "models", "models": [_facts(m) for m in models]}, left_out=left_out
     )
-    report.open("COVID-CXNet" if any(m.name in PUBLISHED for m in models) else "Repeats", warnings)
+    report.open("COVID-CXNet" if any(m.name in PUBLISHED for m in models) else "Classifiers", warnings)
     header, rows = table_6(models)
     report.add("## Result")
     report.table(header, rows)
@@ -97,9 +116,10 @@ def write_models_report(folder: Path | str) -> str:
     report.add(
         f"On the {SPLIT_TITLES[SPLIT]}; {repeats} training{'s'[: repeats != 1]} of each model with different seeds on "
         "one split. F-score: of the class named, against the rest. Range: least and greatest accuracy of the "
-        "repeats, what the paper calls confidence interval. 95 % interval: bootstrap over the test patients, of the "
-        "mean accuracy of the repeats."
+        "repeats, what COVID-CXNet's paper calls confidence interval. 95 % intervals: bootstrap over the test "
+        "patients, of the mean of the repeats."
     )
+    said = _pairs(report, folder, models)
     _beside_published(report, models)
     report.add("## Confusion matrices", "Summed over the repeats.")
     for m in models:
@@ -123,15 +143,15 @@ def write_models_report(folder: Path | str) -> str:
         report.add("### Time", f"All {len(stages)} stages, with compiling, reading and writing: {total}.")
         report.table(["Stage", "Time"], [[n, document.duration(s)] for n, s in report.facts["stage_seconds"].items()])
     report.write()
-    return "\n".join([tables.text_table(header, rows), *(f"Warning. {w}" for w in warnings)])
+    return "\n".join([tables.text_table(header, rows), *said, *(f"Warning. {w}" for w in warnings)])
 
 
 def read_models(root: Path) -> list[Model]:
-    """The models of a folder in the paper's order, with all their repeats."""
+    """The models of a folder, those of a paper in its order, with all their repeats."""
     names = [path.name for path in sorted((root / "models").glob("*")) if path.is_dir()]
     if not names:
         raise InputError(f"{root / 'models'} holds no model: run it again to resume")
-    order = list(PUBLISHED)
+    order = [*PUBLISHED, *TITLES]
     names.sort(key=lambda n: (order.index(n) if n in order else len(order), n))
     return [_model(name, root / "models" / name) for name in names]
 
@@ -154,11 +174,11 @@ def _model(name: str, folder: Path) -> Model:
 def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what each model saw, its accuracy with intervals, its F-score."""
     header = ["Model", "Images", "Children", "Lungs only", "Epochs", "Accuracy", "Range", "95 % interval", "F-score of"]
-    header += ["F-score"]
+    header += ["F-score", "ROC-AUC", "95 % interval"]
     rows = []
     for m in models:
         accuracy, f1 = tables.mean_std(m.values("accuracy")), tables.mean_std(m.values("f1"))
-        low, high = m.over_patients()
+        of_accuracy, of_area = m.over_patients()
         rows.append([
             m.title,
             f"{_images(m):,}",
@@ -167,11 +187,17 @@ def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
             f"{m.config.get('train', {}).get('epochs', 0):g}",
             f"{accuracy.mean:.4f}",
             f"{min(accuracy.values):.4f} – {max(accuracy.values):.4f}" if len(accuracy.values) > 1 else "–",
-            f"{low:.4f} – {high:.4f}",
+            _span(of_accuracy),
             tables.class_title(m.positive),
             f"{f1.mean:.4f}",
+            tables.number(m.area()),
+            _span(of_area),
         ])  # fmt: skip
     return header, rows
+
+
+def _span(interval: intervals.Interval) -> str:
+    return "–" if np.isnan(interval).any() else f"{interval[0]:.4f} – {interval[1]:.4f}"
 
 
 def _images(m: Model) -> int:
@@ -192,7 +218,7 @@ def _children(m: Model) -> str:
 
 
 def _facts(m: Model) -> dict[str, Any]:
-    accuracy = m.values("accuracy")
+    accuracy, (of_accuracy, of_area) = m.values("accuracy"), m.over_patients()
     return {
         "name": m.name,
         "classes": list(m.predictions[0].classes),
@@ -200,12 +226,36 @@ def _facts(m: Model) -> dict[str, Any]:
         "accuracy": {
             **tables.mean_std(accuracy).to_json(),
             "interval_over_repeats": intervals.over_repeats(accuracy),
-            "interval_over_patients": m.over_patients(),
+            "interval_over_patients": of_accuracy,
         },
+        "roc_auc": {"mean": m.area(), "interval_over_patients": [None if np.isnan(x) else x for x in of_area]},
         "f1": tables.mean_std(m.values("f1")).to_json(),
         "macro_f1": tables.mean_std(m.values("macro_f1")).to_json(),
         "scores": list(m.scores),
     }
+
+
+def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
+    """Writes `compare/<a>-<b>/` for each of `study.pairs`; returns what they support saying, for the terminal."""
+    pairs = ((document.read_json(folder / "config.json") or {}).get("study") or {}).get("pairs") or ()
+    if not pairs:
+        return []
+    by_name, said = {m.name: m for m in models}, []
+    report.add("## Pair by pair", "On the same test images; the first repeat of each.")
+    for pair in pairs:
+        a, b = (by_name[name] for name in pair.split(":"))
+        found = compare(a.folders[0], b.folders[0])
+        target = folder / FOLDER / f"{a.name}-{b.name}"
+        write_comparison(found, target)
+        lines = verdicts(found)
+        report.facts.setdefault("pairs", {})[pair] = lines
+        report.add(
+            f"### A: {a.title}. B: {b.title}.",
+            "\n".join(f"- {line}" for line in lines),
+            f"Details: [{target.name}]({target.relative_to(folder).as_posix()}/compare.md)",
+        )
+        said += ["", f"A: {a.title}. B: {b.title}.", *lines]
+    return said
 
 
 def _beside_published(report: Report, models: Sequence[Model]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jaxcxr.report import confounding, document, plots, tables
+from jaxcxr.report import confounding, document, plots, segmentation, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.study import write_study_report
 from jaxcxr.types import InputError
@@ -112,6 +112,7 @@ def write_segment_report(folder: Path | str) -> str:
     report.add("## Result", f"Jaccard index on {where}: **{', '.join(parts)}**.")
     report.table(*document.overlap_rows(overlap))
     report.add(document.OVERLAP_NOTE)
+    segmentation.add_details(report, overlap)
     document.add_provenance(report, document.read_json(folder / "manifest.json"))
     report.add("## Details")
     document.add_curves(report, folder, title="Lung segmentation")

@@ -1,14 +1,27 @@
-"""What is done with a config: train, evaluate, predict, explain, lr_find, probe, enhance, study."""
+"""What is done with a config: train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, study."""
 
 from __future__ import annotations
 
-from jaxcxr.runs import enhance, evaluate, explain, lr_find, predict, probe, study, train
+from jaxcxr.runs import (
+    compare,
+    enhance,
+    evaluate,
+    explain,
+    export,
+    lr_find,
+    predict,
+    probe,
+    study,
+    train,
+)
 
 RUNS = {
     "train": train.run,
     "evaluate": evaluate.run,
     "predict": predict.run,
     "explain": explain.run,
+    "compare": compare.run,
+    "export": export.run,
     "lr_find": lr_find.run,
     "probe": probe.run,
     "enhance": enhance.run,

@@ -10,8 +10,9 @@ from PIL import Image
 
 from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
+from jaxcxr.report import segmentation as segment_tables
 from jaxcxr.report import summary as reports
-from jaxcxr.runs import predict
+from jaxcxr.runs import external, predict, segmentation
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.writers import MetricWriter
 
@@ -19,11 +20,17 @@ TABLE = "table.txt"  # what the terminal shows
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=evaluate`: predicts again with the best checkpoint and rewrites the report."""
+    """`--config.run=evaluate`: predicts again with the best checkpoint and rewrites the report.
+
+    With `evaluate.data.builders` it measures the finished classifier on that data set instead.
+    """
+    if config.task == "classify" and config.evaluate.data.builders:
+        external.run(config, workdir)
+        return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
         if config.task == "segment":
-            predict.score_segmentation(experiment, folder)
+            segmentation.score(experiment, folder)
         else:
             predict.predict_splits(experiment, folder)
         report(folder, segments=config.task == "segment")
@@ -34,7 +41,10 @@ def report(folder: RunFolder, *, segments: bool) -> None:
     if not parallel.is_main():
         return
     write = reports.write_segment_report if segments else reports.write_run_report
-    folder.write_text(TABLE, write(folder.path))
+    tables = [write(folder.path)]
+    if segments:
+        tables += segment_tables.texts(folder.read_json("segmentation.json"))
+    folder.write_text(TABLE, "\n\n".join(tables))
     print(f"\n{closing(folder)}")
     with MetricWriter(folder.path) as writer:
         step = folder.read_json("training.json", {"step": 0})["step"]

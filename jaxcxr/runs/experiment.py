@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, check_same_split
+from jaxcxr.data.masks import RESIZES
 from jaxcxr.runs import steps
+from jaxcxr.tasks import segment
 from jaxcxr.types import InputError
 
 
@@ -128,10 +130,11 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
 def mask_source(config: ConfigDict) -> data.MaskSource | None:
     """Where `config.masks` says that lung masks come from."""
     m = config.masks
+    own = _own_masks(config) if config.task == "segment" else {}
     if m.source == "none":
         return None
     if m.source == "dataset":
-        return data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty)
+        return data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty, **own)
     if m.source == "workdir":
         if not m.workdir:
             raise InputError(
@@ -141,6 +144,17 @@ def mask_source(config: ConfigDict) -> data.MaskSource | None:
             )
         return data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty)
     raise InputError(f"masks.source={m.source!r} is unknown; known: dataset, workdir, none")
+
+
+def _own_masks(config: ConfigDict) -> dict[str, Any]:
+    """What only a segmenter asks of the data set's masks."""
+    m = config.masks
+    if m.resize not in RESIZES:
+        raise InputError(f"masks.resize={m.resize!r} is unknown; known: {', '.join(RESIZES)}")
+    own = {"ignore": m.ignore, "shrink_to": config.data.image_size if m.resize == "linear" else 0}
+    if m.source != "dataset" and any(own.values()):
+        raise InputError(f"masks.ignore and masks.resize go with masks.source='dataset', not {m.source!r}")
+    return own
 
 
 def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
@@ -163,7 +177,29 @@ def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
         patients, images = data.draw_patients(rows.patient_ids[train], rows.labels[train], s.seed)
         chosen = patients[np.cumsum(images) <= s.train_fraction * len(train)]
         splits["train"] = train[np.isin(rows.patient_ids[train], chosen)]
+    if "train_limit" in s:
+        splits["train"] = _limited(splits["train"], rows, tuple(s.train_limit), seed=s.seed)
     return splits, folds.sha256
+
+
+def _limited(train: np.ndarray, rows: Rows, limits: Sequence[str], *, seed: int) -> np.ndarray:
+    """The training rows with at most as many of each class as `split.train_limit` says.
+
+    They are taken patient by patient in a seeded order, so that those of a smaller limit are part of a larger one's.
+    """
+    for text in limits:
+        name, _, number = text.partition("=")
+        if name not in rows.classes or not number.isdecimal() or not int(number):
+            known = ", ".join(rows.classes) or "none: set data.classes"
+            raise InputError(
+                f"split.train_limit has {text!r}: write 'class=count', a count of 1 or more; the classes are {known}"
+            )
+        mine = train[rows.labels[train] == rows.classes.index(name)]
+        patients, _ = data.draw_patients(rows.patient_ids[mine], rows.labels[mine], seed)
+        place = {patient: n for n, patient in enumerate(patients.tolist())}
+        order = sorted(mine.tolist(), key=lambda row: place[rows.patient_ids[row].item()])
+        train = np.setdiff1d(train, order[int(number) :])
+    return train
 
 
 def _with_targets(
@@ -236,6 +272,7 @@ def _classify(config: ConfigDict) -> Experiment:
 
 
 def _segment(config: ConfigDict) -> Experiment:
+    segment.check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
     return _from_images(config, lambda config, rows, splits: steps.compile_for(config))
 
 

@@ -22,7 +22,7 @@ from jaxcxr.runs import xrays
 from jaxcxr.runs.experiment import Experiment, open_store, prepare
 from jaxcxr.runs.steps import predict_rows
 from jaxcxr.state import Variables
-from jaxcxr.tasks import Task
+from jaxcxr.tasks import Task, segment
 from jaxcxr.types import InputError
 
 
@@ -111,25 +111,6 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     folder.add_timing("predict", seconds=seconds, images=total, patches=total * max(count, 1))
 
 
-def score_segmentation(experiment: Experiment, folder: RunFolder) -> None:
-    """Writes `segmentation.json`: Jaccard index and Dice per structure for the held-out patients."""
-    variables = best_variables(experiment, folder)
-    total = None
-    for prediction in experiment.predict(variables, experiment.splits["oof"], count=0):
-        overlap = experiment.task.metrics(experiment.host_batch(prediction), prediction)["overlap"]
-        total = overlap if total is None else total.merge(overlap)
-    assert total is not None
-    folder.write_json(
-        "segmentation.json",
-        {
-            "structures": total.compute(),
-            "split": "held out",
-            "images": len(experiment.splits["oof"]),
-            "image_size": experiment.config.data.image_size,
-        },
-    )
-
-
 def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `masks/<id>.png` (0 or 255, at the image's own size) for every image of `predict.data`.
 
@@ -161,7 +142,8 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     hashes: dict[int, str] = {}
     with tqdm(total=len(dataset), desc="masks", unit="image", disable=not parallel.is_main()) as bar:
         for prediction in predict_rows(predict, variables, batches, jax.random.key(config.seed)):
-            for row, mask in zip(prediction["index"], prediction["mask"], strict=True):
+            found = segment.masks_at(prediction, config.predict.threshold)
+            for row, mask in zip(prediction["index"], found, strict=True):
                 if not parallel.is_main():
                     continue
                 lung = np.isin(mask, lungs)

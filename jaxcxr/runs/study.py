@@ -12,14 +12,14 @@ from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report import summary as reports
 from jaxcxr.report.repeats import write_models_report
-from jaxcxr.runs import covid_cxnet, flannel
+from jaxcxr.runs import classifiers, flannel
 from jaxcxr.runs.stages import run_stages, say
 from jaxcxr.types import InputError
 
 # config.study.system -> (its stages, the writer of its report)
 SYSTEMS: dict[str, tuple[Callable[..., Any], Callable[[Path], str]]] = {
     "flannel": (flannel.stages, reports.write_study_report),
-    "covid_cxnet": (covid_cxnet.stages, write_models_report),
+    "classifiers": (classifiers.stages, write_models_report),
 }
 
 

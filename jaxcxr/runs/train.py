@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from jaxcxr import parallel, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import evaluate, loop, pictures, predict, repeats
+from jaxcxr.runs import evaluate, loop, pictures, predict, repeats, segmentation
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
 from jaxcxr.types import InputError
@@ -37,7 +37,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if config.task != "segment":
             predict.predict_splits(experiment, folder)
         else:
-            predict.score_segmentation(experiment, folder)
+            segmentation.score(experiment, folder)
         evaluate.report(folder, segments=config.task == "segment")
         folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
 

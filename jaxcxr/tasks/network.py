@@ -15,6 +15,7 @@ from jaxcxr import models
 from jaxcxr import weights as pretrained
 from jaxcxr.data import learned_classes
 from jaxcxr.models.initialise import initialise
+from jaxcxr.tasks import views
 from jaxcxr.types import InputError
 
 OUTPUTS = ("softmax", "sigmoid")
@@ -53,8 +54,8 @@ class Network:
             width=m.width,
             depth=m.depth,
         )
-        side = m.input_size or config.patches.size
-        self.shape = (side, side, m.in_channels)
+        seen = (m.input_size, m.input_size) if m.input_size else views.seen_size(config)
+        self.shape = (*seen, m.in_channels)
         self._mean, self._std = normalisation(m)
         self._chunk = config.patches.chunk
 
@@ -64,11 +65,11 @@ class Network:
 
     def to_input(self, pixels: jax.Array) -> jax.Array:
         """Pixels [N, P, P] or [N, P, P, c] in [0, 1] -> network input [N, S, S, channels], normalised."""
-        side = self.shape[0]
+        seen = self.shape[:2]
         if pixels.ndim == 3:
             pixels = pixels[..., None]
-        if pixels.shape[1] != side:
-            pixels = jax.image.resize(pixels, (len(pixels), side, side, pixels.shape[-1]), "bilinear")
+        if pixels.shape[1:3] != seen:
+            pixels = jax.image.resize(pixels, (len(pixels), *seen, pixels.shape[-1]), "bilinear")
         if pixels.shape[-1] == 1:
             pixels = jnp.repeat(pixels, self.shape[-1], axis=-1)
         return (pixels - self._mean) / self._std

@@ -1,38 +1,40 @@
 """Segmentation of the lungs (paper 2.1): one softmax over background and structures per pixel.
 
-With `model.outputs = "sigmoid"` a network has one logit z a pixel, of the only structure (COVID-CXNet's U-Net). As
-sigmoid(z) is the structure's share in softmax([0, z]), background gets the logit 0 and everything else stays the same:
-the cross-entropy is the binary one, and the larger logit the structure's where sigmoid(z) > 0.5.
+With `model.outputs = "sigmoid"` a network has one logit z a pixel and structure. Background gets the logit 0, so that
+the largest logit is a structure's where its sigmoid(z) > 0.5, and `masks_at` takes another threshold. The loss may be
+
+- cross_entropy, for a single structure (COVID-CXNet's U-Net): as sigmoid(z) is its share in softmax([0, z]), the
+  cross-entropy is the binary one;
+- binary_cross_entropy (Zhang, section 4): of each structure against the rest.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
 from jaxcxr.metrics import Mean, Overlap
 from jaxcxr.models.initialise import initialise
+from jaxcxr.models.unet import UNet
 from jaxcxr.tasks.network import OUTPUTS
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
+
+LOSSES = ("cross_entropy", "binary_cross_entropy")
 
 
 def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     """The segmentation task of a config; class 0 is background, 1.. are `masks.structures` in their order."""
     structures = tuple(config.masks.structures)
-    binary = _is_binary(config.model.outputs, structures)
-    module = models.build(
-        config.model.name,
-        num_classes=1 if binary else len(structures) + 1,
-        axis_name=axis_name,
-        width=config.model.width,
-        depth=config.model.depth,
-        in_channels=config.model.in_channels,
-    )
+    _check(config, structures)
+    sigmoid = config.model.outputs == "sigmoid"
+    module = _network(config, len(structures) if sigmoid else len(structures) + 1, axis_name)
     class_weights = jnp.asarray([config.loss.background_weight] + [1.0] * len(structures))
 
     def to_network(images: jax.Array) -> jax.Array:
@@ -42,7 +44,15 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
 
     def over_classes(logits: jax.Array) -> jax.Array:
         """Network output -> logits [B, S, S, 1 + structures]."""
-        return jnp.pad(logits, ((0, 0),) * 3 + ((1, 0),)) if binary else logits
+        return jnp.pad(logits, ((0, 0),) * 3 + ((1, 0),)) if sigmoid else logits
+
+    def image_losses(logits: jax.Array, mask: jax.Array) -> jax.Array:
+        """Network output and ids [B, S, S] -> losses [B]."""
+        mask = mask.astype(jnp.int32)
+        if config.loss.name == "binary_cross_entropy":
+            weight = config.loss.background_weight
+            return losses.pixel_binary_cross_entropy(logits, mask, background_weight=weight)
+        return losses.pixel_cross_entropy(over_classes(logits), mask, class_weights=class_weights)
 
     def init(seed: int | None) -> Any:
         side = config.data.image_size
@@ -59,21 +69,18 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
-        per_image = losses.pixel_cross_entropy(
-            over_classes(logits), batch["mask"].astype(jnp.int32), class_weights=class_weights
-        )
-        return per_image, dict(updated)
+        return image_losses(logits, batch["mask"]), dict(updated)
 
     def predict(variables: Any, batch: Batch, key: jax.Array) -> Prediction:
-        """`mask` uint8 [B, S, S] of structure ids and, when the batch has a mask, its `loss` [B]."""
+        """Of images [B, S, S]: `mask` uint8 structure ids; `log_odds` [B, S, S, structures] of a network with sigmoids;
+        `loss` [B] when the batch has a mask."""
         del key  # nothing is drawn
         logits, _ = module.apply(variables, to_network(batch["image"]), train=False)
-        logits = over_classes(logits)
-        result = {"mask": logits.argmax(-1).astype(jnp.uint8)}
+        result = {"mask": over_classes(logits).argmax(-1).astype(jnp.uint8)}
+        if sigmoid:
+            result["log_odds"] = logits
         if "mask" in batch:
-            result["loss"] = losses.pixel_cross_entropy(
-                logits, batch["mask"].astype(jnp.int32), class_weights=class_weights
-            )
+            result["loss"] = image_losses(logits, batch["mask"])
         return result
 
     def metrics(batch: Batch, prediction: Prediction) -> Any:
@@ -98,12 +105,65 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     )
 
 
-def _is_binary(outputs: str, structures: tuple[str, ...]) -> bool:
+def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
+    """Structure ids [B, S, S] uint8 where a structure's probability is above a threshold; of several the likeliest.
+
+    At 0.5 this is the prediction's `mask`, the only one that a softmax has.
+
+    Args:
+      prediction: host arrays of `Task.predict`.
+      threshold: in (0, 1).
+
+    Raises:
+      InputError: another threshold than 0.5, and the network has no sigmoids.
+    """
+    if threshold == 0.5:
+        return np.asarray(prediction["mask"])
+    check_threshold(threshold, sigmoid="log_odds" in prediction)
+    # Log-odds, not probabilities: these round to 0 and 1.
+    log_odds = np.asarray(prediction["log_odds"])
+    found = log_odds.max(-1) > np.log(threshold / (1 - threshold))
+    return np.where(found, log_odds.argmax(-1) + 1, 0).astype(np.uint8)
+
+
+def check_threshold(threshold: float, *, sigmoid: bool) -> None:
+    """Raises InputError for a `predict.threshold` that does not go with the network's outputs."""
+    if not 0 < threshold < 1:
+        raise InputError(f"predict.threshold is {threshold}: give a probability above 0 and below 1")
+    if threshold != 0.5 and not sigmoid:
+        raise InputError(
+            f"predict.threshold={threshold} needs a probability for each structure (model.outputs='sigmoid'); with "
+            "'softmax' a pixel is what is likeliest there, and the threshold stays 0.5"
+        )
+
+
+def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Module:
+    m = config.model
+    module = models.build(
+        m.name,
+        num_classes=outputs,
+        axis_name=axis_name,
+        width=m.width,
+        depth=m.depth,
+        in_channels=m.in_channels,
+    )
+    if isinstance(module, UNet):
+        return module.clone(narrow=m.narrow)
+    if m.narrow:
+        raise InputError(f"model.narrow={m.narrow} is for U-Nets; {m.name} has no such layer: set it to 0")
+    return module
+
+
+def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:
+    outputs, loss = config.model.outputs, config.loss.name
     if outputs not in OUTPUTS:
         raise InputError(f"model.outputs={outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
-    if outputs == "sigmoid" and len(structures) != 1:
+    if loss not in LOSSES:
+        raise InputError(f"loss.name={loss!r} is unknown; known: {', '.join(LOSSES)}")
+    if loss == "binary_cross_entropy" and outputs != "sigmoid":
+        raise InputError(f"loss.name='binary_cross_entropy' needs model.outputs='sigmoid', not {outputs!r}")
+    if loss == "cross_entropy" and outputs == "sigmoid" and len(structures) != 1:
         raise InputError(
             "model.outputs='sigmoid' tells one structure from background, and masks.structures has "
-            f"{len(structures)}: {', '.join(structures)}"
+            f"{len(structures)}: {', '.join(structures)}. For several set loss.name='binary_cross_entropy'"
         )
-    return outputs == "sigmoid"

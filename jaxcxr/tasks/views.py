@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from jaxcxr.data.preprocessing import Preprocessing
 from jaxcxr.explain import patches as heat_of_patches
 from jaxcxr.ops import augment, patches
 from jaxcxr.tasks.task import Batch
@@ -36,6 +37,14 @@ class View:
 def build(config: ConfigDict) -> View:
     """The view of a classifier's config: patches where `patches.enabled`."""
     return _patches(config) if config.patches.enabled else _whole_image(config)
+
+
+def seen_size(config: ConfigDict) -> tuple[int, int]:
+    """(height, width) in pixels of a patch or crop; `patches.size` 0 is the whole prepared image."""
+    if side := config.patches.size:
+        return side, side
+    height, width, *_ = Preprocessing.of(config.data).shape
+    return height, width
 
 
 def _keys(batch: Batch, key: jax.Array) -> jax.Array:
@@ -74,7 +83,7 @@ def _patches(config: ConfigDict) -> View:
 
 
 def _whole_image(config: ConfigDict) -> View:
-    size, a = config.patches.size, config.augment
+    size, a = seen_size(config), config.augment
     turn = functools.partial(
         augment.random_affine,
         max_rotation=a.max_rotation,
@@ -104,9 +113,8 @@ def _whole_image(config: ConfigDict) -> View:
         batch: Batch, key: jax.Array, heat: jax.Array, certain: jax.Array, votes: jax.Array
     ) -> dict[str, jax.Array]:
         del key, certain, votes
-        height, width = batch["image"].shape[1:3]
-        top, left = (height - size) // 2, (width - size) // 2
-        around = ((0, 0), (top, height - size - top), (left, width - size - left))
+        height, width = (whole - side for whole, side in zip(batch["image"].shape[1:3], size, strict=True))
+        around = ((0, 0), (height // 2, height - height // 2), (width // 2, width - width // 2))
         return {"heat": jnp.pad(heat[:, 0], around)}
 
     return View(("image", "label"), draw, place)

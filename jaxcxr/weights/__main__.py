@@ -63,6 +63,8 @@ def convert(given: str, out: str) -> None:
     arrays = read(source.path)
     arch, family, renamed = identify(arrays, [source.entry.arch] if source.entry else sorted(_archs()))
     headless = f"{catalog.head_of(arch)[0]}/kernel" not in renamed.arrays
+    if headless:  # features alone may fit another head's network better, with fewer arrays of its own
+        arch = models.backbone(arch)
     loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)  # raises unless it fits
     save(path, renamed, origin=given)
     for name in loaded.fresh:
@@ -92,7 +94,7 @@ def identify(arrays: Mapping[str, Any], archs: list[str]) -> tuple[str, str, Ren
     best: tuple[float, str, str, Renamed] | None = None
     for arch in archs:
         template = _shapes(arch, 1000, 3)
-        family, renamed = best_family(arrays, template)
+        family, renamed = best_family(arrays, template, arch)
         found = matches(renamed, template)
         score = found / (len(renamed.arrays) + len(jax.tree.leaves(template)) - found)
         if best is None or score > best[0]:

@@ -1,7 +1,8 @@
 """Published weight files: where they are, what they expect of their input, who made them.
 
 An entry is named `arch.tag`: `tv_in1k` is torchvision's ImageNet training in timm's safetensors copy (no
-pickle), `torchvision` the same in torchvision's own file, `tv2_in1k` torchvision's second recipe. Hashes
+pickle), `torchvision` the same in torchvision's own file, `tv2_in1k` torchvision's second recipe, `ra2_in1k`
+timm's own training with RandAugment, which torchvision took over for EfficientNet. Hashes
 are those that the publishers give, or that independent users of the file agree on; where only the
 beginning of a SHA-256 is known (torchvision puts it into the name), that is checked.
 """
@@ -32,11 +33,15 @@ HEADS = {
     "densenet": ("classifier",), "resnet": ("fc",), "resnext": ("fc",), "vgg": ("classifier/6",),
     "inception": ("fc", "AuxLogits/fc"), "covid_cxnet_base": ("output_layer",), "fc_densenet": ("head",),
     "covid_cxnet": ("classifier", "hidden"), "covid_cxnet_resnet": ("fc", "hidden"), "unet": ("head",),
+    "efficientnet": ("classifier/1",), "covid_net": ("classifier",), "qatar_cnn": ("dense_2",),
+    "qatar_vgg": ("classifier", "hidden"), "v7_diagnosis": ("dense_1",),
 }  # fmt: skip
 FIRST_CONVS = {
     "densenet": "features/conv0", "resnet": "conv1", "resnext": "conv1", "vgg": "features/0",
     "inception": "Conv2d_1a_3x3/conv", "covid_cxnet_base": "conv_layer1", "fc_densenet": "stem",
     "covid_cxnet": "features/conv0", "covid_cxnet_resnet": "conv1", "unet": "down1/conv1",
+    "efficientnet": "features/0/0", "covid_net": "stem/conv", "qatar_cnn": "conv2d", "qatar_vgg": "features/0",
+    "v7_diagnosis": "conv2d",
 }  # fmt: skip
 
 
@@ -116,6 +121,7 @@ _PAPERS = {
     "resnext": "Xie et al., arXiv:1611.05431",
     "vgg": "Simonyan and Zisserman, arXiv:1409.1556",
     "inception": "Szegedy et al., arXiv:1512.00567",
+    "efficientnet": "Tan and Le, arXiv:1905.11946",
 }
 _TORCHVISION = "https://download.pytorch.org/models/"
 _TV_LICENCE = "BSD-3-Clause (the code; nothing is stated for the weights, ImageNet's terms may bind)"
@@ -146,6 +152,8 @@ def _torchvision() -> Iterator[Entry]:
         ("vgg19_bn", 1, "vgg19_bn-c79401a0.pth", 0, 74.218, "c79401a0"),
         ("inception_v3", 1, "inception_v3_google-0cc3c7bd.pth", 108949747, 77.294,
          "0cc3c7bd75056d25e46cba549dc184522069b81e9787eff6df84f397bd52a5ef"),
+        ("efficientnet_b4", 1, "efficientnet_b4_rwightman-23ab8bcd.pth", 0, 83.384,
+         "23ab8bcd5bdbef61a7a43b91adcad81f622fd7f36fb4935a569828d77888c44e"),
     ]  # fmt: skip
     for arch, recipe, file, size, top1, sha256 in rows:
         entry = Entry(
@@ -159,6 +167,9 @@ def _torchvision() -> Iterator[Entry]:
             size=size,
             top1=top1,
         )
+        if arch == "efficientnet_b4":
+            note = "timm's training, as in efficientnet_b4.ra2_in1k. Evaluated on the central 380 px of images of 384."
+            entry = dataclasses.replace(entry, input_size=380, interpolation="bicubic", note=note)
         yield _inception(entry) if arch == "inception_v3" else entry
 
 
@@ -184,14 +195,15 @@ def _timm() -> Iterator[Entry]:
          "f8249087e63bae61c6166bb23d7c26efe1b2a43fd9fb5cd60ac6ce00535ba312", 74.218),
         ("inception_v3", "tv_in1k", "main", 0,
          "9c452c63a67fd03a38a78c401ba12d4be0e926df63c93403de3a29f6df20fefb", 77.294),
+        ("efficientnet_b4", "ra2_in1k", "2db9846671fa6880c01b7a4608443d276eddc593", 0, "", 0.0),
     ]  # fmt: skip
     for arch, tag, revision, size, sha256, top1 in rows:
         entry = Entry(
             name=f"{arch}.{tag}",
             urls=(f"https://huggingface.co/timm/{arch}.{tag}/resolve/{revision}/model.safetensors",),
             file=f"{arch}.{tag}.safetensors",
-            family="timm_vgg" if arch.startswith("vgg") else "torchvision",
-            licence=("Apache-2.0" if arch.startswith(("densenet", "inception")) else "BSD-3-Clause")
+            family=next((f"timm_{net}" for net in ("vgg", "efficientnet") if arch.startswith(net)), "torchvision"),
+            licence=("Apache-2.0" if arch.startswith(("densenet", "inception", "efficientnet")) else "BSD-3-Clause")
             + " (timm's card)",
             paper=_paper(arch),
             sha256=sha256,
@@ -200,6 +212,9 @@ def _timm() -> Iterator[Entry]:
         )
         if arch == "inception_v3":
             entry = dataclasses.replace(_inception(entry), lacks=("AuxLogits",))
+        if arch == "efficientnet_b4":
+            note = "Trained on 320 px; evaluated on whole images of 384."
+            entry = dataclasses.replace(entry, input_size=320, interpolation="bicubic", note=note)
         yield entry
 
 

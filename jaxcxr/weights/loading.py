@@ -66,7 +66,7 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
     """
     if source.entry is not None:
         _check_arch(source.name, source.entry.arch, arch, new_head)
-    renamed = _renamed(source, template)
+    renamed = _renamed(source, template, arch)
     lacks = source.entry.lacks if source.entry else ()
     for part in _dispensable(arch, new_head):
         if not any(name.startswith(f"{part}/") for name in renamed.arrays):
@@ -101,10 +101,10 @@ def _dispensable(arch: str, new_head: bool) -> set[str]:
     return tops if new_head else tops & {"AuxLogits"}
 
 
-def _renamed(source: Source, template: Mapping[str, Any]) -> Renamed:
+def _renamed(source: Source, template: Mapping[str, Any], arch: str) -> Renamed:
     """The arrays under our names; those of the catalogue are kept so, which spares the next run their reader."""
     if source.entry is None:
-        return best_family(read(source.path), template)[1]
+        return best_family(read(source.path), template, arch)[1]
     family = FAMILIES[source.entry.family]
     ours_to_write = source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
     if not ours_to_write:
@@ -117,15 +117,22 @@ def _renamed(source: Source, template: Mapping[str, Any]) -> Renamed:
     return rename(read(kept), FAMILIES["jaxcxr"])
 
 
-def best_family(arrays: Mapping[str, Any], template: Mapping[str, Any]) -> tuple[str, Renamed]:
-    """The naming under which most of a file's arrays have a place in the network."""
+def best_family(arrays: Mapping[str, Any], template: Mapping[str, Any], arch: str) -> tuple[str, Renamed]:
+    """The naming under which most of a file's arrays have a place in the network; of several the one under which most
+    lie in the network's head, if only to be left out for a new one."""
     found: dict[str, Renamed] = {}
     for name, family in FAMILIES.items():
         try:
             found[name] = rename(arrays, family)
         except InputError:  # two arrays of one name: certainly another family
             continue
-    best = max(found, key=lambda name: matches(found[name], template))
+    heads = tuple(f"{path}/" for path in catalog.head_of(arch))
+
+    def fit(family: str) -> tuple[int, int]:
+        in_head = sum(name.startswith(heads) for name in found[family].arrays)
+        return matches(found[family], template), in_head
+
+    best = max(found, key=fit)
     return best, found[best]
 
 

@@ -93,6 +93,28 @@ def _keras_vgg(convolutions: tuple[int, ...]) -> tuple[Rule, ...]:
     return (*rules, (r"^fc1/", "classifier/0/"), (r"^fc2/", "classifier/3/"), (r"^predictions/", "classifier/6/"))
 
 
+def _timm_efficientnet() -> tuple[Rule, ...]:
+    """blocks.1.0.conv_dw -> features.2.0.block.1.0: torchvision numbers what timm names."""
+    parts = (("conv_pw", "0.0"), ("bn1", "0.1"), ("conv_dw", "1.0"), ("bn2", "1.1"),
+             ("se.conv_reduce", "2.fc1"), ("se.conv_expand", "2.fc2"), ("conv_pwl", "3.0"), ("bn3", "3.1"))  # fmt: skip
+    # The first stage does not expand, so that there conv_pw is the last convolution.
+    first = (("conv_dw", "0.0"), ("bn1", "0.1"), ("se.conv_reduce", "1.fc1"), ("se.conv_expand", "1.fc2"),
+             ("conv_pw", "2.0"), ("bn2", "2.1"))  # fmt: skip
+    return (
+        (r"^conv_stem\.", "features.0.0."),
+        (r"^bn1\.", "features.0.1."),
+        (r"^conv_head\.", "features.8.0."),
+        (r"^bn2\.", "features.8.1."),
+        (r"^classifier\.", "classifier.1."),
+        *((rf"^blocks\.0\.(\d+)\.{re.escape(a)}\.", rf"features.1.\1.block.{b}.") for a, b in first),
+        *(
+            (rf"^blocks\.{stage - 1}\.(\d+)\.{re.escape(a)}\.", rf"features.{stage}.\1.block.{b}.")
+            for stage in range(2, 8)
+            for a, b in parts
+        ),
+    )
+
+
 def keras_name(layer: str, weight: str) -> str:
     """One name for both of Keras 2's ways of writing it: layer `fc1`, weight `fc1_1/fc1_W_1:0` -> 'fc1/kernel'."""
     leaf = weight.removesuffix(":0").rpartition("/")[2]
@@ -119,6 +141,7 @@ FAMILIES: dict[str, Family] = {
         _TORCH_LEFT_OUT,
         flatten=("classifier/0/kernel", "classifier/3/kernel"),
     ),
+    "timm_efficientnet": Family("torch", (*_timm_efficientnet(), *_TORCH_LEAVES), _TORCH_LEFT_OUT),
     "chexnet_torch": Family(
         "torch",
         (

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcxr.data import builders, learned_classes, open_dataset, targets
+from jaxcxr.data import builders, label_counts, learned_classes, open_dataset, relabelling, targets
 from jaxcxr.types import InputError
 from tests.data.fake_cxr.fake_cxr_dataset_builder import image_of
 from tests.data.fakes import data_config
@@ -191,3 +191,9 @@ def test_a_damaged_metadata_table_is_made_again(tmp_path, caplog):
     table.write_bytes(table.read_bytes()[:100])
     assert open_dataset(config).fingerprint == first.fingerprint
     assert "is made again" in caplog.text
+
+
+def test_labels_are_counted_before_they_become_classes(folder):
+    section = data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick"))
+    assert label_counts(section) == {"normal": 4, "covid19": 6, "": 2}
+    assert relabelling(section) == {"normal": "", "covid19": "sick"}

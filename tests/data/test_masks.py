@@ -1,10 +1,12 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxcxr.data import DatasetMasks, FolderMasks
-from jaxcxr.data.masks import check_same_aspect
+from jaxcxr.data.masks import check_same_aspect, shrunk
 from jaxcxr.types import InputError
 from tests.data.fakes import encode, make_dataset
 
@@ -47,6 +49,89 @@ def test_the_fingerprint_follows_the_masks_and_the_choice_of_structures():
     assert base != DatasetMasks().fingerprint(dataset(lung=HEART))
     assert base != DatasetMasks(structures=("heart",)).fingerprint(data)
     assert base != DatasetMasks(on_empty="drop").fingerprint(data)
+
+
+def test_the_ignored_region_lies_over_every_structure():
+    region = np.array([[255, 255, 0, 0], [0, 0, 0, 255]], np.uint8)
+    data = dataset(lung=LEFT, ignore=region)
+    ids = DatasetMasks(ignore="ignore").read(data, 0)
+    np.testing.assert_array_equal(ids, [[255, 255, 1, 0], [0, 255, 0, 255]])
+    for beneath in (0, 255):  # whatever is drawn under it
+        drawn = np.where(region == 255, beneath, LEFT).astype(np.uint8)
+        other = DatasetMasks(ignore="ignore").read(dataset(lung=drawn, ignore=region), 0)
+        np.testing.assert_array_equal(other, ids)
+
+
+def test_an_ignored_region_without_pixels_changes_nothing():
+    data = dataset(lung=LEFT, heart=HEART, ignore=np.zeros_like(LEFT))
+    for options in ({"structures": ("lung", "heart")}, {"shrink_to": 2}):
+        with_region = DatasetMasks(ignore="ignore", **options)
+        np.testing.assert_array_equal(
+            with_region.read(data, 0), DatasetMasks(**options).read(data, 0)
+        )
+
+
+def test_the_ignored_region_must_be_there_and_be_no_structure():
+    with pytest.raises(InputError, match=r"no masks of ignore .* it has: lung"):
+        DatasetMasks(ignore="ignore").check(dataset(lung=LEFT))
+    with pytest.raises(InputError, match="masks.ignore is 'lung', which masks.structures names"):
+        DatasetMasks(ignore="lung")
+
+
+def test_the_fingerprint_follows_the_ignored_region_and_is_the_old_one_without():
+    data = dataset(lung=LEFT, ignore=HEART)
+    prints = {
+        DatasetMasks(ignore=ignore, shrink_to=size).fingerprint(data)
+        for ignore in ("", "ignore")
+        for size in (0, 2)
+    }
+    assert len(prints) == 4
+    other = dataset(lung=LEFT, ignore=LEFT)
+    assert DatasetMasks(ignore="ignore").fingerprint(other) not in prints
+    hashes = [data.mask_hashes["lung"].tolist()]
+    old = json.dumps(["data set", ["lung"], "error", hashes])
+    assert DatasetMasks().fingerprint(data) == hashlib.sha256(old.encode()).hexdigest()
+
+
+def test_soft_masks_are_lungs_above_one_half():
+    soft = np.array([[0, 100, 126, 128], [200, 255, 1, 0]], np.uint8)
+    np.testing.assert_array_equal(
+        DatasetMasks().read(dataset(lung=soft), 0), [[0, 0, 0, 1], [1, 1, 0, 0]]
+    )
+
+
+def reduced(mask, size):
+    """As `preprocessing.prepare` does it."""
+    return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
+
+
+def test_a_mask_that_is_interpolated_becomes_hard_at_one_half():
+    mask = np.zeros((4, 8), np.uint8)
+    mask[:, :3] = 1
+    np.testing.assert_array_equal(reduced(shrunk(mask, 1, size=2), 2), [[1, 0], [1, 0]])
+    mask = (np.add.outer(np.arange(90), np.arange(70)) > 80).astype(np.uint8)
+    soft = Image.fromarray(mask.astype(np.float32)).resize((20, 20), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(reduced(shrunk(mask, 1, size=20), 20), np.asarray(soft) > 0.5)
+
+
+@pytest.mark.parametrize("shape", [(90, 70), (20, 31), (13, 40), (7, 5)])
+def test_an_interpolated_mask_outlives_its_reduction(shape):
+    random = np.random.default_rng(0)
+    small = random.choice(np.array([0, 1, 2, 255], np.uint8), (20, 20))
+    enlarged = np.asarray(Image.fromarray(small).resize((400, 400), Image.Resampling.NEAREST))
+    np.testing.assert_array_equal(reduced(shrunk(enlarged, 2, size=20), 20), small)
+    mask = random.choice(np.array([0, 1, 2, 255], np.uint8), shape)
+    kept = shrunk(mask, 2, size=20)
+    assert kept.shape[0] * shape[1] == kept.shape[1] * shape[0] and min(kept.shape) >= 20
+    np.testing.assert_array_equal(
+        kept, Image.fromarray(reduced(kept, 20)).resize(kept.shape[::-1], Image.Resampling.NEAREST)
+    )
+
+
+def test_ignored_pixels_are_no_background_to_their_neighbours():
+    mask = np.array([[1, 255]] * 2, np.uint8)
+    for size, expected in ((1, [[1]]), (2, mask)):
+        np.testing.assert_array_equal(reduced(shrunk(mask, 1, size=size), size), expected)
 
 
 def test_a_structure_that_the_data_set_lacks_is_named():

@@ -151,3 +151,19 @@ def test_the_histogram_becomes_the_references():
 def test_unknown_values_are_named(field, value, message):
     with pytest.raises(InputError, match=message):
         Preprocessing(**{"image_size": 16, **PLAIN, field: value})
+
+
+def test_margins_are_cut_off_the_resized_image_and_its_mask():
+    """V7 diagnosis: 10 pixels off the top, left and right of 256 x 256 leave 246 x 236."""
+    pixels, mask = noise(0, (512, 512)), (noise(1, (512, 512)) > 128).astype(np.uint8)
+    whole = prepared(pixels, mask, image_size=256, enhance=("original", "clahe"))
+    cut = prepared(pixels, mask, image_size=256, enhance=("original", "clahe"), cut=(10, 10, 0, 10))
+    assert cut.image.shape == (246, 236, 2)
+    np.testing.assert_array_equal(cut.image, whole.image[10:, 10:-10])
+    np.testing.assert_array_equal(cut.mask, whole.mask[10:, 10:-10])
+
+
+@pytest.mark.parametrize("cut", [(10, 10, 10), (-1, 0, 0, 0), (8, 0, 8, 0)])
+def test_margins_that_make_no_sense_are_refused(cut):
+    with pytest.raises(InputError, match=r"data\.cut=.* is not \(top, left, bottom, right\)"):
+        image(noise(0), image_size=16, cut=cut)

@@ -30,7 +30,23 @@ CASES = {
     },
     "3x3 to a map of 2x2": {"shape": (2, 4, 3, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1), "strides": (2, 2)},
     "7x1 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (7, 1, 6, 3), "padding": (3, 0)},
-    "depthwise": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
+    "depthwise, two filters a channel": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
+    "depthwise 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
+    "depthwise 5x5 stride 2": {
+        "shape": (2, 9, 6, 4),
+        "kernel": (5, 5, 1, 4),
+        "padding": (2, 2),
+        "strides": (2, 2),
+        "groups": 4,
+    },
+    "depthwise 1x3 stride (1, 3)": {
+        "shape": (2, 3, 8, 4),
+        "kernel": (1, 3, 1, 4),
+        "padding": (0, 2),
+        "strides": (1, 3),
+        "groups": 4,
+    },
+    "depthwise 3x3 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
 }
 
 
@@ -61,11 +77,21 @@ def test_cpu_lowers_pointwise_grouped_and_small_convolutions_to_products(monkeyp
         params = jax.eval_shape(conv.init, jax.random.key(0), x)
         return str(jax.make_jaxpr(conv.apply)(params, x))
 
-    for options in ({"kernel_size": 1}, {"kernel_size": 3, "groups": 2}, {"kernel_size": 3}):
+    grouped, depthwise = ({"kernel_size": 3, "groups": groups} for groups in (2, 4))
+    for options in ({"kernel_size": 1}, grouped, depthwise, {"kernel_size": 3}):
         monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
         assert "conv_general_dilated" not in primitives(**options)
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         assert "conv_general_dilated" in primitives(**options)
+
+
+def test_a_depthwise_sum_is_kept_in_float32():
+    """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a sum of 2 and more."""
+    x = jnp.ones((1, 5, 5, 2), jnp.bfloat16)
+    kernel = jnp.full((5, 5, 1, 2), 2.0**-8, jnp.bfloat16).at[0, 0].set(2.0)
+    out = layers.convolve(x, kernel, strides=(1, 1), padding=(0, 0), groups=2, lowering="matmul")
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(out, np.float32), 2 + 24 / 256, rtol=2**-8)
 
 
 @pytest.mark.parametrize("lowering", ["native", "matmul"])

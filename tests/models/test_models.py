@@ -43,6 +43,14 @@ IMAGE_ROWS = {
     "resnet18": Row({3: {1000: 11_689_512, 4: 11_178_564}}, odd=(9, 5)),
     "resnet50": Row({3: {1000: 25_557_032}}, odd=(9, 5)),
     "vgg16": Row({3: {1000: 138_357_544}}, VGG_STAGES),
+    "efficientnet_b4": Row(
+        {3: {1000: 19_341_616, 4: 17_555_788}}, (*(f"stage{i}" for i in range(1, 8)), "features"), odd=(9, 5)
+    ),
+    # vgg16 without its classifier, 512 x 128 + 128, and 128 x classes + classes.
+    "qatar_vgg16": Row({3: {3: 14_714_688 + 65_664 + 387}}, VGG_STAGES),
+    # This project's count, the inner widths being its own; test_covid_net.py has the published ones beside it.
+    "covid_net": Row({3: {3: 11_960_963}}),
+    "covid_net_large": Row({3: {3: 39_953_027}}),
     # One logit or three. densenet121 without its head, 1024 x 10 + 10, and 10 x classes + classes.
     "covid_cxnet": Row({3: {1: 6_953_856 + 10_250 + 11, 3: 6_953_856 + 10_250 + 33}}),
     "covid_cxnet_resnet50": Row({3: {1: 23_508_032 + 20_490 + 11}}, odd=(9, 5)),
@@ -55,8 +63,8 @@ IMAGE_ROWS = {
         ("stage1", "stage2", "stage3", "stage4", "stage5", "bottleneck", "features"),
     ),
 }
-# One takes probabilities [B, L, C] and no image, one has parameters for one size of image: see their own files.
-OTHER = {"neural_weight_module", "covid_cxnet_base"}
+# One takes probabilities [B, L, C] and no image, three have parameters for one size of image: see their own files.
+OTHER = {"neural_weight_module", "covid_cxnet_base", "qatar_cnn", "v7_diagnosis"}
 
 
 def shrunk(name: str, **options: Any) -> Any:
@@ -108,7 +116,7 @@ def test_output_shapes_for_small_and_odd_inputs(name):
     "name",
     [
         "densenet121", "inception_v3", "resnet18", "resnext101_32x8d", "vgg19_bn", "fc_densenet103",
-        "covid_cxnet", "covid_cxnet_resnet50", "unet_cxnet", "unet",
+        "covid_cxnet", "covid_cxnet_resnet50", "unet_cxnet", "unet", "efficientnet_b4", "qatar_vgg16", "covid_net",
     ],
 )  # fmt: skip
 def test_gradient_reaches_every_parameter(name):
@@ -156,7 +164,7 @@ def test_training_updates_batch_statistics_by_a_tenth_and_evaluation_none():
     np.testing.assert_allclose(np.asarray(first)[:1], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vgg16", "covid_cxnet", "unet"])
+@pytest.mark.parametrize("name", ["vgg16", "qatar_vgg16", "covid_cxnet", "unet"])
 def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
     model = shrunk(name)
     x = normal(2, 32, 32, 1)
@@ -178,6 +186,8 @@ def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
     ("name", "options"),
     [
         ("vgg16", {"dropout": 0.0}),
+        ("qatar_vgg16", {"dropout": 0.0}),
+        ("covid_net", {}),
         ("covid_cxnet", {"head_dropout": 0.0}),
         ("unet", {"dropout": 0.0}),
         ("unet_cxnet", {}),
@@ -190,7 +200,13 @@ def test_dropout_zero_needs_no_key(name, options):
     assert logits.shape[-1] == 3
 
 
-@pytest.mark.parametrize("name", ["densenet161", "resnext101_32x8d", "vgg19_bn", "covid_cxnet", "unet_cxnet", "unet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "densenet161", "resnext101_32x8d", "vgg19_bn", "covid_cxnet", "unet_cxnet", "unet", "efficientnet_b4",
+        "qatar_vgg16", "covid_net",
+    ],
+)  # fmt: skip
 def test_half_precision_keeps_float32_parameters_and_logits(name):
     logits, out, variables = shapes(shrunk(name, dtype=jnp.bfloat16), 2, 32, 32, 1)
     assert logits.dtype == jnp.float32
@@ -219,6 +235,7 @@ def test_a_network_has_the_features_of_the_row_that_it_adds_a_head_to():
     assert {name: models.backbone(name) for name in models.MODELS if models.backbone(name) != name} == {
         "covid_cxnet": "densenet121",
         "covid_cxnet_resnet50": "resnet50",
+        "qatar_vgg16": "vgg16",
     }
 
 

@@ -50,3 +50,18 @@ def filled(tree: Any) -> Any:
 def normal(*shape: int, seed: int = 1) -> jax.Array:
     """N(0, 1) float32 of `shape`."""
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def dropout_rates(model: Any, *shape: int) -> list[float]:
+    """Rates of the `nn.Dropout` of `model` in the order of computation, on an input of `shape`, in training."""
+    rates = []
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, flax.linen.Dropout) and context.method_name == "__call__":
+            assert not context.module.deterministic
+            rates.append(context.module.rate)
+        return call(*args, **kwargs)
+
+    with flax.linen.intercept_methods(note):
+        shapes(model, *shape, train=True)
+    return rates

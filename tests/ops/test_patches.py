@@ -209,6 +209,15 @@ def test_the_centre_crop_is_the_middle(image):
     np.testing.assert_allclose(view, image[5:35, 10:40] / np.float32(255), atol=1e-7)
 
 
+def test_a_view_of_the_whole_image_is_the_image(image):
+    """Of an image that is not square, too: nothing is left to draw but the mirroring."""
+    size = image.shape[:2]
+    expected = np.asarray(image, np.float32) / 255
+    np.testing.assert_allclose(patches.centre_crop(image, size=size), expected, atol=1e-6)
+    drawn = patches.random_crop_flip(KEY, image, size=size, flip=1.0)
+    np.testing.assert_allclose(drawn, expected[:, ::-1], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "view", [patches.centre_crop, functools.partial(patches.random_crop_flip, KEY)]
 )

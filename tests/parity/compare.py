@@ -28,6 +28,7 @@ class Errors:
       train_logits, train_features: in training mode, on batch statistics.
       gradients: of every parameter.
       statistics: of the running means and variances after the step.
+      cosine: between the two gradients of all parameters.
       maps: how many feature maps were compared.
     """
 
@@ -37,21 +38,39 @@ class Errors:
     train_features: float
     gradients: float
     statistics: float
+    cosine: float
     maps: int
 
     @property
     def worst(self) -> float:
-        return max(v for name, v in dataclasses.asdict(self).items() if name != "maps")
+        return max(v for name, v in dataclasses.asdict(self).items() if name not in ("maps", "cosine"))
 
 
-def rounding(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0) -> float:
-    """How far torchvision's own float32 gradients are from its float64 ones, on the noise of `compare`."""
-    found = []
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """How far torchvision's own float32 training step is from its float64 one; the fields are those of `Errors`."""
+
+    train_logits: float
+    statistics: float
+    gradients: float
+
+
+def rounding(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0) -> Rounding:
+    """torchvision in float32 beside torchvision in float64, on the noise of `compare`."""
+    maps, grads, after = [], [], []
     for dtype in (np.float32, np.float64):
         network = torch_side.network(arch, classes=classes, seed=seed, double=dtype is np.float64)
         x, weight = _noise(batch, side, classes, seed, dtype)
-        found.append(torch_side.run(network, x, train=True, weight=weight)[1])
-    return _gradients_apart(found[0], found[1])
+        outputs, gradients = torch_side.run(network, x, train=True, weight=weight)
+        maps.append(outputs)
+        grads.append(gradients)
+        after.append({n: v for n, v in torch_side.state(network).items() if "running_" in n})
+    heads = [name for name in ("logits", "aux_logits") if name in maps[0]]
+    return Rounding(
+        train_logits=max(relative(maps[0][n], maps[1][n]) for n in heads),
+        statistics=max((relative(after[0][n], after[1][n]) for n in after[0]), default=0.0),
+        gradients=_gradients_apart(grads[0], grads[1]),
+    )
 
 
 def _noise(batch: int, side: int, classes: int, seed: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +84,11 @@ def _gradients_apart(found: dict[str, np.ndarray], expected: dict[str, np.ndarra
     # A bias before a norm has gradient 0 but for rounding: a thousandth of the largest one is its measure.
     largest = max(float(np.abs(value).max()) for value in expected.values())
     return max(relative(found[name], value, floor=1e-3 * largest) for name, value in expected.items())
+
+
+def _cosine(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    a, b = (np.concatenate([np.ravel(d[n]).astype(np.float64) for n in sorted(expected)]) for d in (found, expected))
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def compare(arch: str, *, side: int, batch: int, double: bool = False, classes: int = 5, seed: int = 0) -> Errors:
@@ -105,13 +129,14 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
     found, grads, stats = _train(module, variables, x, weight)
     train_logits, train_features, _ = _apart(found, expected)
     after = ours_of(torch_side.state(theirs))
-    their_grads = renamed(gradients).arrays
+    our_grads, their_grads = _named(grads), renamed(gradients).arrays
     return Errors(
         logits=logits,
         features=features,
         train_logits=train_logits,
         train_features=train_features,
-        gradients=_gradients_apart(_named(grads), their_grads),
+        gradients=_gradients_apart(our_grads, their_grads),
+        cosine=_cosine(our_grads, their_grads),
         statistics=max(
             (relative(v, _named(after["batch_stats"])[n]) for n, v in _named(stats).items()), default=0.0
         ),
@@ -120,7 +145,8 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
 
 
 def _no_dropout(arch: str) -> dict[str, float]:
-    return {"dropout": 0.0} if arch.startswith(("vgg", "inception")) else {}
+    depth = {"stochastic_depth": 0.0} if arch.startswith("efficientnet") else {}
+    return {"dropout": 0.0, **depth} if arch.startswith(("vgg", "inception", "efficientnet")) else {}
 
 
 def _is_layer(module: Any, method: str) -> bool:

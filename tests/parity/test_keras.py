@@ -105,6 +105,60 @@ def test_covid_cxnet_with_its_head_gives_the_same_logits(tmp_path, classes):
     assert relative(np.asarray(logits), expected) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("side", "window", "head_pool"), [(64, 2, 0), (97, 2, 2)], ids=["whole map", "3x3 map cut to 2x2"]
+)
+def test_qatar_vgg16_gives_the_same_logits(tmp_path, side, window, head_pool):
+    """Section 3.3.3: VGG-16 without top, average pool, flatten, dense 128, dropout, dense 3."""
+    backbone = keras.applications.VGG16(weights=None, include_top=False, input_shape=(side, side, 3))
+    y = keras.layers.Flatten()(keras.layers.AveragePooling2D(window)(backbone.output))
+    y = keras.layers.Dense(128, activation="relu", name="hidden")(y)
+    theirs = keras.Model(backbone.input, keras.layers.Dense(3, name="classifier")(keras.layers.Dropout(0.5)(y)))
+    randomise(theirs)
+    write_legacy(theirs, tmp_path / "whole.h5")
+    x = np.random.default_rng(1).normal(size=(2, side, side, 3)).astype(np.float32)
+    expected = outputs(theirs, x)
+
+    module = models.build("qatar_vgg16", num_classes=3, head_pool=head_pool)
+    shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+    assert theirs.count_params() == sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    found = weights.load(weights.find(str(tmp_path / "whole.h5")), shapes, arch="qatar_vgg16", new_head=False)
+    logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x[..., ::-1])
+    assert relative(np.asarray(logits), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "units", "shape", "count"),
+    [
+        ("qatar_cnn", (32, 16, 16), (512, 256), (100, 100), 959_651),
+        ("v7_diagnosis", (32, 64), (64,), (246, 236), 14_027_971),
+    ],
+)
+def test_the_papers_small_networks_give_the_same_logits(tmp_path, name, channels, units, shape, count):
+    """Put together as in Agarwal and Srivastava's table, and in section 5.1 of the V7 paper."""
+    keras.backend.clear_session()  # so that the layers are conv2d, conv2d_1, ... again
+    y = inputs = keras.layers.Input((*shape, 3))
+    for features in channels:
+        y = keras.layers.MaxPooling2D()(keras.layers.Conv2D(features, 3, activation="relu")(y))
+        y = keras.layers.Dropout(0.2)(y)
+    y = keras.layers.Flatten()(y)
+    for n in units:
+        y = keras.layers.Dense(n, activation="relu")(y)
+    theirs = keras.Model(inputs, keras.layers.Dense(3)(y))
+    randomise(theirs)
+    write_legacy(theirs, tmp_path / "whole.h5")
+    x = np.random.default_rng(1).normal(size=(2, *shape, 3)).astype(np.float32)
+    expected = outputs(theirs, x)
+
+    module = models.build(name, num_classes=3)
+    template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
+    assert theirs.count_params() == count
+    found = weights.load(weights.find(str(tmp_path / "whole.h5")), template, arch=name, new_head=False)
+    assert not found.fresh
+    logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x)
+    assert relative(np.asarray(logits), expected) < 1e-5
+
+
 def keras_unet(classic: bool):
     """(model up to the logits, our module of each layer), as the papers' code puts them together."""
     layers, ours = keras.layers, {}

@@ -15,6 +15,7 @@ except (RuntimeError, ImportError):  # its compiled part does not fit this torch
     for _name in ("nms", "qnms"):
         _LIBRARY.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     from torchvision import models
+from torchvision.ops import StochasticDepth
 
 BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
     "densenet121": models.densenet121,
@@ -26,6 +27,7 @@ BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
     "vgg16": models.vgg16,
     "vgg19_bn": models.vgg19_bn,
     "inception_v3": models.inception_v3,
+    "efficientnet_b4": models.efficientnet_b4,
 }
 
 
@@ -41,11 +43,11 @@ def network(arch: str, *, classes: int, seed: int = 0, double: bool = False) -> 
             torch.nn.init.normal_(part.bias, 0, 0.1)
             torch.nn.init.normal_(part.running_mean, 0, 0.1)
             torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
-        elif isinstance(part, torch.nn.Dropout):
+        elif isinstance(part, torch.nn.Dropout | StochasticDepth):
             part.p = 0.0
         elif isinstance(part, torch.nn.Conv2d | torch.nn.Linear) and part.bias is not None:
             torch.nn.init.normal_(part.bias, 0, 0.1)
-        elif isinstance(part, torch.nn.ReLU):
+        elif isinstance(part, torch.nn.ReLU | torch.nn.SiLU):
             part.inplace = False  # the maps that were kept would change
     return module.double() if double else module
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.parity.torch_side import models, run
+from tests.parity.torch_side import StochasticDepth, models, run
 from tests.reference.numbers import draw, head_weight, image
 
 CLASSES, BATCH, NARROW = 5, 2, 8
 FOLDER = Path(__file__).parent
 # Image sides are odd where a network takes them: padding, floor and ceiling show there.
-SIDES = {"densenet": 67, "resnet": 67, "resnext": 67, "vgg": 67, "vgg_bn": 67, "inception": 299}
+SIDES = {"densenet": 67, "resnet": 67, "resnext": 67, "vgg": 67, "vgg_bn": 67, "inception": 299, "efficientnet": 67}
 # Arrays whose gradients are kept, beside logits, the last feature map and all running statistics.
 GRADIENTS = {
     "densenet": ("features.conv0.weight", "features.denseblock2.denselayer1.conv2.weight", "classifier.weight"),
@@ -28,10 +28,12 @@ GRADIENTS = {
     "vgg": ("features.0.weight", "classifier.6.weight"),
     "vgg_bn": ("features.0.weight", "features.5.weight", "classifier.6.weight"),
     "inception": ("Conv2d_1a_3x3.conv.weight", "Mixed_6b.branch7x7_2.conv.weight", "AuxLogits.fc.weight", "fc.weight"),
+    "efficientnet": ("features.0.0.weight", "features.3.0.block.1.0.weight", "features.6.1.block.2.fc1.weight",
+                     "classifier.1.weight"),
 }
 LAST_MAP = {
     "densenet": "features.norm5", "resnet": "layer4.0.bn2", "resnext": "layer4.0.bn3", "vgg": "features.12",
-    "vgg_bn": "features.17", "inception": "Mixed_7b.branch_pool.bn",
+    "vgg_bn": "features.17", "inception": "Mixed_7b.branch_pool.bn", "efficientnet": "features.8.1",
 }  # fmt: skip
 
 
@@ -45,6 +47,8 @@ def network(family: str) -> nn.Module:
         return NarrowResNet(models.resnet.Bottleneck, groups=32 // NARROW, width_per_group=8 * NARROW)
     if family == "inception":
         return _inception()
+    if family == "efficientnet":
+        return _efficientnet()
     channels = [size for c in (64, 128, 256, 512, 512) for size in (c // NARROW, "M")]
     module = models.VGG(models.vgg.make_layers(channels, batch_norm=family == "vgg_bn"), num_classes=CLASSES)
     hidden = 4096 // NARROW
@@ -87,6 +91,23 @@ def _inception() -> nn.Module:
     return module
 
 
+class ExactMBConv(models.efficientnet.MBConvConfig):
+    """Channels are what they are, not the nearest multiple of 8."""
+
+    @staticmethod
+    def adjust_channels(channels: int, width_mult: float, min_value: int | None = None) -> int:
+        return int(channels * width_mult)
+
+
+def _efficientnet() -> nn.Module:
+    """B4 with a fifth of its blocks: one a stage, and two in the sixth, so that there is a shortcut."""
+    channels, blocks = (48, 24, 32, 56, 112, 160, 272, 448), (1, 1, 1, 1, 1, 2, 1)
+    narrow = [round(c / NARROW) for c in channels]
+    shapes = ((1, 3, 1), (6, 3, 2), (6, 5, 2), (6, 3, 2), (6, 5, 1), (6, 5, 2), (6, 3, 1))  # expansion, window, stride
+    stages = [ExactMBConv(*shapes[i], narrow[i], narrow[i + 1], blocks[i]) for i in range(7)]
+    return models.EfficientNet(stages, 0.0, num_classes=CLASSES, last_channel=1792 // NARROW)
+
+
 def _with(block: Any, unit: Any) -> Any:
     return lambda *arguments, **options: block(*arguments, **options, conv_block=unit)
 
@@ -97,9 +118,9 @@ def make(family: str) -> None:
     drawn = {name: draw(name, tuple(value.shape)) for name, value in module.state_dict().items()}
     module.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in drawn.items()})
     for part in module.modules():
-        if isinstance(part, nn.Dropout):
+        if isinstance(part, nn.Dropout | StochasticDepth):
             part.p = 0.0
-        elif isinstance(part, nn.ReLU):
+        elif isinstance(part, nn.ReLU | nn.SiLU):
             part.inplace = False
     module.double()  # so that only our own rounding is seen
     x, weight = (a.astype(np.float64) for a in (image(BATCH, SIDES[family]), head_weight(BATCH, CLASSES)))

@@ -14,7 +14,7 @@ from PIL import Image
 from jaxcxr import data
 from jaxcxr.artifacts import Predictions, encode_png, read_json
 from jaxcxr.data import xray_files
-from jaxcxr.runs import predict, train, xray_results, xrays
+from jaxcxr.runs import predict, train, trained, xray_results
 from jaxcxr.runs.xray_results import NOTE, Results, Row
 from jaxcxr.types import InputError
 from tests import tiny
@@ -228,13 +228,13 @@ def test_nothing_of_a_header_is_in_the_outputs_or_on_the_screen(runs, inputs, ca
 
 def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inputs, monkeypatch):
     """By masks.on_empty, which may differ from the training's."""
-    find = xrays._Network.find_lungs
+    find = trained.Network.find_lungs
 
     def none_in_the_first(self, seen, *, size):
         first, *others = find(self, seen, size=size)
         return [np.zeros_like(first), *others]
 
-    monkeypatch.setattr(xrays._Network, "find_lungs", none_in_the_first)
+    monkeypatch.setattr(trained.Network, "find_lungs", none_in_the_first)
     rows = run(runs, "patched", inputs)
     assert (
         xray_files.NO_LUNGS in rows["a.png"]["warnings"]

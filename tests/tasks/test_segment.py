@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcxr import models
+from jaxcxr import losses, models
 from jaxcxr.tasks import segment
 from jaxcxr.types import InputError
 from tests import tiny
@@ -74,6 +74,24 @@ def test_half_of_a_lung_is_half_a_jaccard(task):
     assert scores["jaccard"] == pytest.approx(0.75)
 
 
+def test_the_default_loss_is_the_weighted_softmax_to_the_bit(task, batch):
+    module = models.build("fc_densenet103", num_classes=3, width=0.05, depth=0.05)
+    variables = filled(task.init(0))
+
+    @quick_jit
+    def both(variables, batch):
+        x = batch["image"].astype(jnp.float32)[..., None] / 127.5 - 1
+        logits = module.apply(variables, x, train=False)[0]
+        weights = jnp.asarray([0.5, 1.0, 1.0])
+        direct = losses.pixel_cross_entropy(logits, batch["mask"].astype(jnp.int32), class_weights=weights)
+        found = task.predict(variables, batch, jax.random.key(0))
+        return found["loss"], direct, found["mask"], logits.argmax(-1)
+
+    loss, direct, mask, ids = both(variables, batch)
+    np.testing.assert_array_equal(loss, direct)
+    np.testing.assert_array_equal(mask, ids)
+
+
 @pytest.fixture(scope="module")
 def one_logit():
     """(task, module variables, batch with ignored pixels) of a U-Net for one structure."""
@@ -119,9 +137,9 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
     task, variables, batch = one_logit
 
     def total(params):
-        losses, state = task.loss(params, {}, batch, jax.random.key(0), axis_name="data")
+        per_image, state = task.loss(params, {}, batch, jax.random.key(0), axis_name="data")
         assert not state  # no BatchNorm
-        return losses.sum(), losses
+        return per_image.sum(), per_image
 
     on_device = jax.vmap(jax.value_and_grad(total, has_aux=True), axis_name="data")
     stacked = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], variables["params"])
@@ -134,10 +152,104 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
     np.testing.assert_allclose(gradients["head"]["bias"][0, 0], residual.sum(), rtol=1e-3, atol=1e-5)
 
 
-def test_one_logit_is_for_one_structure():
-    c = tiny.change(tiny.load("fc_densenet103"), model__outputs="sigmoid", masks__structures=("heart", "lung"))
-    with pytest.raises(InputError, match=r"one structure from background.*has 2: heart, lung"):
-        segment.build(c, axis_name="data")
-    c = tiny.change(tiny.load("fc_densenet103"), model__outputs="tanh")
-    with pytest.raises(InputError, match=r"model\.outputs='tanh' is unknown; known: softmax, sigmoid"):
-        segment.build(c, axis_name="data")
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"model__outputs": "sigmoid", "masks__structures": ("heart", "lung")},
+            r"one structure from background.*has 2: heart, lung\. For several set loss\.name='binary_cross_entropy'",
+        ),
+        ({"model__outputs": "tanh"}, r"model\.outputs='tanh' is unknown; known: softmax, sigmoid"),
+        ({"loss__name": "dice"}, r"loss\.name='dice' is unknown; known: cross_entropy, binary_cross_entropy"),
+        ({"loss__name": "binary_cross_entropy"}, r"needs model\.outputs='sigmoid', not 'softmax'"),
+        ({"model__narrow": 2}, r"model\.narrow=2 is for U-Nets; fc_densenet103 has no such layer"),
+    ],
+)
+def test_what_does_not_go_together_is_named(fields, message):
+    with pytest.raises(InputError, match=message):
+        segment.build(tiny.change(tiny.load("fc_densenet103"), **fields), axis_name="data")
+
+
+@pytest.fixture(scope="module")
+def two_sigmoids():
+    """(task, variables, batch) of V7's U-Net for two structures, with an ignored corner."""
+    c = tiny.change(tiny.load("v7_unet"), model__width=0.05, model__depth=0.05, data__image_size=16)
+    c.masks.structures = ("lung", "heart")
+    task = segment.build(c, axis_name="data")
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, 3, (2, 16, 16), dtype=np.uint8)
+    mask[:, :4, :4] = 255
+    batch = {"image": rng.integers(0, 256, (2, 16, 16), dtype=np.uint8), "mask": mask, "weight": np.ones(2, np.float32)}
+    return task, filled(task.init(0)), batch
+
+
+def test_each_sigmoid_is_a_structure_against_the_rest(two_sigmoids):
+    task, variables, batch = two_sigmoids
+    found = quick_jit(lambda v, b: task.predict(v, b, jax.random.key(0)))(variables, batch)
+    z = np.asarray(found["log_odds"], np.float64)
+    assert z.shape == (2, 16, 16, 2)
+    p, counted = 1 / (1 + np.exp(-z)), batch["mask"] != 255
+    targets = batch["mask"][..., None] == np.array([1, 2])
+    per_pixel = -np.where(targets, np.log(p), np.log(1 - p)).mean(-1)
+    expected = [image[where].mean() for image, where in zip(per_pixel, counted, strict=True)]
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-4)
+    likeliest = np.where(p.max(-1) > 0.5, p.argmax(-1) + 1, 0)
+    np.testing.assert_array_equal(found["mask"], likeliest)
+
+
+def test_an_ignored_pixel_has_no_part_in_the_training_step(two_sigmoids):
+    """The gradient of the last bias is the mean of sigmoid(z) - y over the pixels that count, and no others."""
+    task, variables, batch = two_sigmoids
+    variables = jax.tree.map(np.copy, variables)
+    variables["params"]["head"]["kernel"] *= 0  # every pixel has the bias alone as its logit, dropout or not
+    bias = variables["params"]["head"]["bias"].astype(np.float64)
+
+    def total(params):
+        return task.loss(params, {}, batch, jax.random.key(0), axis_name="data")[0].sum()
+
+    stacked = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], variables["params"])
+    gradient = quick_jit(jax.vmap(jax.grad(total), axis_name="data"))(stacked)["head"]["bias"][0]
+    counted = batch["mask"] != 255
+    share = [[(image[where] == n).mean() for n in (1, 2)] for image, where in zip(batch["mask"], counted, strict=True)]
+    expected = (1 / (1 + np.exp(-bias)) - np.array(share)).sum(0) / 2
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4)
+    everywhere = np.array([[(image == n).mean() for n in (1, 2)] for image in batch["mask"]])
+    assert np.abs(everywhere - share).max() > 0.01  # counting them would show
+
+
+def test_masks_at_a_threshold():
+    probability = np.array([[0.17, 0.05], [0.3, 0.35], [0.6, 0.55], [0.45, 0.2]])
+    log_odds = np.log(probability / (1 - probability))
+    prediction = {"mask": np.full((1, 2, 2), 7, np.uint8), "log_odds": log_odds.reshape(1, 2, 2, 2)}
+    np.testing.assert_array_equal(segment.masks_at(prediction, 0.5), prediction["mask"])
+    for threshold in (0.15, 0.2, 0.4, 0.54, 0.9):
+        expected = np.where(probability.max(-1) > threshold, probability.argmax(-1) + 1, 0)
+        found = segment.masks_at(prediction, threshold)
+        np.testing.assert_array_equal(found.reshape(-1), expected)
+        assert found.dtype == np.uint8
+    sure = {"mask": np.zeros((1, 1, 2), np.uint8), "log_odds": np.array([1e4, -1e4]).reshape(1, 1, 2, 1)}
+    np.testing.assert_array_equal(segment.masks_at(sure, 0.95)[0, 0], [1, 0])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.2])
+def test_a_threshold_is_a_probability(threshold):
+    with pytest.raises(InputError, match=r"predict\.threshold is .*above 0 and below 1"):
+        segment.check_threshold(threshold, sigmoid=True)
+
+
+def test_a_softmax_has_no_other_threshold():
+    segment.check_threshold(0.5, sigmoid=False)
+    with pytest.raises(InputError, match=r"predict\.threshold=0\.2 needs .*model\.outputs='sigmoid'"):
+        segment.masks_at({"mask": np.zeros((1, 2, 2), np.uint8)}, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("channels", "narrow", "expected"),
+    [(1, 2, 31_031_685), (3, 2, 31_032_837), (1, 0, 31_030_593), (3, 0, 31_031_745)],
+)
+def test_parameters_with_and_without_the_relu_of_two_channels(channels, narrow, expected):
+    """Off by default; the published 31,031,685 are with it, from one channel."""
+    c = tiny.change(tiny.load("v7_unet", "paper"), model__in_channels=channels)
+    assert c.model.narrow == 0 and c.model.width == 1.0
+    shapes = segment.build(tiny.change(c, model__narrow=narrow), axis_name="data").init(None)
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected

@@ -14,9 +14,11 @@ from jaxcxr.models.initialise import initialise
 
 SIDE = {
     "densenet121": 64, "inception_v3": 75, "resnet18": 64, "resnet50": 64, "vgg16": 64,
-    "covid_cxnet": 64, "covid_cxnet_resnet50": 64,
+    "covid_cxnet": 64, "covid_cxnet_resnet50": 64, "qatar_vgg16": 64, "efficientnet_b4": 64,
 }  # fmt: skip
-DEPTH = {"densenet121": 0.3, "covid_cxnet": 0.3, "resnet50": 0.3, "covid_cxnet_resnet50": 0.3}
+DEPTH = {
+    "densenet121": 0.3, "covid_cxnet": 0.3, "resnet50": 0.3, "covid_cxnet_resnet50": 0.3, "efficientnet_b4": 0.2,
+}  # fmt: skip
 KERAS_EPSILON = 1.001e-5  # of Keras Applications' DenseNet
 
 
@@ -71,6 +73,24 @@ def as_timm_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     for ours, theirs in (("0", "pre_logits.fc1"), ("3", "pre_logits.fc2"), ("6", "head.fc")):
         for leaf in ("weight", "bias"):
             state[f"{theirs}.{leaf}"] = state.pop(f"classifier.{ours}.{leaf}")
+    return state
+
+
+def as_timm_efficientnet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """timm's: blocks count from 0, and their parts have names, which are others in the blocks that do not expand."""
+    outside = {"features.0.0": "conv_stem", "features.0.1": "bn1", "features.8.0": "conv_head", "features.8.1": "bn2",
+               "classifier.1": "classifier"}  # fmt: skip
+    gates = {"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}
+    expanding = [("conv_pw", "bn1"), ("conv_dw", "bn2"), gates, ("conv_pwl", "bn3")]
+    others = [("conv_dw", "bn1"), gates, ("conv_pw", "bn2")]
+    state = {}
+    for name, value in as_torch(variables).items():
+        path, leaf = name.rsplit(".", 1)
+        if path not in outside:
+            _, stage, block, _, part, which = path.split(".")
+            names = (others if stage == "1" else expanding)[int(part)]
+            outside[path] = f"blocks.{int(stage) - 1}.{block}.{names[int(which) if which.isdigit() else which]}"
+        state[f"{outside[path]}.{leaf}"] = value
     return state
 
 

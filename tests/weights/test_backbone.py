@@ -1,4 +1,5 @@
-"""Published weights of DenseNet-121 and ResNet-50 fill COVID-CXNet below its own head, in every form."""
+"""Published weights of DenseNet-121, ResNet-50 and VGG-16 fill COVID-CXNet and `qatar_vgg16` below their own heads, in
+every form."""
 
 from __future__ import annotations
 
@@ -9,31 +10,41 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from jaxcxr import weights
+from jaxcxr import models, weights
+from jaxcxr.models.initialise import initialise
 from jaxcxr.types import InputError
-from jaxcxr.weights.__main__ import identify
+from jaxcxr.weights.__main__ import identify, main
 from jaxcxr.weights.catalog import CATALOG
 from tests.models.variables import quick_jit
-from tests.weights.forms import as_chexnet_torch, as_keras_densenet, as_torch, module, network
+from tests.weights.forms import (
+    as_chexnet_torch,
+    as_keras_densenet,
+    as_keras_vgg16,
+    as_timm_vgg16,
+    as_torch,
+    module,
+    network,
+)
 
 # Every published file of these networks, in the form in which it comes.
 FORMS = {
     "torchvision": as_torch,
     "chexnet_torch": as_chexnet_torch,
     "keras_densenet": as_keras_densenet,
+    "timm_vgg": as_timm_vgg16,
+    "keras_vgg16": as_keras_vgg16,
 }
-ENTRIES = [entry for entry in CATALOG.values() if entry.arch in ("densenet121", "resnet50")]
-WHOLE = {"densenet121": "covid_cxnet", "resnet50": "covid_cxnet_resnet50"}
-HEADS = {"densenet121": "classifier", "resnet50": "fc"}
+WHOLE = {"densenet121": "covid_cxnet", "resnet50": "covid_cxnet_resnet50", "vgg16": "qatar_vgg16"}
+HEADS = {"densenet121": "classifier", "resnet50": "fc", "vgg16": "classifier"}
+TOPS = ("predictions", "fc1", "fc2")  # Keras's names
+ENTRIES = [entry for entry in CATALOG.values() if entry.arch in WHOLE]
 
 
 def written(path: Path, variables, entry) -> Path:
     """What the entry's file would hold of the variables."""
     arrays = FORMS[entry.family](variables)
     if not entry.classes:
-        arrays = {
-            name: value for name, value in arrays.items() if not name.startswith("predictions")
-        }
+        arrays = {name: value for name, value in arrays.items() if not name.startswith(TOPS)}
     save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, path)
     return path
 
@@ -63,7 +74,7 @@ def test_features_are_the_files_and_both_dense_layers_new(path, entry, as_entry)
 
     for part in given["params"].keys() - {head}:
         same(merged.variables["params"][part], given["params"][part])
-    same(merged.variables["batch_stats"], given["batch_stats"])
+    same(merged.variables.get("batch_stats"), given.get("batch_stats"))
     for part in ("hidden", head):
         same(merged.variables["params"][part], first["params"][part])
     assert sorted(merged.fresh) == sorted(
@@ -72,7 +83,7 @@ def test_features_are_the_files_and_both_dense_layers_new(path, entry, as_entry)
     unused = [
         name for name, reason in merged.left_out.items() if reason == "a new head takes its place"
     ]
-    assert len(unused) == (2 if entry.classes else 0)
+    assert len(unused) == ((6 if arch == "qatar_vgg16" else 2) if entry.classes else 0)
 
 
 def test_three_input_channels_of_one_that_was_published(path):
@@ -145,9 +156,24 @@ def test_features_below_another_head_do_not_fill_the_plain_network(path):
         ("covid_cxnet", as_keras_densenet),
         ("densenet121", as_keras_densenet),
         ("densenet121", as_torch),
+        ("vgg16", as_timm_vgg16),
+        ("qatar_vgg16", as_torch),
     ],
 )
 def test_a_file_is_known_by_its_head(arch, form):
-    found, _, renamed = identify(form(network(arch, classes=2)), ["covid_cxnet", "densenet121"])
+    candidates = ["covid_cxnet", "densenet121", "qatar_vgg16", "vgg16"]
+    found, _, renamed = identify(form(network(arch, classes=2)), candidates)
     assert found == arch
-    assert ("hidden/kernel" in renamed.arrays) == (arch == "covid_cxnet")
+    assert ("hidden/kernel" in renamed.arrays) == (arch in ("covid_cxnet", "qatar_vgg16"))
+
+
+def test_features_without_a_head_are_converted_as_the_plain_network(tmp_path, path, capsys, monkeypatch):
+    """Of vgg16 six arrays are missing then, and of qatar_vgg16 four."""
+    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"vgg16", "qatar_vgg16"})  # to save time
+    x = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+    shapes = initialise(models.build("vgg16", num_classes=10), None, x)["params"]["features"]
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    save_file(as_torch({"params": {"features": zeros}}), path)
+    out = tmp_path / "out.safetensors"
+    assert main(["convert", str(path), str(out)]) == 0
+    assert f"{out}: vgg16, 26 arrays" in capsys.readouterr().out

@@ -35,7 +35,8 @@ def test_every_learner_has_imagenet_weights_in_both_forms(arch, tag):
 @pytest.mark.parametrize(
     "name",
     ["vgg16.keras_notop", "densenet121.keras_notop", "densenet121.chexnet", "densenet121.chexnet_keras",
-     "densenet121.txrv_all", "resnet50.txrv_all", "covid_cxnet_base.v_free"],
+     "densenet121.txrv_all", "resnet50.txrv_all", "covid_cxnet_base.v_free", "efficientnet_b4.torchvision",
+     "efficientnet_b4.ra2_in1k"],
 )  # fmt: skip
 def test_chest_and_keras_weights_are_there(name):
     assert catalog.find(name).name == name
@@ -94,6 +95,14 @@ def test_torchvisions_transform_input_is_in_inceptions_mean_and_std():
         for pixel in (0.0, 0.3, 1.0):
             transformed = (pixel - mean) / std * (std / 0.5) + (mean - 0.5) / 0.5
             assert transformed == pytest.approx((pixel - 0.5) / 0.5)
+
+
+def test_efficientnets_images_are_larger_and_resized_bicubically():
+    """torchvision's EfficientNet_B4_Weights and timm's config.json."""
+    for tag, side in (("torchvision", 380), ("ra2_in1k", 320)):
+        entry = catalog.find(f"efficientnet_b4.{tag}")
+        assert (entry.input_size, entry.interpolation, entry.classes) == (side, "bicubic", 1000)
+        assert (entry.mean, entry.std) == catalog.IMAGENET
 
 
 def test_an_unknown_name_gets_the_nearest():

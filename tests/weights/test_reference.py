@@ -21,8 +21,12 @@ from tests.reference.numbers import draw, head_weight, image
 FOLDER = Path(__file__).parents[1] / "reference"
 ARCHS = {
     "densenet": "densenet161", "resnet": "resnet18", "resnext": "resnext101_32x8d", "vgg": "vgg16",
-    "vgg_bn": "vgg19_bn", "inception": "inception_v3",
+    "vgg_bn": "vgg19_bn", "inception": "inception_v3", "efficientnet": "efficientnet_b4",
 }  # fmt: skip
+OPTIONS = {
+    "efficientnet": {"dropout": 0.0, "stochastic_depth": 0.0, "depth": 0.2},
+    **{family: {"dropout": 0.0} for family in ("vgg", "vgg_bn", "inception")},
+}
 SIDES = {"inception": 299}
 CLASSES, BATCH = 5, 2
 
@@ -41,8 +45,8 @@ def test_what_torchvision_gave(family):
     about = json.loads(str(reference.pop("about")))
     state = {name: draw(name, tuple(shape)) for name, shape in about["shapes"].items()}
     arch = ARCHS[family]
-    options = {"dropout": 0.0} if family.startswith(("vgg", "inception")) else {}
-    module = models.build(arch, num_classes=CLASSES, width=0.125, depth=0.01, **options)
+    options = {"depth": 0.01, **OPTIONS.get(family, {})}
+    module = models.build(arch, num_classes=CLASSES, width=0.125, **options)
     x, weight = image(BATCH, SIDES.get(family, 67)), head_weight(BATCH, CLASSES)
     shape = jax.ShapeDtypeStruct(x.shape, jnp.float32)
     variables = merge(rename(state, FAMILIES["torchvision"]), initialise(module, None, shape)).variables

@@ -11,6 +11,7 @@ from tests.weights.forms import (
     as_chexnet_torch,
     as_keras_densenet,
     as_keras_vgg16,
+    as_timm_efficientnet,
     as_timm_vgg16,
     as_torch,
     module,
@@ -21,6 +22,7 @@ FORMS = {
     "vgg16": {"torchvision": as_torch, "timm": as_timm_vgg16, "keras": as_keras_vgg16},
     "densenet121": {"torchvision and timm": as_torch, "chexnet": as_chexnet_torch, "keras": as_keras_densenet},
     "covid_cxnet": {"torch": as_torch, "keras": as_keras_densenet},
+    "efficientnet_b4": {"torchvision": as_torch, "timm": as_timm_efficientnet},
 }
 
 

@@ -53,7 +53,7 @@ def make_config(
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Phantom chest X-rays with masks of lungs and heart, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS: ClassVar = [make_config()]
 
     @classmethod
@@ -101,7 +101,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self) -> Iterator[tuple[str, dict]]:
         config = self.builder_config
         for patient in range(config.patients):
-            patient_id = f"phantom-p{patient:04d}"
+            seed = f"s{config.seed}-" if config.seed else ""  # who is another patient has another name
+            patient_id = f"phantom-{seed}p{patient:04d}"
             for number in range(drawing.image_count(config.seed, patient)):
                 phantom = drawing.draw(
                     seed=config.seed,

@@ -1,4 +1,4 @@
-"""COVID-CXNet's study: models and repeats in one table, a hierarchy composed of its levels, growing training sets."""
+"""A study of several classifiers: models, repeats and pairs in one table, a hierarchy composed of its levels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from jaxcxr.runs import hierarchy, lr_find, study, train
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 from tests import tiny
+
+PAIRS = ("base:cxnet_v1",)
 
 
 def small(config):
@@ -35,7 +37,7 @@ def config(*models: str, **fields):
 def done(tmp_path_factory) -> Path:
     """A finished study of a binary model with two repeats, and the hierarchy."""
     workdir = tmp_path_factory.mktemp("study") / "study"
-    study.run(config("base", "hierarchical", repeats=2), workdir)
+    study.run(config("base", "cxnet_v1", "hierarchical", repeats=2, study__pairs=PAIRS), workdir)
     return workdir
 
 
@@ -43,6 +45,8 @@ def test_every_stage_is_remembered(done):
     assert list(read_json(done / "stages.json")) == [
         "models/base/repeat0",
         "models/base/repeat1",
+        "models/cxnet_v1/repeat0",
+        "models/cxnet_v1/repeat1",
         *(f"models/hierarchical/repeat{r}{part}" for r in (0, 1) for part in ("/level1", "/level2", "")),
         "training_sizes/base/50percent",
     ]
@@ -93,12 +97,12 @@ def test_half_of_the_training_patients_are_some_of_them_and_the_test_images_are_
 
 def test_the_table_holds_the_means_and_ranges(done):
     header, rows = table_6(read_models(done))
-    assert [row[0] for row in rows] == ["Base Model v2", "Hierarchical Multiclass COVID-CXNet"]
+    assert [row[0] for row in rows] == ["Base Model v2", "COVID-CXNet v1", "Hierarchical Multiclass COVID-CXNet"]
     scores = [
         float((p.probabilities.argmax(1) == p.labels).mean())
         for p in (Predictions.load(done / f"models/base/repeat{r}/predictions.npz").select("test") for r in (0, 1))
     ]
-    row = dict(zip(header, rows[0], strict=True))
+    row = dict(zip(header[:-1], rows[0], strict=False))
     assert row["Accuracy"] == f"{np.mean(scores):.4f}"
     assert row["Range"] == f"{min(scores):.4f} – {max(scores):.4f}"
     low, high = map(float, row["95 % interval"].split(" – "))
@@ -107,14 +111,30 @@ def test_the_table_holds_the_means_and_ranges(done):
     report = (done / "report.md").read_text()
     assert "not for diagnosis" in report.lower() and "the classes are not those of the paper" in report
     assert {p.stem for p in (done / "plots").glob("*.png")} == {
-        "class_sources", "confusion_base", "confusion_hierarchical", "roc", "training_sizes_base",
+        "class_sources", "confusion_base", "confusion_cxnet_v1", "confusion_hierarchical", "roc",
+        "training_sizes_base",
     }  # fmt: skip
 
 
 def test_started_again_it_runs_nothing(done, monkeypatch, capsys):
     monkeypatch.setattr(train, "run", None)
-    study.run(config("base", "hierarchical", repeats=2), done)
-    assert capsys.readouterr().out.count("done before") == 9
+    study.run(config("base", "cxnet_v1", "hierarchical", repeats=2, study__pairs=PAIRS), done)
+    assert capsys.readouterr().out.count("done before") == 11
+
+
+def test_pairs_are_compared_on_the_same_images(done):
+    found = read_json(done / "compare" / "base-cxnet_v1" / "compare.json")
+    for letter, name in (("a", "base"), ("b", "cxnet_v1")):
+        p = Predictions.load(done / f"models/{name}/repeat0/predictions.npz").select("test")
+        assert found["scores"]["accuracy"][letter] == pytest.approx((p.probabilities.argmax(1) == p.labels).mean())
+    assert read_json(done / "report.json")["pairs"] == {PAIRS[0]: found["verdicts"]}
+    assert "[base-cxnet_v1](compare/base-cxnet_v1/compare.md)" in (done / "report.md").read_text()
+
+
+@pytest.mark.parametrize("pair", ["base", "base:base", "base:other"])
+def test_a_pair_is_two_models_of_the_study(pair, tmp_path):
+    with pytest.raises(InputError, match=rf"study\.pairs has '{pair}'"):
+        study.run(config("base", "cxnet_v1", study__pairs=(pair,)), tmp_path / "study")
 
 
 def test_an_unknown_model_is_named(tmp_path):

@@ -1,4 +1,7 @@
-"""The stages of COVID-CXNet: segment -> masks -> models x repeats (hierarchy: its levels) -> growing training sets."""
+"""The stages of several classifiers of whole images: segment -> masks -> models x repeats -> growing training sets.
+
+A hierarchy is a model of two levels, each a training of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             f"study.models={tuple(config.study.models)} names no model of this config; known: "
             f"{', '.join(config.models)}"
         )
+    for pair in config.study.pairs:
+        if len(set(pair.split(":")) & set(config.study.models)) != 2:
+            raise InputError(f"study.pairs has {pair!r}: give 'a:b', two of {', '.join(config.study.models)}")
     masks: tuple[Path, ...] = ()
     if config.study.lungs:
         yield from lung_masks(config, workdir)

@@ -1,0 +1,56 @@
+"""Whole systems as chains of runs; see configs/common.py for the fields of each run and for the presets."""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+LEARNERS = ("densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn")
+
+
+def flannel(*, patched: bool, preset: str) -> ConfigDict:
+    """Segment -> masks -> learners x folds -> ensemble -> report, as one config that holds every stage's own."""
+    common.check_preset(preset)
+    c = _study("flannel")
+    c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
+    c.study.folds = {"": 2, "small": 3, "paper": 5}[preset]
+    if patched:
+        c.segment = common.segment(preset=preset)
+    c.learners = ConfigDict({n: common.classify(n, patched=patched, preset=preset) for n in LEARNERS})
+    # Half an hour for ten networks, two hours for fifteen: less than each gets that is trained alone. On phantoms half
+    # the depth and width let all five learn something, where 30 steps of the whole networks do not.
+    if preset == "":
+        for learner in c.learners.values():
+            learner.model.width = learner.model.depth = 0.5
+            learner.train.epochs = learner.train.eval_every = 12.0
+    elif preset == "small" and patched:
+        c.segment.train.epochs = 12.0
+    c.ensemble = common.ensemble(preset=preset)
+    return c
+
+
+def classifiers() -> ConfigDict:
+    """Several classifiers of whole images, each trained alone, in one table; `models` is left empty."""
+    c = _study("classifiers")
+    c.repeats = 1  # seeds of each model
+    c.study.models = ()  # those of `models` that run
+    c.study.pairs = ()  # "a:b": these two are compared on the same test images, with the first repeat of each
+    c.study.lungs = False  # train the segmenter `segment` and take the masks from it
+    c.study.training_sizes = ()  # shares of the training patients, for a curve (COVID-CXNet, figure 9)
+    c.study.training_sizes_of = ""  # the model that the curve is of
+    c.models = ConfigDict()
+    return c
+
+
+def _study(system: str) -> ConfigDict:
+    """The fields that all studies share."""
+    c = ConfigDict()
+    c.name = ""
+    c.task = "study"
+    c.run = "study"
+    c.seed = 0
+    c.study = ConfigDict()
+    c.study.system = system  # flannel | classifiers: which stages there are
+    # These two hold for every stage.
+    c.data = ConfigDict(dict(manual_dir="", data_dir=""))
+    c.parallel = common.base("study").parallel.copy_and_resolve_references()
+    return c

@@ -1,0 +1,18 @@
+"""The Qatar paper's question: does augmentation cut the errors of the smallest class (section 3.3.2)?
+
+Both CNNs, three trainings each, compared on the same test images with an exact McNemar test.
+
+Paper: Agarwal and Srivastava, "Segmentation of Chest Radiography Scans for COVID-19" (CNN and VGG-16 classifiers).
+Command: python main.py --config=configs/qatar_study.py
+         python main.py --config=configs/qatar_study.py:small --config.data.manual_dir=DATA_DIR
+Time: minutes on two CPU cores.
+Number to reach: the paper's test accuracies are 91.55 % and 91.39 % (:paper; docs/RESULTS.md says what is comparable).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, common_qatar
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    return common.named(common_qatar.study(preset=preset), "qatar_study", preset)

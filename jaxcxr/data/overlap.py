@@ -1,0 +1,85 @@
+"""Who is in two data sets: an external test must not hold patients whom the model has seen."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import numpy as np
+
+from jaxcxr.data.builders import PATIENT_KEYS, open_dataset
+from jaxcxr.data.dataset import Dataset
+
+SAME_ID, SAME_FILE, SAME_PATIENT, OF_SUCH_PATIENTS, SAME_SOURCE = (
+    "the run's data have an image of that id",
+    "the run's data have the same file",
+    "the run's data have the patient",
+    "further images of these patients",
+    "the run's data have images of that source",
+)
+
+
+def patient_names(dataset: Dataset, data_config: Any) -> np.ndarray:
+    """[N, K] the patient of each image by every key that builders give, see `data.patient_key`.
+
+    Args:
+      dataset: N images.
+      data_config: the data section that it was opened with.
+    """
+    columns = []
+    for key in PATIENT_KEYS:
+        section = data_config.copy_and_resolve_references()
+        section.patient_key, section.limit = key, 0
+        everyone = open_dataset(section)
+        known = dict(zip(everyone.ids.tolist(), everyone.patient_ids.tolist(), strict=True))
+        columns.append([known[name] for name in dataset.ids.tolist()])
+    return np.array(columns).T
+
+
+def overlap(
+    dataset: Dataset, patients: np.ndarray, own: Dataset, own_patients: np.ndarray, *, sources: bool
+) -> dict[str, np.ndarray]:
+    """The images that a model may have seen, or whose patients it may have seen, by reason.
+
+    What it cannot find: a copy that was encoded anew, under another id and patient, of another source.
+
+    Args:
+      dataset: N images of the external set.
+      patients: [N, K] their patients' names; two images are of one patient if any of these agrees.
+      own: M images of the model's own data.
+      own_patients: [M, K] likewise.
+      sources: whether all images count that are of a source which `own` has.
+
+    Returns:
+      reason -> row numbers; a row has the first reason that applies.
+    """
+    reasons = {
+        SAME_ID: np.isin(dataset.ids, own.ids),
+        SAME_FILE: np.isin(dataset.image_hashes, own.image_hashes),
+        SAME_PATIENT: np.isin(patients, own_patients).any(axis=1),
+    }
+    seen = np.any(list(reasons.values()), axis=0)
+    reasons[OF_SUCH_PATIENTS] = _same_people(patients, seen)
+    if sources:
+        reasons[SAME_SOURCE] = np.isin(dataset.sources, own.sources)
+    found, taken = {}, np.zeros(len(dataset), bool)
+    for reason, rows in reasons.items():
+        found[reason] = np.flatnonzero(rows & ~taken)
+        taken |= rows
+    return found
+
+
+def _same_people(patients: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """[N] bool: `seen`, and whoever shares a name with them, and so on."""
+    rows_of = collections.defaultdict(list)
+    for row, names in enumerate(patients.tolist()):
+        for name in set(names):
+            rows_of[name].append(row)
+    seen, waiting = seen.copy(), np.flatnonzero(seen).tolist()
+    while waiting:
+        for name in patients[waiting.pop()].tolist():
+            for row in rows_of.pop(name, []):
+                if not seen[row]:
+                    seen[row] = True
+                    waiting.append(row)
+    return seen

@@ -1,0 +1,438 @@
+"""Predicts with an exported model (`--config.run=export`): `python -m jaxcxr.exported EXPORT IMAGE...`.
+
+Needs JAX with flatbuffers, NumPy and Pillow, and nothing else of this project, so that an export outlives it: a copy of
+this file lies beside the model as run.py. Only COVID-CXNet's enhancements are left to `jaxcxr.data.preprocessing`.
+Research use only. Not for diagnosis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from PIL import Image, TiffImagePlugin
+
+try:
+    from jaxcxr.types import InputError  # pyright: ignore[reportAssignmentType]
+except ImportError:  # run.py where jaxcxr is not installed
+
+    class InputError(ValueError):
+        """What the user gave cannot be used: the message names the file or field and the fix."""
+
+
+NOTE = "research use only; not a diagnosis"
+FORMAT = 1  # of model.json
+SPEC, PROGRAM, WEIGHTS, REFERENCE, RUNNER = (
+    "model.json", "model.stablehlo", "model.safetensors", "reference.png", "run.py",
+)  # fmt: skip
+MAX_PIXELS = 64_000_000
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
+# The preprocessing that is done here: fields of any value, and those that must have this one.
+_ANY = ("image_size", "equalise", "gamma", "lung_margin", "cut")
+_PLAIN = {"enhance": [], "resize": "bilinear", "match": "none", "lungs": "whole"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """An exported model.
+
+    Attributes:
+      folder: of its files.
+      spec: what model.json says.
+      weights: name -> float32 array.
+      program: (weights, *inputs [b, ...]) -> output [b, ...], compiled once for each b.
+    """
+
+    folder: Path
+    spec: dict[str, Any]
+    weights: dict[str, np.ndarray]
+    program: Callable[..., Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Model:
+        """Reads an export and checks that its files are whole and belong together.
+
+        Raises:
+          InputError: a file is missing, damaged or of another export, or this JAX cannot run it.
+        """
+        folder = Path(folder)
+        spec = _read_spec(folder)
+        for name, said in spec["files"].items():
+            _check_hash(folder / name, said["sha256"])
+        exported = _deserialize(folder / PROGRAM, spec)
+        if spec["task"] == "classify" and exported.out_avals[0].shape[-1] != len(spec["classes"]):
+            raise InputError(
+                f"{folder / SPEC} names {len(spec['classes'])} classes, and the program tells "
+                f"{exported.out_avals[0].shape[-1]} apart: export again"
+            )
+        return cls(folder, spec, read_safetensors(folder / WEIGHTS), jax.jit(exported.call))
+
+    def predict(
+        self, images: np.ndarray, masks: np.ndarray | None = None, seeds: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Runs the program.
+
+        Args:
+          images: [b, S, S] or [b, S, S, c] uint8, of `see`; model.json gives the size.
+          masks: [b, S, S] uint8, 1 in the lungs, where the model takes patches.
+          seeds: [b] int32, of each image's patches; None: of its pixels, see `seed_of`.
+
+        Returns:
+          Probabilities [b, C] float32 that sum to 1; of a segmenter structure ids [b, S, S] uint8.
+
+        Raises:
+          InputError: an array is missing or has another shape or type than model.json says, or the model was not
+            exported for this platform.
+        """
+        self._check_platform()
+        given = {"images": images, "masks": masks, "seeds": seeds}
+        if seeds is None:
+            given["seeds"] = np.array([seed_of(image) for image in images], np.int32)
+        arrays = []
+        for wanted in self.spec["inputs"]:
+            name, shape = wanted["name"], [len(images), *wanted["shape"][1:]]
+            array = given[name]
+            if array is None:
+                raise InputError(f"{self.folder} needs {name} {wanted['shape']}: {wanted['what']}")
+            if list(array.shape) != shape or str(array.dtype) != wanted["dtype"]:
+                raise InputError(
+                    f"{self.folder} takes {name} {wanted['dtype']} {shape}, not {array.dtype} {list(array.shape)}"
+                )
+            arrays.append(array)
+        return np.asarray(self.program(self.weights, *arrays))
+
+    def _check_platform(self) -> None:
+        backend, platforms = jax.default_backend(), self.spec["program"]["platforms"]
+        if not {"gpu": {"cuda", "rocm"}}.get(backend, {backend}) & set(platforms):
+            raise InputError(
+                f"{self.folder} runs on {', '.join(platforms)}, and this is {backend}: name it in "
+                "--config.export.platforms and export again, or set JAX_PLATFORMS"
+            )
+
+    def see(
+        self, pixels: np.ndarray, lungs: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """An X-ray as the program takes it.
+
+        Args:
+          pixels: [H, W] uint8 or uint16, lungs dark.
+          lungs: [H, W] bool, where the model looks at lungs.
+
+        Returns:
+          (image [S, S] or [S, S, c] uint8, mask [S, S] uint8 or None).
+
+        Raises:
+          InputError: there are no lungs where the model needs some, or what prepares its images is not installed.
+        """
+        rules = self.spec["lungs"]
+        if not rules["needed"]:
+            lungs = None
+        elif lungs is None:
+            raise InputError(
+                f"{self.folder} looks at lungs: name an exported segmenter, --lungs EXPORT"
+            )
+        fields, fill = self.spec["preprocessing"]["fields"], rules["on_empty"] == "whole_image"
+        mask = None if lungs is None else lungs.astype(np.uint8)
+        is_plain = all(name in _ANY or _PLAIN.get(name) == value for name, value in fields.items())
+        image, mask = (
+            prepare(pixels, mask, fields) if is_plain else self._prepare_by_jaxcxr(pixels, mask)
+        )
+        if mask is not None and not mask.any():
+            if not fill:
+                raise InputError(f"no lungs found (masks.on_empty={rules['on_empty']!r})")
+            mask = np.ones_like(mask)
+        return image, mask
+
+    def _prepare_by_jaxcxr(
+        self, pixels: np.ndarray, mask: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        try:
+            from jaxcxr.data import preprocessing
+        except ImportError as error:
+            steps = "; ".join(self.spec["preprocessing"]["steps"])
+            raise InputError(
+                f"{self.folder} needs jaxcxr to prepare its images ({error}): {steps}"
+            ) from error
+        fields = self.spec["preprocessing"]["fields"].items()
+        given: dict[str, Any] = {
+            n: tuple(value) if isinstance(value, list) else value for n, value in fields
+        }
+        settings = preprocessing.Preprocessing(**given)
+        reference = read_image(self.folder / REFERENCE) if settings.match != "none" else None
+        prepared = preprocessing.prepare(
+            pixels, mask, settings, name="the image", reference=reference
+        )
+        return prepared.image, prepared.mask
+
+    def find_lungs(self, pixels: np.ndarray) -> np.ndarray:
+        """Of a segmenter: the lungs [S, S] bool of an X-ray [H, W]; see `enlarged`."""
+        if self.spec["task"] != "segment":
+            raise InputError(
+                f"{self.folder} finds no lungs: it is a {self.spec['task']} model, not a segmenter"
+            )
+        return np.isin(self.predict(self.see(pixels)[0][None])[0], self.spec["lungs"]["ids"])
+
+
+def prepare(
+    pixels: np.ndarray, mask: np.ndarray | None, fields: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`jaxcxr.data.preprocessing.prepare` without its enhancements: equalised, raised to gamma, resized, cut.
+
+    Args:
+      pixels: [H, W] uint8 or uint16.
+      mask: [H, W] uint8, or None.
+      fields: image_size, equalise, gamma and, where it is not (0, 0, 0, 0), cut.
+
+    Returns:
+      (image [S, S] uint8, mask likewise or None).
+    """
+    size = (fields["image_size"], fields["image_size"])
+    top, left, bottom, right = fields.get("cut", (0, 0, 0, 0))
+    kept = (slice(top, size[0] - bottom), slice(left, size[1] - right))
+    values = (255 * _levels(pixels, equalise=fields["equalise"]) ** fields["gamma"]).astype(
+        np.float32
+    )[pixels]
+    small = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
+    image = np.clip(np.rint(small), 0, 255).astype(np.uint8)[kept]
+    if mask is None:
+        return image, None
+    return image, np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))[kept]
+
+
+def enlarged(lungs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Lungs [S, S] bool at the size [H, W] of their X-ray."""
+    height, width = shape
+    return np.asarray(Image.fromarray(lungs).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _levels(pixels: np.ndarray, *, equalise: bool) -> np.ndarray:
+    """What each grey level becomes: float32 in [0, 1]."""
+    count = 1 << (8 * pixels.dtype.itemsize)
+    if equalise:
+        with jax.default_device("cpu"):
+            return np.asarray(_equalised(np.bincount(pixels.ravel(), minlength=count)))
+    if pixels.dtype == np.uint8:
+        return np.arange(count, dtype=np.float32) / (count - 1)
+    low, high = int(pixels.min()), int(pixels.max())
+    return np.clip((np.arange(count, dtype=np.float32) - low) / max(high - low, 1), 0, 1)
+
+
+@jax.jit
+def _equalised(histogram: jax.Array) -> jax.Array:
+    """The cumulative histogram from the darkest level there is, 0, to the brightest, 1.
+
+    By XLA, as `jaxcxr.ops.enhance.equalisation_lut`: it divides with another rounding than NumPy, and the last bit can
+    move a pixel by a level.
+    """
+    cumulative = jnp.cumsum(jnp.asarray(histogram, jnp.int32))
+    total = cumulative[-1]
+    low = jnp.min(jnp.where(cumulative > 0, cumulative, total))
+    levels = (cumulative - low).astype(jnp.float32) / jnp.maximum(total - low, 1).astype(
+        jnp.float32
+    )
+    return jnp.clip(levels, 0, 1)
+
+
+def seed_of(image: np.ndarray) -> int:
+    """The seed of an image's patches in [0, 2^31), of its pixels, as `--config.run=predict` has it for own X-rays."""
+    return int.from_bytes(hashlib.sha256(np.ascontiguousarray(image).data).digest()[:4], "big") >> 1
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads a PNG, JPEG, GIF, BMP or TIFF file as grey, keeping 16 bits; equals `jaxcxr.data.decoding.decode_grey`.
+
+    Returns:
+      [H, W] uint8 or uint16.
+
+    Raises:
+      InputError: it is none of these (DICOM is not), is damaged, or too large.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"{path} is {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed"
+                )
+            return _to_grey(image, path)
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise a dozen types in Pillow
+        hint = (
+            ", or read it with jaxcxr (--config.run=predict)"
+            if "cannot identify" in str(error)
+            else ""
+        )
+        raise InputError(
+            f"{path} is unreadable: {error} ({type(error).__name__}). Give {', '.join(_FORMATS)}{hint}"
+        ) from error
+
+
+def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
+        pixels = np.asarray(image).astype(np.uint16)
+        is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+        # Pillow turns TIFFs round whose 0 is white, but not those of 16 bits.
+        return (
+            ~pixels
+            if is_tiff and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+            else pixels
+        )
+    if image.mode in ("I", "F"):
+        wide = np.asarray(image)
+        if image.mode == "F" or wide.min() < 0 or wide.max() > np.iinfo(np.uint16).max:
+            raise InputError(f"{path} has 32-bit values: save it with 8 or 16 bits")
+        return wide.astype(np.uint16)
+    if image.mode in ("P", "LA", "La", "PA", "RGBA", "RGBa"):
+        image = Image.alpha_composite(
+            Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA")
+        )
+        image = image.convert("RGB")
+    if image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")
+    return np.asarray(image.convert("L"))
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """name -> float32 array of a safetensors file whose hash is right."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    arrays = {}
+    for name, entry in json.loads(content[8:start]).items():
+        if name == "__metadata__":
+            continue
+        if entry["dtype"] != "F32":
+            raise InputError(
+                f"{path}: {name} is {entry['dtype']}, and only F32 is written and read here"
+            )
+        first, end = entry["data_offsets"]
+        arrays[name] = np.frombuffer(content[start + first : start + end], "<f4").reshape(
+            entry["shape"]
+        )
+    return arrays
+
+
+def _read_spec(folder: Path) -> dict[str, Any]:
+    path = folder / SPEC
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        form = spec["format"]
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): make it with --config.run=export"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}): export again") from error
+    if form != FORMAT:
+        raise InputError(
+            f"{path} is of format {form}, and this program reads {FORMAT}: run the {RUNNER} beside it"
+        )
+    return spec
+
+
+def _check_hash(path: Path, sha256: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): export again") from error
+    if found != sha256:
+        raise InputError(
+            f"{path} is damaged or of another export: its SHA-256 is {found}, and {SPEC} says {sha256}; export again"
+        )
+
+
+def _deserialize(path: Path, spec: Mapping[str, Any]) -> export.Exported:
+    made_by = spec["versions"]["jax"]
+    if _version(jax.__version__) < _version(made_by):
+        raise InputError(
+            f"{path} was exported by JAX {made_by}, which the installed {jax.__version__} cannot read: "
+            f"pip install jax=={made_by}, or export with the older one"
+        )
+    try:
+        exported = export.deserialize(bytearray(path.read_bytes()))
+    except ImportError as error:
+        raise InputError(
+            f"{path}: exported programs are read with flatbuffers: pip install flatbuffers"
+        ) from error
+    except (
+        Exception
+    ) as error:  # JAX reads what is half a year old, and has no type for what is older
+        raise InputError(
+            f"{path} was exported by JAX {made_by}, and the installed {jax.__version__} cannot read it ({error}): "
+            f"pip install jax=={made_by}, or export again"
+        ) from error
+    return exported
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line; returns the exit status, 1 where a file could not be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxcxr.exported",
+        description="Class probabilities, or lung masks, of X-rays by an exported model. Research use only.",
+    )
+    parser.add_argument("export", metavar="EXPORT", help="folder that --config.run=export wrote")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="PNG, JPEG, GIF, BMP or TIFF files, lungs dark"
+    )
+    parser.add_argument(
+        "--lungs", metavar="EXPORT", help="an exported segmenter, for a model that looks at lungs"
+    )
+    parser.add_argument(
+        "--masks-to", metavar="FOLDER", type=Path, help="of a segmenter: writes FOLDER/<IMAGE>.png"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        model = Model.open(given.export)
+        segmenter = Model.open(given.lungs) if given.lungs else None
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    values = [f"probability_{name}" for name in model.spec["classes"]] or ["lung_area_share"]
+    table, failed = csv.writer(sys.stdout, lineterminator="\n"), 0
+    table.writerow(["file", *values, "note"])
+    for name in given.images:
+        try:
+            numbers = _predict_file(model, segmenter, Path(name), given.masks_to)
+        except InputError as error:
+            print(f"error: {error if name in str(error) else f'{name}: {error}'}", file=sys.stderr)
+            failed += 1
+        else:
+            table.writerow([name, *(f"{number:.6g}" for number in numbers), NOTE])
+    return 1 if failed else 0
+
+
+def _predict_file(
+    model: Model, segmenter: Model | None, path: Path, masks_to: Path | None
+) -> Sequence[float]:
+    pixels = read_image(path)
+    if model.spec["task"] == "segment":
+        lungs = model.find_lungs(pixels)
+        if masks_to is not None:
+            masks_to.mkdir(parents=True, exist_ok=True)
+            mask = enlarged(lungs, pixels.shape).astype(np.uint8) * 255
+            Image.fromarray(mask).save(masks_to / f"{path.name}.png")
+        return [lungs.mean()]
+    lungs = None
+    if segmenter is not None and model.spec["lungs"]["needed"]:
+        lungs = enlarged(segmenter.find_lungs(pixels), pixels.shape)
+    image, mask = model.see(pixels, lungs)
+    return model.predict(image[None], None if mask is None else mask[None])[0].tolist()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,318 @@
+"""Two runs on the same test images: what their predictions support saying about a difference, and what not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxcxr import artifacts
+from jaxcxr.artifacts import CONFIG, Predictions
+from jaxcxr.metrics import intervals, paired
+from jaxcxr.metrics.by_rows import OF_A_CLASS, ScoresOfRows
+from jaxcxr.report import document, plots, score_rows, tables
+from jaxcxr.report.document import NOTICE, Report
+from jaxcxr.types import InputError
+
+FOLDER = "compare"
+SPLIT = "test"
+LEVEL = 0.05  # of a corrected p, below which a difference counts as shown
+_HOW = (
+    "Differences are A less B. Intervals: paired bootstrap over patients, 95 %. p: exact McNemar test, on images and "
+    "again with each patient's images exchanged together, since these are alike; the latter counts. Holm: of the "
+    "classes, corrected for asking of each of them; the intervals are not corrected."
+)
+_ONE_TRAINING = (
+    "This is about two trained networks. What their settings do for a training, beyond the chance of one seed, takes "
+    "trainings with other seeds (--config.seed)."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two runs A and B on N test images.
+
+    Attributes:
+      folders, names: of A and of B.
+      predictions: of the test images, in the same order.
+      scores: name, see `ScoresOfRows` -> (A, B, low, high): the ends of the interval of A less B; NaN: undefined.
+      errors: '' for all images, then each class that has images -> how the two err on them.
+      corrected: of each of these, p over patients; that of the classes after Holm.
+    """
+
+    folders: tuple[Path, Path]
+    names: tuple[str, str]
+    predictions: tuple[Predictions, Predictions]
+    scores: Mapping[str, tuple[float, float, float, float]]
+    errors: Mapping[str, paired.Errors]
+    corrected: Mapping[str, float]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.predictions[0].classes
+
+    @property
+    def smallest(self) -> tuple[str, ...]:
+        """The class with the fewest test images (of those that have any), the minority class; or several."""
+        images = {name: e.images for name, e in self.errors.items() if name}
+        return tuple(name for name, count in images.items() if count == min(images.values()))
+
+    @property
+    def counterpart(self) -> Mapping[str, str]:
+        """Of each entry of `errors`, the score that its share of right answers is."""
+        return {"": "accuracy"} | {name: f"recall/{c}" for c, name in enumerate(self.classes)}
+
+
+def compare(first: Path | str, second: Path | str, *, draws: int = 2000) -> Comparison:
+    """Reads the predictions.npz of two runs and compares them on the test images.
+
+    Raises:
+      InputError: a file is missing, or the two are not of the same test images, labels and split.
+    """
+    folders = (Path(first), Path(second))
+    if folders[0].resolve() == folders[1].resolve():
+        raise InputError(
+            f"{first} is compared with itself: name another run folder, --config.compare.other=RUN"
+        )
+    a, b = (document.read_predictions(folder).select(SPLIT) for folder in folders)
+    artifacts.check_same_split([a, b], splits=(SPLIT,))
+    if a.fold != b.fold:
+        raise InputError(
+            f"{a.name} is of fold {a.fold}, {b.name} of fold {b.fold}: they were trained on other patients. Compare "
+            "runs of the same fold"
+        )
+    of_a, of_b = (ScoresOfRows(p.labels, p.probabilities) for p in (a, b))
+    ends = intervals.bootstrap(lambda rows: of_a(rows) - of_b(rows), a.patient_ids, draws=draws)
+    columns = (of_a.of_all().values(), of_b.of_all().values(), *ends.tolist())
+    overall = paired.errors(of_a.wrong, of_b.wrong, a.patient_ids)
+    of_classes = {}
+    for c, name in enumerate(a.classes):
+        if (inside := a.labels == c).any():
+            of_classes[name] = paired.errors(
+                of_a.wrong[inside], of_b.wrong[inside], a.patient_ids[inside]
+            )
+    corrected = paired.holm([e.p_patients for e in of_classes.values()]).tolist()
+    return Comparison(
+        folders=folders,
+        names=_names(*folders),
+        predictions=(a, b),
+        scores=dict(zip(of_a.names, zip(*columns, strict=True), strict=True)),
+        errors={"": overall, **of_classes},
+        corrected={"": overall.p_patients, **dict(zip(of_classes, corrected, strict=True))},
+    )
+
+
+def write_comparison(found: Comparison, folder: Path | str) -> str:
+    """Writes compare.json, compare.md and plots/compare.png into a folder.
+
+    Returns:
+      the tables for the terminal and what the data support.
+    """
+    report = Report(Path(folder), _facts(found))
+    report.open(f"{found.names[0]} against {found.names[1]}", [])
+    all_images = found.errors[""]
+    legend = [f"{letter}  {folder}" for letter, folder in zip("AB", found.folders, strict=True)]
+    where = f"{all_images.images:,} test images of {all_images.patients:,} patients"
+    said = verdicts(found)
+    report.add("\n".join(f"- {line}" for line in legend), "## Result", f"On {where}.")
+    report.add("\n".join(f"- {line}" for line in said), _ONE_TRAINING)
+    scores, counts = _scores_rows(found), _errors_rows(found)
+    report.table(*scores)
+    report.add("### Errors")
+    report.table(*counts)
+    report.add(_HOW)
+    report.figure(FOLDER, draw(found), "Errors and differences with their intervals")
+    _add_differing_fields(report, found)
+    artifacts.write_json(report.folder / "compare.json", report.facts)
+    artifacts.write_text(report.folder / "compare.md", "\n\n".join(report.blocks) + "\n")
+    table = [tables.text_table(*_main_scores(found, scores)), "", tables.text_table(*counts)]
+    return "\n".join([f"A against B: {where}", *legend, "", *table, "", *said, _ONE_TRAINING])
+
+
+def verdicts(found: Comparison) -> list[str]:
+    """One sentence for all images, one for the minority class, one for each further class with a difference."""
+    further = [name for name, p in found.corrected.items() if name and p < LEVEL]
+    return [_verdict(found, name) for name in dict.fromkeys(("", *found.smallest, *further))]
+
+
+def _verdict(found: Comparison, name: str) -> str:
+    e, p = found.errors[name], found.corrected[name]
+    title = tables.class_title(name) if name else "All images"
+    if (name,) == found.smallest:
+        title += " (the minority class)"
+    if not e.only_first + e.only_second:
+        return f"{title}: no difference can be shown: A and B err on the same {e.first} of {e.images} images."
+    counts = (
+        f"A errs on {e.first} of {e.images} images, B on {e.second}; errors of A alone {e.only_first}, of B alone "
+        f"{e.only_second} (p = {_p(e.p_patients)}{f', after Holm {_p(p)}' if name else ''})."
+    )
+    _, _, low, high = found.scores[found.counterpart[name]]
+    score = "recall" if name else "accuracy"
+    fits = f"95 % interval of A less B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage points."
+    if p < LEVEL:
+        fewer = "A" if e.first < e.second else "B"
+        return f"{title}: a difference is shown: {fewer} errs less often. {counts} {fits}"
+    said = f"{title}: no difference can be shown: {counts} {fits}"
+    if e.least_p >= LEVEL:
+        patients = f"{e.deciding} patient{'s'[: e.deciding != 1]} that tell{'s'[: e.deciding == 1]} A and B apart"
+        said += f" With {patients} no outcome could show one (least p {_p(e.least_p)})."
+    return said
+
+
+def draw(found: Comparison) -> Figure:
+    """Left the errors of each class that both, only A and only B make; right A less B with its intervals."""
+    rows = list(found.errors)
+    shown = (
+        [found.counterpart[name] for name in rows] + ["macro_f1"] + score_rows.area(found.classes)
+    )
+    figure = plots.canvas(10.4, 1.5 + 0.42 * max(len(rows), len(shown)))
+    figure.suptitle(
+        f"A: {found.names[0]}   B: {found.names[1]}   ({NOTICE})", fontsize=10, color=plots.INK
+    )
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        plots.tidy(axes)
+        axes.tick_params(axis="y", length=0)
+    parts = {"both": [], "only A": [], "only B": []}
+    for e in found.errors.values():
+        for part, count in zip(
+            parts, (e.first - e.only_first, e.only_first, e.only_second), strict=True
+        ):
+            parts[part].append(count)
+    start = np.zeros(len(rows))
+    for (part, counts), colour in zip(
+        parts.items(), (plots.RULE, plots.ORANGE, plots.BLUE), strict=True
+    ):
+        bars = left.barh(
+            range(len(rows)), counts, left=start, color=colour, label=part, height=0.66
+        )
+        left.bar_label(
+            bars,
+            [str(n) if n else "" for n in counts],
+            label_type="center",
+            fontsize=8,
+            color="white" if colour == plots.BLUE else plots.INK,
+        )
+        start += counts
+    titles = [
+        f"{tables.class_title(n) if n else 'All'} (n = {found.errors[n].images:,})" for n in rows
+    ]
+    left.set_yticks(range(len(rows)), titles)
+    left.set_xlabel("Test images with an error")
+    left.legend(frameon=False, fontsize=8, labelcolor=plots.INK)
+    for place, name in enumerate(shown):
+        a, b, low, high = found.scores[name]
+        if not math.isnan(a - b + low + high):
+            right.plot([100 * low, 100 * high], [place, place], color=plots.BLUE, linewidth=1.6)
+            right.plot(100 * (a - b), place, "o", color=plots.BLUE, markersize=5)
+    right.axvline(0, color=plots.MUTED, linewidth=1)
+    right.set_yticks(range(len(shown)), [score_rows.title(name, found.classes) for name in shown])
+    right.set_ylim(-0.6, len(shown) - 0.4)
+    right.set_xlabel("A less B, percentage points, 95 % interval")
+    for axes in (left, right):
+        axes.invert_yaxis()
+    return figure
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """What the two are called: their paths from the folder that holds both."""
+    paths = [first.resolve(), second.resolve()]
+    shared = os.path.commonpath([path.parent for path in paths])
+    a, b = (path.relative_to(shared).as_posix() for path in paths)
+    return a, b
+
+
+def _scores_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Every score of both."""
+    rows = []
+    for name in score_rows.order(list(found.scores), found.classes):
+        a, b, low, high = found.scores[name]
+        change = "–" if math.isnan(a - b) else f"{a - b:+.4f}"
+        numbers = [score_rows.number(a), score_rows.number(b), change]
+        title = score_rows.title(name, found.classes)
+        rows.append([title, *numbers, score_rows.interval(low, high, sign="+")])
+    return ["Score", "A", "B", "A less B", "95 % interval"], rows
+
+
+def _main_scores(
+    found: Comparison, rows: tuple[list[str], list[list[str]]]
+) -> tuple[list[str], list[list[str]]]:
+    """Those that stand first, and recall."""
+    wanted = [n for n in found.scores if not n.startswith(("precision", "f1"))]
+    titles = {score_rows.title(n, found.classes) for n in wanted}
+    return rows[0], [row for row in rows[1] if row[0] in titles]
+
+
+def _errors_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    header = ["Images of", "Images", "Errors A", "Errors B", "Only A", "Only B"]
+    header += ["p, images", "p, patients", "Holm"]
+    rows = []
+    for name, e in found.errors.items():
+        counts = (e.images, e.first, e.second, e.only_first, e.only_second)
+        title = tables.class_title(name) if name else "All classes"
+        p_values = (_p(e.p_images), _p(e.p_patients), _p(found.corrected[name]) if name else "–")
+        rows.append([title, *(f"{n:,}" for n in counts), *p_values])
+    return header, rows
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _facts(found: Comparison) -> dict[str, Any]:
+    def scores(name: str) -> dict[str, Any]:
+        a, b, low, high = map(score_rows.defined, found.scores[name])
+        change = None if a is None or b is None else a - b
+        return {"a": a, "b": b, "difference": change, "interval": [low, high]}
+
+    runs = zip("ab", found.folders, found.predictions, strict=True)
+    return {
+        "kind": "comparison",
+        **{
+            letter: {
+                "folder": str(folder),
+                "learner": p.learner,
+                "predictions": artifacts.upstream(p.path),
+            }
+            for letter, folder, p in runs
+        },
+        "classes": list(found.classes),
+        "smallest_classes": list(found.smallest),
+        "split_sha256": found.predictions[0].split_sha256,
+        "scores": {name: scores(name) for name in ("accuracy", "macro_f1")},
+        "per_class": {
+            title: {score: scores(f"{score}/{c}") for score in OF_A_CLASS}
+            for c, title in enumerate(found.classes)
+        },
+        "errors": {
+            name or "all": {**dataclasses.asdict(e), "p_corrected": found.corrected[name]}
+            for name, e in found.errors.items()
+        },
+        "verdicts": verdicts(found),
+        "how": [_HOW, _ONE_TRAINING],
+    }
+
+
+def _add_differing_fields(report: Report, found: Comparison) -> None:
+    """What else than the question may make the difference."""
+    a, b = (document.read_json(folder / CONFIG) for folder in found.folders)
+    report.add("## How the runs differ")
+    if a is None or b is None:
+        report.facts["differing_fields"] = None
+        report.add("Not known: a run folder has no config.json.")
+        return
+    fields = artifacts.differing_fields(a, b)
+    report.facts["differing_fields"] = {name: list(pair) for name, pair in fields.items()}
+    if fields:
+        report.table(
+            ["Field", "A", "B"],
+            [[f"`{n}`", *map(repr, pair)] for n, pair in sorted(fields.items())],
+        )
+    else:
+        report.add("In no field of their configurations.")

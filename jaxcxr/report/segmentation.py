@@ -1,0 +1,71 @@
+"""Scores of a segmenter beside the main ones: at other thresholds, pooled over pixels, for each class of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxcxr.report import tables
+from jaxcxr.report.document import Report
+
+_CHOICES = {
+    "configured": "predict.threshold",
+    "half": "one half",
+    "best on validation": "best on validation",
+}
+_COLUMNS = {
+    "accuracy": "Accuracy",
+    "jaccard": "Jaccard",
+    "dice": "Dice",
+    "pooled_jaccard": "Jaccard, pooled",
+    "pooled_dice": "Dice, pooled",
+}
+NOTE = (
+    "Jaccard and Dice are means over images; pooled, all images count as one, so that large lungs "
+    "weigh more. Accuracy is the share of all pixels that are right. The best threshold is that of "
+    "the largest mean Dice of the validation patients; the held-out patients have no say in it."
+)
+
+
+def threshold_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the scores at each threshold of segmentation.json; no rows where there is only one."""
+    scores = overlap.get("scores", [])
+    rows = [[_CHOICES[row["choice"]], _number(row["threshold"], 2), *_cells(row)] for row in scores]
+    return ["Choice", "Threshold", *_COLUMNS.values()], rows if len(rows) > 1 else []
+
+
+def class_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the scores of each class of images; no rows where the run has no classes."""
+    rows = [
+        [tables.class_title(name), f"{row['images']:,}", *_cells(row)]
+        for name, row in overlap.get("classes", {}).items()
+    ]
+    return ["Images of", "Images", *_COLUMNS.values()], rows
+
+
+def add_details(report: Report, overlap: Mapping[str, Any]) -> None:
+    """The tables as sections of a report, those that have rows, and what their columns are."""
+    shown = {"### Thresholds": threshold_rows(overlap), "### Each class": class_rows(overlap)}
+    for title, (header, rows) in shown.items():
+        if rows:
+            report.add(title)
+            report.table(header, rows)
+    if any(rows for _, rows in shown.values()):
+        report.add(NOTE)
+
+
+def texts(overlap: Mapping[str, Any]) -> list[str]:
+    """The same tables for the terminal."""
+    return [
+        tables.text_table(*table)
+        for table in (threshold_rows(overlap), class_rows(overlap))
+        if table[1]
+    ]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [_number(row[name], 4) for name in _COLUMNS]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,210 @@
+"""What an export says of itself: model.json and the header of model.safetensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcxr import data, exported
+from jaxcxr.artifacts import CONFIG, RunFolder, environment, sha256_file
+from jaxcxr.models.layers import platform_lowering
+from jaxcxr.tasks import network
+
+
+def metadata(config: ConfigDict, folder: RunFolder) -> dict[str, str]:
+    """What the weights' file says of itself; safetensors takes strings."""
+    mean, std = normalisation(config)
+    return {
+        "format": "jaxcxr",
+        "origin": config.name,
+        "model": config.model.name,
+        "classes": ",".join(_classes(config)),
+        "mean": ",".join(map(str, mean)),
+        "std": ",".join(map(str, std)),
+        "config_sha256": sha256_file(folder.path / CONFIG),
+        "note": exported.NOTE,
+    }
+
+
+def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
+    """model.json but for the files' hashes."""
+    mean, std = normalisation(config)
+    settings = data.Preprocessing.of(config.data)
+    training = folder.read_json("training.json", {})
+    is_classifier = config.task == "classify"
+    needs_lungs = is_classifier and (config.patches.enabled or settings.lungs != "whole")
+    return {
+        "note": exported.NOTE,
+        "format": exported.FORMAT,
+        "name": config.name,
+        "task": config.task,
+        "model": config.model.name,
+        "classes": _classes(config),
+        "preprocessing": {
+            "fields": settings.to_json(),
+            "steps": _preprocessing_steps(settings, needs_lungs),
+        },
+        "lungs": {
+            "needed": needs_lungs,
+            "on_empty": config.masks.on_empty,
+            "structures": list(config.masks.structures),
+            "ids": data.lung_ids(config.masks.structures),
+        },
+        "inputs": inputs(config),
+        "output": _output(config),
+        "program": {
+            "arguments": ["weights", *(given["name"] for given in inputs(config))],
+            "steps": _program_steps(config, mean, std),
+            "platforms": list(config.export.platforms),
+            "convolutions": platform_lowering(),
+        },
+        "normalisation": {"mean": mean, "std": std},
+        "run": {
+            "config_sha256": sha256_file(folder.path / CONFIG),
+            "seed": config.seed,
+            "fold": config.split.fold,
+            "step": training.get("best_step"),
+            config.train.monitor: training.get("best"),
+        },
+        "versions": environment()["versions"],
+    }
+
+
+def inputs(config: ConfigDict) -> list[dict[str, Any]]:
+    """The program's arrays after its weights; "b" is the batch."""
+    shape = data.Preprocessing.of(config.data).shape
+    images = _array(
+        "images", "uint8", shape, "X-rays after the preprocessing, 0 black to 255 white, lungs dark"
+    )
+    if config.task == "segment" or not config.patches.enabled:
+        return [images]
+    return [
+        images,
+        _array("masks", "uint8", shape[:2], "1 in the lungs, 0 elsewhere, after the preprocessing"),
+        _array(
+            "seeds",
+            "int32",
+            (),
+            "the seed of an image's patches: first 31 bits of the SHA-256 of its pixels",
+        ),
+    ]
+
+
+def _output(config: ConfigDict) -> dict[str, Any]:
+    if config.task == "classify":
+        classes = _classes(config)
+        return _array(
+            "probabilities",
+            "float32",
+            (len(classes),),
+            "of the classes in their order, 0 to 1, sum 1",
+        )
+    ids = ", ".join(
+        f"{number} {name}" for number, name in enumerate(config.masks.structures, start=1)
+    )
+    shape = data.Preprocessing.of(config.data).shape[:2]
+    return _array(
+        "masks", "uint8", shape, f"the likeliest structure of each pixel: 0 background, {ids}"
+    )
+
+
+def _array(name: str, dtype: str, shape: tuple[int, ...], what: str) -> dict[str, Any]:
+    return {"name": name, "dtype": dtype, "shape": ["b", *shape], "what": what}
+
+
+def _classes(config: ConfigDict) -> list[str]:
+    return list(data.learned_classes(config.data)) if config.task == "classify" else []
+
+
+def normalisation(config: ConfigDict) -> tuple[list[float], list[float]]:
+    """(mean, std) of pixels in [0, 1], one for all channels or one each."""
+    if config.task == "segment":
+        return [0.5], [0.5]
+    mean, std = network.normalisation(config.model)
+    return [float(str(value)) for value in mean.ravel()], [
+        float(str(value)) for value in std.ravel()
+    ]
+
+
+def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> list[str]:
+    """What happens to a file before the program, in words."""
+    size = f"{settings.image_size} x {settings.image_size}"
+    steps = [
+        "grey, 8 or 16 bits: colour as its luminance (ITU-R 601-2), transparency as black, no turning by EXIF"
+    ]
+    if settings.lungs != "whole":
+        what = (
+            "cut to the box around the grown lungs"
+            if settings.lungs == "box"
+            else "zero outside the grown lungs"
+        )
+        steps.append(
+            f"{what} (data.lungs={settings.lungs}, data.lung_margin={settings.lung_margin})"
+        )
+    if settings.equalise:
+        steps.append(
+            "equalised by the cumulative histogram at that depth: the darkest level is 0, the brightest 1"
+        )
+    else:
+        steps.append(
+            "8 bits divided by 255; 16 bits stretched from the image's minimum 0 to its maximum 1"
+        )
+    if settings.gamma != 1:
+        steps.append(f"to the power of {settings.gamma}")
+    how = {"bilinear": "Pillow's bilinear filter", "opencv_cubic": "OpenCV's INTER_CUBIC"}[
+        settings.resize
+    ]
+    steps.append(
+        f"times 255, resized to {size} by {how} (the aspect is not kept), rounded to uint8"
+    )
+    if settings.match != "none":
+        steps.append(
+            f"given the histogram of {exported.REFERENCE} (scikit-image's match_histograms), rounded"
+        )
+    if settings.enhance:
+        steps.append(
+            f"enhanced, a channel each: {', '.join(settings.enhance)} (jaxcxr.data.contrast)"
+        )
+    if any(settings.cut):
+        steps.append(
+            "cut at top, left, bottom and right by {} pixels".format(
+                ", ".join(map(str, settings.cut))
+            )
+        )
+    if needs_lungs:
+        steps.append(
+            f"lung mask: 1 in the lungs, resized to {size} by nearest neighbour and cut likewise"
+        )
+    return steps
+
+
+def _program_steps(config: ConfigDict, mean: list[float], std: list[float]) -> list[str]:
+    """What the program does, in words."""
+    normalised = f"divided by 255, minus {mean}, divided by {std}"
+    if config.task == "segment":
+        return [
+            normalised,
+            f"{config.model.name}, structures above a probability of {config.predict.threshold}",
+        ]
+    p, side, steps = config.patches, config.model.input_size, []
+    if p.enabled:
+        if p.apply_mask:
+            steps.append("zero outside the lungs")
+        steps.append(
+            f"{p.eval_count} patches of {p.size} x {p.size} pixels around random pixels of the lungs"
+        )
+    elif p.size:
+        steps.append(f"the middle {p.size} x {p.size} pixels")
+    if side and side != p.size:
+        steps.append(f"resized to {side} x {side}, bilinear")
+    steps += [
+        f"grey in {config.model.in_channels} channels" if len(config.data.enhance) < 2 else "",
+        normalised,
+    ]
+    steps.append(
+        f"{config.model.name}, {p.aggregate} of the patches"
+        if p.enabled
+        else f"{config.model.name}, softmax"
+    )
+    return [step for step in steps if step]

@@ -1,0 +1,183 @@
+"""Finds the picture of an annotation in ccx's, kcx's or V7's own folder, and whose it is.
+
+V7's pictures are those of `ccx` and `kcx`. A picture that is found there has the patient ids that their builders give.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+from tfds_builders import common, tables
+from tfds_builders.ccx import ccx_dataset_builder as ccx
+from tfds_builders.ccx import labels, metadata
+from tfds_builders.kcx import kcx_dataset_builder as kcx
+from tfds_builders.kcx import names as kcx_names
+from tfds_builders.v7_darwin import darwin, regions, tags
+
+MISSING = "missing image"
+SEVERAL = "several images of one name"
+NO_PATIENT = "no patient id"
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture(tables.Listed):
+    """An image file, and what is said of it: the texts of `common.cxr_features`."""
+
+    source: str
+
+
+class Pictures:
+    """The pictures below a manual folder: ccx/, kcx/ and v7/images/, each of which may be absent."""
+
+    def __init__(self, root: Path):
+        """Reads names, ccx's table and kcx's index; no image is opened, save kcx's that share a name.
+
+        Raises:
+          ValueError: ccx/metadata.csv or kcx/index.csv lacks a column, or kcx has files of other names.
+        """
+        self._own = _plain_files(root / "v7" / "images")
+        self._own_stems = _by_key((path.stem, path) for path in self._own.values())
+        pooled, _ = kcx.pool(root / kcx.FOLDER) if (root / kcx.FOLDER).is_dir() else ({}, 0)
+        self._kcx = _by_key((path.name, path) for path in pooled.values())
+        self._kcx_of_key = _read_index(root, set(pooled.values()))
+        self._ccx = _plain_files(root / "ccx" / "images")
+        self._ccx_names, self._ccx_patients = _read_ccx(
+            root / "ccx" / "metadata.csv", set(self._ccx)
+        )
+
+    def of_key(self, key: str) -> Picture | str | None:
+        """The picture that kcx/index.csv pairs with Darwin's number `key`, why there is none, or None: no such row."""
+        if key not in self._kcx_of_key:
+            return None
+        path = self._kcx_of_key[key]
+        return MISSING if path is None else _kcx_picture(path)
+
+    def of(self, annotation: darwin.Annotation) -> Picture | str:
+        """The picture of `annotation`, with all that its tags say, or why there is none."""
+        kcx_name = next((name for name in annotation.names if _parse_kcx(name)), None)
+        found = self._from_kcx(annotation, kcx_name) if kcx_name else self._from_ccx(annotation)
+        if isinstance(found, str):
+            return found
+        return dataclasses.replace(
+            found,
+            label=tags.label(annotation.tags),
+            finding=tags.finding(annotation.tags),
+            view=tags.view(annotation.tags) or found.view,
+            age_group=found.age_group or common.age_group(tags.value(annotation.tags, "Age")),
+        )
+
+    def _from_kcx(self, annotation: darwin.Annotation, name: str) -> Picture | str:
+        paths = self._kcx.get(name, [])
+        if len(paths) > 1:  # other pictures of that name in train and test: the size decides
+            paths = [
+                path
+                for path in paths
+                if regions.size_of(path) == (annotation.width, annotation.height)
+            ]
+            if len(paths) != 1:
+                return SEVERAL
+        if paths:
+            return _kcx_picture(paths[0])
+        own = self._from_own(annotation)
+        if isinstance(own, str):
+            return own
+        # Without kcx's folder it is unknown whether train's or test's patient of that number is meant.
+        picture = _kcx_picture(PurePath("train") / _folder(name) / name)
+        return dataclasses.replace(picture, image=own, patient_id=picture.strict_patient_id)
+
+    def _from_ccx(self, annotation: darwin.Annotation) -> Picture | str:
+        there = (self._ccx_names.get(name, name) for name in annotation.names)
+        name = next((name for name in there if name in self._ccx), None)
+        path = self._ccx[name] if name else self._from_own(annotation)
+        if isinstance(path, str):
+            return path
+        patient = self._ccx_patients.get(name or "") or tags.value(annotation.tags, "PatientID")
+        if not patient:
+            return NO_PATIENT
+        patient_id = f"ccx-{common.safe_id(labels.SAME_PATIENT.get(patient, patient))}"
+        return Picture(
+            image=path,
+            patient_id=patient_id,
+            strict_patient_id=patient_id,
+            label="",
+            finding="",
+            view="",
+            age_group="",
+            source="ccx",
+        )
+
+    def _from_own(self, annotation: darwin.Annotation) -> Path | str:
+        """The file in v7/images by Darwin's number, by one of the names, or by the stem of one of these."""
+        for name in annotation.names:
+            if name in self._own:
+                return self._own[name]
+        for stem in (annotation.key, *(PurePath(name).stem for name in annotation.names)):
+            paths = self._own_stems.get(stem, [])
+            if paths:
+                return paths[0] if len(paths) == 1 else SEVERAL
+        return MISSING
+
+
+def _plain_files(folder: Path) -> dict[str, Path]:
+    return common.files_by_name(folder) if folder.is_dir() else {}
+
+
+def _by_key(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = collections.defaultdict(list)
+    for key, path in pairs:
+        found[key].append(path)
+    return dict(found)
+
+
+def _read_index(root: Path, known: set[Path]) -> dict[str, Path | None]:
+    """kcx/index.csv: Darwin's number -> kcx's file, None where it is not there. Empty without that file."""
+    path = root / "kcx" / "index.csv"
+    if not path.is_file():
+        return {}
+    rows = tables.read_table(path, required=("image", "v7_id")).rows
+    # Being one of the pooled files is the only way to be found, so that ../x is never followed.
+    return {
+        row["v7_id"]: file if (file := root / row["image"]) in known else None
+        for row in rows
+        if row["v7_id"]
+    }
+
+
+def _read_ccx(path: Path, files: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """ccx's table: original file name -> file name, and file name -> the patient that ccx's builder sees."""
+    if not path.is_file():
+        return {}, {}
+    table = tables.read_table(path, required=metadata.REQUIRED)
+    # Copies that were encoded anew keep the old name in a column of its own.
+    original = {
+        row.get("original_filename", "") or row["filename"]: row["filename"] for row in table.rows
+    }
+    rows, _ = ccx.select_rows(metadata.read_metadata(path), files)
+    return original, {name: same[0].patient for name, same in rows.items()}
+
+
+def _folder(name: str) -> str:
+    """kcx's folder of a file name."""
+    return "NORMAL" if kcx_names.NORMAL.fullmatch(name) else "PNEUMONIA"
+
+
+def _parse_kcx(name: str) -> kcx_names.Name | None:
+    return kcx_names.parse(PurePath("train") / _folder(name) / name)
+
+
+def _kcx_picture(path: Path | PurePath) -> Picture:
+    name = kcx_names.parse(path)
+    assert name is not None, path  # all files of the pool and all names that come here are kcx's
+    return Picture(
+        image=Path(path),
+        patient_id=name.patient_id,
+        strict_patient_id=name.strict_patient_id,
+        label=name.label,
+        finding=name.finding,
+        view="AP",  # as in kcx
+        age_group="paediatric",
+        source="kcx",
+    )

@@ -1,0 +1,205 @@
+"""TFDS builder of V7 Labs' lung masks and tags for the X-rays of ccx and kcx."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_builders import common
+from tfds_builders.v7_darwin import darwin, pictures, regions, tags
+
+MASKS = "annotations/all-images-semantic-masks"
+JSON = ("annotations/all-images", "annotations/covid-only")
+UNNAMED = "mask whose image nothing names"
+NO_LUNGS = "no lung annotation"
+OTHER_SHAPE = "image of another shape than its annotation"
+AGAIN = "same annotation in two exports"
+NOT_FOUND = (UNNAMED, pictures.MISSING, pictures.SEVERAL)
+INSTRUCTIONS = """\
+Expected under the manual folder: annotations (github.com/v7labs/covid-19-xray-dataset, zip files unpacked) and pictures
+  v7/
+    annotations/
+      all-images-semantic-masks/   964597.png, ...      (these, or JSON, or both)
+      all-images/                  964597.json, ...     all-images.zip
+      covid-only/                  1676192.json, ...    covid-only.zip
+    images/                        964597.jpg or the original name, as downloaded from the JSON's url; or instead
+  ccx/                             metadata.csv and images/, as the ccx builder reads them
+  kcx/
+    chest_xray/                    train/NORMAL/IM-0115-0001.jpeg, ..., as the kcx builder reads them
+    index.csv                      optional, for masks without JSON: columns image and v7_id
+"""
+CONFIGS = common.all_configs({"missing_images": ("error", "left_out")})
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A picture, and the files that annotate it: a semantic mask, Darwin JSON, or both."""
+
+    picture: pictures.Picture
+    mask: Path | None
+    annotation: Path | None
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """v7labs/covid-19-xray-dataset, one split "main"."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = CONFIGS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+
+    @classmethod
+    def configure(cls, **options: str) -> common.ChoiceConfig:
+        """Config of `missing_images`, annotations whose picture is not found: 'error' (all are counted
+        and the first ones named) | 'left_out' (counted in the metadata).
+        """
+        return common.find_config(CONFIGS, **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=common.cxr_features(masks=("mask_lung", "mask_ignore")),
+            metadata=tfds.core.MetadataDict(),
+            homepage="https://github.com/v7labs/covid-19-xray-dataset",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        root = common.require_manual(
+            dl_manager, name=self.name, paths=("v7/annotations",), instructions=INSTRUCTIONS
+        )
+        items, rejected = select(root)
+        missing = {reason: found for reason in NOT_FOUND if (found := rejected.get(reason))}
+        if missing and common.options_of(self)["missing_images"] == "error":
+            raise common.missing_data(self.name, _not_found(missing), INSTRUCTIONS)
+        common.record_counts(
+            self,
+            kept=len(items),
+            rejected={reason: len(keys) for reason, keys in rejected.items()},
+            masks_from_png=sum(item.mask is not None for item in items.values()),
+            masks_from_polygons=sum(item.mask is None for item in items.values()),
+            sources=dict(collections.Counter(item.picture.source for item in items.values())),
+        )
+        return {common.SPLIT: self._generate_examples(items)}
+
+    def _generate_examples(self, items: dict[str, Item]) -> Iterator[tuple[str, dict]]:
+        for key, item in items.items():
+            mask = lung_mask(item)
+            picture = dataclasses.asdict(item.picture)
+            yield (
+                key,
+                {
+                    **picture,
+                    "id": key,
+                    "image": item.picture.image.read_bytes(),
+                    "mask_lung": common.png(mask),
+                    "mask_ignore": common.png(mask == regions.IGNORE),
+                },
+            )
+
+
+def select(root: Path) -> tuple[dict[str, Item], dict[str, list[str]]]:
+    """The usable annotations below `root` by id, sorted, and the names of the others by reason.
+
+    Raises:
+      ValueError: a damaged file, or two JSON files of one image that differ.
+    """
+    folder = root / "v7"
+    masks = _files(folder / MASKS, ".png")
+    found = pictures.Pictures(root)
+    items: dict[str, Item] = {}
+    rejected: dict[str, list[str]] = collections.defaultdict(list)
+    annotations = _annotations(folder, rejected)
+    for key in sorted({*masks, *annotations}):
+        annotation, mask = annotations.get(key), masks.get(key)
+        if annotation is not None:
+            picture = _not_usable(annotation) or found.of(annotation)
+        else:
+            picture = found.of_key(key) or UNNAMED
+            if isinstance(picture, pictures.Picture) and not _has_lungs(masks[key]):
+                picture = NO_LUNGS
+        if isinstance(picture, pictures.Picture) and not _fits(picture, annotation, mask):
+            picture = OTHER_SHAPE
+        if isinstance(picture, str):
+            rejected[picture].append(
+                f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
+            )
+        else:
+            items[f"v7-{common.safe_id(key)}"] = Item(
+                picture, mask, annotation.path if annotation else None
+            )
+    return items, dict(rejected)
+
+
+def _files(folder: Path, suffix: str) -> dict[str, Path]:
+    """Files of that suffix by stem; the class table beside the masks is none of them."""
+    paths = common.files_by_name(folder).values() if folder.is_dir() else ()
+    return {path.stem: path for path in paths if path.suffix.lower() == suffix}
+
+
+def _annotations(folder: Path, rejected: dict[str, list[str]]) -> dict[str, darwin.Annotation]:
+    """What the JSON files say, by Darwin's number; an image that both exports have is counted as `AGAIN`."""
+    annotations: dict[str, darwin.Annotation] = {}
+    for export in JSON:
+        for path in _files(folder / export, ".json").values():
+            annotation = darwin.read(path)
+            first = annotations.setdefault(annotation.key, annotation)
+            if first is annotation:
+                continue
+            if not darwin.same_content(first, annotation):
+                raise ValueError(
+                    f"{first.path} and {path} annotate one image and differ: keep the right one"
+                )
+            rejected[AGAIN].append(annotation.key)
+    return annotations
+
+
+def _not_usable(annotation: darwin.Annotation) -> str | None:
+    """Why an annotation is not of a frontal X-ray's lungs, or None."""
+    return tags.reject_reason(annotation.tags) or (None if annotation.has_lungs else NO_LUNGS)
+
+
+def _has_lungs(mask: Path) -> bool:
+    return bool((regions.read_semantic(mask) == regions.LUNG).any())
+
+
+def _fits(
+    picture: pictures.Picture, annotation: darwin.Annotation | None, mask: Path | None
+) -> bool:
+    """Whether an image has the shape of what was annotated, or is another crop of that name."""
+    annotated = [(annotation.width, annotation.height)] if annotation else []
+    annotated += [regions.size_of(mask)] if mask else []
+    size = regions.size_of(picture.image)
+    return all(regions.same_shape(size, other) for other in annotated)
+
+
+def _not_found(missing: dict[str, list[str]]) -> str:
+    """The problem in words: each reason with its number and the first ten."""
+    parts = []
+    for reason, names in missing.items():
+        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        parts.append(f"{reason}: {len(names)} ({shown}).")
+    how = "Add the pictures, or leave these out with config.data.options.v7_darwin.missing_images='left_out'."
+    return " ".join([*parts, how])
+
+
+def lung_mask(item: Item) -> np.ndarray:
+    """uint8 [H, W] of 0, 127 (ignore) and 255 (lung) in the image's size: the semantic mask, else the drawn polygons.
+
+    Raises:
+      ValueError: a damaged file, or a mask without lungs whose JSON has some.
+    """
+    if item.mask is not None:
+        mask = regions.read_semantic(item.mask)
+        if not (mask == regions.LUNG).any():
+            raise ValueError(
+                f"{item.mask}: has no lung pixel ({regions.LUNG}), but {item.annotation} has Lung polygons: remove the "
+                "mask, and they are drawn"
+            )
+    else:
+        assert item.annotation is not None  # `select` made the item of one or the other
+        mask = regions.draw(darwin.read(item.annotation))
+    return regions.fit(mask, size=regions.size_of(item.picture.image))
