@@ -246,7 +246,9 @@ def _classify_small(c: ConfigDict, learner: str, patched: bool) -> None:
 
 def _classify_paper(c: ConfigDict, learner: str, patched: bool) -> None:
     real_classes(c.data)
-    c.model.pretrained = f"{learner}.tv_in1k"
+    # COVID-Net's own weights are TensorFlow checkpoints, which nothing here reads.
+    published = {"efficientnet_b4": "efficientnet_b4.torchvision", "covid_net": ""}
+    c.model.pretrained = published.get(learner, f"{learner}.tv_in1k")
     c.model.mean = c.model.std = (0.5,)  # as published, though the weights were trained with ImageNet's
     c.train.epochs = 200.0
     c.train.eval_every = 1.0

@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 LEARNERS = ("densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn")
+COMPARATORS = ("efficientnet_b4", "covid_net")  # named in study.learners they run, too
 
 
 def flannel(*, patched: bool, preset: str) -> ConfigDict:
@@ -15,7 +16,8 @@ def flannel(*, patched: bool, preset: str) -> ConfigDict:
     c.study.folds = {"": 2, "small": 3, "paper": 5}[preset]
     if patched:
         c.segment = common.segment(preset=preset)
-    c.learners = ConfigDict({n: common.classify(n, patched=patched, preset=preset) for n in LEARNERS})
+    names = (*LEARNERS, *COMPARATORS)
+    c.learners = ConfigDict({name: common.classify(name, patched=patched, preset=preset) for name in names})
     # Half an hour for ten networks, two hours for fifteen: less than each gets that is trained alone. On phantoms half
     # the depth and width let all five learn something, where 30 steps of the whole networks do not.
     if preset == "":

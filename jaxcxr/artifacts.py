@@ -45,7 +45,7 @@ CONFIG, MANIFEST, FINISHED, TIMINGS, LOCK = (
 # the study's `learners.densenet161.train.log_every`.
 VOLATILE = (
     "run", "name", "workdir", "train.log_every", "checkpoint.*", "predict.*", "evaluate.*", "explain.*",
-    "lr_find.*", "probe.*", "compare.*", "parallel.*", "data.data_dir", "data.manual_dir", "data.cache_dir",
+    "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*", "data.data_dir", "data.manual_dir", "data.cache_dir",
 )  # fmt: skip
 
 _PACKAGES = (

@@ -31,8 +31,9 @@ def test_there_is_a_config_for_every_experiment():
     learners = {*BASES, *(f"patched_{name}" for name in BASES)}
     cxnet = {f"covid_cxnet{name}" for name in ("", "_base", "_lungs", "_multiclass", "_resnet50")} | {"chexnet_probe"}
     others = {"qatar_cnn", "qatar_cnn_augmented", "qatar_vgg16", "v7_diagnosis", "v7_diagnosis_masked"}
+    comparators = {"efficientnet", "covid_net"}
     segmenters = {"fc_densenet103", "lung_unet", "v7_unet"}
-    assert set(golden.CONFIGS) == learners | cxnet | studies | others | segmenters
+    assert set(golden.CONFIGS) == learners | cxnet | studies | others | comparators | segmenters
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)

@@ -65,7 +65,8 @@ def shrink(config: ConfigDict) -> ConfigDict:
         return config
     if config.model.name == "covid_cxnet_base":
         config.model.input_size = 65  # its smallest
-    config.patches.size = 32
+    config.patches.size = min(32, config.patches.size)  # 0 is the whole image
+    config.data.cut = tuple(min(2, pixels) for pixels in config.data.cut)
     config.patches.eval_count = config.patches.valid_count = 2 if config.patches.enabled else 1
     if config.patches.enabled or config.data.lungs != "whole":
         config.masks.source = "dataset"

@@ -72,7 +72,7 @@ class SmallCNN(nn.Module):
             )
             out[f"stage{i + 1}"] = x = nn.relu(conv(x))
             out["features"] = x = layers.max_pool(x, 2, stride=2)
-            x = nn.Dropout(rate, deterministic=not train)(x)
+            x = nn.Dropout(rate, deterministic=not train, name=_keras("dropout", i))(x)
         x = layers.at_least_float32(x).reshape(x.shape[0], -1)
         for i, units in enumerate(self.hidden):
             units = layers.scaled(units, self.width)

@@ -25,6 +25,8 @@ LEARNER_TITLES = {
     "resnet152": "ResNet-152",
     "resnext101_32x8d": "ResNeXt-101",
     "vgg19_bn": "VGG-19-BN",
+    "efficientnet_b4": "EfficientNet-B4",
+    "covid_net": "COVID-Net",
     "flannel": "FLANNEL",
     "neural_weight_module": "FLANNEL",
     "flannel_old_data": "FLANNEL, old data",

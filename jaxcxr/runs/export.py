@@ -14,7 +14,7 @@ from jax import export
 from ml_collections import ConfigDict
 
 from jaxcxr import data, exported, parallel
-from jaxcxr.artifacts import VOLATILE, RunFolder, sha256_file
+from jaxcxr.artifacts import RunFolder, sha256_file
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.runs import export_spec, predict
 from jaxcxr.state import Variables
@@ -29,7 +29,6 @@ _ARRAYS = {
     "masks": "mask",
     "seeds": "index",
 }  # input of the program -> array of the task's batch
-_VOLATILE = (*VOLATILE, "export.*")
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -44,9 +43,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
       InputError: the run is of another kind, unfinished or without a checkpoint, or a platform is unknown.
     """
     _check(config, workdir)
-    with RunFolder.open(
-        workdir, config.to_dict(), active=parallel.is_main(), volatile=_VOLATILE
-    ) as folder:
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         task = _task(config)
         variables = parallel.to_host(predict.restore_best(task, folder))
         names = _names(variables)

@@ -52,7 +52,7 @@ def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
             "ids": data.lung_ids(config.masks.structures),
         },
         "inputs": inputs(config),
-        "output": _output(config),
+        "output": output(config),
         "program": {
             "arguments": ["weights", *(given["name"] for given in inputs(config))],
             "steps": _program_steps(config, mean, std),
@@ -91,7 +91,8 @@ def inputs(config: ConfigDict) -> list[dict[str, Any]]:
     ]
 
 
-def _output(config: ConfigDict) -> dict[str, Any]:
+def output(config: ConfigDict) -> dict[str, Any]:
+    """What the program gives."""
     if config.task == "classify":
         classes = _classes(config)
         return _array(
@@ -181,30 +182,24 @@ def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> lis
 
 def _program_steps(config: ConfigDict, mean: list[float], std: list[float]) -> list[str]:
     """What the program does, in words."""
-    normalised = f"divided by 255, minus {mean}, divided by {std}"
+    m, normalised = config.model, f"divided by 255, minus {mean}, divided by {std}"
     if config.task == "segment":
-        return [
-            normalised,
-            f"{config.model.name}, structures above a probability of {config.predict.threshold}",
-        ]
-    p, side, steps = config.patches, config.model.input_size, []
+        found = f"structures above a probability of {config.predict.threshold}, of several the likeliest"
+        return [normalised, m.name, found if m.outputs == "sigmoid" else "the likeliest structure"]
+    p, steps = config.patches, []
     if p.enabled:
         if p.apply_mask:
             steps.append("zero outside the lungs")
-        steps.append(
-            f"{p.eval_count} patches of {p.size} x {p.size} pixels around random pixels of the lungs"
-        )
+        where = "around random pixels of the lungs"
+        steps.append(f"{p.eval_count} patches of {p.size} x {p.size} pixels {where}")
     elif p.size:
         steps.append(f"the middle {p.size} x {p.size} pixels")
-    if side and side != p.size:
-        steps.append(f"resized to {side} x {side}, bilinear")
-    steps += [
-        f"grey in {config.model.in_channels} channels" if len(config.data.enhance) < 2 else "",
-        normalised,
-    ]
-    steps.append(
-        f"{config.model.name}, {p.aggregate} of the patches"
-        if p.enabled
-        else f"{config.model.name}, softmax"
+    if m.input_size and m.input_size != p.size:
+        steps.append(f"resized to {m.input_size} x {m.input_size}, bilinear")
+    if len(config.data.enhance) < 2:
+        steps.append(f"the grey repeated in {m.in_channels} channels")
+    logits = "logits (0, z)" if m.outputs == "sigmoid" else "logits"
+    opinion = (
+        f"{p.aggregate} of the patches' {logits}" if p.enabled else f"{p.aggregate} of the {logits}"
     )
-    return [step for step in steps if step]
+    return [*steps, normalised, m.name, f"{opinion}, divided by its sum"]

@@ -23,7 +23,7 @@ from jaxcxr.tasks import TASKS, Task
 
 # What a compiled step does not depend on: these may differ between runs that share one.
 RUN_FIELDS = ("name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain")
-RUN_FIELDS += ("lr_find", "probe", "compare", "parallel", "study")
+RUN_FIELDS += ("lr_find", "probe", "compare", "export", "parallel", "study")
 RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "data.options")
 
 

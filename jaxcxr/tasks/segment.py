@@ -158,6 +158,8 @@ def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:
     outputs, loss = config.model.outputs, config.loss.name
     if outputs not in OUTPUTS:
         raise InputError(f"model.outputs={outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
+    if any(config.data.cut):
+        raise InputError(f"data.cut={tuple(config.data.cut)} is for classifiers; masks are of whole images")
     if loss not in LOSSES:
         raise InputError(f"loss.name={loss!r} is unknown; known: {', '.join(LOSSES)}")
     if loss == "binary_cross_entropy" and outputs != "sigmoid":

@@ -99,6 +99,9 @@ DEFAULTS = [
     ("vgg19_bn", 32, "features/37", 4),
     ("covid_cxnet_base", 320, "conv_layer5", 8),
     ("covid_cxnet_base", 96, "conv_layer4", 4),
+    ("efficientnet_b4", 224, "features/8", 7),
+    ("covid_net", 64, "stage3", 4),
+    ("qatar_cnn", 100, "dropout_2", 10),
 ]
 
 

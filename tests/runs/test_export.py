@@ -10,18 +10,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from jax.export import deserialize
 from PIL import Image
 from safetensors import safe_open
 
-from jaxcxr import data, exported
+from jaxcxr import data, exported, weights
 from jaxcxr.artifacts import Predictions, RunFolder, encode_png, read_json, write_json
 from jaxcxr.exported import Model
-from jaxcxr.runs import export, predict, train
+from jaxcxr.runs import export, export_spec, predict, train
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.types import InputError
-from tests import tiny
+from tests import golden, tiny
 from tests.runs.test_xrays import learner, rows_of, segmenter
 
 CONFIGS = {
@@ -189,6 +191,33 @@ def test_a_run_started_from_the_weights_predicts_the_same(runs, name, tmp_path):
     )
     np.testing.assert_array_equal(found.probabilities, known.probabilities)
     assert read_json(tmp_path / "again" / "pretrained.json")["not_in_the_file"] == []
+
+
+NETWORKS = [name for name in golden.CONFIGS if tiny.load(name).task in ("classify", "segment")]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_exported_and_its_weights_are_read_again(name, tmp_path):
+    """For all platforms at once, with a batch of any size; the weights' names are those that the loader knows."""
+    config = tiny.shrink(tiny.load(name))
+    task = export._task(config)
+    variables = task.init(0)
+    names = export._names(variables)
+    arrays = dict(zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True))
+    program = deserialize(
+        bytearray(export._serialized(config, export._program(config, task, names), arrays))
+    )
+    wanted = export_spec.output(config)
+    assert (str(program.out_avals[0].dtype), [str(n) for n in program.out_avals[0].shape]) == (
+        wanted["dtype"], [str(n) for n in wanted["shape"]],
+    )  # fmt: skip
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(export._safetensors(arrays, {}))
+    loaded = weights.load(
+        weights.find(str(path)), task.init(None), arch=config.model.name, new_head=False
+    )
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, dict(variables))
 
 
 def test_weights_do_not_fit_a_run_of_other_classes(runs, tmp_path):
