@@ -11,12 +11,12 @@ from jaxcxr.runs import (
     lr_find,
     predict,
     probe,
+    repeats,
     study,
-    train,
 )
 
 RUNS = {
-    "train": train.run,
+    "train": repeats.run,
     "evaluate": evaluate.run,
     "predict": predict.run,
     "explain": explain.run,

@@ -16,10 +16,10 @@ from jaxcxr.explain.measures import share_inside
 from jaxcxr.ops.masks import IGNORE
 from jaxcxr.ops.text import conceal, find_text
 from jaxcxr.runs import explaining
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.runs.explain_album import FOLDER, Album
 from jaxcxr.runs.explaining import grey
-from jaxcxr.runs.predict import best_variables
 from jaxcxr.types import InputError
 
 INPUTS = ("original", "text_masked", "lung_masked")
@@ -42,7 +42,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             )
         rows = _chosen(experiment)
         layer = explaining.find_layer(experiment) if e.method == "gradcam" else None
-        variables = best_variables(experiment, folder)
+        variables = best_variables(experiment.task, folder)
         shape = experiment.arrays["image"].shape[1:3]
         predictions = len(rows) * len(e.inputs) * explaining.predictions(experiment.config, shape)
         if parallel.is_main():

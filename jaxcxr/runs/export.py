@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from jaxcxr import data, exported, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
 from jaxcxr.data.store import REFERENCE
-from jaxcxr.runs import export_spec, predict
+from jaxcxr.runs import export_spec
+from jaxcxr.runs.best import best_variables
 from jaxcxr.state import Variables
 from jaxcxr.tasks import TASKS, Task, segment
 from jaxcxr.tasks.task import Prediction
@@ -45,7 +46,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     _check(config, workdir)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         task = _task(config)
-        variables = parallel.to_host(predict.restore_best(task, folder))
+        variables = parallel.to_host(best_variables(task, folder))
         names = _names(variables)
         weights = dict(zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True))
         written = {

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, RunFolder, upstream
 from jaxcxr.runs import evaluate
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
-from jaxcxr.runs.predict import best_variables
 from jaxcxr.types import InputError
 
 LEARNER = "covid_cxnet_hierarchical"
@@ -33,7 +33,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             elif experiment.split_sha256 != first.split_sha256 or experiment.fingerprint != first.fingerprint:
                 raise InputError(f"{workdir}: the levels {', '.join(config)} are of different data or splits")
             with RunFolder.open(workdir / name, level.to_dict(), active=parallel.is_main()) as trained:
-                variables = best_variables(experiment, trained)
+                variables = best_variables(experiment.task, trained)
             names = [s for s in level.predict.splits if len(splits[s])]
             index = np.concatenate([splits[s] for s in names])
             parts = list(experiment.predict(variables, index, count=1))

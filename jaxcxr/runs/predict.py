@@ -8,22 +8,18 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 from PIL import Image
 from tqdm import tqdm
 
 from jaxcxr import data, files, parallel
-from jaxcxr import state as states
 from jaxcxr.artifacts import Predictions, RunFolder
-from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.runs import xrays
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment, open_store, prepare
 from jaxcxr.runs.steps import predict_rows
-from jaxcxr.state import Variables
-from jaxcxr.tasks import Task, segment
-from jaxcxr.types import InputError
+from jaxcxr.tasks import segment
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -52,27 +48,10 @@ def keep_reference(experiment: Experiment, folder: RunFolder) -> None:
         folder.write_bytes(REFERENCE, experiment.reference.read_bytes())
 
 
-def best_variables(experiment: Experiment, folder: RunFolder) -> Variables:
-    """The best checkpoint's variables."""
-    return restore_best(experiment.task, folder)
-
-
-def restore_best(task: Task, folder: RunFolder) -> Variables:
-    """`best_variables` without the data of the run."""
-    template = states.create(task.init(None), optax.identity()).without_optimizer()
-    with Checkpointer(folder.path / "checkpoints", monitor=task.monitor, mode=task.mode) as checkpoints:
-        if checkpoints.best_step() is None:
-            raise InputError(
-                f"{folder.path} holds no trained checkpoint; train it first:\n"
-                f"  python main.py --config=... --workdir={folder.path}"
-            )
-        return parallel.place(checkpoints.restore_best(template).state.variables)
-
-
 def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `predictions.npz` for `predict.splits`, with K patches an image."""
     config, rows = experiment.config, experiment.rows
-    variables = best_variables(experiment, folder)
+    variables = best_variables(experiment.task, folder)
     count = config.patches.eval_count if "patches" in config else 0
     names = [name for name in config.predict.splits if len(experiment.splits[name])]
     total = sum(len(experiment.splits[name]) for name in names)
@@ -124,7 +103,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     store = open_store(section, masks=None)
     dataset = store.dataset
     lungs = data.lung_ids(config.masks.structures)
-    variables = best_variables(experiment, folder)
+    variables = best_variables(experiment.task, folder)
     target = folder.path / "masks"
     target.mkdir(exist_ok=True)
     masked = folder.path / "masked"

@@ -1,4 +1,4 @@
-"""One experiment trained with several seeds on one split: what its numbers owe to chance."""
+"""One experiment trained, with several seeds on one split if it is wanted: what its numbers owe to chance."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from ml_collections import ConfigDict
 from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report.repeats import write_models_report
+from jaxcxr.runs import train
 from jaxcxr.runs.stages import run_stages, say, training
 from jaxcxr.types import InputError
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=train` with `config.repeats` above 1: `models/<model>/repeat0`, ... and their report."""
+    """`--config.run=train`: once or, with `config.repeats` above 1, in `models/<model>/repeat0`, ... with a report."""
+    if config.repeats == 1:
+        train.run(config, workdir)
+        return
     if config.task != "classify":
         raise InputError(f"only classifiers are repeated, and this config's task is {config.task!r}; set repeats=1")
     todo = []

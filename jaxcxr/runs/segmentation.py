@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.metrics import Overlap, PooledOverlap
-from jaxcxr.runs import predict
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.state import Variables
 from jaxcxr.tasks import segment
@@ -32,7 +32,7 @@ def score(experiment: Experiment, folder: RunFolder) -> None:
     """
     config = experiment.config
     classes = tuple(experiment.rows.classes)
-    variables = predict.best_variables(experiment, folder)
+    variables = best_variables(experiment.task, folder)
     sigmoid = config.model.outputs == "sigmoid"
     choices = {"configured": float(config.predict.threshold)}
     validation = None

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from jaxcxr import parallel, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import evaluate, loop, pictures, predict, repeats, segmentation
+from jaxcxr.runs import evaluate, loop, pictures, predict, segmentation
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
 from jaxcxr.types import InputError
@@ -19,10 +19,7 @@ from jaxcxr.writers import MetricWriter
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=train`: train, predict and evaluate; a finished run says so and changes nothing."""
-    if config.repeats > 1:
-        repeats.run(config, workdir)
-        return
+    """Train, predict and evaluate; a finished run says so and changes nothing."""
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         if folder.is_finished("train"):
             if parallel.is_main():

@@ -18,7 +18,8 @@ from jaxcxr.artifacts import CONFIG, RunFolder
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.data.store import REFERENCE
-from jaxcxr.runs import predict, steps
+from jaxcxr.runs import steps
+from jaxcxr.runs.best import best_variables
 from jaxcxr.state import Variables
 from jaxcxr.tasks import segment
 from jaxcxr.types import InputError
@@ -54,7 +55,7 @@ class Network:
                     f"(--config.run=predict --workdir={folder.path})"
                 )
             reference = decoding.decode_grey(path.read_bytes(), str(path))
-        variables = predict.restore_best(compiled.task, folder)
+        variables = best_variables(compiled.task, folder)
         return cls(config, folder.path, compiled, variables, settings, reference)
 
     @property

@@ -10,7 +10,7 @@ import pytest
 
 from jaxcxr.artifacts import Predictions, read_json
 from jaxcxr.report.repeats import read_models, table_6
-from jaxcxr.runs import hierarchy, lr_find, study, train
+from jaxcxr.runs import hierarchy, lr_find, repeats, study, train
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 from tests import tiny
@@ -144,7 +144,7 @@ def test_an_unknown_model_is_named(tmp_path):
 
 def test_one_config_repeated_is_a_table_too(tmp_path, capsys):
     c = small(tiny.shrink(tiny.load("covid_cxnet")))
-    train.run(tiny.change(c, repeats=2), tmp_path / "run")
+    repeats.run(tiny.change(c, repeats=2), tmp_path / "run")
     assert "Range" in capsys.readouterr().out
     assert len(read_json(tmp_path / "run" / "report.json")["models"][0]["scores"]) == 2
 

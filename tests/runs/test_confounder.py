@@ -12,8 +12,8 @@ from jaxcxr.artifacts import RunFolder, read_json
 from jaxcxr.explain.measures import concentration
 from jaxcxr.models.resnet import BasicBlock, ResNet
 from jaxcxr.runs import explain, explaining, train
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
-from jaxcxr.runs.predict import best_variables
 from tests import tiny
 from tfds_builders.phantom_cxr import drawing
 
@@ -72,7 +72,7 @@ def on_the_letter(folder, confounder):
     c = config(patched=False, confounder=confounder)
     experiment = prepare(c)
     with RunFolder.open(folder, c.to_dict()) as run:
-        variables = best_variables(experiment, run)
+        variables = best_variables(experiment.task, run)
     layer = explaining.find_layer(experiment)
     rows = experiment.splits["test"]
     images = np.asarray(experiment.arrays["image"][rows])

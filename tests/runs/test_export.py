@@ -21,6 +21,7 @@ from jaxcxr import data, exported, weights
 from jaxcxr.artifacts import Predictions, RunFolder, encode_png, read_json, write_json
 from jaxcxr.exported import Model
 from jaxcxr.runs import export, export_spec, predict, train
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.types import InputError
 from tests import golden, tiny
@@ -89,7 +90,7 @@ def test_test_images_get_the_probabilities_of_the_run(runs, name):
 def test_a_segmenter_gives_the_masks_of_the_run(runs):
     experiment = prepare(segmenter())
     rows = experiment.splits["oof"]
-    variables = predict.restore_best(experiment.task, RunFolder(runs / "segmenter"))
+    variables = best_variables(experiment.task, RunFolder(runs / "segmenter"))
     known = np.concatenate([p["mask"] for p in experiment.predict(variables, rows, count=0)])
     found = Model.open(runs / "segmenter" / "export").predict(
         np.asarray(experiment.arrays["image"][rows])

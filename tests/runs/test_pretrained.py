@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxcxr.artifacts import RunFolder, read_json
-from jaxcxr.runs import predict, train
+from jaxcxr.runs import train
+from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 from tests import tiny
@@ -35,7 +36,7 @@ def started_from(config, folder):
     """The variables that a run of no steps ends with."""
     train.run(config, folder)
     with RunFolder.open(folder, config.to_dict(), active=True) as run:
-        return predict.best_variables(prepare(config), run)
+        return best_variables(prepare(config).task, run)
 
 
 def test_a_run_starts_from_them_with_a_new_head(weights, tmp_path, monkeypatch):

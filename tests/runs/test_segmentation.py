@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxcxr.artifacts import RunFolder, read_json
-from jaxcxr.runs import evaluate, experiment, predict, segmentation, train
+from jaxcxr.runs import evaluate, experiment, segmentation, train
+from jaxcxr.runs.best import best_variables
 from jaxcxr.types import InputError
 from tests import tiny
 
@@ -41,7 +42,7 @@ def measured(run, changed=None):
         changed(masks, prepared.splits)
         prepared = dataclasses.replace(prepared, arrays={**prepared.arrays, "mask": masks})
     with RunFolder.open(folder, c.to_dict(), active=True) as opened:
-        return prepared, predict.best_variables(prepared, opened)
+        return prepared, best_variables(prepared.task, opened)
 
 
 def test_the_scores_are_those_of_the_held_out_patients_at_three_thresholds(run):
