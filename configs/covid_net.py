@@ -4,7 +4,7 @@
 
 Paper: Wang, Lin and Wong, "COVID-Net: A Tailored Deep Convolutional Neural Network Design ..." (2020).
 Command: python main.py --config=configs/covid_net.py
-Time: minutes on two CPU cores for the phantoms, compilation included.
+Time: not measured yet.
 Number to reach: its accuracy of three classes on COVIDx is 96.3 % (CXR-2); other data, other classes.
 """
 

@@ -4,7 +4,7 @@
 
 Paper: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019).
 Command: python main.py --config=configs/efficientnet.py
-Time: minutes on two CPU cores for the phantoms, compilation included.
+Time: not measured yet.
 Number to reach: none is published for these classes.
 """
 

@@ -5,7 +5,7 @@
 Paper: Zhang, "COVID-19 Chest X-ray Images: Lung Segmentation and Diagnosis using Neural Networks".
 Command: python main.py --config=configs/v7_diagnosis_masked.py
          python main.py --config=configs/v7_diagnosis_masked.py:small --config.data.manual_dir=DATA_DIR
-Time: minutes on two CPU cores for the phantoms.
+Time: not measured yet.
 Number to reach: none is published.
 """
 

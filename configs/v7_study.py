@@ -5,7 +5,7 @@ Three trainings each, compared pair by pair on the same test images: what do let
 Paper: Zhang, "COVID-19 Chest X-ray Images: Lung Segmentation and Diagnosis using Neural Networks".
 Command: python main.py --config=configs/v7_study.py
          python main.py --config=configs/v7_study.py:small --config.data.manual_dir=DATA_DIR
-Time: minutes on two CPU cores.
+Time: not measured yet.
 Number to reach: the paper's accuracy is 0.9666 with 10 pixels (AUC 0.985) and with 20 (:paper; docs/RESULTS.md says
 what is comparable).
 """
