@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import data, parallel
+from jaxcxr import data, exported, parallel
 from jaxcxr.artifacts import CONFIG, RunFolder
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
@@ -93,7 +92,7 @@ class Network:
         """
         rows = np.minimum(np.arange(size), len(seen) - 1)
         arrays: dict[str, list[Any]] = {"image": [one.image for one in seen]}
-        arrays["index"] = [_hash31(one.image) for one in seen]
+        arrays["index"] = [exported.seed_of(one.image) for one in seen]
         if self.config.task == "classify":
             arrays["label"] = [0] * len(seen)
             if "mask" in self.compiled.task.inputs:
@@ -139,8 +138,3 @@ def enlarged(lung: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A mask [S, S] bool at its image's size [H, W], uint8 0 or 1: as `predict.write_masks` keeps it."""
     size = (shape[1], shape[0])
     return np.asarray(Image.fromarray(lung.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
-
-
-def _hash31(image: np.ndarray) -> int:
-    """A number in [0, 2^31) from an image's pixels, the same everywhere."""
-    return int.from_bytes(hashlib.sha256(np.ascontiguousarray(image).data).digest()[:4], "big") >> 1
