@@ -1,4 +1,4 @@
-"""Set before any test imports JAX: four CPU devices, strict shapes, one compilation cache for all tests."""
+"""Set before any test imports JAX: four CPU devices, strict shapes, a compilation cache that stays."""
 
 import os
 import tempfile
@@ -10,8 +10,10 @@ _FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FOUR_DEVICES}".strip()
 # Programs that were compiled before are read back, also by the processes that tests start and by the next session.
-_CACHE = Path(tempfile.gettempdir()) / f"jaxcxr-tests-{os.getuid()}" / "xla"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+# One folder for each of pytest's processes, since JAX does not write its cache's files atomically.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+_CACHE = Path(tempfile.gettempdir()) / f"jaxcxr-tests-{os.getuid()}" / f"xla-{_WORKER}"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import hypothesis  # noqa: E402

@@ -57,11 +57,7 @@ class Overlap(Sums):
           structures: names of ids 1, 2, ...
           ignore: label of pixels that do not count.
         """
-        chex.assert_rank(labels, 3)
-        chex.assert_equal_shape([predicted, labels])
-        chex.assert_type([predicted, labels], int)
-        weight = example_weights(weight, labels.shape[0])
-        predicted, labels = jnp.asarray(predicted), jnp.asarray(labels)
+        predicted, labels, weight = checked_masks(predicted, labels, weight)
         counted = labels != ignore
         sums, weights = [], []
         for number in range(1, len(structures) + 1):
@@ -99,3 +95,15 @@ class Overlap(Sums):
     def _means(self) -> np.ndarray:
         scores, weight = np.asarray(self.scores, np.float64), np.asarray(self.weight, np.float64)
         return np.divide(scores, weight, out=np.full_like(scores, np.nan), where=weight > 0)
+
+
+def checked_masks(
+    predicted: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
+    weight: jax.Array | np.ndarray | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Masks of ids [B, H, W] and weights [B] on the device; AssertionError for other shapes or types."""
+    chex.assert_rank(labels, 3)
+    chex.assert_equal_shape([predicted, labels])
+    chex.assert_type([predicted, labels], int)
+    return jnp.asarray(predicted), jnp.asarray(labels), example_weights(weight, labels.shape[0])

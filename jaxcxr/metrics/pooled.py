@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Self
 
-import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.metrics.sums import Sums, example_weights
+from jaxcxr.metrics.overlap import checked_masks
+from jaxcxr.metrics.sums import Sums
 
 
 class PooledOverlap(Sums):
@@ -48,11 +48,7 @@ class PooledOverlap(Sums):
         ignore: int = 255,
     ) -> Self:
         """The overlap of a batch; arguments as for `Overlap.from_batch`."""
-        chex.assert_rank(labels, 3)
-        chex.assert_equal_shape([predicted, labels])
-        chex.assert_type([predicted, labels], int)
-        weight = example_weights(weight, labels.shape[0])
-        predicted, labels = jnp.asarray(predicted), jnp.asarray(labels)
+        predicted, labels, weight = checked_masks(predicted, labels, weight)
         counted = labels != ignore
         ids = jnp.arange(1, len(structures) + 1).reshape(-1, 1, 1, 1)
         drawn = labels[None] == ids.astype(labels.dtype)
