@@ -10,7 +10,6 @@ colour-blind readers; a line or a bar is never told by its colour alone where a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -259,29 +258,33 @@ def mask_overlay(
     return figure
 
 
-def patch_montage(patches: np.ndarray, *, title: str = "Patches", columns: int = 0) -> Figure:
-    """All patches of one image as a grid, in their order, on one common grey scale.
+def class_samples(
+    images: Mapping[str, np.ndarray], *, title: str = "Training images of each class"
+) -> Figure:
+    """A row of images for each class, on one grey scale.
 
     Args:
-      patches: [K, P, P] grey values.
-      title: stands above the grid.
-      columns: patches a row; 0 gives a grid that is about square.
+      images: class as it should be shown -> [n, H, W] grey values; n >= 1 may differ, H and W may not.
+      title: stands above the rows.
     """
-    patches = np.asarray(patches)
-    if patches.ndim != 3 or not len(patches):
-        raise ValueError(f"patches must be [K, P, P] with K > 0, not {patches.shape}")
-    count, height, width = patches.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
+    columns = max((len(row) for row in images.values()), default=0)
+    shapes = {np.shape(row)[1:] for row in images.values()}
+    if not columns or len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        raise ValueError(f"images of a class must be [n, H, W] of one size, not {sorted(shapes)}")
+    [(height, width)] = shapes
     gap = max(1, width // 24)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
-    for number, patch in enumerate(patches):
-        top, left = number // columns * (height + gap), number % columns * (width + gap)
-        canvas[top : top + height, left : left + width] = patch
-    scale = 5.2 / max(canvas.shape)
-    figure, axes = _figure(canvas.shape[1] * scale, canvas.shape[0] * scale + 0.4, title)
-    axes.imshow(canvas, cmap="gray", interpolation="nearest")
+    sheet = np.full((len(images) * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for row, pictures in enumerate(images.values()):
+        for column, picture in enumerate(pictures):
+            top, left = row * (height + gap), column * (width + gap)
+            sheet[top : top + height, left : left + width] = picture
+    scale = 1.2 / width  # inches a pixel
+    names = 0.075 * max(map(len, images))
+    figure, axes = _figure(sheet.shape[1] * scale + names, sheet.shape[0] * scale + 0.4, title)
+    axes.imshow(sheet, cmap="gray", interpolation="nearest")
     hide_ticks(axes)
+    axes.set_yticks(np.arange(len(images)) * (height + gap) + height / 2, list(images), fontsize=9)
+    axes.tick_params(axis="y", length=0)
     return figure
 
 

@@ -12,17 +12,21 @@ from jaxcxr.runs.experiment import Experiment
 from jaxcxr.runs.explaining import grey
 from jaxcxr.writers import MetricWriter
 
+_SAMPLES = 6  # images of a class on the sheet
 
-def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter, *, per_class: int = 1) -> None:
-    """Writes `overlays/<id>.png` for the first training images of each class, before training starts.
+
+def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
+    """Writes `overlays/<id>.png` for the first training image of each class, and `overlays/classes.png` with several
+    of each, before training starts.
 
     Mistaken masks or labels are seen in minutes that way, not after the run.
     """
     if "image" not in experiment.arrays:
         return
+    _write_classes(experiment, folder, writer)
     config, rows = experiment.config, experiment.rows
     train = experiment.splits["train"]
-    shown = [i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:per_class]]
+    shown = [i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:1]]
     for i in shown:
         image = grey(np.asarray(experiment.arrays["image"][i])[None])[0]
         mask = np.asarray(experiment.arrays["mask"][i]) if "mask" in experiment.arrays else None
@@ -38,3 +42,17 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
         figure = plots.mask_overlay(image, mask, boxes=boxes, title=f"{rows.ids[i]}{label}")
         folder.write_bytes(f"overlays/{rows.ids[i]}.png", plots.to_png(figure))
         writer.image(0, f"inputs/{rows.ids[i]}", plots.to_array(figure))
+
+
+def _write_classes(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
+    """The first training images of each class, as the network gets them but for crops and patches."""
+    rows, train = experiment.rows, experiment.splits["train"]
+    samples = {}
+    for number, name in enumerate(rows.classes):
+        index = np.sort(train[rows.labels[train] == number][:_SAMPLES])
+        if len(index):
+            samples[name] = grey(np.asarray(experiment.arrays["image"][index]))
+    if samples:
+        figure = plots.class_samples(samples)
+        folder.write_bytes("overlays/classes.png", plots.to_png(figure))
+        writer.image(0, "inputs/classes", plots.to_array(figure))

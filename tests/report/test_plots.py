@@ -32,7 +32,9 @@ FIGURES = {
     "mask_overlay": lambda: plots.mask_overlay(
         *disc(), boxes=[(8, 4, 16), (30, 20, 16)], title="x"
     ),
-    "patch_montage": lambda: plots.patch_montage(np.random.default_rng(0).random((7, 8, 8))),
+    "class_samples": lambda: plots.class_samples(
+        {"normal": np.random.default_rng(0).random((5, 8, 6)), "covid19": np.ones((2, 8, 6))}
+    ),
     "learners": lambda: plots.learners(
         {"whole image": {"A": (0.8, 0.01)}, "patched": {"A": (0.7, None), "B": (0.6, 0.1)}},
         published={"patched": {"A": 0.75}},
@@ -105,5 +107,18 @@ def test_overlay_draws_each_box_and_needs_no_mask() -> None:
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="2 classes"):
         plots.confusion_matrix(np.zeros((3, 3)), ["a", "b"])
-    with pytest.raises(ValueError, match=r"\[K, P, P\]"):
-        plots.patch_montage(np.zeros((8, 8)))
+    for images in ({}, {"a": np.zeros((0, 8, 8))}, {"a": np.zeros((8, 8))}):
+        with pytest.raises(ValueError, match=r"\[n, H, W\]"):
+            plots.class_samples(images)
+    with pytest.raises(ValueError, match="one size"):
+        plots.class_samples({"a": np.zeros((1, 8, 8)), "b": np.zeros((1, 8, 9))})
+
+
+def test_each_class_has_its_row_of_images() -> None:
+    images = {"a": np.stack([np.full((4, 4), v) for v in (1, 2, 3)]), "b": np.full((1, 4, 4), 9)}
+    [axes] = plots.class_samples(images).axes
+    sheet = np.asarray(axes.images[0].get_array())
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert sheet.shape == (4 + 1 + 4, 4 + 1 + 4 + 1 + 4)
+    assert [sheet[0, 0], sheet[3, 5], sheet[0, 10], sheet[5, 3]] == [1, 2, 3, 9]
+    assert np.ma.getmaskarray(axes.images[0].get_array())[5:, 5:].all()  # nothing to show there
