@@ -4,7 +4,8 @@ Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL).
 Command: python main.py --config=configs/flannel.py
          python main.py --config=configs/flannel.py:small --config.data.manual_dir=DATA_DIR
          python main.py --config=configs/flannel.py:paper --config.data.manual_dir=DATA_DIR
-Time: sized for 30 minutes (phantoms) and 120 minutes (:small) on two CPU cores; docs/RESULTS.md has what was measured.
+Time: 8 minutes (phantoms) and 144 minutes (:small), both measured on two CPU cores with other programs beside them;
+      :small is sized for 120 minutes.
 Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see docs/RESULTS.md for what is comparable).
 """
 
