@@ -87,6 +87,9 @@ def base(task: str) -> ConfigDict:
     c.train.min_delta = 0.0  # what counts as improvement; negative is the published slack rule
     c.train.balance = "none"  # none | class: draw classes equally often
     c.train.log_every = 10  # steps between log rows
+    # auto | device | host: where the images of a run live. On devices they are copied into each one's memory once, and
+    # `log_every` steps are taken without the host; auto does that on a GPU or TPU half of whose free memory holds them.
+    c.train.placement = "auto"
 
     c.lr_find = ConfigDict()  # learning-rate range test (Smith, 2017), of run = lr_find
     c.lr_find.low = 1e-7  # first learning rate
@@ -124,6 +127,7 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     check_preset(preset)
     c = base("classify")
     c.model.name = learner
+    c.model.dtype = "float32"  # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
 
     c.patches = ConfigDict()
     c.patches.enabled = patched  # False: the whole image, FLANNEL's crops
@@ -288,6 +292,8 @@ def segment(*, preset: str) -> ConfigDict:
     # Channels of a ReLU before the last convolution of a U-Net. zhixuhao/unet has 2: if both die, every pixel gets the
     # same logit for good (its issue 148), so 0 leaves it out.
     c.model.narrow = 0
+    c.model.dtype = "float32"  # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
+    c.model.remat = False  # FC-DenseNet computes its dense blocks anew in the backward pass: less memory, more time
     c.data.classes = ()
     c.data.gamma = 0.5
     c.masks.ignore = ""  # mask of the data set whose pixels count for nothing, in loss and metrics; '' = none

@@ -44,8 +44,9 @@ CONFIG, MANIFEST, FINISHED, TIMINGS, LOCK = (
 # Fields that do not change what a run computes. Each pattern also matches below a prefix, as in
 # the study's `learners.densenet161.train.log_every`.
 VOLATILE = (
-    "run", "name", "workdir", "train.log_every", "checkpoint.*", "predict.*", "evaluate.*", "explain.*",
-    "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*", "data.data_dir", "data.manual_dir", "data.cache_dir",
+    "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint.*", "predict.*", "evaluate.*",
+    "explain.*", "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*", "data.data_dir", "data.manual_dir",
+    "data.cache_dir",
 )  # fmt: skip
 
 _PACKAGES = (

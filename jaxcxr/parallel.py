@@ -76,15 +76,35 @@ def device_count() -> int:
     return jax.device_count()
 
 
+def platform() -> str:
+    """cpu, gpu or tpu."""
+    return jax.default_backend()
+
+
 def describe() -> dict[str, Any]:
     """What the run uses, for the manifest."""
     return {
-        "platform": jax.default_backend(),
+        "platform": platform(),
         "device_kind": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def free_memory() -> int | None:
+    """Bytes that are free on the fullest of this process's devices; None where these do not say, as CPUs.
+
+    Of a GPU it is what is left of the share that JAX takes of it (XLA_PYTHON_CLIENT_MEM_FRACTION, .75 by default).
+    """
+    free = []
+    for device in jax.local_devices():
+        stats = device.memory_stats() or {}  # JAX 0.7.2 to 0.12: None on CPUs, -1 for what a platform does not know
+        limit, used = stats.get("bytes_limit", -1), stats.get("bytes_in_use", -1)
+        if limit < 0 or used < 0:
+            return None
+        free.append(limit - used)
+    return min(free)
 
 
 def barrier(name: str) -> None:
@@ -133,7 +153,10 @@ def sum_over_devices(tree: Any, axis_name: str) -> Any:
 
 
 def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """Compiles `(state, batch, key, *, axis_name) -> (state, metrics)` for all devices; the old state is donated."""
+    """Compiles `(state, batch, key, *, axis_name) -> (state, metrics)` for all devices; the old state is donated.
+
+    The batch is `shard`ed. Every device gets the whole of the state and of `key`, which may be any pytree.
+    """
     # With several processes pmap (JAX 0.8 to 0.12) first makes a global view of the host's arrays and then finds its
     # own view deleted by the donation, so the state is copied there instead.
     donate = (0,) if jax.process_count() == 1 else ()
@@ -147,7 +170,7 @@ def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, 
 
 
 def spmd_predict(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `(variables, batch, key) -> pytree of [b, ...]` for all devices.
+    """Compiles `(variables, batch, key) -> pytree of [b, ...]` for all devices, as `spmd_step` does.
 
     Every process gets the whole batch's result `[B, ...]` in the batch's order, whichever device computed it.
     """
@@ -158,12 +181,13 @@ def spmd_predict(predict: Callable[..., Any]) -> Callable[..., Any]:
     return jax.pmap(gathered, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None)
 
 
-def place(state: Any) -> Any:
-    """Puts a state on the devices in the layout that `spmd_step` wants, so that its first call copies nothing."""
+def place(tree: Any) -> Any:
+    """Puts what every device reads (a state, resident arrays) on all of them, in the layout that `spmd_step` and
+    `spmd_predict` want, so that their calls copy nothing."""
     if jax.process_count() > 1:
-        return state
+        return tree
     mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), (AXIS,))
-    return jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
 def to_host(tree: Any) -> Any:

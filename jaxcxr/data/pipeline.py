@@ -30,7 +30,8 @@ def train_iterator(
     """Endless batches of the rows `indices`, the same for the same seed.
 
     Args:
-        arrays: name -> [N, ...] array or memmap, e.g. Store.arrays().
+        arrays: name -> [N, ...] array or memmap, e.g. Store.arrays(). {}: batches hold index and weight alone, for
+            arrays that are where the rows are gathered; the order and the saved position are the same.
         indices: [M] rows to draw from; M may be smaller than batch_size.
         batch_size: of all processes together.
         balance: 'none': every row once an epoch, in another order each epoch. 'class': each
@@ -135,11 +136,11 @@ def _check(
 ) -> np.ndarray:
     indices = np.asarray(indices, np.int64)
     lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1:
+    if len(set(lengths.values())) > 1:
         raise InputError(f"arrays must have one length, but have {lengths}")
     if not len(indices):
         raise InputError("there are no images to read: the split is empty")
-    if indices.min() < 0 or indices.max() >= next(iter(lengths.values())):
+    if indices.min() < 0 or any(indices.max() >= length for length in lengths.values()):
         raise InputError(f"indices reach outside the arrays' {lengths} rows")
     if batch_size < 1 or batch_size % process_count:
         raise InputError(

@@ -141,7 +141,7 @@ class DenseNet(nn.Module):
             conv=functools.partial(Conv, dtype=self.dtype),
             name="features",
         )(x, train=train)
-        pooled = layers.at_least_float32(out["features"].mean((1, 2)))
+        pooled = layers.at_least_float32(out["features"]).mean((1, 2))
         logits = classifier(
             pooled,
             self.num_classes,

@@ -210,6 +210,6 @@ class EfficientNet(nn.Module):
             conv=functools.partial(layers.Conv, dtype=self.dtype),
             name="features",
         )(x, train=train)
-        pooled = layers.at_least_float32(out["features"].mean((1, 2)))
+        pooled = layers.at_least_float32(out["features"]).mean((1, 2))
         rate = self.rate if self.dropout is None else self.dropout
         return Classifier(self.num_classes, rate, name="classifier")(pooled, train=train), out

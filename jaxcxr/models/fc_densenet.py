@@ -62,6 +62,26 @@ class DenseBlock(nn.Module):
         return x[..., inputs:] if self.new_only else x
 
 
+class TransposedConv(nn.Module):
+    """Transposed 3x3 convolution, stride 2, as many channels out as in: [B, H, W, C] -> [B, 2 H + 1, 2 W + 1, C].
+
+    Parameters as of `flax.linen.ConvTranspose(transpose_kernel=True)`: torch's orientation, kernel [3, 3, cout, cin].
+    """
+
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        features = x.shape[-1]
+        # torch draws from U(-b, b), b = 1/sqrt(9 features), for a transposed kernel.
+        kernel = self.param("kernel", torch_uniform(9 * features), (3, 3, features, features))
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        x = jax.lax.conv_transpose(
+            x.astype(self.dtype), kernel.astype(self.dtype), (2, 2), "VALID", transpose_kernel=True
+        )
+        return layers.add_bias(x, bias)
+
+
 class TransitionUp(nn.Module):
     """Transposed 3x3 convolution, stride 2, no padding; cropped to `skip`, then joined with it."""
 
@@ -69,18 +89,7 @@ class TransitionUp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
-        features = x.shape[-1]
-        # torch draws from U(-b, b), b = 1/sqrt(9 features), for a transposed kernel.
-        x = nn.ConvTranspose(
-            features,
-            (3, 3),
-            strides=(2, 2),
-            padding="VALID",
-            transpose_kernel=True,  # torch's orientation: kernel [3, 3, cout, cin]
-            kernel_init=torch_uniform(9 * features),
-            dtype=self.dtype,
-            name="conv",
-        )(x)
+        x = TransposedConv(self.dtype, name="conv")(x)
         height, width = skip.shape[1:3]
         top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
         x = x[:, top : top + height, left : left + width]
@@ -144,5 +153,5 @@ class FCDenseNet(nn.Module):
             # Only new features travel up, except out of the last block (256 channels).
             x = block(down[i - 1], f"up{i}", new_only=i > 1)(x, train)
         out["features"] = x
-        logits = conv(self.num_classes, 1, name="head")(x)
-        return layers.at_least_float32(logits), out
+        x = layers.at_least_float32(x)
+        return conv(self.num_classes, 1, dtype=x.dtype, name="head")(x), out

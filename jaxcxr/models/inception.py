@@ -165,7 +165,7 @@ class AuxiliaryHead(nn.Module):
         x = layers.avg_pool(layers.pad_to_at_least(x, 5), 5, stride=3)
         x = self.unit(128, 1, name="conv0")(x)
         x = self.unit(768, 5, name="conv1")(layers.pad_to_at_least(x, 5))
-        x = layers.at_least_float32(x.mean((1, 2)))
+        x = layers.at_least_float32(x).mean((1, 2))
         head = layers.linear(
             self.num_classes,
             fan_in=x.shape[-1],
@@ -240,6 +240,6 @@ class InceptionV3(nn.Module):
         for name, _ in kept({"Mixed_7b": 0, "Mixed_7c": 0}):
             x = MixedE(unit, name=name)(x)
         out["stage3"] = out["features"] = x
-        x = layers.at_least_float32(x.mean((1, 2)))
+        x = layers.at_least_float32(x).mean((1, 2))
         x = nn.Dropout(0.5 if self.dropout is None else self.dropout, deterministic=not train)(x)
         return layers.linear(self.num_classes, fan_in=x.shape[-1], name="fc")(x), out

@@ -40,6 +40,11 @@ def at_least_float32(x: jax.Array) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """`x` [B, H, W, C] + `bias` [C], of x's type; in float32, for the bias's gradient is a sum over all pixels."""
+    return (at_least_float32(x) + bias.reshape(1, 1, 1, -1)).astype(x.dtype)
+
+
 def check_input(x: jax.Array, *, in_channels: int, min_size: int, model: str) -> None:
     """Raise unless `x` is a [B, H, W, in_channels] float batch, H and W at least `min_size`."""
     chex.assert_rank(x, 4)
@@ -201,8 +206,7 @@ class Conv(nn.Module):
             lowering=self.lowering or platform_lowering(),
         )
         if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,)).astype(self.dtype)
-            x = x + bias.reshape(1, 1, 1, -1)
+            x = add_bias(x, self.param("bias", self.bias_init, (self.features,)))
         return x
 
 

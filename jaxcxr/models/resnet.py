@@ -177,7 +177,7 @@ class ResNet(nn.Module):
                 name=f"layer{i + 1}",
             )(x)
         out["features"] = x
-        x = layers.at_least_float32(x.mean((1, 2)))
+        x = layers.at_least_float32(x).mean((1, 2))
         x = nn.Dropout(self.dropout or 0.0, deterministic=not train)(x)
         logits = classifier(
             x, self.num_classes, hidden=self.head_hidden, dropout=self.head_dropout, train=train, name="fc"

@@ -49,9 +49,9 @@ class TransposedUp(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         b, h, w, c = x.shape
         kernel = self.param("kernel", glorot_uniform(), (2, 2, self.features, c)).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x = jnp.einsum("bhwc,ijfc->bhiwjf", x.astype(self.dtype), kernel)
-        return x.reshape(b, 2 * h, 2 * w, self.features) + bias.reshape(1, 1, 1, -1)
+        return layers.add_bias(x.reshape(b, 2 * h, 2 * w, self.features), bias)
 
 
 class RepeatedUp(nn.Module):
@@ -136,8 +136,9 @@ class UNet(nn.Module):
         if self.narrow:
             x = nn.relu(conv(self.narrow, 3, padding=1, name="narrow")(x))
         out["features"] = x
-        logits = conv(self.num_classes, 1, kernel_init=glorot_uniform(), name="head")(x)
-        return layers.at_least_float32(logits[:, :height, :width]), out
+        x = layers.at_least_float32(x)
+        head = conv(self.num_classes, 1, kernel_init=glorot_uniform(), dtype=x.dtype, name="head")
+        return head(x)[:, :height, :width], out
 
     def _upsample(self, features: int, conv: Any, *, name: str) -> nn.Module:
         if self.up == "transpose":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from ml_collections import ConfigDict
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, check_same_split
 from jaxcxr.data.masks import RESIZES
-from jaxcxr.runs import steps
+from jaxcxr.runs import placement, steps
+from jaxcxr.runs.placement import Placement
 from jaxcxr.tasks import segment
 from jaxcxr.types import InputError
 
@@ -73,19 +75,41 @@ class Experiment:
     def task(self) -> Any:
         return self.compiled.task
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The arrays that the task's batches are made of."""
+        return {name: self.arrays[name] for name in self.task.inputs}
+
+    @functools.cached_property
+    def placement(self) -> Placement:
+        """Where the inputs live while the run computes."""
+        needed = sum(array.nbytes for array in self.inputs.values())
+        return placement.decide(self.config.train.placement, needed=needed)
+
+    @functools.cached_property
+    def resident(self) -> dict[str, jax.Array] | None:
+        """The inputs on every device, put there once; None: they stay with the host."""
+        if self.placement.where == "host":
+            return None
+        return parallel.place({name: np.asarray(array) for name, array in self.inputs.items()})
+
     def predict(
         self, variables: Any, indices: np.ndarray, *, count: int, seed_offset: int = 0
     ) -> Iterator[dict[str, np.ndarray]]:
         """Predictions for rows of the data set; the same seed draws the same patches for an image every time."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), seed_offset + 1)
+        if self.resident is None:
+            program, given, arrays = self.compiled.predict(count), key, self.inputs
+        else:
+            program, given, arrays = self.compiled.predict_resident(count), {"key": key, "arrays": self.resident}, {}
         batches = data.eval_batches(
-            {name: self.arrays[name] for name in self.task.inputs},
+            arrays,
             indices,
             batch_size=self.config.evaluate.batch_size,
             process_index=parallel.process_index(),
             process_count=parallel.process_count(),
         )
-        key = jax.random.fold_in(jax.random.key(self.config.seed), seed_offset + 1)
-        return steps.predict_rows(self.compiled.predict(count), variables, batches, key)
+        return steps.predict_rows(program, variables, batches, given)
 
     def host_batch(self, prediction: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The true arrays for the rows of a prediction, as `Task.metrics` wants them."""
@@ -100,6 +124,7 @@ def prepare(config: ConfigDict) -> Experiment:
     """Opens the data of a config, splits it and builds its task."""
     parallel.check_batch_size(config.train.batch_size, field="train.batch_size")
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
+    placement.check(config.train.placement, processes=parallel.process_count())
     if config.task not in _PREPARE:
         raise InputError(f"task={config.task!r} is unknown; known: {', '.join(_PREPARE)}")
     return _PREPARE[config.task](config)

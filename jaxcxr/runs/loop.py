@@ -11,12 +11,11 @@ from types import FrameType
 from typing import Any
 
 import jax
-import numpy as np
 
-from jaxcxr import data, optim, parallel
+from jaxcxr import optim, parallel
 from jaxcxr import state as states
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import steps
+from jaxcxr.runs import stepping, steps
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.state import Variables
 from jaxcxr.types import DivergedError, InputError
@@ -29,6 +28,11 @@ class Plan:
 
     steps: int
     eval_every: int
+    log_every: int
+
+    def boundary(self, step: int) -> int:
+        """The first step after `step` that a log row or an evaluation follows, or that is the last."""
+        return min(self.steps, *(step - step % every + every for every in (self.eval_every, self.log_every)))
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -36,7 +40,9 @@ def plan(experiment: Experiment) -> Plan:
     t = experiment.config.train
     per_epoch = max(1, math.ceil(len(experiment.splits["train"]) / t.batch_size))
     return Plan(
-        steps=round(t.epochs * per_epoch), eval_every=max(1, round(t.eval_every * per_epoch))
+        steps=round(t.epochs * per_epoch),
+        eval_every=max(1, round(t.eval_every * per_epoch)),
+        log_every=t.log_every,
     )
 
 
@@ -70,21 +76,6 @@ def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) 
     return {name: value for m in (total or {}).values() for name, value in m.scalars().items()}
 
 
-def train_batches(experiment: Experiment) -> Any:
-    """The endless training batches of an experiment, from the first one on."""
-    config = experiment.config
-    return data.train_iterator(
-        {name: experiment.arrays[name] for name in experiment.task.inputs},
-        experiment.splits["train"],
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        balance=config.train.balance,
-        labels=experiment.rows.labels,
-        process_index=parallel.process_index(),
-        process_count=parallel.process_count(),
-    )
-
-
 def fit(
     experiment: Experiment,
     checkpointer: Checkpointer,
@@ -107,7 +98,7 @@ def fit(
       pretrained: puts published weights into the first variables of a run that begins; None: random ones.
 
     Returns:
-      {"step", "best_step", "best", "seconds", "images", "stopped_early"} for the run's timings.
+      {"step", "best_step", "best", "seconds", "images", "stopped_early", "placement"} for the run's timings.
 
     Raises:
       DivergedError: the loss is not finite; the last good checkpoint stays.
@@ -126,11 +117,10 @@ def fit(
         plateau_patience=config.optim.plateau_patience,
         plateau_factor=config.optim.decay,
     )
-    iterator = train_batches(experiment)
-    key = jax.random.key(config.seed)
+    stepper = stepping.stepper(experiment, jax.random.key(config.seed))
     state = states.create(task.init(config.seed), compiled.optimizer)
     seconds, step, metrics = 0.0, 0, {}
-    restored = checkpointer.restore_latest(state.without_optimizer(), state.opt_state, iterator)
+    restored = checkpointer.restore_latest(state.without_optimizer(), state.opt_state, stepper.iterator)
     if restored is not None:
         state, step, metrics = restored.state, restored.step, restored.metrics
         state = state.replace(opt_state=restored.optimizer)
@@ -142,7 +132,7 @@ def fit(
     state = parallel.place(state)
     started = time.monotonic() - seconds
     last_save, losses = time.monotonic(), []
-    learning_rate = None
+    rates = [0.0]  # of the steps taken last
 
     def save() -> None:
         loop = {"watch": watch.to_json(), "seconds": time.monotonic() - started}
@@ -150,7 +140,7 @@ def fit(
             step,
             state=state.without_optimizer(),
             optimizer=state.opt_state,
-            data_iterator=iterator,
+            data_iterator=stepper.iterator,
             loop=loop,
             metrics=metrics,
         )
@@ -167,14 +157,23 @@ def fit(
                     f"the training loss is {means['loss']} at step {step}; the last good checkpoint is kept in "
                     f"{checkpointer.directory}. Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
                 )
-            writer.scalars(step, {"train/loss": means["loss"], "train/learning_rate": float(rate)})
+            writer.scalars(step, {"train/loss": means["loss"], "train/learning_rate": rates[-1]})
             progress.update(step, loss=means["loss"])
 
-    rate = 0.0
+    def learning_rate(step: int) -> float:
+        return watch.factor * config.optim.learning_rate * optim.schedule_factor(
+            config.optim.schedule,
+            step=step,
+            steps=schedule.steps,
+            warmup=config.optim.warmup,
+            milestones=config.optim.milestones,
+            decay=config.optim.decay,
+        )
+
     if parallel.is_main() and step < schedule.steps:
         print(
             f"{description}: {schedule.steps - step} steps on {parallel.device_count()} device(s); the first one "
-            "compiles, which takes minutes on a CPU and is kept for later runs",
+            f"compiles, which takes minutes on a CPU and is kept for later runs\n{experiment.placement}",
             flush=True,
         )
     progress = Progress(
@@ -211,21 +210,13 @@ def fit(
                 raise SystemExit(128 + (request.signal or signal.SIGTERM))
             if last:
                 break
-            batch = next(iterator)
-            rate = watch.factor * config.optim.learning_rate * optim.schedule_factor(
-                config.optim.schedule,
-                step=step,
-                steps=schedule.steps,
-                warmup=config.optim.warmup,
-                milestones=config.optim.milestones,
-                decay=config.optim.decay,
-            )
-            if rate != learning_rate:
-                learning_rate = rate
-                state = optim.with_learning_rate(state, parallel.place(np.float32(rate)))
-            state, step_metrics = compiled.train_step(state, parallel.shard(batch), key)
-            step += 1
-            losses.append(step_metrics)
+            # One step, or as many as there are before the loop is needed again.
+            count = min(stepper.at_most, schedule.boundary(step) - step)
+            batches = stepper.next(count)
+            rates = [learning_rate(n) for n in range(step, step + count)]
+            state, taken = stepper.step(state, batches, rates)
+            step += count
+            losses += taken
             if step % config.train.log_every == 0 or step == schedule.steps:
                 log()
             else:
@@ -237,4 +228,5 @@ def fit(
         "seconds": time.monotonic() - started,
         "images": step * config.train.batch_size,
         "stopped_early": watch.stop,
+        "placement": dataclasses.asdict(experiment.placement),
     }

@@ -11,12 +11,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import optim, parallel
+from jaxcxr import parallel
 from jaxcxr import state as states
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report import plots
 from jaxcxr.report.lr_find import lr_curve
-from jaxcxr.runs import loop
+from jaxcxr.runs import stepping
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.runs.train import with_weights
 from jaxcxr.types import InputError
@@ -38,17 +38,15 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
-        compiled = experiment.compiled
         variables = experiment.task.init(config.seed)
         if config.model.pretrained:
             variables = with_weights(experiment, folder, variables)
-        state = parallel.place(states.create(variables, compiled.optimizer))
-        batches, key = loop.train_batches(experiment), jax.random.key(config.seed)
+        state = parallel.place(states.create(variables, experiment.compiled.optimizer))
+        stepper = stepping.HostBatches(experiment, jax.random.key(config.seed))
         rates, losses = np.geomspace(f.low, f.high, f.steps), []
         with tqdm(total=f.steps, desc="lr_find", unit="step", disable=not parallel.is_main()) as bar:
             for rate in rates:
-                state = optim.with_learning_rate(state, parallel.place(np.float32(rate)))
-                state, metrics = compiled.train_step(state, parallel.shard(next(batches)), key)
+                state, [metrics] = stepper.step(state, stepper.next(1), [rate])
                 losses.append(float(parallel.to_host(metrics["loss"])))
                 bar.update()
                 if not math.isfinite(losses[-1]) or has_diverged(smoothed(losses, f.smoothing)):

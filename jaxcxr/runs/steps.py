@@ -1,7 +1,8 @@
-"""The two compiled programs of a run: one optimiser step, and the prediction of a batch.
+"""The compiled programs of a run: optimiser steps, and the prediction of a batch.
 
-Both are made once per kind of experiment and shared by its folds: compiling DenseNet-161 for a CPU takes longer
-than training it for a few epochs of phantoms.
+Each comes in two forms: for batches that the host sends, and for rows of arrays that the devices hold. All are made
+once per kind of experiment and shared by its folds: compiling DenseNet-161 for a CPU takes longer than training it for
+a few epochs of phantoms.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -24,7 +26,8 @@ from jaxcxr.tasks import TASKS, Task
 # What a compiled step does not depend on: these may differ between runs that share one.
 RUN_FIELDS = ("name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain")
 RUN_FIELDS += ("lr_find", "probe", "compare", "export", "parallel", "study")
-RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "data.options")
+RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "train.placement")
+RUN_FIELDS += ("data.options",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +38,19 @@ class Compiled:
       task: the pure functions.
       optimizer: the update rule.
       train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
+      train_steps: several steps on resident arrays, see `train_steps`.
       predict: number of patches (0 where the task draws none) -> compiled predict of the device seam.
+      predict_resident: the same on resident arrays: a batch is {"index", "weight"}, and in the place of the key is
+        {"key", "arrays": name -> [N, ...]}.
       explain: (number of patches, of, layer, form) -> compiled `Task.explain`, likewise.
     """
 
     task: Task
     optimizer: optax.GradientTransformation
     train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    train_steps: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     predict: Callable[[int], Callable[..., dict[str, Any]]]
+    predict_resident: Callable[[int], Callable[..., dict[str, Any]]]
     explain: Callable[[int, str, str, str], Callable[..., dict[str, Any]]]
 
 
@@ -83,15 +91,34 @@ def _compile(fields: str, extras: str) -> Compiled:
         decay_on=tuple(o.decay_on),
     )
 
+    def of(count: int) -> Callable[..., dict[str, Any]]:
+        return functools.partial(task.predict, count=count) if count else task.predict
+
     @functools.lru_cache(maxsize=4)
     def predict(count: int) -> Callable[..., dict[str, Any]]:
-        return _with_rows(functools.partial(task.predict, count=count) if count else task.predict)
+        return _with_rows(of(count))
+
+    @functools.lru_cache(maxsize=4)
+    def predict_resident(count: int) -> Callable[..., dict[str, Any]]:
+        def of_rows(variables: Any, batch: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+            rows = {**gather(given["arrays"], batch["index"]), **batch}
+            return of(count)(variables, rows, given["key"])
+
+        return _with_rows(of_rows)
 
     def explain(count: int, of: str, layer: str, form: str) -> Callable[..., dict[str, Any]]:
         assert task.explain is not None
         return _with_rows(functools.partial(task.explain, count=count, of=of, layer=layer, form=form))
 
-    return Compiled(task, optimizer, parallel.spmd_step(train_step(task, optimizer)), predict, explain)
+    return Compiled(
+        task=task,
+        optimizer=optimizer,
+        train_step=parallel.spmd_step(train_step(task, optimizer)),
+        train_steps=parallel.spmd_step(train_steps(task, optimizer)),
+        predict=predict,
+        predict_resident=predict_resident,
+        explain=explain,
+    )
 
 
 def _with_rows(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -131,21 +158,65 @@ def train_step(
     return step
 
 
+def train_steps(
+    task: Task, optimizer: optax.GradientTransformation
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """Optimiser steps of a device on resident arrays, as many as it is told, without the host.
+
+    It is called as (state, batch, given, *, axis_name) -> (state, {"loss": [T]}), T the most steps of a call. The batch
+    is {"index": [b, T]}, rows of each step; given is {"key", "count": steps to take, at most T, "rates": [T] learning
+    rates, "arrays": name -> [N, ...]}. Losses after the first `count` are 0.
+    """
+    step = train_step(task, optimizer)
+
+    def steps(
+        state: TrainState, batch: Mapping[str, jax.Array], given: Mapping[str, Any], *, axis_name: str
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        def one(i: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+            state, losses = carry
+            state = optim.with_learning_rate(state, given["rates"][i])
+            rows = gather(given["arrays"], batch["index"][:, i])
+            state, metrics = step(state, rows, given["key"], axis_name=axis_name)
+            return state, losses.at[i].set(metrics["loss"])
+
+        start = optim.with_learning_rate(state, given["rates"][0]), jnp.zeros(len(given["rates"]))
+        state, losses = jax.lax.fori_loop(0, given["count"], one, start)
+        return state, {"loss": losses}
+
+    return steps
+
+
+def gather(arrays: Mapping[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+    """The batch of rows [b] of resident arrays [N, ...], as `data.train_iterator` makes it on the host."""
+    batch = {name: jnp.take(array, rows, axis=0, mode="clip") for name, array in arrays.items()}
+    return batch | {"index": rows, "weight": jnp.ones(len(rows))}
+
+
 def predict_rows(
     predict: Callable[..., dict[str, Any]],
     variables: Any,
     batches: Iterable[Mapping[str, np.ndarray]],
-    key: jax.Array,
+    given: Any,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Runs a compiled predict over padded batches and yields host arrays without the padding.
 
     Besides the task's arrays each dict has "index", the rows of the data set it speaks of. With several processes
-    every one of them gets the rows of the whole global batch.
+    every one of them gets the rows of the whole global batch. given: the key, or what `predict_resident` wants.
     """
+
+    def fetched(prediction: dict[str, Any]) -> dict[str, np.ndarray]:
+        host = parallel.to_host(prediction)
+        real = host.pop("weight") > 0
+        return {name: value[real] for name, value in host.items()}
+
+    running = None
     for batch in batches:
-        prediction = parallel.to_host(predict(variables, parallel.shard(batch), key))
-        real = prediction.pop("weight") > 0
-        yield {name: value[real] for name, value in prediction.items()}
+        # The next batch is under way before the last one is looked at, so that the device never waits.
+        running, last = predict(variables, parallel.shard(batch), given), running
+        if last is not None:
+            yield fetched(last)
+    if running is not None:
+        yield fetched(running)
 
 
 def mean_losses(rows: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:

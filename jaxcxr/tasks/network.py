@@ -19,6 +19,7 @@ from jaxcxr.tasks import views
 from jaxcxr.types import InputError
 
 OUTPUTS = ("softmax", "sigmoid")
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class Network:
@@ -53,6 +54,7 @@ class Network:
             axis_name=axis_name,
             width=m.width,
             depth=m.depth,
+            dtype=dtype(m),
         )
         seen = (m.input_size, m.input_size) if m.input_size else views.seen_size(config)
         self.shape = (*seen, m.in_channels)
@@ -85,12 +87,24 @@ class Network:
 
     def in_chunks(self, function: Callable[..., Any], *arrays: jax.Array) -> Any:
         """function(*arrays [N, ...]) -> pytree of [N, ...], a chunk at a time: K = 100 patches must fit any memory."""
-        n, chunk = arrays[0].shape[0], self._chunk
-        if n <= chunk:
+        n = arrays[0].shape[0]
+        if n <= self._chunk:
             return function(*arrays)
+        chunk = -(-n // -(-n // self._chunk))  # even ones: 100 patches at most 64 at a time are 2 x 50, not 64 + 36
         padded = [jnp.pad(a, ((0, -n % chunk), *((0, 0),) * (a.ndim - 1))) for a in arrays]
         result = jax.lax.map(lambda a: function(*a), [a.reshape(-1, chunk, *a.shape[1:]) for a in padded])
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], result)
+
+
+def dtype(model: ConfigDict) -> Any:
+    """Of the computation, `model.dtype`; parameters, batch statistics, logits and losses are float32 in any case.
+
+    Raises:
+      InputError: it is unknown.
+    """
+    if model.dtype not in DTYPES:
+        raise InputError(f"model.dtype={model.dtype!r} is unknown; known: {', '.join(DTYPES)}")
+    return DTYPES[model.dtype]
 
 
 def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:

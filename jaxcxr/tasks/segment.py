@@ -22,7 +22,7 @@ from jaxcxr import losses, models
 from jaxcxr.metrics import Mean, Overlap
 from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
-from jaxcxr.tasks.network import OUTPUTS
+from jaxcxr.tasks.network import OUTPUTS, dtype
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
 
@@ -146,6 +146,8 @@ def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Modu
         width=m.width,
         depth=m.depth,
         in_channels=m.in_channels,
+        dtype=dtype(m),
+        **({"remat": True} if m.remat else {}),  # an option of some networks: the others say so
     )
     if isinstance(module, UNet):
         return module.clone(narrow=m.narrow)

@@ -39,20 +39,27 @@ def fit(
     Args:
       config: of the run.
       workdir: its folder.
-      before: called with the number of steps done, before each step.
-      damage: (steps done, the step's metrics) -> the metrics that the loop sees.
+      before: called with the number of steps done, before each step (or the steps that the devices take together).
+      damage: (steps done, their metrics) -> the metrics that the loop sees.
     """
     experiment = prepare(config)
     done: list[int] = []
 
-    def train_step(current: Any, batch: Any, key: Any) -> Any:
-        before(int(current.step))
-        done.append(int(current.step))
-        current, metrics = experiment.compiled.train_step(current, batch, key)
-        return current, damage(int(current.step), metrics)
+    def disturb(take: Callable[..., Any]) -> Callable[..., Any]:
+        def disturbed(current: Any, batch: Any, given: Any) -> Any:
+            before(int(current.step))
+            done.append(int(current.step))
+            current, metrics = take(current, batch, given)
+            return current, damage(int(current.step), metrics)
 
+        return disturbed
+
+    compiled = experiment.compiled
     disturbed = dataclasses.replace(
-        experiment, compiled=dataclasses.replace(experiment.compiled, train_step=train_step)
+        experiment,
+        compiled=dataclasses.replace(
+            compiled, train_step=disturb(compiled.train_step), train_steps=disturb(compiled.train_steps)
+        ),
     )
     with (
         train.checkpointer(experiment, RunFolder(workdir)) as checkpoints,
