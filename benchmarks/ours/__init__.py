@@ -1,0 +1,1 @@
+"""What the workers of jaxcxr do. Only they import JAX."""

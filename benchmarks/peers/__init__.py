@@ -1,0 +1,1 @@
+"""What the workers of other libraries do, on the same numbers. Only they import PyTorch; none imports JAX."""
