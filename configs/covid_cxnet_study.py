@@ -4,7 +4,7 @@ Paper: Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in Frontal Chest X-ra
 Command: python main.py --config=configs/covid_cxnet_study.py
          python main.py --config=configs/covid_cxnet_study.py:small --config.data.manual_dir=DATA_DIR
          python main.py --config=configs/covid_cxnet_study.py:paper --config.data.manual_dir=DATA_DIR
-Time: phantoms 16 minutes on two CPU cores, compilation included (docs/RESULTS.md).
+Time: phantoms 16 minutes, :small 96 minutes with other programs, on two CPU cores (docs/RESULTS.md).
 Number to reach: accuracies of 98.68, 99.04, 98.62, 81.04 and 87.21 % (Table 6, :paper; docs/RESULTS.md says what
 is comparable).
 """
