@@ -59,8 +59,7 @@ def test_a_grouped_convolution_trains_at_the_speed_of_a_dense_one():
 def test_a_step_costs_little_more_than_its_program(tmp_path, monkeypatch):
     """The device seam around it: sharding the batch, dispatch to devices, donation.
 
-    Measured: 1.2 times with JAX 0.10.2, 4.8 times with 0.7.2 on a busy machine. Copies of the state or a second
-    compilation would be hundreds.
+    Measured: 1.2 times with JAX 0.10.2, 4.8 times with 0.7.2 on a busy machine.
     """
     monkeypatch.delenv("XLA_FLAGS")  # conftest's four devices
     least = harness.call(Job("tests.benchmarks.overhead:seconds", {"calls": 100}), tmp_path)
