@@ -1,4 +1,4 @@
-"""Set before any test imports JAX: four CPU devices, strict shapes, a compilation cache that stays."""
+"""Set before any test uses JAX: four CPU devices, strict shapes, the XLA flags of a run, a compilation cache."""
 
 import os
 import tempfile
@@ -20,6 +20,11 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 from absl import flags  # noqa: E402
 
+from jaxcxr import parallel  # noqa: E402
+
+# As main.py begins, so that the flags are in force here too. Set later, by a test that calls main.py, they would only
+# reach the processes that tests start: these would compile, and round, otherwise than this one.
+parallel.initialize(compilation_cache="", coordinator="", process_id=0, num_processes=1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("seeded")  # the same examples every time
