@@ -88,7 +88,7 @@ def compare(first: Path | str, second: Path | str, *, draws: int = 2000) -> Comp
             "runs of the same fold"
         )
     of_a, of_b = (ScoresOfRows(p.labels, p.probabilities) for p in (a, b))
-    ends = intervals.bootstrap(lambda rows: of_a(rows) - of_b(rows), a.patient_ids, draws=draws)
+    ends = intervals.bootstrap(lambda counts: of_a(counts) - of_b(counts), a.patient_ids, draws=draws)
     columns = (of_a.of_all().values(), of_b.of_all().values(), *ends.tolist())
     overall = paired.errors(of_a.wrong, of_b.wrong, a.patient_ids)
     of_classes = {}

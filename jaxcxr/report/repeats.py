@@ -83,7 +83,7 @@ class Model:
         of = [ScoresOfRows(p.labels, p.probabilities) for p in self.predictions]
         wanted = [of[0].names.index(n) for n in ("accuracy", f"roc_auc/{len(self.predictions[0].classes) - 1}")]
         low, high = intervals.bootstrap(
-            lambda rows: np.mean([scores(rows)[wanted] for scores in of], axis=0), self.predictions[0].patient_ids
+            lambda counts: np.mean([scores(counts)[wanted] for scores in of], axis=0), self.predictions[0].patient_ids
         ).tolist()
         return (low[0], high[0]), (low[1], high[1])
 
