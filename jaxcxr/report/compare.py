@@ -205,6 +205,7 @@ def draw(found: Comparison) -> Figure:
     ]
     left.set_yticks(range(len(rows)), titles)
     left.set_xlabel("Test images with an error")
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8, labelcolor=plots.INK)
     for place, name in enumerate(shown):
         a, b, low, high = found.scores[name]

@@ -10,6 +10,7 @@ colour-blind readers; a line or a bar is never told by its colour alone where a 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -349,11 +350,13 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    figure = canvas(width, height)
+    # Half an inch stays at each side, for axes are seldom in the middle; a letter takes about 0.08 inches.
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, int((width - 1) / 0.08))]
+    figure = canvas(width, height + 0.2 * max(0, len(lines) - 1))
     axes = figure.add_subplot()
     tidy(axes)
     if title:
-        axes.set_title(title, fontsize=11.5, color=INK, pad=8)
+        axes.set_title("\n".join(lines), fontsize=11.5, color=INK, pad=8)
     return figure, axes
 
 

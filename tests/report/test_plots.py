@@ -25,6 +25,9 @@ def disc() -> tuple[np.ndarray, np.ndarray]:
 
 FIGURES = {
     "confusion_matrix": lambda: plots.confusion_matrix(np.array([[5, 1], [0, 0]]), ["a", "b"]),
+    "a long title": lambda: plots.confusion_matrix(
+        np.array([[5, 1], [0, 0]]), ["a", "b"], title="covid_cxnet, fold 0: external test on qatar_radiography"
+    ),
     "curves": lambda: plots.curves(ROWS),
     "class_counts": lambda: plots.class_counts(
         {"train": {"a": 5, "b": 3}, "test": {"a": 1, "b": 0}}
