@@ -33,7 +33,7 @@ def draw_inputs(
     """
     c = experiments.load(config, fields)
     device.start(c)
-    arrays = _phantoms(c, images)
+    arrays = draw_phantoms(c, images)
     keys = jax.vmap(lambda index: jax.random.fold_in(_predict_key(c), index))(
         np.arange(images, dtype=np.int32)
     )
@@ -47,7 +47,7 @@ def draw_batch(folder: Path, *, config: str, fields: Fields, images: int) -> Non
     """Writes a training batch and `pixels` [B k, P, P] float32 in [0, 1], what our first step draws from it."""
     c = experiments.load(config, fields)
     device.start(c)
-    batch = _phantoms(c, images)
+    batch = draw_phantoms(c, images)
     first = jax.random.fold_in(
         jax.random.key(c.seed), 0
     )  # as steps.train_step, then tasks.classify
@@ -151,7 +151,7 @@ def _predict_key(config: ConfigDict) -> jax.Array:
     return jax.random.fold_in(jax.random.key(config.seed), 1)
 
 
-def _phantoms(config: ConfigDict, count: int) -> dict[str, np.ndarray]:
+def draw_phantoms(config: ConfigDict, count: int) -> dict[str, np.ndarray]:
     """The first image of as many patients; labels 0, 1, 2, 3, 0, ..."""
     drawn = [
         drawing.draw(seed=0, patient=i, image=0, size=config.data.image_size) for i in range(count)

@@ -39,8 +39,25 @@ def feature_maps(module: nn.Module, variables: Any, x: Any) -> dict[str, tuple[i
         shapes[name] = value.shape
         return value
 
-    jax.eval_shape(lambda variables, x: _apply(module, variables, x, note), variables, x)
+    jax.eval_shape(lambda variables, x: apply_changed(module, variables, x, note), variables, x)
     return shapes
+
+
+def apply_changed(
+    module: nn.Module, variables: Any, x: Any, change: Callable[[str, jax.Array], jax.Array]
+) -> jax.Array:
+    """Logits in evaluation mode, with every feature map replaced by `change(name, map)`."""
+
+    def intercept(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
+        value = call(*args, **kwargs)
+        name = "/".join(context.module.path)
+        if context.method_name == "__call__" and name and getattr(value, "ndim", 0) == 4:
+            return change(name, value)
+        return value
+
+    with nn.intercept_methods(intercept):
+        logits, _ = module.apply(variables, x, train=False)  # pyright: ignore[reportAssignmentType]
+    return logits
 
 
 def find_layer(
@@ -133,7 +150,7 @@ def grad_cam(
             seen.append(value)
             return value
 
-        logits = _apply(module, variables, x, add)
+        logits = apply_changed(module, variables, x, add)
         if logits.shape[1] == 1:
             chosen = logits[:, 0] * jnp.where(classes > 0, 1, -1)
         else:
@@ -165,7 +182,7 @@ def _bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], b
             maps[name] = value
             return value
 
-        return _apply(module, variables, x, note), maps
+        return apply_changed(module, variables, x, note), maps
 
     closed, (_, shapes) = jax.make_jaxpr(forward, return_shape=True)(variables, x)
     program = closed.jaxpr
@@ -182,18 +199,3 @@ def _bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], b
         return logits not in reached
 
     return is_passed
-
-
-def _apply(module: nn.Module, variables: Any, x: Any, change: Any) -> jax.Array:
-    """Logits, with every feature map replaced by `change(name, map)`."""
-
-    def intercept(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
-        value = call(*args, **kwargs)
-        name = "/".join(context.module.path)
-        if context.method_name == "__call__" and name and getattr(value, "ndim", 0) == 4:
-            return change(name, value)
-        return value
-
-    with nn.intercept_methods(intercept):
-        logits, _ = module.apply(variables, x, train=False)  # pyright: ignore[reportAssignmentType]
-    return logits

@@ -72,6 +72,10 @@ class Network:
             pixels = pixels[..., None]
         if pixels.shape[1:3] != seen:
             pixels = jax.image.resize(pixels, (len(pixels), *seen, pixels.shape[-1]), "bilinear")
+        return self.normalise(pixels)
+
+    def normalise(self, pixels: jax.Array) -> jax.Array:
+        """Pixels [N, H, W, 1 or channels] in [0, 1] -> [N, H, W, channels] as the network wants them."""
         if pixels.shape[-1] == 1:
             pixels = jnp.repeat(pixels, self.shape[-1], axis=-1)
         return (pixels - self._mean) / self._std

@@ -60,7 +60,7 @@ def test_an_earlier_map_needs_the_gradient_of_what_follows(resnet):
     heat, _ = run(module, variables, x, layer="layer1")
 
     def logit(delta):
-        logits = gradcam._apply(
+        logits = gradcam.apply_changed(
             module, variables, x, lambda name, v: v + delta if name == "layer1" else v
         )
         return jnp.take_along_axis(logits, CLASSES[:, None], axis=1)[:, 0]
@@ -80,7 +80,7 @@ def test_an_earlier_map_needs_the_gradient_of_what_follows(resnet):
         axis=-1,
     ) / (shape[1] * shape[2])
     kept = []
-    gradcam._apply(
+    gradcam.apply_changed(
         module, variables, x, lambda name, v: kept.append(v) or v if name == "layer1" else v
     )
     expected = np.maximum(np.einsum("bhwc,bc->bhw", np.asarray(kept[0]), weights), 0)
@@ -122,7 +122,7 @@ def test_everything_passes_the_default_layer(resnet):
     assert (layer, shape) == ("layer2", (3, 5, 5, 13))
 
     def logits(x, layer):
-        return gradcam._apply(
+        return gradcam.apply_changed(
             module, variables, x, lambda name, value: 0 * value if name == layer else value
         )
 
