@@ -28,15 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--list", action="store_true", help="print the cases' names")
     parser.add_argument(
-        "--repeats", type=_at_least_1, help="counted rounds (default 5; 2 with --quick)"
+        "--repeats", type=at_least_1, help="counted rounds (default 5; 2 with --quick)"
     )
     parser.add_argument(
         "--patches",
-        type=_at_least_1,
+        type=at_least_1,
         help="K of an image (default 100, the paper's; 4 with --quick)",
     )
     parser.add_argument(
-        "--batch", type=_at_least_1, help="images of a training step (default 8; 2 with --quick)"
+        "--batch", type=at_least_1, help="images of a training step (default 8; 2 with --quick)"
     )
     parser.add_argument(
         "--quick",
@@ -88,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(result.failed for result in results))
 
 
-def _at_least_1(text: str) -> int:
+def at_least_1(text: str) -> int:
+    """A type of argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")

@@ -236,7 +236,7 @@ def _tables(o: Options) -> list[Case]:
 
 def _input(o: Options) -> list[Case]:
     """Images from their files to the store, from there to the device, and what of that a training step waits for."""
-    side, rows = (160, 16) if o.quick else (1024, 128)
+    side, rows = (160, 8 * o.batch) if o.quick else (1024, 16 * o.batch)
     phantoms: Fields = {
         "data.builders": ["tfds_builders.phantom_cxr"],
         "data.classes": ["normal", "consolidation", "interstitial", "ground_glass"],

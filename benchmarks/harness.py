@@ -182,7 +182,14 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
 def environment() -> dict[str, str]:
     """Of every worker: one device, whose memory JAX takes as it needs it, since others need some, too."""
-    return {"CUDA_VISIBLE_DEVICES": "0", **os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
+    return {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": visible,
+        "XLA_FLAGS": " ".join(flags),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
 
 
 def call(job: Job, folder: Path) -> Any:

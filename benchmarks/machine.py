@@ -61,10 +61,10 @@ def describe() -> tuple[dict[str, Any], dict[str, str]]:
         found["jax"] = harness.call(Job("benchmarks.ours.device:describe"), Path(folder))
         if "torch" not in missing:
             found["torch"] = harness.call(Job("benchmarks.peers.device:describe"), Path(folder))
-            if found["jax"]["platform"] != "gpu":
-                missing["a GPU"] = "JAX runs on no GPU here"
-            elif not found["torch"]["gpu"]:
+            if not found["torch"]["gpu"]:
                 missing["a GPU"] = "PyTorch sees no GPU"
+        if found["jax"]["platform"] != "gpu":
+            missing["a GPU"] = "JAX runs on no GPU here"
     return found, missing
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
+import difflib
 import os
 import statistics
 import time
@@ -26,6 +26,7 @@ from sklearn.metrics import f1_score
 from tqdm import tqdm
 
 from benchmarks import experiments
+from benchmarks.__main__ import at_least_1
 from benchmarks.ours import classify, device
 from jaxcxr import parallel
 from jaxcxr.artifacts import CONFIG, RunFolder
@@ -34,6 +35,7 @@ from jaxcxr.ops import geometry, masks, patches
 from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.tasks.network import Network
+from jaxcxr.types import InputError
 
 Logits = Callable[..., jax.Array]
 
@@ -53,7 +55,11 @@ def programs(config: ConfigDict, *, layer: str, count: int) -> tuple[Logits, Log
     if network.shape[:2] != (p.size, p.size):
         raise ValueError(f"{config.model.name} resizes patches of {p.size} px to {network.shape[0]}")
     patch = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
-    _, (_, cells, _, channels) = gradcam.find_layer(network.module, network.init(None), patch, layer)
+    maps = gradcam.feature_maps(network.module, network.init(None), patch)
+    if layer not in maps:
+        near = ", ".join(difflib.get_close_matches(layer, maps, 3, 0.3)) or ", ".join(maps)
+        raise ValueError(f"--layer={layer} is no feature map of {config.model.name}; near: {near}")
+    _, cells, _, channels = maps[layer]
     stride = p.size // cells
     if cells * stride != p.size or config.data.image_size % stride:
         raise ValueError(f"{layer} has {cells} places on a patch of {p.size} px: not a whole number of pixels each")
@@ -100,7 +106,7 @@ def programs(config: ConfigDict, *, layer: str, count: int) -> tuple[Logits, Log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
+    """Returns the exit status; argparse's 2 for a folder or layer that does not do."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared", description=__doc__)
     parser.add_argument(
         "run", nargs="?", type=Path, metavar="RUN",
@@ -108,11 +114,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--config", default="patched_densenet", help="config file, of its :paper, without a RUN")
     parser.add_argument("--layer", default="features/transition1", help="the map that patches share")
-    parser.add_argument("--patches", type=int, help="K (default: of the config)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of the times")
+    parser.add_argument("--patches", type=at_least_1, help="K (default: of the config)")
+    parser.add_argument("--repeats", type=at_least_1, default=3, help="rounds of the times")
     flags = parser.parse_args(arguments)
+    try:
+        return _compare(flags)
+    except (InputError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _compare(flags: argparse.Namespace) -> int:
     if flags.run:
-        config = ConfigDict(json.loads((flags.run / CONFIG).read_text()))
+        saved = RunFolder(flags.run).read_json(CONFIG)
+        if not saved or saved["task"] != "classify" or not saved["patches"]["enabled"]:
+            raise InputError(f"{flags.run} is no run of a patched learner")
+        config = ConfigDict(saved)
         device.start(config)
         experiment = prepare(config)
         variables = best_variables(experiment.task, RunFolder(flags.run))

@@ -86,7 +86,7 @@ def base(task: str) -> ConfigDict:
     c.train.patience = 0  # evaluations without improvement before stopping early; 0 = never stop
     c.train.min_delta = 0.0  # what counts as improvement; negative is the published slack rule
     c.train.balance = "none"  # none | class: draw classes equally often
-    c.train.log_every = 10  # steps between log rows
+    c.train.log_every = 10  # steps between log rows, 1 or more
     # auto | device | host: where the images of a run live. On devices they are copied into each one's memory once, and
     # `log_every` steps are taken without the host; auto does that on a GPU or TPU half of whose free memory holds them.
     c.train.placement = "auto"
@@ -107,7 +107,7 @@ def base(task: str) -> ConfigDict:
     c.export.platforms = ("cpu", "cuda", "tpu")  # what the exported program runs on; also rocm
 
     c.checkpoint = ConfigDict()
-    c.checkpoint.every_minutes = 5.0  # at least this often, besides every improvement
+    c.checkpoint.every_minutes = 5.0  # at least this often (between steps, see placement), besides every improvement
 
     c.predict = ConfigDict()
     c.predict.splits = ("oof", "valid", "test")  # what `predictions.npz` holds
@@ -156,8 +156,8 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.loss.aux_weight = 0.4  # of Inception's auxiliary head
 
     # Another labelled data set to measure the finished run on; builders = () is none. Pixels and classes are the run's
-    # own: of the fields only builders, options, data_dir, manual_dir, relabel (onto data.classes), patient_key, limit
-    # and max_bad_images count here.
+    # own: of the fields only builders, options, data_dir and manual_dir ('' = data's), relabel (onto data.classes),
+    # patient_key, limit and max_bad_images count here.
     c.evaluate.data = data_section()
     c.evaluate.data.builders = ()
     c.evaluate.same_source = "left_out"  # left_out | kept: its images of a source that the run's own data also has
@@ -306,7 +306,7 @@ def segment(*, preset: str) -> ConfigDict:
     c.split.valid_fraction = 0.1  # early stopping must not look at the patients that are reported
     c.split.train_limit = ()  # "class=count": at most so many training images of it; smaller sets are parts of larger
     c.train.monitor = "jaccard"  # mean over the structures, held-out patients
-    c.predict.data = data_section()  # the images that `predict` makes masks for
+    c.predict.data = data_section()  # the images that `predict` makes masks for; data_dir, manual_dir '' = data's
     c.predict.threshold = 0.5  # a structure is where its probability is above; another one needs sigmoid outputs
     c.predict.masked_images = True  # also write the image with everything but the lungs set to 0
     if preset == "":

@@ -9,7 +9,7 @@ import pytest
 _FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FOUR_DEVICES}".strip()
-# Programs that were compiled before are read back, also by the processes that tests start and by the next session.
+# Programs that were compiled before are read back, also by processes that tests start and by the next run of pytest.
 # One folder for each of pytest's processes, since JAX does not write its cache's files atomically.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _CACHE = Path(tempfile.gettempdir()) / f"jaxcxr-tests-{os.getuid()}" / f"xla-{_WORKER}"
@@ -33,7 +33,7 @@ flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which main.py parses and
 
 @pytest.fixture(scope="session", autouse=True)
 def _prepared_data_sets(tmp_path_factory: pytest.TempPathFactory):
-    """Data sets that a test prepares without a data_dir go to a folder of the session, never to the user's."""
+    """Data sets that a test prepares without a data_dir go to a folder of this run of pytest, never to the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
         yield

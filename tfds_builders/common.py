@@ -186,8 +186,8 @@ def missing_data(name: str, problem: str, instructions: str) -> FileNotFoundErro
     """The error for data that are not where they should be: problem, tree, and how to pass it."""
     return FileNotFoundError(
         f"{name}: {problem}\n{instructions.strip()}\n"
-        "Pass the folder that holds this tree as config.data.manual_dir (config.evaluate.data.manual_dir where "
-        "config.evaluate.data names the set), or in Python as tfds.download.DownloadConfig(manual_dir=...)."
+        "Pass the folder that holds this tree as config.data.manual_dir, or in Python as "
+        "tfds.download.DownloadConfig(manual_dir=...)."
     )
 
 

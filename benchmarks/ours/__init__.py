@@ -1,1 +1,1 @@
-"""What the workers of jaxcxr do. Only they import JAX."""
+"""What the workers of jaxcxr do. Only they and `benchmarks.shared` import JAX."""

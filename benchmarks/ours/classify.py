@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,10 @@ def predict(
 
     def measures() -> dict[str, float]:
         batch = parallel.shard(next(iter(batches)))
-        # What is outside the loop over chunks is crops and a mean.
-        passes = max(1.0, count * c.evaluate.batch_size / c.patches.chunk) * len(batches)
+        # XLA counts the body of `Network.in_chunks`'s loop once; what is outside is crops and a mean.
+        crops = count * c.evaluate.batch_size
+        chunks = math.ceil(crops / c.patches.chunk)
+        passes = crops / math.ceil(crops / chunks) * len(batches)
         return device.measures(
             compiled.predict(count), variables, batch, _predict_key(c), times=passes
         )

@@ -8,6 +8,7 @@ from jaxcxr.data.builders import (
     open_dataset,
     relabelling,
     targets,
+    where_given,
 )
 from jaxcxr.data.dataset import Dataset, draw_patients, limit_patients
 from jaxcxr.data.masks import DatasetMasks, FolderMasks, MaskSource, lung_ids
@@ -38,4 +39,5 @@ __all__ = [
     "relabelling",
     "targets",
     "train_iterator",
+    "where_given",
 ]

@@ -33,6 +33,14 @@ _TABLE = "jaxcxr_table_v1.npz"
 _log = logging.getLogger(__name__)
 
 
+def where_given(section: Any, first: Any) -> Any:
+    """A copy of a second data section, whose `manual_dir` and `data_dir` are the first one's where it names none."""
+    section = section.copy_and_resolve_references()
+    for name in ("manual_dir", "data_dir"):
+        section[name] = section[name] or first[name]
+    return section
+
+
 def open_dataset(data_config: Any) -> Dataset:
     """Opens the builders that the config names, prepares what is missing, and concatenates them.
 

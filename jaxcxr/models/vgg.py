@@ -136,7 +136,7 @@ class VGG(nn.Module):
         if 0 < window <= min(x.shape[1:3]):
             x = layers.avg_pool(x, window, stride=window).reshape(x.shape[0], -1)
         else:
-            x = layers.at_least_float32(x).mean((1, 2))
+            x = x.mean((1, 2))
         return classifier(
             x,
             self.num_classes,

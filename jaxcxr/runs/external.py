@@ -249,7 +249,7 @@ def _own(config: ConfigDict, folder: RunFolder) -> _Own:
 
 def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     """`evaluate.data` with the run's classes and what the run calls other labels; and a warning of unknown labels."""
-    section = config.evaluate.data.copy_and_resolve_references()
+    section = data.where_given(config.evaluate.data, config.data)
     to = data.targets(config.data)
     given = data.relabelling(section)
     if strange := sorted({*given.values()} - {*to, ""}):

@@ -42,6 +42,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if config.model.pretrained:
             variables = with_weights(experiment, folder, variables)
         state = parallel.place(states.create(variables, experiment.compiled.optimizer))
+        # From the host wherever a training's images would live: the loss is wanted after every step.
         stepper = stepping.HostBatches(experiment, jax.random.key(config.seed))
         rates, losses = np.geomspace(f.low, f.high, f.steps), []
         with tqdm(total=f.steps, desc="lr_find", unit="step", disable=not parallel.is_main()) as bar:

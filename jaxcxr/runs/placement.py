@@ -39,7 +39,7 @@ def check(wanted: str, *, processes: int) -> None:
 def choose(
     wanted: str, *, needed: int, free: int | None, platform: str, processes: int
 ) -> Placement:
-    """Where the arrays of a run go; the numbers it computes are the same.
+    """Where the arrays of a run go; the numbers it computes are the same but for rounding.
 
     Args:
       wanted: `train.placement`.

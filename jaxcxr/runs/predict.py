@@ -97,7 +97,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     the masks' hashes, so whoever keeps the hash of that file sees that masks have changed.
     """
     config = experiment.config
-    section = config.predict.data.copy_and_resolve_references()
+    section = data.where_given(config.predict.data, config.data)
     for name in data.Preprocessing.fields():  # the segmenter sees images as in training
         section[name] = config.data[name]
     store = open_store(section, masks=None)

@@ -1,4 +1,4 @@
-"""How training gets its batches and takes its steps, in two forms with the same numbers: see `Experiment.placement`."""
+"""How training gets its batches and takes its steps, in two forms, alike but for rounding: `Experiment.placement`."""
 
 from __future__ import annotations
 

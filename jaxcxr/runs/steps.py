@@ -1,8 +1,8 @@
 """The compiled programs of a run: optimiser steps, and the prediction of a batch.
 
-Each comes in two forms: for batches that the host sends, and for rows of arrays that the devices hold. All are made
-once per kind of experiment and shared by its folds: compiling DenseNet-161 for a CPU takes longer than training it for
-a few epochs of phantoms.
+Training and prediction come in two forms: for batches that the host sends, and for rows of arrays that the devices
+hold. All are made once per kind of experiment and shared by its folds: compiling DenseNet-161 for a CPU takes longer
+than training it for a few epochs of phantoms.
 """
 
 from __future__ import annotations
@@ -91,18 +91,18 @@ def _compile(fields: str, extras: str) -> Compiled:
         decay_on=tuple(o.decay_on),
     )
 
-    def of(count: int) -> Callable[..., dict[str, Any]]:
+    def of_batch(count: int) -> Callable[..., dict[str, Any]]:
         return functools.partial(task.predict, count=count) if count else task.predict
 
     @functools.lru_cache(maxsize=4)
     def predict(count: int) -> Callable[..., dict[str, Any]]:
-        return _with_rows(of(count))
+        return _with_rows(of_batch(count))
 
     @functools.lru_cache(maxsize=4)
     def predict_resident(count: int) -> Callable[..., dict[str, Any]]:
         def of_rows(variables: Any, batch: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
             rows = {**gather(given["arrays"], batch["index"]), **batch}
-            return of(count)(variables, rows, given["key"])
+            return of_batch(count)(variables, rows, given["key"])
 
         return _with_rows(of_rows)
 

@@ -3,7 +3,16 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcxr.data import builders, label_counts, learned_classes, open_dataset, relabelling, targets
+from configs import common_data
+from jaxcxr.data import (
+    builders,
+    label_counts,
+    learned_classes,
+    open_dataset,
+    relabelling,
+    targets,
+    where_given,
+)
 from jaxcxr.types import InputError
 from tests.data.fake_cxr.fake_cxr_dataset_builder import image_of
 from tests.data.fakes import data_config
@@ -144,6 +153,14 @@ def test_a_changed_manual_dir_is_prepared_anew(tmp_path, capsys):
     assert first.labels.tolist() == [0, 1, 1]
     assert changed.labels.tolist() == [1, 0, 0]
     assert capsys.readouterr().out.count("preparing fake_cxr from") == 2
+
+
+def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
+    first, second = common_data.data_section(), common_data.data_section()
+    first.manual_dir, first.data_dir, second.data_dir, second.limit = "/xrays", "/prepared", "/own", 7
+    found = where_given(second, first)
+    assert (found.manual_dir, found.data_dir, found.limit) == ("/xrays", "/own", 7)
+    assert second.manual_dir == ""
 
 
 def test_missing_source_files_show_the_builders_instructions(tmp_path):
