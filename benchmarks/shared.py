@@ -59,6 +59,8 @@ def programs(config: ConfigDict, *, layer: str, count: int) -> tuple[Logits, Log
     if layer not in maps:
         near = ", ".join(difflib.get_close_matches(layer, maps, 3, 0.3)) or ", ".join(maps)
         raise ValueError(f"--layer={layer} is no feature map of {config.model.name}; near: {near}")
+    if not gradcam.bottlenecks(network.module, network.init(None), patch)(layer):
+        raise ValueError(f"--layer={layer}: something of the image goes round that map")
     _, cells, _, channels = maps[layer]
     stride = p.size // cells
     if cells * stride != p.size or config.data.image_size % stride:

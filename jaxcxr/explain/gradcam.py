@@ -97,7 +97,7 @@ def find_layer(
 
     # Of equally large ones the last: `sorted` keeps the order, and from MIN_PLACES on all count as equally large.
     wanted = sorted(reversed(maps), key=lambda name: -min(places(name), MIN_PLACES))
-    is_passed = _bottlenecks(module, variables, x)
+    is_passed = bottlenecks(module, variables, x)
     layer = next(name for name in wanted if is_passed(name))
     return layer, maps[layer]
 
@@ -172,7 +172,7 @@ def to_unit(heat: jax.Array) -> jax.Array:
     return jnp.where(span > 0, (heat - low) / jnp.where(span > 0, span, 1), 0)
 
 
-def _bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bool]:
+def bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bool]:
     """Whether the logits hang on the input through the feature map of a name alone, read off the traced program."""
 
     def forward(variables: Any, x: Any) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -63,6 +63,7 @@ def test_every_patch_gets_its_own_part_of_the_map():
     ("arguments", "says"),
     [
         (["--layer=features/transition7"], "--layer=features/transition7 is no feature map of densenet161; near: "),
+        (["--layer=features/denseblock1/denselayer1/conv1"], "conv1: something of the image goes round that map"),
         (["--patches=0"], "argument --patches: 0 is below 1"),
         (["nowhere"], "nowhere is no run of a patched learner"),
     ],

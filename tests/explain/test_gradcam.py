@@ -133,7 +133,7 @@ def test_everything_passes_the_default_layer(resnet):
     assert not hang_on_the_image("layer1")
     assert hang_on_the_image("layer2/0/bn1")
     assert hang_on_the_image("layer2/0/downsample")
-    is_passed = gradcam._bottlenecks(module, variables, x)
+    is_passed = gradcam.bottlenecks(module, variables, x)
     assert [is_passed(name) for name in names] == [not hang_on_the_image(name) for name in names]
 
 
