@@ -290,7 +290,7 @@ def _input(o: Options) -> list[Case]:
             "input/train",
             (
                 steps("images with the host"),
-                # XLA runs convolutions in a loop on one of a CPU's cores: six times as slow for a small network.
+                # Training steps in a loop take XLA:CPU six times as long for a small network.
                 steps("images on the device", placement="device", needs=_GPU),
                 steps("the steps alone", still=True),
             ),
