@@ -1,4 +1,4 @@
-"""Set before any test uses JAX: four CPU devices, strict shapes, the XLA flags of a run, a compilation cache."""
+"""Set before any test uses JAX: four CPU devices, strict shapes, a compilation cache that stays."""
 
 import os
 import tempfile
@@ -9,6 +9,7 @@ import pytest
 _FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FOUR_DEVICES}".strip()
+_XLA_FLAGS = os.environ["XLA_FLAGS"]
 # Programs that were compiled before are read back, also by processes that tests start and by the next run of pytest.
 # One folder for each of pytest's processes, since JAX does not write its cache's files atomically.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -20,15 +21,22 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 from absl import flags  # noqa: E402
 
-from jaxcxr import parallel  # noqa: E402
-
-# As main.py begins, so that the flags are in force here too. Set later, by a test that calls main.py, they would only
-# reach the processes that tests start: these would compile, and round, otherwise than this one.
-parallel.initialize(compilation_cache="", coordinator="", process_id=0, num_processes=1)
+jax.devices()  # from here on XLA_FLAGS mean nothing to this process
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("seeded")  # the same examples every time
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which main.py parses and pytest does not
+
+
+@pytest.fixture(autouse=True)
+def _same_xla_flags():
+    """Those of this process, for the processes that a test starts: main.py, called by a test, adds one for its own.
+
+    A process with other flags compiles, and rounds, otherwise: what was killed there would not end as it does here.
+    """
+    os.environ["XLA_FLAGS"] = _XLA_FLAGS
+    yield
+    os.environ["XLA_FLAGS"] = _XLA_FLAGS
 
 
 @pytest.fixture(scope="session", autouse=True)
