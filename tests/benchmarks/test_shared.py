@@ -68,7 +68,8 @@ def test_every_patch_gets_its_own_part_of_the_map():
         (["nowhere"], "nowhere is no run of a patched learner"),
     ],
 )
-def test_mistakes_are_answered_in_a_line(arguments, says, capsys):
+def test_mistakes_are_answered_in_a_line(arguments, says, capsys, monkeypatch):
+    monkeypatch.setattr(shared.device, "start", lambda config: None)  # which would take the user's compilation cache
     with pytest.raises(SystemExit, match="2"):
         shared.main(arguments)
     assert says in capsys.readouterr().err
