@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks import cases, harness, machine, report
 from benchmarks.harness import Case, CaseResult
+from benchmarks.settings import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, metavar="FOLDER", help="write results.json and table.md there"
     )
     flags = parser.parse_args(arguments)
-    options = cases.Options(
+    options = Options(
         patches=flags.patches or (4 if flags.quick else 100),
         batch=flags.batch or (2 if flags.quick else 8),
         quick=flags.quick,

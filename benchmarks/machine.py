@@ -65,6 +65,8 @@ def describe() -> tuple[dict[str, Any], dict[str, str]]:
                 missing["a GPU"] = "PyTorch sees no GPU"
         if found["jax"]["platform"] != "gpu":
             missing["a GPU"] = "JAX runs on no GPU here"
+        if found["jax"]["platform"] != "cpu":
+            missing["simulated devices"] = "JAX simulates devices on CPUs only"
     return found, missing
 
 

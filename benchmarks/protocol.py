@@ -20,7 +20,7 @@ class Job:
     Attributes:
       function: "module:name"; called with the case's folder and the arguments.
       arguments: by name; what JSON can say.
-      needs: what it cannot run without: 'torch', 'torchvision', 'a GPU'.
+      needs: what it cannot run without: 'torch', 'torchvision', 'a GPU', 'simulated devices'.
     """
 
     function: str

@@ -70,6 +70,7 @@ def predict(
     images: int = 1,
     inputs: str = INPUTS,
     compared: bool = True,
+    devices: int = 1,
 ) -> Prepared:
     """`--config.run=predict` of images that lie in memory: crops, network, votes.
 
@@ -80,9 +81,10 @@ def predict(
       images: so many, from the first one on.
       inputs: file of `draw_inputs`.
       compared: whether the sides of the case compute the same.
+      devices: simulated ones, of a CPU.
     """
     c = experiments.load(config, fields)
-    device.start(c)
+    device.start(c, devices=devices)
     compiled = _compiled(c)
     variables = parallel.place(_variables(c, folder))
     arrays = _needed(folder / inputs, compiled)
@@ -109,9 +111,9 @@ def predict(
     def measures() -> dict[str, float]:
         batch = parallel.shard(next(iter(batches)))
         # XLA counts the body of `Network.in_chunks`'s loop once; what is outside is crops and a mean.
-        crops = count * c.evaluate.batch_size
+        crops = count * c.evaluate.batch_size // devices  # of each, whose program XLA counts
         chunks = math.ceil(crops / c.patches.chunk)
-        passes = crops / math.ceil(crops / chunks) * len(batches)
+        passes = crops / math.ceil(crops / chunks) * len(batches) * devices
         return device.measures(
             compiled.predict(count), variables, batch, _predict_key(c), times=passes
         )

@@ -8,6 +8,7 @@ from benchmarks import __main__ as command
 from benchmarks import cases, experiments, harness, machine, report
 from benchmarks.harness import Case, CaseResult, Side, SideResult
 from benchmarks.protocol import Job
+from benchmarks.settings import LEARNERS, Options
 
 MACHINE = {"cpu": "a CPU", "cores": 2, "jax": {"platform": "cpu"}}
 
@@ -65,20 +66,20 @@ def test_an_unknown_case_is_an_error_at_once(fakes, capsys):
 
 
 def test_the_machines_peak_is_measured_with_any_choice():
-    known = cases.all_cases(cases.Options())
+    known = cases.all_cases(Options())
     chosen = [case.name for case in command.choose(known, ["step/*/whole"])]
     assert chosen[:2] == ["peak/matmul", "peak/copy"]
-    assert set(chosen[2:]) == {f"step/{name}/whole" for name in cases.LEARNERS}
+    assert set(chosen[2:]) == {f"step/{name}/whole" for name in LEARNERS}
     assert command.choose(known, []) == known
 
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_case_has_its_function_and_its_config(quick):
     """Those of the peers as well, which may not be imported here: their sources say what they define."""
-    known = cases.all_cases(cases.Options(quick=quick))
+    known = cases.all_cases(Options(quick=quick))
     names = [case.name for case in known]
     assert len(names) == len(set(names))
-    assert names == [case.name for case in cases.all_cases(cases.Options(gpu=True))]
+    assert names == [case.name for case in cases.all_cases(Options(gpu=True))]
     jobs = [job for case in known for job in (*case.prepare, *(side.job for side in case.sides))]
     inner = [Job(**job.arguments["job"]) for job in jobs if "job" in job.arguments]
     for job in [*jobs, *inner]:
