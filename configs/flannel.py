@@ -4,8 +4,7 @@ Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL).
 Command: python main.py --config=configs/flannel.py
          python main.py --config=configs/flannel.py:small --config.data.manual_dir=DATA_DIR
          python main.py --config=configs/flannel.py:paper --config.data.manual_dir=DATA_DIR
-Time: 8 minutes (phantoms) and 144 minutes (:small), both measured on two CPU cores with other programs beside them;
-      :small is sized for 120 minutes.
+Time: 8 minutes (phantoms) and 59 minutes (:small), measured on two CPU cores with other programs beside them.
 Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see docs/RESULTS.md for what is comparable).
 """
 
