@@ -21,9 +21,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.__main__ import at_least_1
-from benchmarks.ours import device
+from benchmarks.ours import device, shapes
 from configs import common, patched_flannel
-from jaxcxr import state as states
 from jaxcxr.runs import steps
 from jaxcxr.tasks.network import Network
 
@@ -71,7 +70,7 @@ def segmenter_parts(config: ConfigDict, images: int, lungs: int) -> Iterator[Par
     """One training on one fold, then masks of all images."""
     split, name = _sizes(config.split, lungs, folds=config.split.folds), config.model.name
     compiled = steps.compile_for(config)
-    batch = _batch(config, config.evaluate.batch_size)
+    batch = shapes.batch(config, config.evaluate.batch_size)
     forward = _flops(compiled.predict(0), compiled.task.init(None), batch, jax.random.key(0))  # pyright: ignore
     forward /= config.evaluate.batch_size
     evaluations = config.train.epochs / config.train.eval_every
@@ -121,20 +120,8 @@ def _sizes(split: ConfigDict, images: int, *, folds: int) -> dict[str, float]:
 
 def _training_flops(config: ConfigDict, compiled: steps.Compiled) -> float:
     """Of a training step, for an image of its batch."""
-    state = jax.eval_shape(lambda v: states.create(v, compiled.optimizer), compiled.task.init(None))  # pyright: ignore
-    batch = _batch(config, config.train.batch_size)
-    return _flops(compiled.train_step, state, batch, jax.random.key(0)) / config.train.batch_size
-
-
-def _batch(config: ConfigDict, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a batch as a single device gets it from the seam."""
-    side = (1, size, config.data.image_size, config.data.image_size)
-    return {
-        "image": jax.ShapeDtypeStruct(side, jnp.uint8),
-        "mask": jax.ShapeDtypeStruct(side, jnp.uint8),
-        **{name: jax.ShapeDtypeStruct((1, size), jnp.int32) for name in ("label", "index")},
-        "weight": jax.ShapeDtypeStruct((1, size), jnp.float32),
-    }
+    batch = shapes.batch(config, config.train.batch_size)
+    return _flops(compiled.train_step, shapes.state(compiled), batch, jax.random.key(0)) / config.train.batch_size
 
 
 def _flops(program: Any, *arguments: Any) -> float:
