@@ -298,6 +298,12 @@ def segment(*, preset: str) -> ConfigDict:
     c.data.gamma = 0.5
     c.masks.ignore = ""  # mask of the data set whose pixels count for nothing, in loss and metrics; '' = none
     c.masks.resize = "nearest"  # nearest | linear (interpolated, then a structure above 0.5; V7 paper, 4.2)
+    c.augment = ConfigDict()  # of training images and their masks together
+    c.augment.max_rotation = 0.0  # degrees either way
+    c.augment.zoom = (1.0, 1.0)  # range of factors; above 1 shows more than the image
+    c.augment.shift = 0.0  # share of the side, either way
+    c.augment.hflip = False  # mirror left and right; not where structures are left and right ones
+    c.augment.brightness = (1.0, 1.0)  # range of factors
     c.loss = ConfigDict()
     c.loss.name = "cross_entropy"  # cross_entropy | binary_cross_entropy (a sigmoid each; needs model.outputs=sigmoid)
     c.loss.background_weight = 0.5  # of background pixels; structures weigh 1 (published code)

@@ -92,6 +92,10 @@ def segment(*, preset: str) -> ConfigDict:
         c.model.width = 0.25
         c.data.image_size = 128
         c.train.batch_size = 8
+        c.augment.max_rotation = 5.0
+        c.augment.zoom = (0.9, 1.1)
+        c.augment.shift = 0.05
+        c.augment.brightness = (0.8, 1.2)
     else:
         c.data.image_size = 256
         c.train.batch_size = 32  # Keras's default; the paper names none

@@ -24,8 +24,9 @@ def random_affine(
     hflip: float = 0.0,
     vflip: float = 0.0,
     fill: float = 0.0,
+    order: int = 1,
 ) -> jax.Array:
-    """Turns, zooms, shifts and mirrors an image at random, in one bilinear resampling.
+    """Turns, zooms, shifts and mirrors an image at random, in one resampling.
 
     Args:
       key: of this image.
@@ -38,6 +39,7 @@ def random_affine(
       hflip: probability of mirroring left and right.
       vflip: probability of mirroring top and bottom.
       fill: the value beyond the image's border.
+      order: 1 is bilinear, 0 takes the nearest pixel, as ids want it; the same key moves both alike.
 
     Returns:
       The image's shape and type. With the default ranges it is the image, bit for bit.
@@ -60,6 +62,7 @@ def random_affine(
         shift=jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift),
         flip=jax.random.bernoulli(flip_key, jnp.asarray([vflip, hflip])),
         fill=fill,
+        order=order,
     )
 
 
@@ -71,6 +74,7 @@ def affine(
     shift: jax.Array | np.ndarray | tuple[float, float] = (0.0, 0.0),
     flip: jax.Array | np.ndarray | tuple[bool, bool] = (False, False),
     fill: float = 0.0,
+    order: int = 1,
 ) -> jax.Array:
     """One given turn, zoom, shift and mirroring about the image's centre.
 
@@ -87,6 +91,7 @@ def affine(
       shift: [2] parts of the height and width; positive moves the image up and to the left.
       flip: [2] whether top and bottom, left and right change places.
       fill: the value beyond the image's border.
+      order: 1 is bilinear, 0 takes the nearest pixel.
 
     Returns:
       The image's shape and type.
@@ -107,7 +112,7 @@ def affine(
     places = [middle[0] + sin * dx + cos * dy, middle[1] + cos * dx - sin * dy]
 
     def resample(channel: jax.Array) -> jax.Array:
-        return jax.scipy.ndimage.map_coordinates(channel, places, order=1, cval=fill)
+        return jax.scipy.ndimage.map_coordinates(channel, places, order=order, cval=fill)
 
     return (
         resample(image) if image.ndim == 2 else jax.vmap(resample, in_axes=-1, out_axes=-1)(image)

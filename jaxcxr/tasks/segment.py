@@ -10,6 +10,8 @@ the largest logit is a structure's where its sigmoid(z) > 0.5, and `masks_at` ta
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -22,6 +24,8 @@ from jaxcxr import losses, models
 from jaxcxr.metrics import Mean, Overlap
 from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
+from jaxcxr.ops import augment
+from jaxcxr.ops.geometry import unit_float
 from jaxcxr.tasks.network import OUTPUTS, dtype
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
@@ -33,12 +37,12 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     """The segmentation task of a config; class 0 is background, 1.. are `masks.structures` in their order."""
     structures = tuple(config.masks.structures)
     _check(config, structures)
-    sigmoid = config.model.outputs == "sigmoid"
+    sigmoid, augmented = config.model.outputs == "sigmoid", _augmented(config.augment)
     module = _network(config, len(structures) if sigmoid else len(structures) + 1, axis_name)
     class_weights = jnp.asarray([config.loss.background_weight] + [1.0] * len(structures))
 
     def to_network(images: jax.Array) -> jax.Array:
-        """uint8 [B, S, S] or [B, S, S, channels], enhanced by the store -> [B, S, S, channels] in [-1, 1]."""
+        """0 to 255, [B, S, S] or [B, S, S, channels], enhanced by the store -> [B, S, S, channels] in [-1, 1]."""
         pixels = images.astype(jnp.float32) / 127.5 - 1.0
         return pixels if pixels.ndim == 4 else jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
 
@@ -62,14 +66,18 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
         params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
     ) -> tuple[jax.Array, Any]:
         dropout_key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        images, mask = batch["image"], batch["mask"]
+        if augmented is not None:
+            keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+            images, mask = augmented(keys, images, mask)
         (logits, _), updated = module.apply(
             {"params": params, **model_state},
-            to_network(batch["image"]),
+            to_network(images),
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
-        return image_losses(logits, batch["mask"]), dict(updated)
+        return image_losses(logits, mask), dict(updated)
 
     def predict(variables: Any, batch: Batch, key: jax.Array) -> Prediction:
         """Of images [B, S, S]: `mask` uint8 structure ids; `log_odds` [B, S, S, structures] of a network with sigmoids;
@@ -137,6 +145,27 @@ def check_threshold(threshold: float, *, sigmoid: bool) -> None:
         )
 
 
+def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | None:
+    """(keys [B], images, masks [B, S, S]) -> images float32 in [0, 255] and masks, moved alike; None: as they are."""
+    low, high = a.brightness
+    if not (a.max_rotation or a.shift or a.hflip) and (*a.zoom, low, high) == (1.0,) * 4:
+        return None
+    move = functools.partial(
+        augment.random_affine,
+        max_rotation=a.max_rotation,
+        zoom=tuple(a.zoom),
+        shift=a.shift,
+        hflip=0.5 if a.hflip else 0.0,
+    )
+
+    def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        affine_key, light_key = jax.random.split(key)
+        seen = augment.random_brightness(light_key, move(affine_key, unit_float(image)), low=low, high=high)
+        return 255 * seen, move(affine_key, mask.astype(jnp.float32), order=0).astype(mask.dtype)
+
+    return jax.vmap(one)
+
+
 def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Module:
     m = config.model
     module = models.build(
@@ -162,6 +191,11 @@ def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:
         raise InputError(f"model.outputs={outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
     if any(config.data.cut):
         raise InputError(f"data.cut={tuple(config.data.cut)} is for classifiers; masks are of whole images")
+    if config.augment.hflip and any(name.startswith(("left_", "right_")) for name in structures):
+        raise InputError(
+            f"augment.hflip=True makes a left lung of a right one, and masks.structures has {', '.join(structures)}: "
+            "set it to False"
+        )
     if loss not in LOSSES:
         raise InputError(f"loss.name={loss!r} is unknown; known: {', '.join(LOSSES)}")
     if loss == "binary_cross_entropy" and outputs != "sigmoid":

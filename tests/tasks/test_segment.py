@@ -254,3 +254,45 @@ def test_parameters_with_and_without_the_relu_of_two_channels(channels, narrow, 
     assert c.model.narrow == 0 and c.model.width == 1.0
     shapes = segment.build(tiny.change(c, model__narrow=narrow), axis_name="data").init(None)
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected
+
+
+def augmentation(**fields):
+    a = tiny.load("v7_unet").augment
+    a.update(fields)
+    return a
+
+
+def test_images_and_masks_move_together():
+    """The mask of a picture that is bright where its structure is stays where the picture is bright."""
+    rows, columns = np.mgrid[:32, :32]
+    mask = ((rows - 12) ** 2 + (columns - 18) ** 2 < 60).astype(np.uint8)
+    move = segment._augmented(augmentation(max_rotation=20.0, zoom=(0.8, 1.2), shift=0.1, hflip=True))
+    keys = jax.random.split(jax.random.key(0), 16)
+    images, masks = move(keys, np.repeat(255 * mask[None], 16, 0), np.repeat(mask[None], 16, 0))
+    found = np.asarray(images) > 127.5
+    assert masks.dtype == np.uint8 and set(np.unique(masks)) == {0, 1}
+    differ = (found != np.asarray(masks)).mean(axis=(1, 2))
+    assert differ.max() < 0.01  # a few pixels of its edge
+    assert all((np.asarray(masks[i]) != mask).any() for i in range(16))
+
+
+def test_without_ranges_nothing_is_drawn():
+    assert segment._augmented(augmentation()) is None
+
+
+def test_brightness_alone_leaves_masks_and_places():
+    rng = np.random.default_rng(1)
+    images, masks = rng.integers(0, 256, (4, 16, 16), dtype=np.uint8), rng.integers(0, 3, (4, 16, 16), dtype=np.uint8)
+    change = segment._augmented(augmentation(brightness=(0.5, 0.9)))
+    seen, same = change(jax.random.split(jax.random.key(2), 4), images, masks)
+    np.testing.assert_array_equal(same, masks)
+    factors = np.asarray(seen)[images > 0] / images[images > 0]
+    assert 0.5 <= factors.min() and factors.max() <= 0.9 + 1e-6
+    assert len(np.unique(np.asarray(seen).max(axis=(1, 2)) / images.max(axis=(1, 2)))) == 4
+
+
+def test_a_left_lung_is_not_mirrored_into_a_right_one():
+    c = tiny.load("fc_densenet103")
+    c.augment.hflip = True
+    with pytest.raises(InputError, match="augment.hflip=True makes a left lung of a right one"):
+        segment.build(c, axis_name="data")
