@@ -96,6 +96,7 @@ def segment(*, preset: str) -> ConfigDict:
         c.augment.zoom = (0.9, 1.1)
         c.augment.shift = 0.05
         c.augment.brightness = (0.8, 1.2)
+        c.train.epochs = 30.0
     else:
         c.data.image_size = 256
         c.train.batch_size = 32  # Keras's default; the paper names none
