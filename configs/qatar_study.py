@@ -5,7 +5,7 @@ Both CNNs, three trainings each, compared on the same test images with an exact 
 Paper: Agarwal and Srivastava, "Segmentation of Chest Radiography Scans for COVID-19" (CNN and VGG-16 classifiers).
 Command: python main.py --config=configs/qatar_study.py
          python main.py --config=configs/qatar_study.py:small --config.data.manual_dir=DATA_DIR
-Time: 5 minutes for :small on two CPU cores (docs/RESULTS.md); the phantoms are not measured yet.
+Time: 8 minutes (phantoms, with a training beside it) and 5 minutes (:small) on two CPU cores.
 Number to reach: the paper's test accuracies are 91.55 % and 91.39 % (:paper; docs/RESULTS.md says what is comparable).
 """
 

@@ -122,7 +122,7 @@ def open_segmenter(path: Path) -> Network:
     """The network of a finished segment run.
 
     Raises:
-      InputError: the folder is of no such run.
+      InputError: the folder is of no such run, or of one of an earlier version.
     """
     folder = RunFolder(path)
     saved = folder.read_json(CONFIG)
@@ -131,7 +131,12 @@ def open_segmenter(path: Path) -> Network:
             f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one with\n"
             f"  python main.py --config=configs/fc_densenet103.py --workdir={path}"
         )
-    return Network.open(ConfigDict(saved), folder)
+    try:
+        return Network.open(ConfigDict(saved), folder)
+    except AttributeError as error:  # how a ConfigDict says that it lacks a field
+        raise InputError(
+            f"{path / CONFIG} has not all fields that this version of jaxcxr reads ({error}); train the segmenter again"
+        ) from error
 
 
 def enlarged(lung: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

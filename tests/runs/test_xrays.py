@@ -353,6 +353,16 @@ def test_mistakes_are_named(runs, inputs, tmp_path):
         predict.run(stacking, tmp_path / "stacking")
 
 
+def test_a_segmenter_of_an_earlier_version_is_named(runs, inputs, tmp_path):
+    old = shutil.copytree(runs / "segmenter", tmp_path / "old")
+    saved = json.loads((old / "config.json").read_text())
+    del saved["augment"]
+    (old / "config.json").write_text(json.dumps(saved))
+    message = r"old/config\.json has not all fields that this version of jaxcxr reads \(.*'augment'.*\); train"
+    with pytest.raises(InputError, match=message):
+        run(runs, "patched", inputs, masks__workdir=str(old))
+
+
 def test_outputs_are_never_inputs(runs, inputs):
     run(runs, "segmenter", inputs)
     place = runs / "segmenter" / "xrays"
