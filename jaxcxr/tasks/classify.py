@@ -85,13 +85,13 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         predicted = predict(variables, batch, key, count=count)["probabilities"]
         explained = batch["label"] if of == "true" else predicted.argmax(axis=-1)
         pixels = view.draw(batch, key, count=count, train=False)
-        b, k, size = pixels.shape[:3]
+        b, k, height, width = pixels.shape[:4]
 
         def forward(pixels: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
             heat, logits = gradcam.grad_cam(
                 network.module, variables, network.to_input(pixels), wanted, layer=layer, form=form
             )
-            return jax.image.resize(heat, (len(heat), size, size), "bilinear"), network.as_classes(logits)
+            return jax.image.resize(heat, (len(heat), height, width), "bilinear"), network.as_classes(logits)
 
         heat, logits = network.in_chunks(
             forward, pixels.reshape(b * k, *pixels.shape[2:]), jnp.repeat(explained, k)
@@ -99,7 +99,7 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         logits = logits.reshape(b, k, classes)
         certain = jnp.take_along_axis(jax.nn.softmax(logits), explained[:, None, None], axis=-1)[..., 0]
         votes = logits.argmax(-1) == explained[:, None]
-        placed = view.place(batch, key, heat.reshape(b, k, size, size), certain, votes)
+        placed = view.place(batch, key, heat.reshape(b, k, height, width), certain, votes)
         return {"explained": explained, "probabilities": predicted, **placed}
 
     def find_layer(layer: str) -> tuple[str, tuple[int, ...]]:

@@ -78,6 +78,19 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
     assert f"{len(index['classes'])} contact sheets" in printed
 
 
+def test_images_need_not_be_square(tmp_path):
+    """V7's are cut by 10 pixels on three sides."""
+    fields = {"patched": False, "data__cut": (4, 4, 0, 12), "patches__size": 0, "explain__per_class": 1}
+    train.run(tiny.learner(**fields), tmp_path)
+    for method in ("gradcam", "occlusion", "lime"):
+        index, written = run((fields, tmp_path), explain__method=method, explain__lime__samples=8)
+        assert index["settings"]["method"] == method
+        assert len(index["images"]) == 4
+        for entry in index["images"]:
+            with Image.open(written / f"{entry['id']}.png") as picture:
+                assert picture.size == (SIDE - 16, SIDE - 4)
+
+
 def test_inputs_stand_side_by_side(trained):
     names = ("original", "text_masked", "lung_masked")
     alone, _ = run(trained)
