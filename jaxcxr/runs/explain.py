@@ -29,8 +29,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=explain` with the best checkpoint of a trained classifier's workdir.
 
     Writes below `explain/`: `<id>.png` with the heat over the image, a contact sheet of each class, and
-    `index.json` with every image's class, and of each of `explain.inputs` the probability and the shares of the heat
-    inside the lungs and on written marks; prints the means. What an earlier call left there is replaced at the end.
+    `index.json` with every image's class, and of each of `explain.inputs` the probability, whether the likeliest class
+    is the right one, and the shares of the heat inside the lungs and on written marks; prints the means, and how many
+    images are right. What an earlier call left there is replaced at the end.
     """
     _check(config)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -200,9 +201,9 @@ def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
             "heat_in_lungs": _share(heat.heat, xrays.lungs),
             "heat_on_text": _share(heat.heat, xrays.text),
         }
-        inputs.append(
-            {"probability": heat.probabilities[np.arange(len(explained)), explained], **shares}
-        )
+        right = (heat.probabilities.argmax(1) == xrays.labels).astype(np.float32)
+        probability = heat.probabilities[np.arange(len(explained)), explained]
+        inputs.append({"probability": probability, "right": right, **shares})
     shown = [grey(images) for images in seen]
     lung_area, text_area = (region.mean((1, 2)) for region in (xrays.lungs, xrays.text))
     for n in range(len(xrays.rows)):
@@ -251,8 +252,8 @@ def _announcement(
 
 def _table(index: dict) -> str:
     lines = [
-        f"{'true class':20} {'input':>12} {'images':>6} {'with heat':>9} {'probability':>11} {'heat in lungs':>14} "
-        f"{'lungs in image':>15} {'heat on text':>13} {'text in image':>14}"
+        f"{'true class':20} {'input':>12} {'images':>6} {'right':>6} {'with heat':>9} {'probability':>11} "
+        f"{'heat in lungs':>14} {'lungs in image':>15} {'heat on text':>13} {'text in image':>14}"
     ]
     for label, of_class in index["classes"].items():
         for name, row in of_class["inputs"].items():
@@ -266,8 +267,9 @@ def _table(index: dict) -> str:
                 f"{share:.3f}" if share is not None else "-"
                 for share in (*shares, of_class["text_area"])
             ]
+            right, hot = (round(row[key] * of_class["images"]) for key in ("right", "with_heat"))
             lines.append(
-                f"{label:20} {name:>12} {of_class['images']:>6} {round(row['with_heat'] * of_class['images']):>9} "
+                f"{label:20} {name:>12} {of_class['images']:>6} {right:>6} {hot:>9} "
                 f"{shown[0]:>11} {shown[1]:>14} {shown[2]:>15} {shown[3]:>13} {shown[4]:>14}"
             )
     return "\n".join(lines)

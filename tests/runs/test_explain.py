@@ -48,6 +48,7 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
         np.testing.assert_allclose(
             seen["probability"], predictions.probabilities[row].max(), atol=1e-5
         )
+        assert seen["right"] == float(entry["explained"] == entry["label"])  # the predicted class is explained
         assert seen["heat_in_lungs"] is None or 0 <= seen["heat_in_lungs"] <= 1
         assert (seen["heat_on_text"] is None) or entry["text_area"] > 0
         assert 0.05 < entry["lung_area"] < 0.6
