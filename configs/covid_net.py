@@ -4,7 +4,8 @@
 
 Paper: Wang, Lin and Wong, "COVID-Net: A Tailored Deep Convolutional Neural Network Design ..." (2020).
 Command: python main.py --config=configs/covid_net.py
-Time: not measured yet.
+         python main.py --config=configs/covid_net.py:small --config.data.manual_dir=DATA_DIR
+Time: 3 minutes (phantoms) and 5 minutes (:small) on two CPU cores with a training beside it.
 Number to reach: its accuracy of three classes on COVIDx is 96.3 % (CXR-2); other data, other classes.
 """
 
