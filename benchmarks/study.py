@@ -136,8 +136,10 @@ def rates(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     at a time, float32, in the default layout.
 
     Raises:
-      ValueError: of a quick run, which measures nothing.
+      ValueError: of a quick run, which measures nothing, or of another file.
     """
+    if not isinstance(results, dict) or not {"measures_nothing", "cases"} <= results.keys():
+        raise ValueError("it is no results.json of `python -m benchmarks`")
     if results["measures_nothing"]:
         raise ValueError("it is of a quick run, which measures nothing")
     found: dict[str, dict[str, float]] = {}
@@ -169,6 +171,14 @@ def _hours(hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
 
 
+def _positive(text: str) -> float:
+    """A type of argparse."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{value:g} is not above 0")
+    return value
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status; argparse's 2 for results that do not do."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description=__doc__)
@@ -178,8 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--images", type=at_least_1, default=IMAGES, help=f"of the study (default {IMAGES:,})")
     parser.add_argument("--lungs", type=at_least_1, default=LUNGS, help=f"of the segmenter (default {LUNGS})")
-    parser.add_argument("--tflops", type=float, default=PEAK, help=f"without RESULTS: the peak (default {PEAK:g})")
-    parser.add_argument("--share", type=float, default=SHARE, help=f"and the share of it reached (default {SHARE:g})")
+    parser.add_argument("--tflops", type=_positive, default=PEAK, help=f"without RESULTS: the peak (default {PEAK:g})")
+    parser.add_argument("--share", type=_positive, default=SHARE, help=f"and its share reached (default {SHARE:g})")
     flags = parser.parse_args(arguments)
     measured: dict[str, dict[str, float]] = {}
     if flags.results:

@@ -101,6 +101,7 @@ def test_hours_at_an_assumed_rate(monkeypatch, capsys):
     [
         (None, "No such file"),
         ("{", "Expecting"),
+        ("[]", "it is no results.json of `python -m benchmarks`"),
         (json.dumps(results(quick=True)), "it is of a quick run, which measures nothing"),
         (json.dumps(results(MEASURED["cases"][0])), "it has no patched/a with a side of jaxcxr"),
     ],
@@ -111,3 +112,10 @@ def test_results_that_do_not_do_are_answered_in_a_line(content, says, tmp_path, 
     with pytest.raises(SystemExit, match="2"):
         run(monkeypatch, capsys, tmp_path / "results.json")
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--tflops=0", "--share=-1"])
+def test_a_rate_is_above_0(flag, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, capsys, flag)
+    assert "is not above 0" in capsys.readouterr().err
