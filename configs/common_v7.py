@@ -32,7 +32,7 @@ def diagnosis(*, preset: str, cut: tuple[int, int, int, int] = PUBLISHED, masked
     c = common.classify("v7_diagnosis", patched=False, preset=preset)
     covid19_or_not(c.data, preset)
     c.data.equalise = False
-    c.data.options.phantom_cxr.patients = 200
+    c.data.options.phantom_cxr.patients = 400  # with 200 the masked ones are too few to learn from
     c.data.image_size = {"": 128, "small": 256, "paper": 256}[preset]
     c.data.cut = tuple(round(pixels * c.data.image_size / 256) for pixels in cut)
     if masked:

@@ -29,8 +29,8 @@ class DenseLayer(nn.Module):
     conv: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = nn.relu(self.norm(name="norm1")(x))
+    def __call__(self, x: jax.Array, moments: layers.Moments | None, *, train: bool) -> jax.Array:
+        x = nn.relu(self.norm(name="norm1")(x, moments))
         x = self.conv(4 * self.growth, 1, name="conv1")(x)
         x = nn.relu(self.norm(name="norm2")(x))
         x = self.conv(self.growth, 3, padding=1, name="conv2")(x)
@@ -48,11 +48,12 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        moments = layers.moments(x) if train else None
         for i in range(1, self.num_layers + 1):
             layer = DenseLayer(
                 self.growth, self.dropout, self.norm, self.conv, name=f"denselayer{i}"
             )
-            x = jnp.concatenate([x, layer(x, train=train)], axis=-1)
+            x, moments = layers.append(x, moments, layer(x, moments, train=train))
         return x
 
 

@@ -32,8 +32,8 @@ class ConvUnit(nn.Module):
     conv: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = nn.relu(self.norm(name="norm")(x))
+    def __call__(self, x: jax.Array, moments: layers.Moments | None = None, *, train: bool) -> jax.Array:
+        x = nn.relu(self.norm(name="norm")(x, moments))
         x = self.conv(self.features, self.kernel_size, padding=self.kernel_size // 2, name="conv")(
             x
         )
@@ -56,9 +56,10 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         inputs = x.shape[-1]
+        moments = layers.moments(x) if train else None
         for i in range(1, self.num_layers + 1):
             unit = ConvUnit(self.growth, 3, self.dropout, self.norm, self.conv, name=f"layer{i}")
-            x = jnp.concatenate([x, unit(x, train=train)], axis=-1)
+            x, moments = layers.append(x, moments, unit(x, moments, train=train))
         return x[..., inputs:] if self.new_only else x
 
 

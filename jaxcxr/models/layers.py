@@ -1,14 +1,14 @@
 """Layers shared by the networks, with the semantics of their PyTorch originals.
 
 Parameter names and shapes are those of `flax.linen` (kernel [kh, kw, cin / groups, cout], bias
-[cout]); only the lowering of a convolution is chosen here, at trace time, by the platform.
+[cout]); how a layer is computed is chosen at trace time, by the platform.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import chex
 import flax.linen as nn
@@ -16,28 +16,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcxr.models.convolution import Lowering, at_least_float32, convolve, platform_lowering
 from jaxcxr.models.initialise import Initializer, kaiming_normal, torch_uniform
 from jaxcxr.types import InputError
-
-Lowering = Literal["native", "matmul"]
 
 kaiming_normal_fan_in = kaiming_normal("fan_in")
 kaiming_normal_fan_out = kaiming_normal("fan_out")
 
 
-def platform_lowering() -> Lowering:
-    """The lowering for the default backend: "matmul" on CPU, "native" on GPU and TPU."""
-    return "matmul" if jax.default_backend() == "cpu" else "native"
-
-
 def scaled(count: int, factor: float) -> int:
     """`count` channels or layers scaled by `factor`, rounded, at least one."""
     return max(1, round(count * factor))
-
-
-def at_least_float32(x: jax.Array) -> jax.Array:
-    """Half precision becomes float32; statistics, dense layers and logits are computed in that."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
@@ -59,113 +48,6 @@ def check_input(x: jax.Array, *, in_channels: int, min_size: int, model: str) ->
             f"{model}: images of at least {min_size} x {min_size} pixels are needed, "
             f"got {x.shape[1]} x {x.shape[2]}."
         )
-
-
-def convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    strides: tuple[int, int],
-    padding: tuple[int, int],
-    groups: int = 1,
-    lowering: Lowering,
-) -> jax.Array:
-    """Cross-correlate `x` [B, H, W, cin] with `kernel` [kh, kw, cin / groups, cout].
-
-    Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
-
-    `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
-    one product batched over the groups, a depthwise one a sum of shifted products. (XLA:CPU has no
-    fast path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of
-    at most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
-    for the gradient of 512 channels, 4x4 to 2x2.
-    Everything else, and everything under "native", is `lax.conv_general_dilated`.
-
-    Returns:
-      [B, H', W', cout].
-    """
-    if lowering == "matmul":
-        if groups == 1 and kernel.shape[:2] == (1, 1) and padding == (0, 0):
-            return jnp.dot(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
-        if 1 < groups == x.shape[-1] == kernel.shape[-1]:
-            return _depthwise_convolve(x, kernel, strides=strides, padding=padding)
-        height, width = _output_size(x.shape, kernel.shape, strides, padding)
-        if groups > 1 or height * width <= 4:
-            return _gathered_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=strides,
-        padding=[(p, p) for p in padding],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
-
-
-def _output_size(
-    x: Sequence[int], kernel: Sequence[int], strides: tuple[int, int], padding: tuple[int, int]
-) -> tuple[int, int]:
-    """(H', W') of a convolution, from the shapes of its operands."""
-    rows, columns = ((x[i + 1] + 2 * padding[i] - kernel[i]) // strides[i] + 1 for i in (0, 1))
-    return rows, columns
-
-
-def _gathered_convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    strides: tuple[int, int],
-    padding: tuple[int, int],
-    groups: int,
-) -> jax.Array:
-    """Gather the taps, then one product [G, pixels, taps cin/G] x [G, taps cin/G, cout/G].
-
-    Measured on two cores for ResNeXt's layers, forward and backward: as fast as or faster than a
-    product for each tap, and a tenth of the compile time of a loop over groups.
-    """
-    _, _, group_in, cout = kernel.shape
-    batch, height, width, _ = x.shape
-    out_height, out_width = _output_size(x.shape, kernel.shape, strides, padding)
-    x = x.reshape(batch, height, width, groups, group_in).transpose(3, 0, 1, 2, 4)
-    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
-    pixels = jnp.concatenate(taps, axis=-1).reshape(groups, batch * out_height * out_width, -1)
-    kernel = kernel.reshape(-1, groups, cout // groups).transpose(1, 0, 2)
-    out = jnp.matmul(pixels, kernel).reshape(groups, batch, out_height, out_width, -1)
-    return out.transpose(1, 2, 3, 0, 4).reshape(batch, out_height, out_width, cout)
-
-
-def _depthwise_convolve(
-    x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int]
-) -> jax.Array:
-    """The sum over the taps of x, shifted, times the tap's weight of each channel, which XLA fuses into one loop.
-
-    The barriers keep what comes before and after, in the gradient too, out of that loop, where it would be computed
-    anew for each tap, and compiled for minutes. Gradients of an EfficientNet of eight blocks, [4, 64, 64, 3], a quarter
-    as wide: 27 ms of CPU time, 177 ms with the native convolution; compiled in 24 s and 17 s.
-    """
-    x = jax.lax.optimization_barrier(x)
-    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
-    weights = at_least_float32(kernel).reshape(len(taps), 1, 1, 1, -1)
-    out = functools.reduce(jnp.add, (tap * weights[i] for i, tap in enumerate(taps)))
-    return jax.lax.optimization_barrier(out.astype(x.dtype))
-
-
-def _taps(
-    x: jax.Array, kernel: Sequence[int], *, strides: tuple[int, int], padding: tuple[int, int]
-) -> list[jax.Array]:
-    """For each tap of a kernel, row by row, what it sees: `x` [..., H, W, C], padded and cut -> [..., H', W', C]."""
-    x = jnp.pad(x, [*[(0, 0)] * (x.ndim - 3), *((p, p) for p in padding), (0, 0)])
-    height, width = _output_size((0, *x.shape[-3:]), kernel, strides, (0, 0))
-    return [
-        x[
-            ...,
-            row : row + (height - 1) * strides[0] + 1 : strides[0],
-            column : column + (width - 1) * strides[1] + 1 : strides[1],
-            :,
-        ]
-        for row in range(kernel[0])
-        for column in range(kernel[1])
-    ]
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
@@ -210,11 +92,64 @@ class Conv(nn.Module):
         return x
 
 
+Moments = tuple[jax.Array, jax.Array]  # of each channel, [C] float32: mean of the values, mean of their squares
+
+
+def moments(x: jax.Array) -> Moments:
+    """The moments of the channels of `x` [..., C]."""
+    x = at_least_float32(x)
+    count = x.size // x.shape[-1]
+    return _channel_sums(x) / count, _channel_sums(jnp.square(x)) / count
+
+
+def append(x: jax.Array, known: Moments | None, new: jax.Array) -> tuple[jax.Array, Moments | None]:
+    """The channels of `x` and `new` [..., C] side by side, and their moments, if those of `x` are `known`.
+
+    A dense block normalises the same channels again in every layer. Their moments stay what they are: a training step
+    that keeps them reads each channel once for them and not once a layer.
+    """
+    if known is not None:
+        known = tuple(jnp.concatenate(pair) for pair in zip(known, moments(new), strict=True))  # pyright: ignore
+    return jnp.concatenate([x, new], axis=-1), known
+
+
+def _channel_sums(x: jax.Array) -> jax.Array:
+    """[..., C] -> [C]."""
+    rows = x.reshape(-1, x.shape[-1])
+    if platform_lowering() == "native":
+        return rows.sum(0)
+    # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones takes a half to a sixth
+    # of that; with eight rows of them and not one it is blocked, and rounds less than either.
+    return jnp.dot(jnp.ones((8, len(rows)), x.dtype), rows)[0]
+
+
+@jax.custom_vjp
+def _normalise(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
+    """(`x` [..., C] - `mean`) `factor` + `bias` [C]. The gradients are autodiff's, of two sums instead of three."""
+    mean, factor, bias = (v.reshape((1,) * (x.ndim - 1) + v.shape) for v in (mean, factor, bias))
+    return (x - mean) * factor + bias
+
+
+def _normalise_forward(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
+    return _normalise(x, mean, factor, bias), (x, mean, factor)
+
+
+def _normalise_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, ...]:
+    x, mean, factor = kept
+    wide = (1,) * (x.ndim - 1) + mean.shape
+    of_bias = _channel_sums(gradient)
+    of_factor = _channel_sums(gradient * (x - mean.reshape(wide)))
+    return (gradient * factor.reshape(wide)).astype(x.dtype), -factor * of_bias, of_factor, of_bias
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
 class BatchNorm(nn.Module):
     """`torch.nn.BatchNorm2d` with the names of `flax.linen.BatchNorm`: scale, bias; batch_stats mean, var.
 
     Flax's own keeps the biased batch variance, PyTorch the unbiased one (n / (n - 1) of it), so that fine-tuned
-    networks would drift apart in evaluation.
+    networks would drift apart in evaluation. Call with `x` [..., C] and, where they are known, its `moments`.
 
     Attributes:
       use_running_average: evaluation; else batch statistics, and the running ones move towards them.
@@ -231,7 +166,7 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, known: Moments | None = None) -> jax.Array:
         shape = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
@@ -240,20 +175,17 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             mean, var = running_mean.value, running_var.value
         else:
-            mean, var, count = self._batch_statistics(at_least_float32(x))
+            mean, var, count = self._batch_statistics(x, known)
             if not self.is_initializing():
                 keep = self.momentum
                 unbiased = var * (count / max(count - 1, 1))
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * unbiased
-        wide = (1,) * (x.ndim - 1) + shape
-        factor = (jax.lax.rsqrt(var + self.epsilon) * scale).reshape(wide)
-        return ((x - mean.reshape(wide)) * factor + bias.reshape(wide)).astype(self.dtype)
+        return _normalise(x, mean, jax.lax.rsqrt(var + self.epsilon) * scale, bias).astype(self.dtype)
 
-    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
+    def _batch_statistics(self, x: jax.Array, known: Moments | None) -> tuple[jax.Array, jax.Array, int]:
         """(mean, biased variance, number of values of a channel), over all devices."""
-        axes = tuple(range(x.ndim - 1))
-        mean, square = x.mean(axes), jnp.square(x).mean(axes)
+        mean, square = known or moments(x)
         count = x.size // x.shape[-1]
         if self.axis_name is not None and not self.is_initializing():
             mean, square = jax.lax.pmean((mean, square), self.axis_name)
@@ -278,17 +210,21 @@ def linear(features: int, *, fan_in: int, **options: Any) -> nn.Dense:
 
 def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:
     """`torch.nn.MaxPool2d(window, stride, padding)`: the border counts as minus infinity."""
-    if window == stride and not padding and platform_lowering() == "matmul":
-        # XLA:CPU scatters the gradient of a pool one window at a time: 480 ms for [4, 96, 96, 192], 85 ms so.
-        # Two at a time and not `.max`, whose gradient asks where x equals the maximum: a fused program may compute
-        # x anew, rounded otherwise, find it nowhere and divide by 0. Equal maxima share the gradient.
-        b, h, w, c = x.shape
-        x = x[:, : h // window * window, : w // window * window]
-        x = x.reshape(b, h // window, window, w // window, window, c)
-        x = functools.reduce(jnp.maximum, (x[:, :, i] for i in range(window)))
-        return functools.reduce(jnp.maximum, (x[:, :, :, i] for i in range(window)))
-    sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
-    return nn.max_pool(x, (window, window), (stride, stride), sides)
+    if platform_lowering() == "native":
+        sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
+        return nn.max_pool(x, (window, window), (stride, stride), sides)
+    # XLA:CPU scatters the gradient of a pool one window at a time: 83 ms for 3x3 of [4, 112, 112, 96], 24 ms so.
+    # Two at a time and not `.max`, whose gradient asks where x equals the maximum: a fused program may compute
+    # x anew, rounded otherwise, find it nowhere and divide by 0. Equal maxima share the gradient.
+    for axis in (1, 2):
+        size = (x.shape[axis] + 2 * padding - window) // stride + 1
+        sides = [(padding, padding) if i == axis else (0, 0) for i in range(4)]
+        padded = jnp.pad(x, sides, constant_values=-jnp.inf)
+        shifted = (
+            jax.lax.slice_in_dim(padded, i, i + (size - 1) * stride + 1, stride, axis) for i in range(window)
+        )
+        x = functools.reduce(jnp.maximum, shifted)
+    return x
 
 
 def avg_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import data, exported
 from jaxcxr.artifacts import CONFIG, RunFolder, environment, sha256_file
-from jaxcxr.models.layers import platform_lowering
+from jaxcxr.models.convolution import platform_lowering
 from jaxcxr.tasks import network
 
 

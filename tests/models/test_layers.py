@@ -7,67 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.models import layers
-from tests.models.variables import filled, normal, quick_jit
-
-CASES = {
-    "1x1": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3)},
-    "1x1 stride 2": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3), "strides": (2, 2)},
-    "3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1)},
-    "grouped 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 2, 9), "padding": (1, 1), "groups": 3},
-    "grouped 3x3 stride 2": {
-        "shape": (2, 7, 6, 8),
-        "kernel": (3, 3, 2, 8),
-        "padding": (1, 1),
-        "strides": (2, 2),
-        "groups": 4,
-    },
-    "grouped 1x3 stride (1, 3)": {
-        "shape": (2, 3, 8, 4),
-        "kernel": (1, 3, 2, 2),
-        "padding": (0, 2),
-        "strides": (1, 3),
-        "groups": 2,
-    },
-    "3x3 to a map of 2x2": {"shape": (2, 4, 3, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1), "strides": (2, 2)},
-    "7x1 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (7, 1, 6, 3), "padding": (3, 0)},
-    "depthwise, two filters a channel": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
-    "depthwise 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
-    "depthwise 5x5 stride 2": {
-        "shape": (2, 9, 6, 4),
-        "kernel": (5, 5, 1, 4),
-        "padding": (2, 2),
-        "strides": (2, 2),
-        "groups": 4,
-    },
-    "depthwise 1x3 stride (1, 3)": {
-        "shape": (2, 3, 8, 4),
-        "kernel": (1, 3, 1, 4),
-        "padding": (0, 2),
-        "strides": (1, 3),
-        "groups": 4,
-    },
-    "depthwise 3x3 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_lowerings_have_equal_values_and_gradients(case):
-    case = {"strides": (1, 1), "padding": (0, 0), "groups": 1, **CASES[case]}
-    x, kernel = normal(*case.pop("shape")), normal(*case.pop("kernel"), seed=2)
-
-    def value_and_gradients(lowering):
-        def loss(x, kernel):
-            y = layers.convolve(x, kernel, lowering=lowering, **case)
-            return jnp.sin(y).sum(), y
-
-        return quick_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
-
-    (_, native), native_gradients = value_and_gradients("native")
-    (_, matmul), matmul_gradients = value_and_gradients("matmul")
-    assert native.shape == matmul.shape
-    np.testing.assert_allclose(matmul, native, rtol=1e-5, atol=1e-5)
-    for ours, theirs in zip(matmul_gradients, native_gradients, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+from tests.models.variables import filled, normal
 
 
 def test_cpu_lowers_pointwise_grouped_and_small_convolutions_to_products(monkeypatch):
@@ -83,15 +23,6 @@ def test_cpu_lowers_pointwise_grouped_and_small_convolutions_to_products(monkeyp
         assert "conv_general_dilated" not in primitives(**options)
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         assert "conv_general_dilated" in primitives(**options)
-
-
-def test_a_depthwise_sum_is_kept_in_float32():
-    """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a sum of 2 and more."""
-    x = jnp.ones((1, 5, 5, 2), jnp.bfloat16)
-    kernel = jnp.full((5, 5, 1, 2), 2.0**-8, jnp.bfloat16).at[0, 0].set(2.0)
-    out = layers.convolve(x, kernel, strides=(1, 1), padding=(0, 0), groups=2, lowering="matmul")
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_allclose(np.asarray(out, np.float32), 2 + 24 / 256, rtol=2**-8)
 
 
 @pytest.mark.parametrize("lowering", ["native", "matmul"])
@@ -139,6 +70,25 @@ def test_pools_treat_the_border_as_torch_does():
     np.testing.assert_allclose(average[1, 1], -1.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("window", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (2, 1, 0)])
+def test_the_lowerings_of_max_pools_have_equal_values_and_gradients(window, stride, padding, monkeypatch):
+    x = normal(2, 7, 6, 3)
+
+    def value_and_gradient(lowering):
+        monkeypatch.setattr(layers, "platform_lowering", lambda: lowering)
+
+        def loss(x):
+            y = layers.max_pool(x, window, stride=stride, padding=padding)
+            return jnp.sin(y).sum(), y
+
+        return jax.value_and_grad(loss, has_aux=True)(x)
+
+    (_, native), native_gradient = value_and_gradient("native")
+    (_, separate), gradient = value_and_gradient("matmul")
+    np.testing.assert_array_equal(separate, native)
+    np.testing.assert_allclose(gradient, native_gradient, rtol=1e-6)
+
+
 def test_padding_grows_small_maps_only():
     x = jnp.ones((1, 2, 5, 1))
     assert layers.pad_to_at_least(x, 2) is x
@@ -156,6 +106,43 @@ def test_batch_norm_has_torch_momentum_and_epsilon():
     np.testing.assert_allclose(state["batch_stats"]["mean"], [0.2], rtol=1e-5)
     # torch keeps the unbiased variance, 2 here.
     np.testing.assert_allclose(state["batch_stats"]["var"], [0.9 + 0.1 * 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("lowering", ["native", "matmul"])
+def test_batch_norm_has_the_gradients_of_its_formula(lowering, monkeypatch):
+    monkeypatch.setattr(layers, "platform_lowering", lambda: lowering)
+    x, weight = 3 + normal(4, 5, 3, 6), normal(4, 5, 3, 6, seed=2)
+    norm = layers.batch_norm(train=True, axis_name=None)()
+    variables = norm.init(jax.random.key(0), x)
+    params = {"scale": normal(6, seed=3), "bias": normal(6, seed=4)}
+
+    def ours(params, x):
+        y, _ = norm.apply({**variables, "params": params}, x, mutable=["batch_stats"])
+        return (y * weight).sum()
+
+    def formula(params, x):
+        mean, variance = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
+        y = (x - mean) / jnp.sqrt(variance + 1e-5) * params["scale"].reshape(1, 1, 1, -1)
+        return ((y + params["bias"].reshape(1, 1, 1, -1)) * weight).sum()
+
+    for gradient, expected in zip(
+        jax.tree.leaves(jax.grad(ours, (0, 1))(params, x)),
+        jax.tree.leaves(jax.grad(formula, (0, 1))(params, x)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_appended_channels_bring_their_moments():
+    """What a dense block hands from layer to layer is what BatchNorm would find in all the channels so far."""
+    x, new = normal(2, 4, 3, 5), 2 * normal(2, 4, 3, 2, seed=2)
+    joined, known = layers.append(x, layers.moments(x), new)
+    np.testing.assert_array_equal(joined, np.concatenate([x, new], -1))
+    for ours, expected in zip(known, layers.moments(joined), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+    np.testing.assert_allclose(known[0], np.mean(joined, (0, 1, 2)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(known[1], np.mean(np.square(joined), (0, 1, 2)), rtol=1e-5)
+    assert layers.append(x, None, new)[1] is None  # evaluation has no use for them
 
 
 def test_initialisations_have_the_stated_spread():

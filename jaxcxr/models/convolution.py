@@ -1,0 +1,180 @@
+"""Convolutions, lowered at trace time by the platform: XLA's own, or on CPUs mostly matrix products."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Lowering = Literal["native", "matmul"]
+
+
+def platform_lowering() -> Lowering:
+    """The lowering for the default backend: "matmul" on CPU, "native" on GPU and TPU."""
+    return "matmul" if jax.default_backend() == "cpu" else "native"
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Half precision becomes float32; statistics, dense layers and logits are computed in that."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int = 1,
+    lowering: Lowering,
+) -> jax.Array:
+    """Cross-correlate `x` [B, H, W, cin] with `kernel` [kh, kw, cin / groups, cout].
+
+    Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
+
+    `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
+    one product batched over the groups, a depthwise one a sum of shifted products. (XLA:CPU has no
+    fast path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of
+    at most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
+    for the gradient of 512 channels, 4x4 to 2x2. Of one to a quarter of the channels or fewer, as in a dense layer,
+    the gradient by the kernel becomes one.
+    Everything else, and everything under "native", is `lax.conv_general_dilated`.
+
+    Returns:
+      [B, H', W', cout].
+    """
+    if lowering == "matmul":
+        if groups == 1 and kernel.shape[:2] == (1, 1) and padding == (0, 0):
+            x = x[:, :: strides[0], :: strides[1]]
+            # Of a matrix: the kernel's gradient is then a product, too, of operands that need not be transposed first.
+            return jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:3], -1)
+        if 1 < groups == x.shape[-1] == kernel.shape[-1]:
+            return _depthwise_convolve(x, kernel, strides=strides, padding=padding)
+        height, width = _output_size(x.shape, kernel.shape, strides, padding)
+        if groups > 1 or height * width <= 4:
+            return _gathered_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
+        if strides == (1, 1) and x.shape[-1] >= 4 * kernel.shape[-1]:
+            return _narrowing_convolve(x, kernel, padding)
+    return _native_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
+
+
+def _native_convolve(
+    x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int], groups: int
+) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
+        padding=[(p, p) for p in padding],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _output_size(
+    x: Sequence[int], kernel: Sequence[int], strides: tuple[int, int], padding: tuple[int, int]
+) -> tuple[int, int]:
+    """(H', W') of a convolution, from the shapes of its operands."""
+    rows, columns = ((x[i + 1] + 2 * padding[i] - kernel[i]) // strides[i] + 1 for i in (0, 1))
+    return rows, columns
+
+
+def _gathered_convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
+) -> jax.Array:
+    """Gather the taps, then one product [G, pixels, taps cin/G] x [G, taps cin/G, cout/G].
+
+    Measured on two cores for ResNeXt's layers, forward and backward: as fast as or faster than a
+    product for each tap, and a tenth of the compile time of a loop over groups.
+    """
+    _, _, group_in, cout = kernel.shape
+    batch, height, width, _ = x.shape
+    out_height, out_width = _output_size(x.shape, kernel.shape, strides, padding)
+    x = x.reshape(batch, height, width, groups, group_in).transpose(3, 0, 1, 2, 4)
+    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
+    pixels = jnp.concatenate(taps, axis=-1).reshape(groups, batch * out_height * out_width, -1)
+    kernel = kernel.reshape(-1, groups, cout // groups).transpose(1, 0, 2)
+    out = jnp.matmul(pixels, kernel).reshape(groups, batch, out_height, out_width, -1)
+    return out.transpose(1, 2, 3, 0, 4).reshape(batch, out_height, out_width, cout)
+
+
+def _depthwise_convolve(
+    x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int]
+) -> jax.Array:
+    """The sum over the taps of x, shifted, times the tap's weight of each channel, which XLA fuses into one loop.
+
+    The barriers keep what comes before and after, in the gradient too, out of that loop, where it would be computed
+    anew for each tap, and compiled for minutes. Gradients of an EfficientNet of eight blocks, [4, 64, 64, 3], a quarter
+    as wide: 27 ms of CPU time, 177 ms with the native convolution; compiled in 24 s and 17 s.
+    """
+    x = jax.lax.optimization_barrier(x)
+    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
+    weights = at_least_float32(kernel).reshape(len(taps), 1, 1, 1, -1)
+    out = functools.reduce(jnp.add, (tap * weights[i] for i, tap in enumerate(taps)))
+    return jax.lax.optimization_barrier(out.astype(x.dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _narrowing_convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> jax.Array:
+    """A convolution to few channels, such as a dense layer's; its kernel's gradient is one product [cin, pixels] x
+    [pixels, taps cout] with the gathered taps of the few.
+
+    4x4096 pixels, 304 to 16 channels: 20 ms instead of 79; 4x784, 192 to 48: 7.4 instead of 12.6. Gathering those of
+    the many is slower than XLA's own.
+    """
+    return _native_convolve(x, kernel, strides=(1, 1), padding=padding, groups=1)
+
+
+def _narrowing_forward(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> tuple[jax.Array, Any]:
+    return _narrowing_convolve(x, kernel, padding), (x, kernel)
+
+
+def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    native = functools.partial(_native_convolve, strides=(1, 1), padding=padding, groups=1)
+    (of_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](gradient)
+    rows, columns, cin, cout = kernel.shape
+    # By one gather, which compiles in a third of the time that joining nine slices takes, and is as fast.
+    margins = rows - 1 - padding[0], columns - 1 - padding[1]
+    padded = jnp.pad(gradient, [(0, 0), *((m, m) for m in margins), (0, 0)])
+    row = np.arange(x.shape[1]).reshape(-1, 1, 1, 1) + np.arange(rows).reshape(-1, 1)
+    column = np.arange(x.shape[2]).reshape(-1, 1, 1) + np.arange(columns)
+    taps = padded.at[:, row, column].get(mode="promise_in_bounds")  # [B, H, W, rows, columns, cout]
+    of_kernel = jax.lax.dot_general(
+        x.reshape(-1, cin),
+        taps.reshape(-1, rows * columns * cout),
+        (((0,), (0,)), ((), ())),
+        preferred_element_type=at_least_float32(x).dtype,
+    )
+    of_kernel = of_kernel.reshape(cin, rows, columns, cout).transpose(1, 2, 0, 3)[::-1, ::-1]
+    return of_x, of_kernel.astype(kernel.dtype)
+
+
+_narrowing_convolve.defvjp(_narrowing_forward, _narrowing_backward)
+
+
+def _taps(
+    x: jax.Array, kernel: Sequence[int], *, strides: tuple[int, int], padding: tuple[int, int]
+) -> list[jax.Array]:
+    """For each tap of a kernel, row by row, what it sees: `x` [..., H, W, C], padded and cut -> [..., H', W', C]."""
+    x = jnp.pad(x, [*[(0, 0)] * (x.ndim - 3), *((p, p) for p in padding), (0, 0)])
+    height, width = _output_size((0, *x.shape[-3:]), kernel, strides, (0, 0))
+    return [
+        x[
+            ...,
+            row : row + (height - 1) * strides[0] + 1 : strides[0],
+            column : column + (width - 1) * strides[1] + 1 : strides[1],
+            :,
+        ]
+        for row in range(kernel[0])
+        for column in range(kernel[1])
+    ]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcxr.models.convolution import convolve
+from tests.models.variables import normal, quick_jit
+
+CASES = {
+    "1x1": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3)},
+    "1x1 stride 2": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3), "strides": (2, 2)},
+    "3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1)},
+    "grouped 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 2, 9), "padding": (1, 1), "groups": 3},
+    "grouped 3x3 stride 2": {
+        "shape": (2, 7, 6, 8),
+        "kernel": (3, 3, 2, 8),
+        "padding": (1, 1),
+        "strides": (2, 2),
+        "groups": 4,
+    },
+    "grouped 1x3 stride (1, 3)": {
+        "shape": (2, 3, 8, 4),
+        "kernel": (1, 3, 2, 2),
+        "padding": (0, 2),
+        "strides": (1, 3),
+        "groups": 2,
+    },
+    "3x3 to a map of 2x2": {"shape": (2, 4, 3, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1), "strides": (2, 2)},
+    "7x1 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (7, 1, 6, 3), "padding": (3, 0)},
+    "3x3 to a quarter of the channels": {"shape": (2, 5, 4, 8), "kernel": (3, 3, 8, 2), "padding": (1, 1)},
+    "3x2 to a quarter, not padded alike": {"shape": (2, 5, 4, 8), "kernel": (3, 2, 8, 1), "padding": (0, 1)},
+    "depthwise, two filters a channel": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
+    "depthwise 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
+    "depthwise 5x5 stride 2": {
+        "shape": (2, 9, 6, 4),
+        "kernel": (5, 5, 1, 4),
+        "padding": (2, 2),
+        "strides": (2, 2),
+        "groups": 4,
+    },
+    "depthwise 1x3 stride (1, 3)": {
+        "shape": (2, 3, 8, 4),
+        "kernel": (1, 3, 1, 4),
+        "padding": (0, 2),
+        "strides": (1, 3),
+        "groups": 4,
+    },
+    "depthwise 3x3 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lowerings_have_equal_values_and_gradients(case):
+    case = {"strides": (1, 1), "padding": (0, 0), "groups": 1, **CASES[case]}
+    x, kernel = normal(*case.pop("shape")), normal(*case.pop("kernel"), seed=2)
+
+    def value_and_gradients(lowering):
+        def loss(x, kernel):
+            y = convolve(x, kernel, lowering=lowering, **case)
+            return jnp.sin(y).sum(), y
+
+        return quick_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
+
+    (_, native), native_gradients = value_and_gradients("native")
+    (_, matmul), matmul_gradients = value_and_gradients("matmul")
+    assert native.shape == matmul.shape
+    np.testing.assert_allclose(matmul, native, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(matmul_gradients, native_gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_depthwise_sum_is_kept_in_float32():
+    """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a sum of 2 and more."""
+    x = jnp.ones((1, 5, 5, 2), jnp.bfloat16)
+    kernel = jnp.full((5, 5, 1, 2), 2.0**-8, jnp.bfloat16).at[0, 0].set(2.0)
+    out = convolve(x, kernel, strides=(1, 1), padding=(0, 0), groups=2, lowering="matmul")
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(out, np.float32), 2 + 24 / 256, rtol=2**-8)
+
+
+def test_gradients_in_half_precision_have_its_type_and_sums_of_float32():
+    """A kernel's gradient is a sum over all pixels: 4096 ones are not 256 in bfloat16."""
+    x, kernel = jnp.ones((1, 64, 64, 4), jnp.bfloat16), jnp.ones((3, 3, 4, 1), jnp.bfloat16)
+
+    def total(x, kernel):
+        return convolve(x, kernel, strides=(1, 1), padding=(1, 1), lowering="matmul").astype(jnp.float32).sum()
+
+    of_x, of_kernel = jax.grad(total, (0, 1))(x, kernel)
+    assert of_x.dtype == of_kernel.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(of_kernel[1, 1].astype(jnp.float32), 4096)
