@@ -5,8 +5,7 @@
 Paper: Zhang, "COVID-19 Chest X-ray Images: Lung Segmentation and Diagnosis using Neural Networks".
 Command: python main.py --config=configs/v7_diagnosis_masked.py
          python main.py --config=configs/v7_diagnosis_masked.py:small --config.data.manual_dir=DATA_DIR
-Time: 77 seconds (phantoms, which are too few to learn from: macro-F1 0.43) on two CPU cores with a training beside it;
-      :small is part of configs/v7_study.py.
+Time: 2 minutes (phantoms) on two CPU cores with tests and a training beside it; :small is part of configs/v7_study.py.
 Number to reach: none is published.
 """
 
