@@ -115,11 +115,11 @@ def append(x: jax.Array, known: Moments | None, new: jax.Array) -> tuple[jax.Arr
 
 def _channel_sums(x: jax.Array) -> jax.Array:
     """[..., C] -> [C]."""
-    rows = x.reshape(-1, x.shape[-1])
     if platform_lowering() == "native":
-        return rows.sum(0)
+        return x.sum(tuple(range(x.ndim - 1)))
     # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones takes a half to a sixth
     # of that; with eight rows of them and not one it is blocked, and rounds less than either.
+    rows = x.reshape(-1, x.shape[-1])
     return jnp.dot(jnp.ones((8, len(rows)), x.dtype), rows)[0]
 
 
