@@ -57,7 +57,8 @@ def convolve(
         height, width = _output_size(x.shape, kernel.shape, strides, padding)
         if groups > 1 or height * width <= 4:
             return _gathered_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
-        if strides == (1, 1) and x.shape[-1] >= 4 * kernel.shape[-1]:
+        inside = padding[0] < kernel.shape[0] and padding[1] < kernel.shape[1]  # each place sees a pixel
+        if strides == (1, 1) and inside and x.shape[-1] >= 4 * kernel.shape[-1]:
             return _narrowing_convolve(x, kernel, padding)
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
 

@@ -30,6 +30,7 @@ CASES = {
     "3x3 to a map of 2x2": {"shape": (2, 4, 3, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1), "strides": (2, 2)},
     "7x1 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (7, 1, 6, 3), "padding": (3, 0)},
     "3x3 to a quarter of the channels": {"shape": (2, 5, 4, 8), "kernel": (3, 3, 8, 2), "padding": (1, 1)},
+    "1x1 to a quarter, padded": {"shape": (2, 5, 4, 8), "kernel": (1, 1, 8, 2), "padding": (1, 1)},
     "3x2 to a quarter, not padded alike": {"shape": (2, 5, 4, 8), "kernel": (3, 2, 8, 1), "padding": (0, 1)},
     "depthwise, two filters a channel": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
     "depthwise 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
