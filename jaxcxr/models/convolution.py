@@ -144,7 +144,7 @@ def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array
     native = functools.partial(_native_convolve, strides=(1, 1), padding=padding, groups=1)
     (of_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](gradient)
     rows, columns, cin, cout = kernel.shape
-    # By one gather, which compiles in a third of the time that joining nine slices takes, and is as fast.
+    # By one gather, which compiles in half the time that joining slices takes.
     margins = rows - 1 - padding[0], columns - 1 - padding[1]
     padded = jnp.pad(gradient, [(0, 0), *((m, m) for m in margins), (0, 0)])
     row = np.arange(x.shape[1]).reshape(-1, 1, 1, 1) + np.arange(rows).reshape(-1, 1)
