@@ -19,6 +19,12 @@ h5py = pytest.importorskip("h5py", reason="h5py is not installed: requirements-p
 keras = pytest.importorskip("keras", reason="keras is not installed: requirements-parity.txt has it")
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Kernels keep Keras's own numbers, which it draws anew in every process."""
+    keras.utils.set_random_seed(0)
+
+
 def write_legacy(model, path):
     """The HDF5 layout of Keras 1 and 2, in which its published weights are."""
     with h5py.File(path, "w") as file:
@@ -28,7 +34,7 @@ def write_legacy(model, path):
 
 
 def randomise(model):
-    """Other numbers in every array, none at its initial value."""
+    """Other numbers in every array but the kernels, none at its initial value."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         for weight in layer.weights:
@@ -196,7 +202,7 @@ def test_a_u_net_gives_the_same_logits(name, classic):
     randomise(theirs)
     x = np.random.default_rng(1).normal(size=(2, 48, 64, 1)).astype(np.float32)
     expected = outputs(theirs, x)
-    assert expected.std() > 1e-3  # the narrow ReLUs live
+    assert expected.std() > 1e-2  # the narrow ReLUs live
 
     module = models.build(name, num_classes=1)
     shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
