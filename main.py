@@ -8,6 +8,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from jaxcxr import huge_pages
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment file, with :PRESET where it has one (small, paper)", lock_config=True
 )
@@ -73,5 +75,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    huge_pages.restart_with()
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)
