@@ -8,8 +8,6 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxcxr import huge_pages
-
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment file, with :PRESET where it has one (small, paper)", lock_config=True
 )
@@ -54,6 +52,9 @@ def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which backends it did not find
     # Here, so that --help and mistyped flags answer at once.
+    from jaxcxr import host_memory
+
+    host_memory.keep_freed()  # before NumPy and JAX start threads
     from jaxcxr import parallel
     from jaxcxr.runs import RUNS
     from jaxcxr.types import DivergedError, InputError
@@ -75,6 +76,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    huge_pages.restart_with()
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)

@@ -22,7 +22,6 @@ import numpy as np
 
 from benchmarks.files import read_arrays
 from benchmarks.protocol import Job
-from jaxcxr import huge_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -182,13 +181,11 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
 
 def environment() -> dict[str, str]:
-    """Of every worker: one device, whose memory JAX takes as it needs it, since others need some, too; huge pages as
-    under main.py, for all sides, since peers are faster with them."""
+    """Of every worker: one device, whose memory JAX takes as it needs it, since others need some, too."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
     return {
         **os.environ,
-        **huge_pages.environment(),
         "CUDA_VISIBLE_DEVICES": visible,
         "XLA_FLAGS": " ".join(flags),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",

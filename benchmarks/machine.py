@@ -53,8 +53,8 @@ def describe() -> tuple[dict[str, Any], dict[str, str]]:
         "changed_files": len(_git("status", "--porcelain").splitlines()),
         "environment": {
             name: value
-            for name, value in sorted(harness.environment().items())
-            if value and re.match(r"(GLIBC|OMP|MKL|KMP|JAX|XLA|TORCH|PYTORCH|CUDA_VISIBLE)", name)
+            for name, value in sorted(os.environ.items())
+            if re.match(r"(GLIBC_TUNABLES|MALLOC_|OMP|MKL|KMP|JAX|XLA|TORCH|PYTORCH|CUDA_VISIBLE)", name)
         },
     }
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:

@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.files import write_arrays
-from benchmarks.protocol import Prepared
+from jaxcxr import host_memory
+
+host_memory.keep_freed()  # before NumPy starts threads; for every side: a peer without it is not at its best
+
+from benchmarks.files import write_arrays  # noqa: E402
+from benchmarks.protocol import Prepared  # noqa: E402
 
 
 def main() -> None:

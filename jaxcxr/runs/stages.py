@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
+from jaxcxr import host_memory, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
 from jaxcxr.runs import predict, train
 
@@ -53,6 +53,7 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage]) -> None:
         _set_aside_if_stale(stage, folder)
         started = time.monotonic()
         stage.run(stage.config, stage.workdir)
+        host_memory.give_back()
         if parallel.is_main():
             _remember(stage, folder, seconds=time.monotonic() - started)
         parallel.barrier(stage.name)
