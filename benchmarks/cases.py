@@ -56,23 +56,17 @@ def _forms(
     function: str, arguments: Fields, o: Options, *, needs: tuple[str, ...], prefix: str
 ) -> list[Side]:
     """The forms of PyTorch beyond its defaults, the best of which is the peer."""
-    names = {
-        "channels_last": "channels_last",
-        "bf16": "AMP bf16",
-        "bf16_compiled": "AMP bf16, compiled",
-    }
-    return [
-        Side(
-            f"{prefix}, {name}",
-            Job(
-                function,
-                {**arguments, "form": form, "where": o.where},
-                needs if form == "channels_last" else needs + GPU,
-            ),
-            tolerance=None if form == "channels_last" else _BF16,
-        )
-        for form, name in names.items()
-    ]
+    given = {**arguments, "where": o.where}
+    last: Fields = {**given, "form": "channels_last"}
+    sides = [Side(f"{prefix}, channels_last", Job(function, last, needs))]
+    if not o.gpu:  # as jaxcxr's processes
+        kept = Job(function, last, needs, keep_freed=True)
+        sides.append(Side(f"{prefix}, channels_last, memory kept", kept))
+    halves = {"bf16": "AMP bf16", "bf16_compiled": "AMP bf16, compiled"}
+    for form, name in halves.items():
+        job = Job(function, {**given, "form": form}, needs + GPU)
+        sides.append(Side(f"{prefix}, {name}", job, tolerance=_BF16))
+    return sides
 
 
 def _ours(function: str, arguments: Fields) -> list[Side]:

@@ -150,7 +150,8 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
                 text=True,
             )
         told = {"function": job.function, "arguments": dict(job.arguments)}
-        self.tell({**told, "folder": str(folder), "outputs": str(self.outputs)})
+        ours = job.function.startswith("benchmarks.ours.")  # as under main.py
+        self.tell({**told, "keep_freed": ours or job.keep_freed, "folder": str(folder), "outputs": str(self.outputs)})
 
     def tell(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None

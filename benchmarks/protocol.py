@@ -21,11 +21,13 @@ class Job:
       function: "module:name"; called with the case's folder and the arguments.
       arguments: by name; what JSON can say.
       needs: what it cannot run without: 'torch', 'torchvision', 'a GPU', 'simulated devices'.
+      keep_freed: whether its process keeps freed memory, as those of jaxcxr do, see `jaxcxr.host_memory`.
     """
 
     function: str
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    keep_freed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,6 @@ from typing import Any
 
 from jaxcxr import host_memory
 
-host_memory.keep_freed()  # before NumPy starts threads; for every side: a peer without it is not at its best
-
-from benchmarks.files import write_arrays  # noqa: E402
-from benchmarks.protocol import Prepared  # noqa: E402
-
 
 def main() -> None:
     # What libraries print goes to the log; the answers have standard output to themselves.
@@ -30,6 +25,11 @@ def main() -> None:
 
     started = time.perf_counter()
     job = json.loads(sys.stdin.readline())
+    if job["keep_freed"]:
+        host_memory.keep_freed()  # before NumPy starts threads
+    from benchmarks.files import write_arrays
+    from benchmarks.protocol import Prepared
+
     module, _, name = job["function"].partition(":")
     side = getattr(importlib.import_module(module), name)(Path(job["folder"]), **job["arguments"])
     if not isinstance(side, Prepared):

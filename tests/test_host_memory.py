@@ -13,7 +13,7 @@ import pytest
 from jaxcxr import host_memory
 
 ROOT = Path(__file__).parent.parent
-CALLS, BYTES = 8, 16 << 20
+CALLS, BYTES = 40, 16 << 20
 
 with_glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to keep what is freed"
@@ -50,8 +50,8 @@ def test_later_calls_use_the_memory_of_earlier_ones_and_it_can_be_given_back():
 
         program = jax.jit(lambda x: x + 1)
         x = jax.device_put(np.ones({BYTES // 4}, np.float32))
-        for call in range({20 + CALLS}):
-            if call == 20:  # aligned arrays find room once there is more than they need
+        for call in range({2 * CALLS}):
+            if call == {CALLS}:  # aligned arrays find room once there is more than they need
                 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             program(x).block_until_ready()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -60,14 +60,13 @@ def test_later_calls_use_the_memory_of_earlier_ones_and_it_can_be_given_back():
         print(kept, resident())
         """
     )
-    assert int(faults) < 0.1 * CALLS * BYTES / resource.getpagesize()
+    assert int(faults) < 0.25 * CALLS * BYTES / resource.getpagesize()
     assert int(given_back) < int(kept) - BYTES / 2
 
 
-@pytest.mark.parametrize("program", ["main", "benchmarks.worker"])
-def test_programs_ask_for_it_before_numpy_starts_threads(program):
+def test_main_asks_for_it_before_numpy_starts_threads():
     numpy_is_there = printed_by(
-        f"""
+        """
         import os, sys
         from jaxcxr import host_memory
 
@@ -77,9 +76,9 @@ def test_programs_ask_for_it_before_numpy_starts_threads(program):
 
         host_memory.keep_freed = keep_freed
         sys.argv = ["main.py", "--config=configs/patched_densenet.py"]
-        import {program} as program
+        import main
         from absl import app
-        app.run(program.main, flags_parser=program.parse_flags)
+        app.run(main.main, flags_parser=main.parse_flags)
         """
     )
     assert numpy_is_there == ["False"]

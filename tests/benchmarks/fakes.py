@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def dies(folder: Path) -> Prepared:
     """Ends without a word at its first turn."""
     del folder
     return Prepared(lambda: os._exit(9))
+
+
+def page_faults(folder: Path) -> int:
+    """Of ten arrays of 64 MiB, of which one is there at a time, after a first one."""
+    del folder
+    for turn in range(11):
+        if turn == 1:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        _ = bytearray(b"1") * (64 << 20)
+        del _
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

@@ -1,5 +1,7 @@
 """The harness takes turns, compares what was computed, and says what it could not run. Its workers are real."""
 
+import platform
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,14 @@ def test_sides_take_turns_there_and_back(tmp_path):
         100,
         100,
     ]  # the peers' are those of the reference
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc keeps what is freed, if told to")
+def test_a_process_keeps_what_it_frees_if_its_job_says_so(tmp_path):
+    kept, given_back = (
+        harness.call(Job(f"{FAKES}:page_faults", keep_freed=keep), tmp_path) for keep in (True, False)
+    )
+    assert 5 * kept < given_back
 
 
 def test_a_turn_is_as_long_as_it_takes(tmp_path):
