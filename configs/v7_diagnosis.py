@@ -5,8 +5,7 @@ Its paper swaps the formulas of true and false positive rate in the text; here t
 Paper: Zhang, "COVID-19 Chest X-ray Images: Lung Segmentation and Diagnosis using Neural Networks".
 Command: python main.py --config=configs/v7_diagnosis.py
          python main.py --config=configs/v7_diagnosis.py:small --config.data.manual_dir=DATA_DIR
-Time: 2 minutes (phantoms, when they were half as many) on two CPU cores with a training beside it;
-      :small is part of configs/v7_study.py.
+Time: 1 minute (phantoms) on two CPU cores; :small is part of configs/v7_study.py.
 Number to reach: the paper's accuracy is 0.9666, its AUC 0.985 (:paper; docs/RESULTS.md says what is comparable).
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from jaxcxr import optim, parallel
+from jaxcxr import host_memory, optim, parallel
 from jaxcxr import state as states
 from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import stepping, steps
@@ -70,9 +70,11 @@ class StopRequest:
 def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) -> dict[str, float]:
     """Metrics of a split, from sums over its examples."""
     total = None
+    host_memory.give_back()  # what training steps have freed: the arrays of predictions do not fit there
     for prediction in experiment.predict(variables, experiment.splits[split], count=count):
         metrics = experiment.task.metrics(experiment.host_batch(prediction), prediction)
         total = metrics if total is None else {n: total[n].merge(m) for n, m in metrics.items()}
+    host_memory.give_back()
     return {name: value for m in (total or {}).values() for name, value in m.scalars().items()}
 
 
