@@ -5,8 +5,8 @@ Three trainings each, compared pair by pair on the same test images: what do let
 Paper: Zhang, "COVID-19 Chest X-ray Images: Lung Segmentation and Diagnosis using Neural Networks".
 Command: python main.py --config=configs/v7_study.py
          python main.py --config=configs/v7_study.py:small --config.data.manual_dir=DATA_DIR
-Time: 15 minutes for the phantoms when they were half as many and 57 minutes for :small on two CPU cores with tests and
-      trainings beside it (docs/RESULTS.md).
+Time: 11 minutes (phantoms) and 57 minutes (:small, with tests and trainings beside it) on two
+      CPU cores (docs/RESULTS.md).
 Number to reach: the paper's accuracy is 0.9666 with 10 pixels (AUC 0.985) and with 20 (:paper; docs/RESULTS.md says
 what is comparable).
 """
