@@ -92,6 +92,16 @@ class Conv(nn.Module):
         return x
 
 
+def relu_of_sum(branch: jax.Array, shortcut: jax.Array) -> jax.Array:
+    """`nn.relu` of the sum, the end of a residual block; NaN stays NaN.
+
+    XLA:CPU repeats operations of one large operand for each of their users, so that with `maximum` every block would
+    add up all blocks of its stage before it: a third of the time of ResNet-152's prediction. `select` has two.
+    """
+    total = branch + shortcut
+    return jnp.where(total <= 0, 0, total)
+
+
 Moments = tuple[jax.Array, jax.Array]  # of each channel, [C] float32: mean of the values, mean of their squares
 
 

@@ -55,7 +55,7 @@ class BasicBlock(nn.Module):
             shortcut = Downsample(
                 self.features, self.stride, self.norm, self.conv, name="downsample"
             )(shortcut)
-        return nn.relu(x + shortcut)
+        return layers.relu_of_sum(x, shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -82,7 +82,7 @@ class Bottleneck(nn.Module):
             shortcut = Downsample(
                 self.features, self.stride, self.norm, self.conv, name="downsample"
             )(shortcut)
-        return nn.relu(x + shortcut)
+        return layers.relu_of_sum(x, shortcut)
 
 
 class Stage(nn.Module):

@@ -13,6 +13,14 @@ CASES = {
     "1x1 stride 2": {"shape": (2, 5, 4, 6), "kernel": (1, 1, 6, 3), "strides": (2, 2)},
     "3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1)},
     "grouped 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 2, 9), "padding": (1, 1), "groups": 3},
+    "grouped 3x3, groups joined by two": {
+        "shape": (2, 5, 4, 32),
+        "kernel": (3, 3, 8, 12),
+        "padding": (1, 1),
+        "groups": 4,
+    },
+    "grouped 3x3, joined by three": {"shape": (2, 5, 4, 24), "kernel": (3, 3, 4, 6), "padding": (1, 0), "groups": 6},
+    "grouped 1x2 of 17 channels": {"shape": (2, 5, 4, 34), "kernel": (1, 2, 17, 4), "padding": (0, 1), "groups": 2},
     "grouped 3x3 stride 2": {
         "shape": (2, 7, 6, 8),
         "kernel": (3, 3, 2, 8),
