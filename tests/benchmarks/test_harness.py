@@ -28,7 +28,7 @@ def measure(case, *, repeats=1, missing=None):
 
 
 def test_sides_take_turns_there_and_back(tmp_path):
-    sides = tuple(noting(tmp_path, name) for name in "ABC")
+    sides = tuple(noting(tmp_path, name, seconds=0.05) for name in "ABC")  # idle for long enough to be measured
     result = measure(Case("turns", sides, reference="B", warmups=1), repeats=2)
     assert (tmp_path / "turns").read_text() == "ABC" + "CBA" + "ABC"
     assert [len(side.seconds) for side in result.sides] == [2, 2, 2]
