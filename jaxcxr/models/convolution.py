@@ -37,7 +37,7 @@ def convolve(
     Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
 
     `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
-    one product batched over the groups, or a convolution for each of a few groups where these are narrow, a depthwise
+    one product batched over the groups, or where these are narrow a convolution for every few of them, a depthwise
     one a sum of shifted products. (XLA:CPU has no
     fast path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of
     at most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms

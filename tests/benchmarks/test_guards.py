@@ -42,18 +42,20 @@ def gradient(*, channels, features, groups, lowering):
     return lambda: program(x, kernel)
 
 
-def test_a_grouped_convolution_trains_at_the_speed_of_a_dense_one():
-    """ResNeXt's 32 groups of 8 channels beside a dense convolution of as many multiplications, 32 to 64 channels.
+@pytest.mark.parametrize("width", [8, 32])
+def test_a_grouped_convolution_trains_at_the_speed_of_a_dense_one(width):
+    """ResNeXt's 32 groups of 8 channels (a convolution for a few of them) and of 32 (gathered products) beside a dense
+    convolution of as many multiplications.
 
-    Measured on two cores, JAX 0.10.2: 18 times the CPU seconds of the dense one as `layers` lowers it, 900 times with
-    XLA's own lowering.
+    Measured on two cores: 5.0 and 2.3 times the CPU seconds of the dense one with JAX 0.10.2, 6.3 and 2.5 with 0.12.
+    XLA's own lowering of groups took 900 times as long.
     """
     if jax.default_backend() != "cpu":
         pytest.skip("the lowering is for CPUs")
-    grouped = gradient(channels=256, features=256, groups=32, lowering=platform_lowering())
-    dense = gradient(channels=32, features=64, groups=1, lowering=platform_lowering())
+    grouped = gradient(channels=32 * width, features=32 * width, groups=32, lowering=platform_lowering())
+    dense = gradient(channels=4 * width, features=8 * width, groups=1, lowering=platform_lowering())
     ours, theirs = least_seconds([grouped, dense], repeats=5)
-    assert ours < 100 * theirs, (ours, theirs)
+    assert ours < 60 * theirs, (ours, theirs)
 
 
 def test_a_step_costs_little_more_than_its_program(tmp_path, monkeypatch):
