@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from benchmarks import cases_system
-from benchmarks.harness import Case, Side
+from benchmarks.harness import Case, Side, Tolerance
 from benchmarks.protocol import Job
 from benchmarks.settings import (
     GPU,
@@ -19,7 +21,22 @@ from benchmarks.settings import (
 SEGMENTERS = {"fc_densenet103": "fc_densenet103", "unet": "v7_unet", "unet_cxnet": "lung_unet"}
 _SEGMENTED = 2  # images a batch, as configs/fc_densenet103.py:paper
 
-_BF16 = 0.1  # tolerance of automatic mixed precision: 8 bits of mantissa through a hundred layers
+
+class _Tolerances(NamedTuple):
+    """How far the forms of PyTorch, and ours in bfloat16, may be from ours in float32."""
+
+    plain: Tolerance
+    channels_last: Tolerance
+    bf16: Tolerance  # 8 bits of mantissa through a hundred layers
+
+
+_PREDICTION = _Tolerances(1e-3, 1e-3, 0.1)
+# With ReLUs within rounding of 0 in many layers of batch statistics, norms of float32 gradients are up to a hundredth
+# off (in float64 they agree to 1e-9: tests/parity). In the channels_last layout PyTorch sums these statistics one
+# pixel after the other: a variance of a million pixels is off by 2e-4, and the gradient of a deep network by its half.
+_STEP = _Tolerances(
+    {"loss": 1e-3, "gradient": 0.03}, {"loss": 5e-3, "gradient": 0.5}, {"loss": 0.1, "gradient": 0.5}
+)
 
 
 def all_cases(options: Options) -> list[Case]:
@@ -53,28 +70,35 @@ def _peaks(o: Options) -> list[Case]:
 
 
 def _forms(
-    function: str, arguments: Fields, o: Options, *, needs: tuple[str, ...], prefix: str
+    function: str,
+    arguments: Fields,
+    o: Options,
+    tolerances: _Tolerances,
+    *,
+    needs: tuple[str, ...],
+    prefix: str,
 ) -> list[Side]:
     """The forms of PyTorch beyond its defaults, the best of which is the peer."""
     given = {**arguments, "where": o.where}
     last: Fields = {**given, "form": "channels_last"}
-    sides = [Side(f"{prefix}, channels_last", Job(function, last, needs))]
+    rough = tolerances.channels_last
+    sides = [Side(f"{prefix}, channels_last", Job(function, last, needs), rough)]
     if not o.gpu:  # as jaxcxr's processes
         kept = Job(function, last, needs, keep_freed=True)
-        sides.append(Side(f"{prefix}, channels_last, memory kept", kept))
+        sides.append(Side(f"{prefix}, channels_last, memory kept", kept, rough))
     halves = {"bf16": "AMP bf16", "bf16_compiled": "AMP bf16, compiled"}
     for form, name in halves.items():
         job = Job(function, {**given, "form": form}, needs + GPU)
-        sides.append(Side(f"{prefix}, {name}", job, tolerance=_BF16))
+        sides.append(Side(f"{prefix}, {name}", job, tolerances.bf16))
     return sides
 
 
-def _ours(function: str, arguments: Fields) -> list[Side]:
+def _ours(function: str, arguments: Fields, tolerances: _Tolerances) -> list[Side]:
     """jaxcxr as the config has it, and on a GPU also in bfloat16, as AMP."""
     half = {**arguments, "fields": {**arguments["fields"], "model.dtype": "bfloat16"}}
     return [
         Side("jaxcxr", Job(function, arguments)),
-        Side("jaxcxr, bf16", Job(function, half, GPU), tolerance=_BF16),
+        Side("jaxcxr, bf16", Job(function, half, GPU), tolerances.bf16),
     ]
 
 
@@ -93,8 +117,8 @@ def _patched(learner: str, o: Options) -> Case:
         f"patched/{learner}",
         (
             Side("PyTorch, one patch at a time", Job(predict, published, TORCHVISION)),
-            *_forms(predict, batched, o, needs=TORCHVISION, prefix="PyTorch, batched"),
-            *_ours("benchmarks.ours.classify:predict", {**given, "count": o.patches}),
+            *_forms(predict, batched, o, _PREDICTION, needs=TORCHVISION, prefix="PyTorch, batched"),
+            *_ours("benchmarks.ours.classify:predict", {**given, "count": o.patches}, _PREDICTION),
         ),
         prepare=(
             Job("benchmarks.ours.classify:draw_inputs", {**given, "images": 1, "count": o.patches}),
@@ -111,10 +135,11 @@ def _step(learner: str, view: str, o: Options) -> Case:
         f"step/{learner}/{view}",
         (
             Side("PyTorch", Job(train, {**given, "form": "plain", "where": o.where}, TORCHVISION)),
-            *_forms(train, given, o, needs=TORCHVISION, prefix="PyTorch"),
-            *_ours("benchmarks.ours.classify:train", given),
+            *_forms(train, given, o, _STEP, needs=TORCHVISION, prefix="PyTorch"),
+            *_ours("benchmarks.ours.classify:train", given, _STEP),
         ),
         prepare=prepare,
+        tolerance=_STEP.plain,
     )
 
 
@@ -125,14 +150,16 @@ def _segmenter(name: str, what: str, o: Options) -> Case:
         fields = {"data.image_size": 32, "model.width": 0.25, "model.depth": 0.25}
     given: Fields = {"config": SEGMENTERS[name], "fields": fields}
     peer = f"benchmarks.peers.segment:{what}"
+    tolerances = _STEP if what == "train" else _PREDICTION
     return Case(
         f"{name}/{what}",
         (
             Side("PyTorch", Job(peer, {**given, "form": "plain", "where": o.where}, TORCH)),
-            *_forms(peer, given, o, needs=TORCH, prefix="PyTorch"),
-            *_ours(f"benchmarks.ours.segment:{what}", given),
+            *_forms(peer, given, o, tolerances, needs=TORCH, prefix="PyTorch"),
+            *_ours(f"benchmarks.ours.segment:{what}", given, tolerances),
         ),
         prepare=(Job("benchmarks.ours.segment:draw_inputs", {**given, "images": _SEGMENTED}),),
+        tolerance=tolerances.plain,
     )
 
 

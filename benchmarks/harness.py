@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAUSE = 0.25
 
 
+Tolerance = float | Mapping[str, float]
+
+
 @dataclasses.dataclass(frozen=True)
 class Side:
     """One way of computing a case.
@@ -44,7 +47,7 @@ class Side:
 
     name: str
     job: Job
-    tolerance: float | None = None
+    tolerance: Tolerance | None = None
     size: float | None = None
 
 
@@ -57,7 +60,7 @@ class Case:
       sides: run in this order.
       prepare: run first, one after the other: they write the files in the case's folder that all sides read.
       reference: name of the side that the others are compared with.
-      tolerance: largest relative difference of any output from the reference's.
+      tolerance: largest relative difference of any output from the reference's, or of each by name.
       warmups: rounds that do not count; the first one compiles.
       at_most: repetitions, where many would take hours; None: as asked for.
       exponent: of the time against `Side.size`, as it should be.
@@ -67,7 +70,7 @@ class Case:
     sides: tuple[Side, ...]
     prepare: tuple[Job, ...] = ()
     reference: str = "jaxcxr"
-    tolerance: float = 1e-3
+    tolerance: Tolerance = 1e-3
     warmups: int = 2
     at_most: int | None = None
     exponent: float | None = None
@@ -288,10 +291,15 @@ def _compare(case: Case, running: Mapping[int, Worker], results: Sequence[SideRe
                 f"gives {sorted(found)} where {case.sides[reference].name} gives {sorted(expected)}"
             )
         elif found:
-            result.difference = max(relative(found[name], expected[name]) for name in expected)
-            limit = case.tolerance if side.tolerance is None else side.tolerance
-            if not result.difference <= limit:
-                result.failed = f"differs from {case.sides[reference].name} by {result.difference:.2g}, above {limit}"
+            tolerance = case.tolerance if side.tolerance is None else side.tolerance
+            apart = {name: relative(found[name], expected[name]) for name in expected}
+            result.difference = max(apart.values())
+            for name, difference in apart.items():
+                limit = tolerance[name] if isinstance(tolerance, Mapping) else tolerance
+                if not difference <= limit:
+                    result.failed = (
+                        f"{name} differs from that of {case.sides[reference].name} by {difference:.2g}, above {limit}"
+                    )
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:

@@ -71,7 +71,7 @@ def segmenter_parts(config: ConfigDict, images: int, lungs: int) -> Iterator[Par
     split, name = _sizes(config.split, lungs, folds=config.split.folds), config.model.name
     compiled = steps.compile_for(config)
     batch = shapes.batch(config, config.evaluate.batch_size)
-    forward = _flops(compiled.predict(0), compiled.task.init(None), batch, jax.random.key(0))  # pyright: ignore
+    forward = device.flops(compiled.predict(0), compiled.task.init(None), batch, jax.random.key(0))  # pyright: ignore
     forward /= config.evaluate.batch_size
     evaluations = config.train.epochs / config.train.eval_every
     yield Part(
@@ -92,7 +92,7 @@ def learner_parts(config: ConfigDict, images: int, *, folds: int) -> Iterator[Pa
     compiled = steps.compile_for(config, class_weights=np.ones(len(config.data.classes), np.float32))
     network = Network(config, axis_name=None)
     patch = jax.ShapeDtypeStruct((1, *network.shape[:2]), jnp.float32)
-    forward = _flops(jax.jit(network.logits), network.init(None), patch)
+    forward = device.flops(jax.jit(network.logits), network.init(None), patch)
     evaluations = folds * config.train.epochs / config.train.eval_every
     predicted = sum(split[part] for part in config.predict.splits)
     yield Part(
@@ -121,12 +121,7 @@ def _sizes(split: ConfigDict, images: int, *, folds: int) -> dict[str, float]:
 def _training_flops(config: ConfigDict, compiled: steps.Compiled) -> float:
     """Of a training step, for an image of its batch."""
     batch = shapes.batch(config, config.train.batch_size)
-    return _flops(compiled.train_step, shapes.state(compiled), batch, jax.random.key(0)) / config.train.batch_size
-
-
-def _flops(program: Any, *arguments: Any) -> float:
-    """As XLA counts them before it optimises; nothing is compiled."""
-    return program.lower(*arguments).cost_analysis()["flops"]
+    return device.flops(compiled.train_step, shapes.state(compiled), batch, jax.random.key(0)) / config.train.batch_size
 
 
 def rates(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -37,8 +37,7 @@ def convolve(
     Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
 
     `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
-    one product batched over the groups, or where these are narrow a convolution for every few of them, a depthwise
-    one a sum of shifted products. (XLA:CPU has no
+    a convolution for each group, a depthwise one a sum of shifted products. (XLA:CPU has no
     fast path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of
     at most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
     for the gradient of 512 channels, 4x4 to 2x2. Of one to a quarter of the channels or fewer, as in a dense layer,
@@ -56,10 +55,12 @@ def convolve(
         if 1 < groups == x.shape[-1] == kernel.shape[-1]:
             return _depthwise_convolve(x, kernel, strides=strides, padding=padding)
         height, width = _output_size(x.shape, kernel.shape, strides, padding)
-        if groups > 1 and kernel.shape[2] <= 16 and strides == (1, 1) and height * width > 4:
-            return _convolve_each_group(x, kernel, padding=padding, groups=groups)
-        if groups > 1 or height * width <= 4:
+        if height * width <= 4:
             return _gathered_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
+        if groups > 1 and kernel.shape[2] <= 16 and strides == (1, 1):
+            return _convolve_narrow_groups(x, kernel, padding=padding, groups=groups)
+        if groups > 1:
+            return _convolve_wide_groups(x, kernel, strides, padding, groups)
         inside = padding[0] < kernel.shape[0] and padding[1] < kernel.shape[1]  # each place sees a pixel
         if strides == (1, 1) and inside and x.shape[-1] >= 4 * kernel.shape[-1]:
             return _narrowing_convolve(x, kernel, padding)
@@ -87,11 +88,12 @@ def _output_size(
     return rows, columns
 
 
-def _convolve_each_group(x: jax.Array, kernel: jax.Array, *, padding: tuple[int, int], groups: int) -> jax.Array:
+def _convolve_narrow_groups(x: jax.Array, kernel: jax.Array, *, padding: tuple[int, int], groups: int) -> jax.Array:
     """XLA's own convolution of each group's channels; groups are joined up to 16 channels, with zeros between them.
 
-    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [56, 56, 256] 24 and 99 ms, gathered 84 and
-    194; [28, 28, 512] 15 and 66, gathered 35 and 75. Wider groups gain less, and compile for half a minute.
+    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [56, 56, 256] 26 and 93 ms, in a loop as
+    wider ones 41 and 144; [28, 28, 512] 17 and 64, in a loop 22 and 72. Of all its layers they would compile for half a
+    minute.
     """
     rows, columns, cin, cout = *kernel.shape[:3], kernel.shape[3] // groups
     joined = next(n for n in range(max(1, 16 // cin), 0, -1) if groups % n == 0)
@@ -106,6 +108,99 @@ def _convolve_each_group(x: jax.Array, kernel: jax.Array, *, padding: tuple[int,
     return jnp.concatenate(outs, axis=-1)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve_wide_groups(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], groups: int
+) -> jax.Array:
+    """A loop over the groups, each with XLA's own convolution, compiled once; its gradients are such loops, too.
+
+    The convolutions of the gradients that JAX derives take ten times as long inside of a loop. ResNeXt's layers on
+    two cores, a batch of 8, forward and with gradients: [14, 14, 1024] 11 and 37 ms, as a product of gathered pixels
+    21 and 46; a batch of 20 24 and 88, gathered 55 and 118. Without the loop 9 and 32, compiled in eight times as long.
+    """
+    low = high = padding
+    return _loop_over_groups(x, kernel, groups, axis=3, strides=strides, padding=(low, high))
+
+
+def _wide_groups_forward(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], groups: int
+) -> tuple[jax.Array, Any]:
+    return _convolve_wide_groups(x, kernel, strides, padding, groups), (x, kernel)
+
+
+def _wide_groups_backward(
+    strides: tuple[int, int], padding: tuple[int, int], groups: int, kept: Any, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    rows, columns, cin, _ = kernel.shape
+    size, taps = x.shape[1:3], (rows, columns)
+    spread = [(gradient.shape[1 + i] - 1) * strides[i] + 1 for i in (0, 1)]  # of the gradient, strides apart
+
+    # By x: the gradient, spread out, convolved with the turned kernel, outputs for inputs in each group.
+    turned = kernel[::-1, ::-1].reshape(rows, columns, cin, groups, -1).transpose(0, 1, 4, 3, 2)
+    low = [taps[i] - 1 - padding[i] for i in (0, 1)]
+    high = [size[i] + padding[i] - spread[i] for i in (0, 1)]
+    of_x = _loop_over_groups(
+        gradient,
+        turned.reshape(rows, columns, -1, groups * cin),
+        groups,
+        axis=3,
+        padding=(low, high),
+        lhs_dilation=strides,
+    )
+
+    # By the kernel: x convolved with the spread gradient, as a batch of channels whose channels are the images.
+    high = [taps[i] + spread[i] - 1 - size[i] - padding[i] for i in (0, 1)]
+    of_kernel = _loop_over_groups(
+        x.transpose(3, 1, 2, 0),
+        gradient.transpose(1, 2, 0, 3),
+        groups,
+        axis=0,
+        padding=(padding, high),
+        rhs_dilation=strides,
+    )
+    return of_x, of_kernel.transpose(1, 2, 0, 3)
+
+
+_convolve_wide_groups.defvjp(_wide_groups_forward, _wide_groups_backward)
+
+
+def _loop_over_groups(
+    x: jax.Array,
+    kernel: jax.Array,
+    groups: int,
+    *,
+    axis: Literal[0, 3],
+    padding: tuple[Sequence[int], Sequence[int]],
+    strides: tuple[int, int] = (1, 1),
+    lhs_dilation: tuple[int, int] = (1, 1),
+    rhs_dilation: tuple[int, int] = (1, 1),
+) -> jax.Array:
+    """For each group a convolution of its part of `x` along `axis` with its part of the kernel's outputs.
+
+    The outputs are joined along the last axis. `padding` is of (rows, columns): (before, after).
+    """
+    part, features = x.shape[axis] // groups, kernel.shape[3] // groups
+
+    def one(i: Any) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            jax.lax.dynamic_slice_in_dim(x, i * part, part, axis),
+            jax.lax.dynamic_slice_in_dim(kernel, i * features, features, 3),
+            window_strides=strides,
+            padding=list(zip(*padding, strict=True)),
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            preferred_element_type=at_least_float32(x).dtype,
+        ).astype(x.dtype)
+
+    def step(i: Any, out: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(out, one(i), i * features, 3)
+
+    shape = jax.eval_shape(one, 0).shape
+    return jax.lax.fori_loop(0, groups, step, jnp.zeros((*shape[:3], groups * features), x.dtype))
+
+
 def _gathered_convolve(
     x: jax.Array,
     kernel: jax.Array,
@@ -114,11 +209,7 @@ def _gathered_convolve(
     padding: tuple[int, int],
     groups: int,
 ) -> jax.Array:
-    """Gather the taps, then one product [G, pixels, taps cin/G] x [G, taps cin/G, cout/G].
-
-    Measured on two cores for ResNeXt's layers, forward and backward: as fast as or faster than a
-    product for each tap, and a tenth of the compile time of a loop over groups.
-    """
+    """Gather the taps, then one product [G, pixels, taps cin/G] x [G, taps cin/G, cout/G]."""
     _, _, group_in, cout = kernel.shape
     batch, height, width, _ = x.shape
     out_height, out_width = _output_size(x.shape, kernel.shape, strides, padding)

@@ -54,7 +54,7 @@ def test_a_missing_framework_is_a_row(fakes, tmp_path, capsys):
 def test_other_numbers_fail_whatever_the_times(fakes, tmp_path):
     assert command.main(["--repeats", "1", "--quick", "--out", str(tmp_path)]) == 1
     table = (tmp_path / "table.md").read_text()
-    assert "- bad/one, PyTorch: differs from jaxcxr by 1, above 0.001" in table
+    assert "- bad/one, PyTorch: x differs from that of jaxcxr by 1, above 0.001" in table
     assert "Its times measure nothing" in table
     assert json.loads((tmp_path / "results.json").read_text())["measures_nothing"]
 

@@ -92,6 +92,13 @@ def test_a_side_may_have_a_tolerance_of_its_own(tmp_path):
     assert not result.failed
 
 
+@pytest.mark.parametrize(("limit", "failed"), [(0.1, ""), (0.01, "x differs from that of B by 0.05, above 0.01")])
+def test_an_output_may_have_a_tolerance_of_its_own(tmp_path, limit, failed):
+    sides = noting(tmp_path, "A", value=1.05), noting(tmp_path, "B")
+    result = measure(Case("gradient", sides, reference="B", tolerance={"x": limit}, warmups=0))
+    assert result.sides[0].failed == failed
+
+
 def test_what_this_machine_lacks_is_a_row_and_no_failure(tmp_path):
     needy = Side("peer", Job("no.such.module:at_all", needs=("torch", "a GPU")))
     sides = needy, noting(tmp_path, "jaxcxr")

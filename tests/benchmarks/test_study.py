@@ -2,11 +2,14 @@
 
 import json
 
+import jax
 import pytest
 
 from benchmarks import study
+from benchmarks.ours import device
 from benchmarks.study import Part
 from configs import common
+from jaxcxr.models import layers
 from tests import tiny
 
 COSTS = [Part("a, training", "step/a/patched", 10, 3.6e12), Part("a, prediction", "patched/a", 40, 1.8e12)]
@@ -36,6 +39,14 @@ def learner():
     config.patches.train_count, config.patches.valid_count, config.patches.eval_count = 2, 3, 7
     config.train.epochs, config.train.eval_every = 6.0, 2.0
     return config
+
+
+def test_the_operations_of_all_groups_are_counted():
+    """On CPUs their convolutions are a loop, of whose body XLA counts one turn."""
+    layer = layers.Conv(64, kernel_size=(3, 3), padding=(0, 0), groups=2)
+    x = jax.ShapeDtypeStruct((1, 10, 12, 64), "float32")
+    variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+    assert device.flops(jax.jit(layer.apply), variables, x) == 2 * (8 * 10) * 64 * (9 * 32)
 
 
 def test_examples_of_a_learner_are_those_of_its_folds_epochs_and_patches():

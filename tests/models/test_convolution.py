@@ -28,6 +28,19 @@ CASES = {
         "strides": (2, 2),
         "groups": 4,
     },
+    "grouped 1x1 stride 2, which leaves out the last row": {
+        "shape": (3, 6, 7, 6),
+        "kernel": (1, 1, 2, 9),
+        "strides": (2, 2),
+        "groups": 3,
+    },
+    "grouped 4x3 stride (2, 1), not padded alike": {
+        "shape": (2, 7, 5, 4),
+        "kernel": (4, 3, 2, 6),
+        "strides": (2, 1),
+        "padding": (2, 0),
+        "groups": 2,
+    },
     "grouped 1x3 stride (1, 3)": {
         "shape": (2, 3, 8, 4),
         "kernel": (1, 3, 2, 2),
@@ -89,12 +102,15 @@ def test_a_depthwise_sum_is_kept_in_float32():
     np.testing.assert_allclose(np.asarray(out, np.float32), 2 + 24 / 256, rtol=2**-8)
 
 
-def test_gradients_in_half_precision_have_its_type_and_sums_of_float32():
+@pytest.mark.parametrize(("channels", "features", "groups"), [(4, 1, 1), (34, 2, 2)], ids=["narrowing", "wide groups"])
+def test_gradients_in_half_precision_have_its_type_and_sums_of_float32(channels, features, groups):
     """A kernel's gradient is a sum over all pixels: 4096 ones are not 256 in bfloat16."""
-    x, kernel = jnp.ones((1, 64, 64, 4), jnp.bfloat16), jnp.ones((3, 3, 4, 1), jnp.bfloat16)
+    x = jnp.ones((1, 64, 64, channels), jnp.bfloat16)
+    kernel = jnp.ones((3, 3, channels // groups, features), jnp.bfloat16)
 
     def total(x, kernel):
-        return convolve(x, kernel, strides=(1, 1), padding=(1, 1), lowering="matmul").astype(jnp.float32).sum()
+        out = convolve(x, kernel, strides=(1, 1), padding=(1, 1), groups=groups, lowering="matmul")
+        return out.astype(jnp.float32).sum()
 
     of_x, of_kernel = jax.grad(total, (0, 1))(x, kernel)
     assert of_x.dtype == of_kernel.dtype == jnp.bfloat16
