@@ -60,7 +60,7 @@ def rounding(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 
     maps, grads, after = [], [], []
     for dtype in (np.float32, np.float64):
         network = torch_side.network(arch, classes=classes, seed=seed, double=dtype is np.float64)
-        x, weight = _noise(batch, side, classes, seed, dtype)
+        x, weight = noise(batch, side, classes, seed, dtype)
         outputs, gradients = torch_side.run(network, x, train=True, weight=weight)
         maps.append(outputs)
         grads.append(gradients)
@@ -73,7 +73,7 @@ def rounding(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 
     )
 
 
-def _noise(batch: int, side: int, classes: int, seed: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+def noise(batch: int, side: int, classes: int, seed: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """Images and the weights of the logits in the sum whose gradient is taken: float32 numbers in any precision."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch, side, side, 3)).astype(np.float32)
@@ -105,8 +105,8 @@ def compare(arch: str, *, side: int, batch: int, double: bool = False, classes: 
 
 def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: int) -> Errors:
     theirs = torch_side.network(arch, classes=classes, seed=seed, double=dtype is np.float64)
-    x, weight = _noise(batch, side, classes, seed, dtype)
-    module = models.build(arch, num_classes=classes, dtype=dtype, **_no_dropout(arch))
+    x, weight = noise(batch, side, classes, seed, dtype)
+    module = models.build(arch, num_classes=classes, dtype=dtype, **no_dropout(arch))
     template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
 
     def renamed(state: dict[str, np.ndarray]) -> Renamed:
@@ -129,7 +129,7 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
     found, grads, stats = _train(module, variables, x, weight)
     train_logits, train_features, _ = _apart(found, expected)
     after = ours_of(torch_side.state(theirs))
-    our_grads, their_grads = _named(grads), renamed(gradients).arrays
+    our_grads, their_grads = named(grads), renamed(gradients).arrays
     return Errors(
         logits=logits,
         features=features,
@@ -138,23 +138,23 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
         gradients=_gradients_apart(our_grads, their_grads),
         cosine=_cosine(our_grads, their_grads),
         statistics=max(
-            (relative(v, _named(after["batch_stats"])[n]) for n, v in _named(stats).items()), default=0.0
+            (relative(v, named(after["batch_stats"])[n]) for n, v in named(stats).items()), default=0.0
         ),
         maps=maps,
     )
 
 
-def _no_dropout(arch: str) -> dict[str, float]:
+def no_dropout(arch: str) -> dict[str, float]:
     depth = {"stochastic_depth": 0.0} if arch.startswith("efficientnet") else {}
     return {"dropout": 0.0, **depth} if arch.startswith(("vgg", "inception", "efficientnet")) else {}
 
 
-def _is_layer(module: Any, method: str) -> bool:
+def is_layer(module: Any, method: str) -> bool:
     return isinstance(module, layers.Conv | layers.BatchNorm | layers.nn.Dense) and method == "__call__"
 
 
 def _outputs(logits: Any, out: Any, updated: Any) -> dict[str, Any]:
-    kept = _named(updated["intermediates"])
+    kept = named(updated["intermediates"])
     kept = {name.removesuffix("/__call__/0").replace("/", "."): value for name, value in kept.items()}
     kept["logits"] = logits
     if "aux_logits" in out:
@@ -166,7 +166,7 @@ def _evaluate(module: Any, variables: Any, x: np.ndarray) -> dict[str, np.ndarra
     @quick_jit
     def run(variables: Any, x: jax.Array) -> dict[str, Any]:
         (logits, out), updated = module.apply(
-            variables, x, train=False, capture_intermediates=_is_layer, mutable=["intermediates"]
+            variables, x, train=False, capture_intermediates=is_layer, mutable=["intermediates"]
         )
         return _outputs(logits, out, updated)
 
@@ -181,7 +181,7 @@ def _train(module: Any, variables: Any, x: np.ndarray, weight: np.ndarray) -> tu
                 {"params": params, **stats},
                 x,
                 train=True,
-                capture_intermediates=_is_layer,
+                capture_intermediates=is_layer,
                 mutable=["batch_stats", "intermediates"],
                 rngs={"dropout": jax.random.key(0)},
             )
@@ -210,7 +210,7 @@ def _apart(found: dict[str, Any], expected: dict[str, Any]) -> tuple[float, floa
     return max(relative(np.asarray(found[n]), expected[n]) for n in heads), worst, len(features)
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named(tree: Any) -> dict[str, Any]:
     return {
         jax.tree_util.keystr(keys, simple=True, separator="/"): leaf
         for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]

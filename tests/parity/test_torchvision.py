@@ -6,6 +6,7 @@ pytest.importorskip("torch", reason="torch is not installed: requirements-parity
 pytest.importorskip("tests.parity.torch_side", reason="torchvision is not installed: see requirements-parity.txt")
 
 from tests.parity.compare import compare, rounding
+from tests.parity.layerwise import compare_layers
 
 # Odd sizes: where padding, ceiling and floor differ between frameworks, they show there.
 CASES = [
@@ -20,6 +21,8 @@ CASES = [
     ("inception_v3", 301, 2),
     ("efficientnet_b4", 97, 4),
 ]
+# Of a batch of two, one pixel each, a norm's gradient is 0 but for rounding: Inception's auxiliary head.
+LAYER_CASES = [(arch, side, max(batch, 4) if arch == "inception_v3" else batch) for arch, side, batch in CASES]
 
 
 @pytest.mark.parametrize(("arch", "side", "batch"), CASES, ids=[case[0] for case in CASES])
@@ -35,3 +38,11 @@ def test_full_size(arch, side, batch):
     double = compare(arch, side=side, batch=batch, double=True)
     assert double.worst < 1e-9, double
     assert double.maps == e.maps > 10
+
+
+@pytest.mark.parametrize(("arch", "side", "batch"), LAYER_CASES, ids=[case[0] for case in CASES])
+def test_every_layer_of_a_training_step(arch, side, batch):
+    """1e-4 of the largest value in float32, where neither rounding grows nor gradients jump."""
+    e = compare_layers(arch, side=side, batch=batch)
+    assert e.worst < 1e-4, e
+    assert e.layers > 10

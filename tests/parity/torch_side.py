@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,9 @@ BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
     "inception_v3": models.inception_v3,
     "efficientnet_b4": models.efficientnet_b4,
 }
+
+
+_LAYERS = torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.Linear
 
 
 def network(arch: str, *, classes: int, seed: int = 0, double: bool = False) -> torch.nn.Module:
@@ -67,9 +71,8 @@ def run(
     def keep(name: str) -> Callable[..., None]:
         return lambda part, inputs, output: kept.__setitem__(name, output.detach().numpy().copy())
 
-    wanted = torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.Linear
     hooks = [
-        part.register_forward_hook(keep(name)) for name, part in module.named_modules() if isinstance(part, wanted)
+        part.register_forward_hook(keep(name)) for name, part in module.named_modules() if isinstance(part, _LAYERS)
     ]
     output = module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
     for hook in hooks:
@@ -85,3 +88,51 @@ def run(
     module.zero_grad()
     (total + (logits * torch.from_numpy(weight)).sum()).backward()
     return kept, {name: p.grad.numpy().copy() for name, p in module.named_parameters()}
+
+
+@dataclasses.dataclass
+class Layer:
+    """What went through a layer in a training step: all as PyTorch has them, [B, C, H, W] or [B, C].
+
+    `of_output` and `of_input` are gradients; `of_input` is this layer's share only, None of the image.
+    """
+
+    input: np.ndarray
+    output: np.ndarray
+    of_output: np.ndarray
+    of_input: np.ndarray | None = None
+
+
+def layers(
+    module: torch.nn.Module, x: np.ndarray, *, weight: np.ndarray
+) -> tuple[dict[str, Layer], dict[str, np.ndarray]]:
+    """(every convolution, norm and dense layer of a training step by name, gradients of all parameters by name), of
+    the sum of `run`."""
+    module.train()
+    found: dict[str, Layer] = {}
+
+    def before(name: str) -> Callable[..., Any]:
+        def hook(part: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            x = inputs[0].view_as(inputs[0])  # a tensor of its own: others may use the same input
+            found[name] = Layer(x.detach().numpy().copy(), np.empty(0), np.empty(0))
+            if x.requires_grad:
+                x.register_hook(lambda g: setattr(found[name], "of_input", g.numpy().copy()))
+            return (x,)
+
+        return hook
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(part: Any, inputs: Any, output: torch.Tensor) -> None:
+            found[name].output = output.detach().numpy().copy()
+            output.register_hook(lambda g: setattr(found[name], "of_output", g.numpy().copy()))
+
+        return hook
+
+    for name, part in module.named_modules():
+        if isinstance(part, _LAYERS):
+            part.register_forward_pre_hook(before(name))
+            part.register_forward_hook(after(name))
+    output = module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    heads = [output] if isinstance(output, torch.Tensor) else [output.logits, output.aux_logits]
+    sum((head * torch.from_numpy(weight)).sum() for head in heads).backward()  # pyright: ignore
+    return found, {name: p.grad.numpy().copy() for name, p in module.named_parameters()}
