@@ -190,8 +190,7 @@ def _loop_over_groups(
             lhs_dilation=lhs_dilation,
             rhs_dilation=rhs_dilation,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            preferred_element_type=at_least_float32(x).dtype,
-        ).astype(x.dtype)
+        )
 
     def step(i: Any, out: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(out, one(i), i * features, 3)
