@@ -87,7 +87,7 @@ def run(
         return kept, {}
     module.zero_grad()
     (total + (logits * torch.from_numpy(weight)).sum()).backward()
-    return kept, {name: p.grad.numpy().copy() for name, p in module.named_parameters()}
+    return kept, {name: p.grad.numpy() for name, p in module.named_parameters()}
 
 
 @dataclasses.dataclass
@@ -135,4 +135,4 @@ def layers(
     output = module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
     heads = [output] if isinstance(output, torch.Tensor) else [output.logits, output.aux_logits]
     sum((head * torch.from_numpy(weight)).sum() for head in heads).backward()  # pyright: ignore
-    return found, {name: p.grad.numpy().copy() for name, p in module.named_parameters()}
+    return found, {name: p.grad.numpy() for name, p in module.named_parameters()}
