@@ -53,6 +53,19 @@ CASES = {
     "3x3 to a quarter of the channels": {"shape": (2, 5, 4, 8), "kernel": (3, 3, 8, 2), "padding": (1, 1)},
     "1x1 to a quarter, padded": {"shape": (2, 5, 4, 8), "kernel": (1, 1, 8, 2), "padding": (1, 1)},
     "3x2 to a quarter, not padded alike": {"shape": (2, 5, 4, 8), "kernel": (3, 2, 8, 1), "padding": (0, 1)},
+    "3x3 in four strips, the last of zeros": {"shape": (2, 9, 5, 6), "kernel": (3, 3, 6, 5), "padding": (1, 1)},
+    "5x3 stride (2, 1) in four strips, not padded alike": {
+        "shape": (2, 19, 5, 3),
+        "kernel": (5, 3, 3, 6),
+        "strides": (2, 1),
+        "padding": (2, 0),
+    },
+    "2x2 stride 3 in four strips, which leaves out rows": {
+        "shape": (6, 27, 5, 3),
+        "kernel": (2, 2, 3, 4),
+        "strides": (3, 3),
+    },
+    "7x7 of one image in eight strips": {"shape": (1, 17, 8, 3), "kernel": (7, 7, 3, 4), "padding": (3, 3)},
     "depthwise, two filters a channel": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
     "depthwise 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
     "depthwise 5x5 stride 2": {
