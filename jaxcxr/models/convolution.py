@@ -71,6 +71,38 @@ def convolve(
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_transposed(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], lowering: Lowering) -> jax.Array:
+    """The transpose of `convolve` without padding: `x` [B, H, W, cin] and `kernel` [kh, kw, cout, cin] -> [B, (H - 1)
+    strides + kh, (W - 1) strides + kw, cout].
+
+    Equals `torch.nn.functional.conv_transpose2d`. Its gradients are those of `convolve`. JAX would take the one by the
+    kernel from a map with zeros between its pixels: 1.5 s instead of 0.1 for [2, 128, 128, 80] on two cores.
+    """
+    del lowering
+    return jax.lax.conv_transpose(x, kernel, strides, "VALID", transpose_kernel=True)
+
+
+def _transposed_forward(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], lowering: Lowering
+) -> tuple[jax.Array, Any]:
+    return convolve_transposed(x, kernel, strides, lowering), (x, kernel)
+
+
+def _transposed_backward(
+    strides: tuple[int, int], lowering: Lowering, kept: Any, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    if lowering == "matmul":
+        gradient = _computed_once(gradient)
+    back = functools.partial(convolve, gradient, strides=strides, padding=(0, 0), lowering=lowering)
+    of_x, by_kernel = jax.vjp(back, kernel)
+    return of_x, *by_kernel(x)
+
+
+convolve_transposed.defvjp(_transposed_forward, _transposed_backward)
+
+
 def _native_convolve(
     x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int], groups: int
 ) -> jax.Array:
@@ -263,6 +295,7 @@ def _strips_backward(
     strides: tuple[int, int], padding: tuple[int, int], strips: int, kept: Any, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
+    gradient = _computed_once(gradient)
     native = functools.partial(_native_convolve, strides=strides, groups=1)
     (of_x,) = jax.vjp(lambda x: native(x, kernel, padding=padding), x)[1](gradient)
 
@@ -298,6 +331,7 @@ def _narrowing_forward(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]
 
 def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
+    gradient = _computed_once(gradient)
     native = functools.partial(_native_convolve, strides=(1, 1), padding=padding, groups=1)
     (of_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](gradient)
     rows, columns, cin, cout = kernel.shape
@@ -318,6 +352,14 @@ def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array
 
 
 _narrowing_convolve.defvjp(_narrowing_forward, _narrowing_backward)
+
+
+def _computed_once(x: jax.Array) -> jax.Array:
+    """`x`, which XLA:CPU shall not compute anew for each of its users, in the order in which these go through it.
+
+    It does so with operations of one large operand (see `layers.relu_of_sum`), and through them with all before them.
+    """
+    return jnp.where(jnp.isnan(x), jnp.nan, x)
 
 
 def _taps(

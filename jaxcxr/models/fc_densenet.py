@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.convolution import convolve_transposed, platform_lowering
 from jaxcxr.models.initialise import kaiming_uniform, torch_uniform
 
 kaiming_uniform_fan_in = kaiming_uniform("fan_in")
@@ -77,9 +78,7 @@ class TransposedConv(nn.Module):
         # torch draws from U(-b, b), b = 1/sqrt(9 features), for a transposed kernel.
         kernel = self.param("kernel", torch_uniform(9 * features), (3, 3, features, features))
         bias = self.param("bias", nn.initializers.zeros, (features,))
-        x = jax.lax.conv_transpose(
-            x.astype(self.dtype), kernel.astype(self.dtype), (2, 2), "VALID", transpose_kernel=True
-        )
+        x = convolve_transposed(x.astype(self.dtype), kernel.astype(self.dtype), (2, 2), platform_lowering())
         return layers.add_bias(x, bias)
 
 

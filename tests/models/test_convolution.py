@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcxr.models.convolution import convolve
+from jaxcxr.models.convolution import convolve, convolve_transposed
 from tests.models.variables import normal, quick_jit
 
 CASES = {
@@ -104,6 +104,27 @@ def test_lowerings_have_equal_values_and_gradients(case):
     np.testing.assert_allclose(matmul, native, rtol=1e-5, atol=1e-5)
     for ours, theirs in zip(matmul_gradients, native_gradients, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lowering", ["native", "matmul"])
+@pytest.mark.parametrize("size", [(2, 5, 4), (2, 16, 3)], ids=["few rows", "rows for strips"])
+def test_a_transposed_convolution_has_jaxs_values_and_gradients(lowering, size):
+    x, kernel = normal(*size, 6), normal(3, 3, 5, 6, seed=2)
+
+    def value_and_gradients(transposed):
+        def loss(x, kernel):
+            y = transposed(x, kernel)
+            return jnp.sin(y).sum(), y
+
+        return quick_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
+
+    (_, ours), our_gradients = value_and_gradients(lambda x, k: convolve_transposed(x, k, (2, 2), lowering))
+    (_, jaxs), jax_gradients = value_and_gradients(
+        lambda x, k: jax.lax.conv_transpose(x, k, (2, 2), "VALID", transpose_kernel=True)
+    )
+    np.testing.assert_array_equal(ours, jaxs)
+    for got, expected in zip(our_gradients, jax_gradients, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_depthwise_sum_is_kept_in_float32():
