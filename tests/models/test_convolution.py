@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcxr.models import convolution
 from jaxcxr.models.convolution import convolve, convolve_transposed
 from tests.models.variables import normal, quick_jit
 
@@ -152,3 +155,34 @@ def test_gradients_in_half_precision_have_its_type_and_sums_of_float32(channels,
     # This CPU adds in float32 either way; what others are asked for, of products, stands in the program.
     program = str(jax.make_jaxpr(jax.grad(total, 1))(x, kernel))
     assert program.count("preferred_element_type=float32") == program.count("dot_general[") == (groups == 1)
+
+
+BACK = {
+    "narrowing": ((2, 32, 32, 64), (3, 3, 64, 16)),
+    "strips": ((2, 32, 32, 32), (3, 3, 32, 24)),
+    "transposed": ((2, 16, 16, 24), (3, 3, 32, 24)),
+}
+
+
+@pytest.mark.parametrize("kind", BACK)
+def test_what_makes_a_gradient_is_computed_once(kind, monkeypatch):
+    """XLA:CPU would add up the gradient in the convolution by the input, and once more in what gathers its pixels."""
+    x, kernel = (jnp.ones(shape) for shape in BACK[kind])
+
+    def forward(x, kernel):
+        if kind == "transposed":
+            return convolve_transposed(x, kernel, (2, 2), "matmul")
+        return convolve(x, kernel, strides=(1, 1), padding=(1, 1), lowering="matmul")
+
+    made = jax.eval_shape(forward, x, kernel)
+
+    def additions():
+        def gradients(x, kernel, one, other):
+            return jax.vjp(forward, x, kernel)[1](2 * (one + other))
+
+        program = jax.jit(gradients).lower(x, kernel, made, made).compile().as_text()
+        return len(re.findall(r" = f32\[[\d,]*\]\S* add\(", program))
+
+    assert additions() == 1
+    monkeypatch.setattr(convolution, "_computed_once", lambda x: x)
+    assert additions() == 2
