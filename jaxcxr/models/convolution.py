@@ -77,7 +77,7 @@ def convolve_transposed(x: jax.Array, kernel: jax.Array, strides: tuple[int, int
     strides + kh, (W - 1) strides + kw, cout].
 
     Equals `torch.nn.functional.conv_transpose2d`. Its gradients are those of `convolve`. JAX would take the one by the
-    kernel from a map with zeros between its pixels: 1.5 s instead of 0.1 for [2, 128, 128, 80] on two cores.
+    kernel from a map with zeros between its pixels: 1.97 s instead of 0.04 for [2, 128, 128, 80] on two cores.
     """
     del lowering
     return jax.lax.conv_transpose(x, kernel, strides, "VALID", transpose_kernel=True)
