@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -71,6 +71,15 @@ def convolve(
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
 
 
+def _operands_kept(convolution: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array, Any]]:
+    """The forward pass of a gradient of our own: `convolution(x, kernel, *options)`, and (x, kernel) for the other."""
+
+    def forward(x: jax.Array, kernel: jax.Array, *options: Any) -> tuple[jax.Array, Any]:
+        return convolution(x, kernel, *options), (x, kernel)
+
+    return forward
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve_transposed(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], lowering: Lowering) -> jax.Array:
     """The transpose of `convolve` without padding: `x` [B, H, W, cin] and `kernel` [kh, kw, cout, cin] -> [B, (H - 1)
@@ -81,12 +90,6 @@ def convolve_transposed(x: jax.Array, kernel: jax.Array, strides: tuple[int, int
     """
     del lowering
     return jax.lax.conv_transpose(x, kernel, strides, "VALID", transpose_kernel=True)
-
-
-def _transposed_forward(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], lowering: Lowering
-) -> tuple[jax.Array, Any]:
-    return convolve_transposed(x, kernel, strides, lowering), (x, kernel)
 
 
 def _transposed_backward(
@@ -100,7 +103,7 @@ def _transposed_backward(
     return of_x, *by_kernel(x)
 
 
-convolve_transposed.defvjp(_transposed_forward, _transposed_backward)
+convolve_transposed.defvjp(_operands_kept(convolve_transposed), _transposed_backward)
 
 
 def _native_convolve(
@@ -157,12 +160,6 @@ def _convolve_wide_groups(
     return _loop_over_groups(x, kernel, groups, axis=3, strides=strides, padding=(padding, padding))
 
 
-def _wide_groups_forward(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], groups: int
-) -> tuple[jax.Array, Any]:
-    return _convolve_wide_groups(x, kernel, strides, padding, groups), (x, kernel)
-
-
 def _wide_groups_backward(
     strides: tuple[int, int], padding: tuple[int, int], groups: int, kept: Any, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -197,7 +194,7 @@ def _wide_groups_backward(
     return of_x, of_kernel.transpose(1, 2, 0, 3)
 
 
-_convolve_wide_groups.defvjp(_wide_groups_forward, _wide_groups_backward)
+_convolve_wide_groups.defvjp(_operands_kept(_convolve_wide_groups), _wide_groups_backward)
 
 
 def _loop_over_groups(
@@ -285,12 +282,6 @@ def _convolve_in_strips(
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=1)
 
 
-def _strips_forward(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], strips: int
-) -> tuple[jax.Array, Any]:
-    return _convolve_in_strips(x, kernel, strides, padding, strips), (x, kernel)
-
-
 def _strips_backward(
     strides: tuple[int, int], padding: tuple[int, int], strips: int, kept: Any, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -311,7 +302,7 @@ def _strips_backward(
     return of_x, of_kernel
 
 
-_convolve_in_strips.defvjp(_strips_forward, _strips_backward)
+_convolve_in_strips.defvjp(_operands_kept(_convolve_in_strips), _strips_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -324,10 +315,6 @@ def _narrowing_convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int
     of 7.1.
     """
     return _native_convolve(x, kernel, strides=(1, 1), padding=padding, groups=1)
-
-
-def _narrowing_forward(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> tuple[jax.Array, Any]:
-    return _narrowing_convolve(x, kernel, padding), (x, kernel)
 
 
 def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -352,7 +339,7 @@ def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array
     return of_x, of_kernel.astype(kernel.dtype)
 
 
-_narrowing_convolve.defvjp(_narrowing_forward, _narrowing_backward)
+_narrowing_convolve.defvjp(_operands_kept(_narrowing_convolve), _narrowing_backward)
 
 
 def _computed_once(x: jax.Array) -> jax.Array:
