@@ -71,10 +71,10 @@ def convolve(
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
 
 
-def _operands_kept(convolution: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array, Any]]:
+def _operands_kept(convolution: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     """The forward pass of a gradient of our own: `convolution(x, kernel, *options)`, and (x, kernel) for the other."""
 
-    def forward(x: jax.Array, kernel: jax.Array, *options: Any) -> tuple[jax.Array, Any]:
+    def forward(x: jax.Array, kernel: jax.Array, *options: Any) -> tuple[Any, Any]:
         return convolution(x, kernel, *options), (x, kernel)
 
     return forward
