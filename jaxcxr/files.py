@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,42 @@ from jaxcxr.types import InputError
 
 TEMPORARY_SUFFIX = ".tmp"
 _CHUNK_BYTES = 4 << 20
+_REASON_LENGTH = 200
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], what_to_do: str) -> Iterator[None]:
+    """The one error of a reader: whatever its block raises becomes an InputError that names the file.
+
+    Decoders raise what they come upon in damaged bytes: IndexError, MemoryError, RecursionError,
+    zlib.error, UnicodeDecodeError. An InputError passes as it is.
+
+    Args:
+      path: what the block reads.
+      what_to_do: the end of the message: what the user does about it.
+
+    Raises:
+      InputError: "PATH is damaged (REASON): WHAT_TO_DO", or "PATH cannot be read: ..." where the
+        system refused.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: {what_to_do}") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{path} cannot be read: {error.strerror}: {what_to_do}") from error
+        raise InputError(f"{path} is damaged ({reason(error)}): {what_to_do}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line of at most 200 characters, without memory addresses."""
+    text = re.sub(r"( object)? at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
+    if not text or isinstance(error, LookupError):  # a KeyError says no more than its key
+        text = f"{type(error).__name__} {text}".strip()
+    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
 
 
 @contextlib.contextmanager
@@ -95,18 +132,17 @@ def encode_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(
+    path: str | os.PathLike[str],
+    what_to_do: str = "start the run that writes it again, or put the file back.",
+) -> Any:
     """Reads a JSON file.
 
     Raises:
-      InputError: the file is missing or is not JSON; the message names it.
+      InputError: the file is missing or is not JSON; the message names it and `what_to_do`.
     """
-    try:
+    with reading(path, what_to_do):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: it is not JSON ({error}).") from error
 
 
 def jsonable(value: Any) -> Any:

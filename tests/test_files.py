@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -93,3 +94,51 @@ def test_grey_images_keep_all_their_bits(tmp_path, dtype):
     files.write_png(tmp_path / "a.png", image)
     with Image.open(tmp_path / "a.png") as read:
         np.testing.assert_array_equal(np.asarray(read), image)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RecursionError("too deep"),
+        zlib.error("Error -3 while decompressing"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        IndexError("list index out of range"),
+        KeyError("step"),
+        EOFError(),
+        ValueError("two\n  lines"),
+        OverflowError("int too big"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_reader_raises_is_one_error_of_one_line(tmp_path, error):
+    with pytest.raises(InputError) as raised, files.reading(tmp_path / "a.bin", "copy it again."):
+        raise error
+    message = str(raised.value)
+    assert message.startswith(f"{tmp_path / 'a.bin'} is damaged (")
+    assert message.endswith("): copy it again.")
+    assert "\n" not in message and "()" not in message
+    assert raised.value.__cause__ is error
+
+
+def test_reasons_are_short_and_hold_no_memory_addresses():
+    assert files.reason(ValueError(f"cannot identify {object()!r}")) == "cannot identify <object>"
+    assert len(files.reason(ValueError("x" * 1000))) == 200
+
+
+def test_what_the_system_refuses_to_read_is_said_in_its_words(tmp_path):
+    with pytest.raises(InputError, match=r"a cannot be read: Permission denied: copy it again\."):
+        with files.reading(tmp_path / "a", "copy it again."):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a")
+    with pytest.raises(InputError, match="cannot be read: Is a directory"), files.reading(tmp_path, "no"):
+        tmp_path.read_bytes()
+    with pytest.raises(InputError, match="none does not exist: copy it again"):
+        with files.reading(tmp_path / "none", "copy it again."):
+            (tmp_path / "none").read_bytes()
+
+
+def test_the_products_own_error_and_a_stop_pass_as_they_are(tmp_path):
+    for error in (InputError("field: fix"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as raised, files.reading(tmp_path, "no"):
+            raise error
+        assert raised.value is error
