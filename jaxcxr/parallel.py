@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxcxr.types import InputError
 
@@ -23,6 +26,8 @@ AXIS = "data"
 # XLA:CPU of JAX 0.8 to 0.10 fuses convolutions through YNNPACK, which makes DenseNet-161 slower here (forward 157 ms
 # against 90 ms without, JAX 0.10.2). JAX 0.7 aborts on the unknown flag, 0.11 and later need no help.
 _YNN_VERSIONS = ((0, 10), (0, 11))
+
+_BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # JAX's own variable
 
 
 def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num_processes: int) -> None:
@@ -34,6 +39,9 @@ def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num
         'auto' where the environment (Cloud TPU pods, SLURM) tells JAX everything.
       process_id: number of this process, used with an explicit coordinator.
       num_processes: how many processes there are, used with an explicit coordinator.
+
+    Raises:
+      InputError: the coordinator is no HOST:PORT, process 0 does not run there, or there is no such process.
     """
     _set_xla_flags()
     if compilation_cache:
@@ -44,7 +52,48 @@ def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num
     elif coordinator:
         # CPU processes talk through gloo; accelerators ignore the setting.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(coordinator, num_processes=num_processes, process_id=process_id)
+        if not 0 <= process_id < num_processes:
+            raise InputError(
+                f"parallel.process_id={process_id} is not one of parallel.num_processes={num_processes} processes, "
+                "which are counted from 0"
+            )
+        jax.distributed.initialize(
+            coordinator,
+            num_processes=num_processes,
+            process_id=process_id,
+            coordinator_bind_address=_bind_address(coordinator, listens=process_id == 0),
+        )
+
+
+def _bind_address(coordinator: str, *, listens: bool) -> str | None:
+    """Where the coordinator listens: at its own address, where JAX would take every address of the machine.
+
+    None, for JAX to decide, where the user says it with JAX_COORDINATOR_BIND_ADDRESS, as behind an address translation.
+    """
+    match = re.fullmatch(r"(\[.+\]|[^:]+):(\d{1,5})", coordinator)
+    if not match or not 0 < int(match[2]) < 1 << 16:
+        raise InputError(f"parallel.coordinator={coordinator!r} is not HOST:PORT, such as 192.168.0.7:1234")
+    if os.environ.get(_BIND_ADDRESS):
+        return None
+    if listens:  # gRPC would print its own lines and JAX a traceback
+        host, port = match[1].strip("[]"), int(match[2])
+        try:
+            family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind(address)
+            if address[0].startswith("127.") and host not in ("localhost", address[0]):
+                # Debian's installer gives a machine's own name the address 127.0.1.1.
+                logging.warning(
+                    "parallel.coordinator=%r: %s is %s on this machine, where no other machine can reach it; give its "
+                    "address in numbers if the processes are on several machines", coordinator, host, address[0]
+                )  # fmt: skip
+        except OSError as error:
+            raise InputError(
+                f"parallel.coordinator={coordinator!r}: process 0 cannot listen there ({error.strerror}); give a free "
+                f"port of an address of its machine, or set {_BIND_ADDRESS} where others reach it by another address"
+            ) from error
+    return coordinator
 
 
 def _set_xla_flags() -> None:

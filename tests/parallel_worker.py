@@ -5,7 +5,9 @@ python -m tests.parallel_worker OUTPUT.npz PROCESS_ID NUM_PROCESSES COORDINATOR
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -58,6 +60,17 @@ def train_and_predict() -> dict[str, np.ndarray]:
     return found | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def listening() -> list[str]:
+    """'0100007F:1F90': the addresses at which this process listens, as the kernel writes them."""
+    own = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+    ]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own]
+
+
 def main(output: str, process_id: str, num_processes: str, coordinator: str) -> None:
     parallel.initialize(
         compilation_cache="",
@@ -68,6 +81,7 @@ def main(output: str, process_id: str, num_processes: str, coordinator: str) -> 
     agreed = [parallel.agree(parallel.process_index() == 1), parallel.agree(False)]
     parallel.barrier("end")
     found = train_and_predict() | {"agreed": np.asarray(agreed)}
+    found["listens at"] = np.asarray(listening(), dtype=str)
     np.savez(output, **found)
 
 

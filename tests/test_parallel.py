@@ -112,6 +112,41 @@ def test_a_signal_that_reaches_one_process_is_known_to_all(results):
     np.testing.assert_array_equal(results["one"]["agreed"], [False, False])
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux's list of sockets")
+def test_only_the_address_given_is_listened_at(results):
+    """Nothing at 0.0.0.0 or ::, where JAX's coordinator would be by itself."""
+    places = [str(place) for i in range(2) for place in results[f"process{i}"]["listens at"]]
+    assert len(places) == 3  # the coordinator, and gloo in both
+    for place in places:
+        assert place.split(":")[0].endswith("0100007F"), places  # 127.0.0.1
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "process", "says"),
+    [
+        ("localhost", 0, r"'localhost' is not HOST:PORT, such as 192"),
+        ("localhost:", 1, "is not HOST:PORT"),
+        ("localhost:99999", 0, "is not HOST:PORT"),
+        ("192.0.2.1:2345", 0, r"'192.0.2.1:2345': process 0 cannot listen there \(.*\); give a free port of an"),
+        ("localhost:2345", 2, "parallel.process_id=2 is not one of parallel.num_processes=2 processes"),
+    ],
+)
+def test_a_coordinator_that_cannot_be_is_named(monkeypatch, coordinator, process, says):
+    monkeypatch.delenv("JAX_COORDINATOR_BIND_ADDRESS", raising=False)
+    with pytest.raises(InputError, match=says):
+        parallel.initialize(compilation_cache="", coordinator=coordinator, process_id=process, num_processes=2)
+
+
+def test_the_users_own_bind_address_goes_first(monkeypatch):
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda _, **fields: given.update(fields))
+    at = f"127.0.0.1:{free_port()}"
+    for variable, expected in (("", at), ("0.0.0.0:80", None)):
+        monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", variable)
+        parallel.initialize(compilation_cache="", coordinator=at, process_id=0, num_processes=2)
+        assert given["coordinator_bind_address"] == expected
+
+
 def test_gathered_rows_keep_their_order_over_devices():
     assert parallel.device_count() == 4
     batch = parallel.shard({"x": np.arange(12, dtype=np.float32)})
