@@ -82,7 +82,7 @@ def _bind_address(coordinator: str, *, listens: bool) -> str | None:
             with socket.socket(family, kind) as trial:
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind(address)
-            if address[0].startswith("127.") and host not in ("localhost", address[0]):
+            if str(address[0]).startswith("127.") and host not in ("localhost", address[0]):
                 # Debian's installer gives a machine's own name the address 127.0.1.1.
                 logging.warning(
                     "parallel.coordinator=%r: %s is %s on this machine, where no other machine can reach it; give its "

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "jaxcxr.types": 0,
     "jaxcxr.files": 0,
+    "jaxcxr.names": 0,
     "jaxcxr.host_memory": 0,
     "jaxcxr.ops": 1,
     "jaxcxr.losses": 1,
