@@ -245,19 +245,6 @@ def open_image(path: Path) -> Image.Image:
     return image
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Mask file of any grey or palette form -> bool [H, W].
-
-    Files hold 0/1, 0/255, or grey edges from a resize: inside is above the middle of the range.
-    """
-    try:
-        with open_image(path) as image:
-            pixels = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: damaged mask ({error})") from error
-    return pixels > (127 if pixels.max() > 1 else 0)
-
-
 def png(pixels: np.ndarray) -> bytes:
     """Encodes [H, W] bool (as 0/255), uint8 or uint16, or [H, W, 3] uint8, as PNG, level 1."""
     if pixels.dtype == bool:

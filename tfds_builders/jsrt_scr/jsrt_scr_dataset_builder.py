@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, mask_files
 from tfds_builders.jsrt_scr import raw
 
 CONFIGS = common.all_configs({"png_polarity": ("display", "stored")})
@@ -42,7 +42,7 @@ db.jsrt.or.jp and for the masks at the SCR database, and put them under the manu
 class Builder(tfds.core.GeneratorBasedBuilder):
     """JSRT with SCR masks, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: masks are read by what they are
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -79,10 +79,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self, images: dict[str, Path], masks: dict[str, Path]
     ) -> Iterator[tuple[str, dict]]:
         polarity = self.builder_config.options["png_polarity"]
+        reader = mask_files.MaskReader()
         for name, path in images.items():
             folder = masks[name]
             pixels = {
-                feature: common.read_mask(folder / structure / f"{name}.gif")
+                feature: reader.read(folder / structure / f"{name}.gif")
                 for feature, structure in MASKS.items()
             }
             lungs = pixels["mask_left_lung"] | pixels["mask_right_lung"]
@@ -104,6 +105,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "scr_fold": folder.parent.name,
                 },
             )
+        reader.record(self)
 
 
 def find_images(folder: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, mask_files
 from tfds_builders.montgomery_shenzhen import layouts
 
 INSTRUCTIONS = """\
@@ -33,7 +33,7 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Montgomery County and Shenzhen Hospital sets, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: masks are read by what they are
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -63,6 +63,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {common.SPLIT: self._generate_examples(pairs)}
 
     def _generate_examples(self, pairs: dict[str, layouts.Pair]) -> Iterator[tuple[str, dict]]:
+        reader = mask_files.MaskReader()
         for name, pair in pairs.items():
             source = layouts.SOURCES[pair.field("series")]
             key = f"{source}-{name}"
@@ -72,7 +73,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 key,
                 {
                     "image": pair.image.read_bytes(),
-                    "mask_lung": common.png(lung_mask(pair)),
+                    "mask_lung": common.png(lung_mask(pair, reader)),
                     "id": key,
                     "patient_id": patient_id,
                     "strict_patient_id": patient_id,
@@ -83,9 +84,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "age_group": common.age_group(layouts.age_in_years(reading)),
                 },
             )
+        reader.record(self)
 
 
-def lung_mask(pair: layouts.Pair) -> np.ndarray:
+def lung_mask(pair: layouts.Pair, reader: mask_files.MaskReader) -> np.ndarray:
     """Union of the mask files, bool [H, W].
 
     Raises:
@@ -95,7 +97,7 @@ def lung_mask(pair: layouts.Pair) -> np.ndarray:
         height, width = image.height, image.width
     union = np.zeros((height, width), bool)
     for path in pair.masks:
-        mask = common.read_mask(path)
+        mask = reader.read(path)
         if mask.shape != union.shape:
             raise ValueError(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} but its image {pair.image} is "

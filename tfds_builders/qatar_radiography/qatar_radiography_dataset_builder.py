@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, mask_files
 from tfds_builders.qatar_radiography import layouts, origins
 
 CONFIGS = common.all_configs({"lung_opacity": ("left_out", "class"), "masks": ("none", "lung")})
@@ -17,7 +17,7 @@ CONFIGS = common.all_configs({"lung_opacity": ("left_out", "class"), "masks": ("
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Chowdhury et al. 2020 and Rahman et al. 2021, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: masks are read by what they are
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = layouts.INSTRUCTIONS
 
@@ -77,6 +77,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         masks: dict[str, Path],
     ) -> Iterator[tuple[str, dict]]:
         classes = self._needed()
+        reader = mask_files.MaskReader()
         for image in images:
             origin, finding = found[image.key], image.kind.finding
             example = {
@@ -92,5 +93,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "url": urls.get(image.key, ""),
             }
             if masks:
-                example["mask_lung"] = common.png(common.read_mask(masks[image.key]))
+                example["mask_lung"] = common.png(reader.read(masks[image.key]))
             yield image.key, example
+        reader.record(self)

@@ -1,0 +1,313 @@
+"""Mask files of any form -> inside or not, decided by what the file is; unclear ones are refused.
+
+A mask is drawn as 0 and 255, as 0 and 1, in one grey, as labels of several structures, in the colours of a palette,
+with smooth edges, or as an alpha channel. One threshold for all of them makes some empty and fills others.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from scipy import ndimage
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
+MAX_BYTES = 80_000_000  # decoded: 20 million coloured pixels, as many as the largest plates have
+MAX_FILE_BYTES = 64_000_000
+# How a mask was read where that took more than a threshold; Dataset and manifest count these.
+LABELS = "labels: every value above 0 is inside"
+COLOURS = "colours: all but the background's is inside"
+ALPHA = "alpha channel: what is opaque is inside"
+_MAX_LABEL = 31  # numbers of structures; greys of a picture go beyond
+_MAX_LEVELS = 16  # more are shades, not structures
+_FEW_COLOURS = 6  # without smooth edges, which have more
+_NOISE = 16  # a colour channel's difference that is no other colour
+_PIECE = 1 << 20  # pixels
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """inside: [H, W] bool. form: LABELS, COLOURS, ALPHA, or '' where two greys or their edges left no choice."""
+
+    inside: np.ndarray
+    form: str
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskReader:
+    """Reads the masks of one data set and counts their forms."""
+
+    forms: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    def read(self, path: Path) -> np.ndarray:
+        """[H, W] bool; see `read_mask`."""
+        mask = read_mask(path)
+        self.forms.update([mask.form] if mask.form else [])
+        return mask.inside
+
+    def record(self, builder: tfds.core.DatasetBuilder) -> None:
+        """Keeps the forms in the builder's metadata, which is written after its last example."""
+        builder.info.metadata["mask_forms"] = dict(self.forms)
+
+
+def read_mask(path: Path) -> Mask:
+    """Reads one mask file.
+
+    Raises:
+      ValueError: damaged, too large, or of unclear meaning; names the file, what is in it and what to do.
+    """
+    with _opened(path) as image:
+        try:
+            # TIFF may claim 200,000 pages: they are not counted.
+            several = getattr(image, "is_animated", False)
+            image.load()
+        except Exception as error:  # Pillow raises a dozen types for damaged files
+            raise ValueError(f"{path}: damaged mask ({error})") from error
+        if several:
+            raise ValueError(f"{path}: holds several images: save the one that is the mask")
+        try:
+            return _read(image)
+        except _UnclearError as error:
+            raise ValueError(f"{path}: {error}. Save this mask as 0 outside and 255 inside") from error
+
+
+class _UnclearError(Exception):
+    """What in a file can be read in more than one way."""
+
+
+def _opened(path: Path) -> Image.Image:
+    """The image behind its header, its metadata left out, its size checked."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(f"{path}: more than {MAX_FILE_BYTES:,} bytes are no mask")
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    if encoded.startswith(_PNG):
+        encoded = _PNG + b"".join(_pixel_chunks(encoded, path))
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except Exception as error:  # as above, and Pillow's own limit
+        # Its message names the buffer by its address.
+        reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({error})"
+        raise ValueError(f"{path}: cannot be read as an image{reason}") from error
+    wide = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
+    if image.width * image.height * wide > MAX_BYTES:
+        size = f"{image.width} x {image.height}"
+        raise ValueError(f"{path}: {size} pixels of mode {image.mode} are too large for a mask")
+    return image
+
+
+def _pixel_chunks(encoded: bytes, path: Path) -> Iterator[bytes]:
+    """The chunks of a PNG that make its pixels: broken texts, profiles and EXIF data refuse no mask."""
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        head = encoded[at : at + 8]
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        end = at + 12 + length
+        if len(head) < 8 or end > len(encoded):
+            raise ValueError(f"{path}: damaged mask (cut off)")
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            # Pillow does not look at the checksums of pixels.
+            if zlib.crc32(encoded[at + 4 : end - 4]) != int.from_bytes(encoded[end - 4 : end], "big"):
+                raise ValueError(f"{path}: damaged mask (wrong checksum)")
+            yield encoded[at:end]
+        elif not kind.isalpha() or kind[:1].isupper():
+            raise ValueError(f"{path}: damaged mask (no chunk of a PNG is called {kind!r})")
+        at = end
+
+
+def _read(image: Image.Image) -> Mask:
+    """The mask in a loaded image.
+
+    Raises:
+      _UnclearError: it can be read in more than one way.
+    """
+    lossy = image.format in ("JPEG", "MPO")
+    if image.mode == "1":
+        return Mask(np.asarray(image), "")
+    if image.mode.startswith(("I", "F")):
+        return _of_levels(_whole_numbers(np.asarray(image)), lossy=False)
+    if image.mode == "P":
+        used = np.flatnonzero(image.histogram())
+        _refuse_void(used)
+        palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
+        if used[-1] >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
+            return _of_levels(np.asarray(image), lossy=False)  # the numbers tell apart what the colours do not
+    if image.has_transparency_data:
+        return _of_alpha(image.convert("RGBA"))
+    if image.mode == "L":
+        return _of_levels(np.asarray(image), lossy=lossy)
+    return _of_colours(image.convert("RGB"), lossy=lossy)
+
+
+def _whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Values of 16 or 32 bits or floating point as uint16; fractions are spread over its range."""
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)) or low < 0:
+        raise _UnclearError(f"its values go from {low} to {high}")
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        values = values * (65535 / high)
+    elif high > 65535:
+        raise _UnclearError(f"its values go up to {high}")
+    return np.rint(values).astype(np.uint16)
+
+
+def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
+    """Grey [H, W] uint8 or uint16: one level and 0, labels, or two levels with edges between them."""
+    counts = _counts(levels)
+    values = np.flatnonzero(counts)
+    low, high = int(values[0]), int(values[-1])
+    if high == 0 or low == high:
+        return Mask(levels > 0, "")
+    if 4 * low > high:
+        raise _UnclearError(f"{_listed(values)} without a 0, which background has")
+    if lossy and high - low < 64:
+        raise _UnclearError(f"{_listed(values)} in a JPEG, whose losses are as large")
+    if len(values) == 2:
+        return Mask(levels > low, "")
+    if high <= _MAX_LABEL and low == 0:
+        return Mask(levels > 0, LABELS)
+    _refuse_void(values)
+    shades = _Shades.of(levels, values)
+    if len(values) <= _MAX_LEVELS and shades.are_structures:
+        if set(values.tolist()) == {0, 127, 255}:
+            raise _UnclearError("it has 0, 127 and 255, and 127 may be a lung or, as V7's, be ignored")
+        if low == 0:
+            return Mask(levels > 0, LABELS)
+        raise _UnclearError(f"{_listed(values)} for several structures, without a 0")
+    if shades.are_of_a_picture:
+        raise _UnclearError(f"{_listed(values)} as in a picture, not of two sides with an edge between")
+    return Mask(levels > (low + high) / 2, "")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shades:
+    """What lies between the darkest and the brightest level of a mask: edges, structures, or a picture.
+
+    Attributes:
+      are_structures: patches of one level, away from the edge of background and brightest level.
+      are_of_a_picture: too much of the mask lies between, and away from such an edge.
+    """
+
+    are_structures: bool
+    are_of_a_picture: bool
+
+    @classmethod
+    def of(cls, levels: np.ndarray, values: np.ndarray) -> _Shades:
+        step = max(1, round((levels.size / 1e6) ** 0.5))
+        small = levels[::step, ::step]
+        low, high = int(values[0]), int(values[-1])
+        # Losses and noise lie close to the two levels; many shades have an inner half of their own.
+        margin = (high - low) // (_NOISE if len(values) <= _MAX_LEVELS else 4)
+        dark, bright = small <= low + margin, small >= high - margin
+        between = ~(dark | bright)
+        if not between.any():
+            return cls(False, False)
+        reach = 2 * max(2, round(0.01 * max(small.shape))) + 1
+        edge = ndimage.maximum_filter(dark, reach) & ndimage.maximum_filter(bright, reach)
+        away = between & ~edge
+        even = ndimage.maximum_filter(small, 3) == ndimage.minimum_filter(small, 3)
+        inside = int((~dark).sum())
+        return cls(
+            are_structures=bool(
+                2 * away.sum() > between.sum()
+                and 4 * (even & between).sum() > between.sum()
+                and 100 * between.sum() > inside
+            ),
+            are_of_a_picture=len(values) > _MAX_LEVELS
+            and bool(10 * away.sum() > small.size or 4 * away.sum() > inside),
+        )
+
+
+def _refuse_void(values: np.ndarray) -> None:
+    """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's)."""
+    labels = values[(values > 0) & (values < 255)]
+    if values[-1] == 255 and len(labels) and labels[-1] <= _MAX_LABEL and values[0] == 0:
+        raise _UnclearError(f"{_listed(values)}, of which 255 may be a structure or mean 'not labelled'")
+
+
+def _of_colours(image: Image.Image, *, lossy: bool) -> Mask:
+    """RGB: greys in three channels, or a background and other colours; the background is along the border."""
+    channels = [np.asarray(image.getchannel(name)) for name in "RGB"]
+    grey = max(_difference(channels[0], other) for other in channels[1:]) <= _NOISE
+    if grey:
+        return _of_levels(np.asarray(image.convert("L")), lossy=lossy)
+    background = _border_colour(channels)
+    distance = np.zeros(channels[0].shape, np.uint8)
+    for channel, level in zip(channels, background, strict=True):
+        np.maximum(distance, np.where(channel > level, channel - level, level - channel), out=distance)
+    if image.getcolors(_FEW_COLOURS):
+        return Mask(distance > distance.max() // _NOISE, COLOURS)
+    return Mask(_of_levels(distance, lossy=lossy).inside, COLOURS)
+
+
+def _of_alpha(image: Image.Image) -> Mask:
+    """RGBA: the mask is in the channel that has one, and not in both unless they agree."""
+    alpha = np.asarray(image.getchannel("A"))
+    colours = image.convert("RGB")
+    if alpha.max() == 0:
+        raise _UnclearError("it is transparent everywhere")
+    if alpha.min() == alpha.max():
+        return _of_colours(colours, lossy=False)
+    opaque = _of_levels(alpha, lossy=False).inside
+    channels = [np.asarray(colours.getchannel(name)) for name in "RGB"]
+    if all(np.ptp(channel[opaque]) == 0 for channel in channels):
+        return Mask(opaque, ALPHA)
+    brightest = np.maximum(np.maximum(*channels[:2]), channels[2])
+    black = brightest <= _NOISE
+    if _is_some(black & opaque):
+        if _is_some(~black & ~opaque):
+            raise _UnclearError("its alpha channel hides what its colours draw")
+        return _of_colours(_over_black(colours, opaque), lossy=False)
+    darkest = np.minimum(np.minimum(*channels[:2]), channels[2])
+    white = opaque & (darkest >= 255 - _NOISE)
+    seen = _of_colours(_over_black(colours, opaque), lossy=False).inside
+    if _is_some(seen != opaque, 0.01) or (_is_some(white) and _is_some(opaque & ~white, 0.01)):
+        raise _UnclearError("its alpha channel and its colours draw different masks")
+    return Mask(opaque, ALPHA)
+
+
+def _over_black(colours: Image.Image, opaque: np.ndarray) -> Image.Image:
+    black = Image.new("RGB", colours.size)
+    return Image.composite(colours, black, Image.fromarray(opaque))
+
+
+def _is_some(pixels: np.ndarray, fraction: float = 1e-3) -> bool:
+    return bool(pixels.sum() > fraction * pixels.size)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> int:
+    return int(np.where(one > other, one - other, other - one).max())
+
+
+def _border_colour(channels: list[np.ndarray]) -> tuple[int, ...]:
+    """The colour that is found most often along the border; of many shades, their median."""
+    border = np.stack([np.concatenate([c[0], c[-1], c[1:-1, 0], c[1:-1, -1]]) for c in channels], axis=1)
+    colours, counts = np.unique(border, axis=0, return_counts=True)
+    if 2 * counts.max() > len(border):
+        return tuple(colours[counts.argmax()].tolist())
+    return tuple(np.median(border, axis=0).astype(int).tolist())
+
+
+def _counts(levels: np.ndarray) -> np.ndarray:
+    """How many pixels each value has, in pieces, since NumPy widens what it counts."""
+    size = 1 << (8 * levels.dtype.itemsize)
+    flat = levels.ravel()
+    return sum(
+        (np.bincount(flat[at : at + _PIECE], minlength=size) for at in range(0, flat.size, _PIECE)),
+        np.zeros(size, np.int64),
+    )
+
+
+def _listed(values: np.ndarray) -> str:
+    shown = ", ".join(map(str, values[:8].tolist()))
+    return f"it has the values {shown}" if len(values) <= 8 else f"it has {len(values)} values, {shown}, ..."
