@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import io
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_mask(path: Path) -> Mask:
     Raises:
       ValueError: damaged, too large, or of unclear meaning; names the file, what is in it and what to do.
     """
-    with _opened(path) as image:
+    with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # about metadata
         try:
             # TIFF may claim 200,000 pages: they are not counted.
             several = getattr(image, "is_animated", False)
@@ -76,7 +77,9 @@ def read_mask(path: Path) -> Mask:
         try:
             return _read(image)
         except _UnclearError as error:
-            raise ValueError(f"{path}: {error}. Save this mask as 0 outside and 255 inside") from error
+            raise ValueError(
+                f"{path}: {error}. Save this mask as 0 outside and 255 inside"
+            ) from error
 
 
 class _UnclearError(Exception):
@@ -117,7 +120,9 @@ def _pixel_chunks(encoded: bytes, path: Path) -> Iterator[bytes]:
             raise ValueError(f"{path}: damaged mask (cut off)")
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             # Pillow does not look at the checksums of pixels.
-            if zlib.crc32(encoded[at + 4 : end - 4]) != int.from_bytes(encoded[end - 4 : end], "big"):
+            if zlib.crc32(encoded[at + 4 : end - 4]) != int.from_bytes(
+                encoded[end - 4 : end], "big"
+            ):
                 raise ValueError(f"{path}: damaged mask (wrong checksum)")
             yield encoded[at:end]
         elif not kind.isalpha() or kind[:1].isupper():
@@ -141,7 +146,8 @@ def _read(image: Image.Image) -> Mask:
         _refuse_void(used)
         palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
         if used[-1] >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
-            return _of_levels(np.asarray(image), lossy=False)  # the numbers tell apart what the colours do not
+            # The numbers tell apart what the colours do not.
+            return _of_levels(np.asarray(image), lossy=False)
     if image.has_transparency_data:
         return _of_alpha(image.convert("RGBA"))
     if image.mode == "L":
@@ -180,12 +186,16 @@ def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
     shades = _Shades.of(levels, values)
     if len(values) <= _MAX_LEVELS and shades.are_structures:
         if set(values.tolist()) == {0, 127, 255}:
-            raise _UnclearError("it has 0, 127 and 255, and 127 may be a lung or, as V7's, be ignored")
+            raise _UnclearError(
+                "it has 0, 127 and 255, and 127 may be a lung or, as V7's, be ignored"
+            )
         if low == 0:
             return Mask(levels > 0, LABELS)
         raise _UnclearError(f"{_listed(values)} for several structures, without a 0")
     if shades.are_of_a_picture:
-        raise _UnclearError(f"{_listed(values)} as in a picture, not of two sides with an edge between")
+        raise _UnclearError(
+            f"{_listed(values)} as in a picture, not of two sides with an edge between"
+        )
     return Mask(levels > (low + high) / 2, "")
 
 
@@ -232,7 +242,9 @@ def _refuse_void(values: np.ndarray) -> None:
     """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's)."""
     labels = values[(values > 0) & (values < 255)]
     if values[-1] == 255 and len(labels) and labels[-1] <= _MAX_LABEL and values[0] == 0:
-        raise _UnclearError(f"{_listed(values)}, of which 255 may be a structure or mean 'not labelled'")
+        raise _UnclearError(
+            f"{_listed(values)}, of which 255 may be a structure or mean 'not labelled'"
+        )
 
 
 def _of_colours(image: Image.Image, *, lossy: bool) -> Mask:
@@ -244,7 +256,9 @@ def _of_colours(image: Image.Image, *, lossy: bool) -> Mask:
     background = _border_colour(channels)
     distance = np.zeros(channels[0].shape, np.uint8)
     for channel, level in zip(channels, background, strict=True):
-        np.maximum(distance, np.where(channel > level, channel - level, level - channel), out=distance)
+        np.maximum(
+            distance, np.where(channel > level, channel - level, level - channel), out=distance
+        )
     if image.getcolors(_FEW_COLOURS):
         return Mask(distance > distance.max() // _NOISE, COLOURS)
     return Mask(_of_levels(distance, lossy=lossy).inside, COLOURS)
@@ -291,7 +305,9 @@ def _difference(one: np.ndarray, other: np.ndarray) -> int:
 
 def _border_colour(channels: list[np.ndarray]) -> tuple[int, ...]:
     """The colour that is found most often along the border; of many shades, their median."""
-    border = np.stack([np.concatenate([c[0], c[-1], c[1:-1, 0], c[1:-1, -1]]) for c in channels], axis=1)
+    border = np.stack(
+        [np.concatenate([c[0], c[-1], c[1:-1, 0], c[1:-1, -1]]) for c in channels], axis=1
+    )
     colours, counts = np.unique(border, axis=0, return_counts=True)
     if 2 * counts.max() > len(border):
         return tuple(colours[counts.argmax()].tolist())
@@ -310,4 +326,8 @@ def _counts(levels: np.ndarray) -> np.ndarray:
 
 def _listed(values: np.ndarray) -> str:
     shown = ", ".join(map(str, values[:8].tolist()))
-    return f"it has the values {shown}" if len(values) <= 8 else f"it has {len(values)} values, {shown}, ..."
+    return (
+        f"it has the values {shown}"
+        if len(values) <= 8
+        else f"it has {len(values)} values, {shown}, ..."
+    )

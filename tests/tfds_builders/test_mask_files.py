@@ -39,7 +39,9 @@ def palette(numbers, colours, **info):
 
 def soft(inside=255):
     """As a resize leaves a mask: its border has every grey, and crosses the middle where it was."""
-    wide = Image.fromarray(levels(0, inside)).resize((WIDTH * 3, HEIGHT * 3), Image.Resampling.NEAREST)
+    wide = Image.fromarray(levels(0, inside)).resize(
+        (WIDTH * 3, HEIGHT * 3), Image.Resampling.NEAREST
+    )
     return np.asarray(wide.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
 
 
@@ -123,7 +125,9 @@ def test_a_mask_is_read_by_what_it_is(tmp_path, name):
 
 
 @pytest.mark.parametrize("inside", [255, 200, 100])
-@pytest.mark.parametrize("options", [("PNG", {}), ("JPEG", {"quality": 90}), ("JPEG", {"quality": 50})])
+@pytest.mark.parametrize(
+    "options", [("PNG", {}), ("JPEG", {"quality": 90}), ("JPEG", {"quality": 50})]
+)
 def test_smooth_and_lossy_edges_are_cut_in_the_middle(tmp_path, inside, options):
     file_format, settings = options
     picture = soft(inside)
