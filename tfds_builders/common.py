@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 from PIL import Image
 
 SPLIT = "main"  # TFDS reserves "all", which reads every split there is: both names read this one
@@ -35,10 +34,13 @@ TEXTS = (
 # planes ('Axial', 'Coronal'), '?' and blanks are not here.
 FRONTAL_VIEWS = {
     "pa": "PA",
+    "pa erect": "PA",
     "ap": "AP",
     "ap supine": "AP Supine",
     "aps": "AP Supine",
     "ap erect": "AP Erect",
+    "ap semi erect": "AP Semi Erect",
+    "ap semierect": "AP Semi Erect",
 }
 
 
@@ -146,8 +148,13 @@ def age_group(age: str) -> str:
 
 
 def frontal_view(view: str) -> str | None:
-    """The view in its canonical spelling ('PA', 'AP', 'AP Supine', 'AP Erect'), None if another."""
-    return FRONTAL_VIEWS.get(" ".join(view.lower().split()))
+    """The view in its canonical spelling ('PA', 'AP Supine', ...: FRONTAL_VIEWS), None if another."""
+    return FRONTAL_VIEWS.get(same_spelling(view))
+
+
+def same_spelling(text: str) -> str:
+    """`text` in small letters, with one blank for any blanks, '-' and '_' between words."""
+    return " ".join(re.split(r"[\s_-]+", text.casefold())).strip()
 
 
 def files_by_name(*folders: Path) -> dict[str, Path]:
@@ -206,25 +213,6 @@ def require_manual(
     if missing:
         raise missing_data(name, f"{root} lacks {', '.join(missing)}.", instructions)
     return root
-
-
-def record_counts(
-    builder: tfds.core.DatasetBuilder, *, kept: int, rejected: Mapping[str, int], **more
-) -> None:
-    """Writes the counts into `builder.info.metadata` (stored beside the data) and logs them.
-
-    Raises:
-      ValueError: nothing was kept.
-      TypeError: the builder's info has no place for metadata.
-    """
-    rejected = dict(sorted(rejected.items()))
-    if not kept:
-        raise ValueError(f"{builder.name}: no usable image; rejected: {rejected or 'nothing'}")
-    metadata = builder.info.metadata
-    if metadata is None:
-        raise TypeError(f"{builder.name}: its _info gives no MetadataDict")
-    metadata.update(kept=kept, rejected=rejected, **more)
-    logging.info("%s: kept %d images, rejected %s", builder.name, kept, rejected)
 
 
 def open_image(path: Path) -> Image.Image:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import codecs
 import collections
 import csv
 import dataclasses
+import io
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tfds_builders import file_names, rejection
+
 Row = Mapping[str, str]
+MAX_BYTES = 64 << 20  # NIH's table, the largest, has 8 MB
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A CSV file: names of the columns, and rows that map every one of them to its text."""
+    """A CSV file: names of the columns, rows that map every one of them to its text, what was guessed in reading."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    notices: tuple[str, ...] = ()
 
 
 def read_table(path: Path, *, required: Sequence[str]) -> Table:
-    """Parses a CSV file with a header line; a byte-order mark and bytes that are no UTF-8 do no harm.
+    """Parses a CSV file with a header line, strictly: what may have lost rows or cells is refused.
+
+    UTF-8, UTF-16 and UTF-32 with a byte-order mark, and Windows-1252 where it is no UTF-8. Separated by commas, or by
+    the one of ';' and tabs that gives the columns.
 
     Args:
       path: the file.
@@ -29,26 +46,113 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
 
     Returns:
       Columns in lower case without outer blanks, cells without outer blanks; '' where a line ends
-      early or has no such cell.
+      early or has no such cell. Lines without any text are skipped.
 
     Raises:
-      ValueError: a needed column is missing (names those it has), or the file is no CSV.
+      ValueError: a needed column is missing (names those it has), one is there twice, a quotation mark is never
+        closed, a row has more cells than the header, or the file is no text; names the line.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file, restval="")
-        try:
-            header = reader.fieldnames or ()
-            names = {name.strip().lower(): name for name in header if name.strip()}
-            missing = [name for name in required if name not in names]
-            if missing:
-                found = textwrap.shorten(", ".join(names), 500) or "none"
-                raise ValueError(f"{path}: no column {', '.join(missing)}; it has {found}")
-            rows = tuple(
-                {name: record[key].strip() for name, key in names.items()} for record in reader
+    text, notices = _decode(path)
+    separator, header = _header(path, text, required)
+    if separator != ",":
+        notices.append(f"{path.name} is separated by {_SEPARATORS[separator]}")
+    names = [name.strip().lower() for name in header]
+    twice = [name for name, count in collections.Counter(filter(None, names)).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: more than one column {', '.join(twice)}: rename or remove one")
+    rows = []
+    for line, record in _records(path, text, separator):
+        cells = [cell.strip() for cell in record]
+        if any(cells[len(names) :]):
+            raise ValueError(
+                f"{path}, line {line}: {len(cells)} cells, but the header has {len(names)}: put quotation marks "
+                "around a cell that has the separator in it"
             )
+        _check_no_row_within(path, line, record, separator, width=len(names))
+        if any(cells):
+            cells += [""] * (len(names) - len(cells))
+            rows.append({name: cell for name, cell in zip(names, cells, strict=False) if name})
+    # The first is the header itself.
+    return Table(tuple(filter(None, names)), tuple(rows[1:]), tuple(notices))
+
+
+def _decode(path: Path) -> tuple[str, list[str]]:
+    """The file's text, and a notice where its encoding was guessed."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{path}: {size} bytes are more than the allowed {MAX_BYTES} of a table")
+    data = path.read_bytes()
+    notices = []
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise ValueError(f"{path}: damaged {encoding.upper()} text ({error.reason})") from error
+        # Five bytes have no character in Windows-1252; Latin-1 has one for each.
+        text = data.decode("cp1252", errors="replace")
+        notices.append(f"{path.name} is no UTF-8 and was read as Windows-1252")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line}: a NUL byte: damaged, or no CSV file")
+    return text, notices
+
+
+def _header(path: Path, text: str, required: Sequence[str]) -> tuple[str, list[str]]:
+    """The separator that gives the needed columns, and the cells of the first line."""
+    found = {}
+    for separator in _SEPARATORS:
+        header = next(_reader(text.lstrip("\r\n"), separator), [])
+        names = [name.strip().lower() for name in header]
+        if set(names).issuperset(required):
+            return separator, header
+        found[separator] = [name for name in names if name]
+    missing = ", ".join(name for name in required if name not in found[","])
+    shown = textwrap.shorten(", ".join(found[","]), 500) or "none"
+    raise ValueError(f"{path}: no column {missing}; it has {shown}")
+
+
+def _reader(text: str, separator: str) -> Iterator[list[str]]:
+    """Records, as far as they can be read; for a look at the first."""
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    except csv.Error:
+        return
+
+
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Each record with the number of its first line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
-            raise ValueError(f"{path}, after line {reader.line_num}: not CSV ({error})") from error
-    return Table(columns=tuple(names), rows=rows)
+            raise ValueError(f"{path}, line {line}: {_explain(error)}") from error
+        yield line, record
+
+
+def _explain(error: csv.Error) -> str:
+    text = str(error)
+    if "unexpected end of data" in text or "field larger" in text:
+        return "a quotation mark that opens in this row is never closed: close or remove it"
+    if "expected after" in text:
+        return f"text after a closing quotation mark ({text}): a quotation mark in a cell is written twice"
+    return f"not CSV ({text})"
+
+
+def _check_no_row_within(
+    path: Path, line: int, record: Sequence[str], separator: str, *, width: int
+) -> None:
+    """Refuses a cell that has swallowed rows: an unclosed quotation mark, and another one later that closes it."""
+    for cell in record:
+        inner = cell.splitlines()[1:-1] if width > 3 and "\n" in cell else ()
+        if any(len(next(_reader(text, separator), ())) == width for text in inner):
+            raise ValueError(
+                f"{path}, line {line}: a cell of this row has whole rows in it: is a quotation mark not closed?"
+            )
 
 
 def choose_rows(
@@ -56,38 +160,47 @@ def choose_rows(
     files: Mapping[str, Path],
     *,
     file_name: Callable[[Row], str],
-    reject_reason: Callable[[Row], str | None],
+    reject_reason: Callable[[Row], rejection.Reason | None],
     origin: Path,
-) -> tuple[dict[str, Row], dict[str, int]]:
-    """Usable rows by the name of their image, in the order of the table; the others by reason.
+    missing: rejection.Reason = rejection.MISSING,
+) -> tuple[dict[str, Row], rejection.Rejected, list[str]]:
+    """Usable rows by the name of their file, in the order of the table; the others by reason; and notices.
 
     Args:
       table: the rows.
       files: images by name. Being a key of it is the only way to be found, so a name such as
-        ../x can never be followed.
-      file_name: the key of `files` that a row names.
+        ../x can never be followed; see `file_names.match`.
+      file_name: the name that a row gives.
       reject_reason: why a row is not used, or None.
       origin: the table's file, for errors.
+      missing: why a row without a file is not used.
 
     Raises:
       ValueError: two usable rows of one image that differ.
     """
     kept: dict[str, Row] = {}
-    rejected: collections.Counter[str] = collections.Counter()
+    rejected = rejection.Rejected()
+    found = file_names.match(map(file_name, table.rows), files)
     for row in table.rows:
-        name = file_name(row)
-        reason = reject_reason(row)
-        if reason is None and name not in files:
-            reason = "missing file"
+        reason, name = reject_reason(row), found.get(file_name(row))
+        if reason is None and name is None:
+            reason = missing
         if reason is None and name in kept:
             if row != kept[name]:
                 raise ValueError(f"{origin}: two rows of {name} differ: keep the right one")
-            reason = "row given again"
-        if reason is None:
+            reason = rejection.Reason("row given again", is_fault=False)
+        if reason is None and name is not None:
             kept[name] = row
-        else:
-            rejected[reason] += 1
-    return kept, dict(rejected)
+        elif reason is not None:
+            rejected.add(reason, [file_name(row)])
+    notices = [*table.notices, *file_names.respelt({n: f for n, f in found.items() if f in kept})]
+    return kept, rejected, notices
+
+
+def unknown(findings: Iterable[str], known: Collection[str]) -> set[str]:
+    """The findings that are none of `known`, whatever their capitals."""
+    known = {name.casefold() for name in known}
+    return {finding for finding in findings if finding.casefold() not in known}
 
 
 @dataclasses.dataclass(frozen=True)

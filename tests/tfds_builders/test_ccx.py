@@ -261,7 +261,7 @@ def test_a_folder_that_is_not_whole_is_an_error_that_shows_the_tree(tmp_path):
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):
     manual = write_ccx(tmp_path, [row(1, "SARS", "a.jpg", view="L")])
-    with pytest.raises(ValueError, match=r"no usable image; rejected: \{'view L': 1\}"):
+    with pytest.raises(ValueError, match=r"no usable image; rejected: view L: 1 \(a\.jpg\)"):
         builds.prepare(Builder, tmp_path, manual)
 
 

@@ -184,6 +184,6 @@ def test_real_pack(real_data, tmp_path):
         "bacterial": 210,
         "viral": 210,
     }
-    assert builder.info.metadata["rejected"] == {"same file in two folders": 0}
+    assert builder.info.metadata["rejected"] == {}
     assert len({e["patient_id"] for e in examples}) == 590
     assert len({e["strict_patient_id"] for e in examples}) == 560  # as the pack's README counts

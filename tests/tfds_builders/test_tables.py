@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfds_builders import common, tables
+from tfds_builders import common, file_names, rejection, tables
 
 
 def write(tmp_path, data: bytes):
@@ -31,11 +31,34 @@ def test_columns_are_found_by_name_and_cells_stripped(tmp_path, data):
     ]
 
 
-def test_a_line_that_ends_early_gives_blanks_and_latin_1_is_survived(tmp_path):
-    table = tables.read_table(
-        write(tmp_path, b"id,note,view\n1,38\xb0,PA\n2\n"), required=("id", "view")
-    )
-    assert [row["view"] for row in table.rows] == ["PA", ""]
+def test_a_line_that_ends_early_gives_blanks_and_one_without_text_is_no_row(tmp_path):
+    table = tables.read_table(write(tmp_path, b"id,note,view\n,,\n2\n\n"), required=("id", "view"))
+    assert [dict(row) for row in table.rows] == [{"id": "2", "note": "", "view": ""}]
+
+
+@pytest.mark.parametrize(
+    "encoding, notice",
+    [
+        ("utf-8", []),
+        ("utf-8-sig", []),
+        ("utf-16", []),
+        ("utf-32", []),
+        ("cp1252", ["t.csv is no UTF-8 and was read as Windows-1252"]),
+    ],
+)
+def test_the_encoding_is_told_by_its_mark_or_its_bytes(tmp_path, encoding, notice):
+    data = "id,view\nradiografía – 1,PA\n".encode(encoding)
+    table = tables.read_table(write(tmp_path, data), required=("id", "view"))
+    assert table.rows == ({"id": "radiografía – 1", "view": "PA"},)
+    assert list(table.notices) == notice
+
+
+@pytest.mark.parametrize("separator, word", [(";", "semicolons"), ("\t", "tabs")])
+def test_another_separator_is_read_and_said(tmp_path, separator, word):
+    data = f"id{separator}view\n1{separator}PA, erect\n".encode()
+    table = tables.read_table(write(tmp_path, data), required=("id", "view"))
+    assert table.rows == ({"id": "1", "view": "PA, erect"},)
+    assert table.notices == (f"t.csv is separated by {word}",)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +66,32 @@ def test_a_line_that_ends_early_gives_blanks_and_latin_1_is_survived(tmp_path):
     [
         (b"", r"t\.csv: no column id, view; it has none"),
         (b"id,finding\n1,x\n", r"t\.csv: no column view; it has id, finding"),
-        (b"id;view\n1;PA\n", r"t\.csv: no column id, view; it has id;view"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00", r"t\.csv: no column id, view"),
-        (b'id,view\n1,"' + b"x" * 140_000, r"t\.csv, after line 1: not CSV \(field larger"),
+        (b"id|view\n1|PA\n", r"t\.csv: no column id, view; it has id\|view"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", r"t\.csv, line 3: a NUL byte"),
+        (b'id,view\n1,"' + b"x" * 140_000, r"t\.csv, line 2: a quotation mark .* never closed"),
+        (b'id,view\n1,"PA\n2,AP\n', r"t\.csv, line 2: a quotation mark .* never closed"),
+        (b'id,view\n1,"PA\n2,"AP"\n', r"t\.csv, line 2: text after a closing quotation mark"),
+        (
+            b'id,note,age,view\n1,"x,9,PA\n2,y,9,PA\n3,z",9,PA\n',
+            r"t\.csv, line 2: a cell of this row has whole rows in it",
+        ),
+        (b"id,view,ID\n1,PA,2\n", r"t\.csv: more than one column id"),
+        (b"id,view\n1,PA\n2,AP,x\n", r"t\.csv, line 3: 3 cells, but the header has 2"),
+        (b"\xff\xfei\x00d\x00\x00", r"t\.csv: damaged UTF-16 text"),
     ],
-    ids=["empty", "column missing", "semicolons", "an image", "quote never closed"],
+    ids=[
+        "empty",
+        "column missing",
+        "another separator",
+        "an image",
+        "a huge cell",
+        "quote never closed",
+        "quote closed by the next one",
+        "quote closed rows later",
+        "column twice",
+        "row too long",
+        "half a UTF-16 character",
+    ],
 )
 def test_a_file_that_is_not_the_table_is_refused(tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
@@ -60,16 +104,54 @@ def choose(tmp_path, names, files):
         table,
         {name: tmp_path / name for name in files},
         file_name=lambda row: row["name"],
-        reject_reason=lambda row: "no x" if not row["x"] else None,
+        reject_reason=lambda row: rejection.Reason("no x") if not row["x"] else None,
         origin=tmp_path / "t.csv",
     )
 
 
 def test_rows_are_chosen_in_order_and_the_others_counted(tmp_path):
     rows = [("b", "1"), ("a", "1"), ("c", ""), ("gone", "1"), ("../b", "1"), ("b", "1")]
-    kept, rejected = choose(tmp_path, rows, ["a", "b", "c"])
-    assert list(kept) == ["b", "a"]
-    assert rejected == {"no x": 1, "missing file": 2, "row given again": 1}
+    kept, rejected, notices = choose(tmp_path, rows, ["a", "b", "c"])
+    assert list(kept) == ["b", "a"] and not notices
+    assert rejected.counts == {"no x": 1, "missing file": 2, "row given again": 1}
+    assert rejected.first_names["missing file"] == ["gone", "../b"]
+    assert rejected.faults == ["missing file", "no x"]
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("im0.png", "im0.png"),
+        ("im0", "im0.png"),
+        ("IM0.PNG", "im0.png"),
+        ("im0.jpg", "im0.png"),
+        ("images\\im0.png", "im0.png"),
+        ("C:\\xrays\\images\\im0", "im0.png"),
+        ("images/im0.png", "im0.png"),
+        ("radiograf\u00eda", "radiografi\u0301a.png"),
+        ("1.2.840.113564", "1.2.840.113564.png"),
+        ("1.2.840", None),
+        ("../im0.png", None),
+        ("im1", None),
+        ("", None),
+    ],
+)
+def test_a_file_is_found_under_another_spelling(name, file):
+    files = ["im0.png", "radiografi\u0301a.png", "1.2.840.113564.png", "im1.png", "im1.jpg"]
+    assert file_names.match([name], files) == ({name: file} if file else {})
+
+
+def test_a_spelling_that_two_names_or_two_files_have_is_not_guessed():
+    assert file_names.match(["A", "a.jpg"], ["a.png"]) == {}
+    assert file_names.match(["a", "a.png"], ["a.png"]) == {"a.png": "a.png"}
+    assert file_names.match(["a"], ["a.png", "A.PNG"]) == {}
+
+
+def test_what_was_found_under_another_spelling_is_said():
+    assert file_names.respelt({"a.png": "a.png"}) == []
+    assert file_names.respelt({"a": "a.png", "b.png": "b.png"}) == [
+        "1 names of files are spelt otherwise in the table: 'a' is 'a.png'"
+    ]
 
 
 def test_rows_that_contradict_each_other_are_refused(tmp_path):
@@ -79,10 +161,31 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "view, canonical",
-    [("pa", "PA"), (" AP  erect", "AP Erect"), ("APS", "AP Supine"), ("L", None), ("", None)],
+    [
+        ("pa", "PA"),
+        (" AP  erect", "AP Erect"),
+        ("APS", "AP Supine"),
+        ("AP semi erect", "AP Semi Erect"),
+        ("AP_Semi-Erect", "AP Semi Erect"),
+        ("L", None),
+        ("", None),
+    ],
 )
 def test_frontal_views_have_one_spelling(view, canonical):
     assert common.frontal_view(view) == canonical
+
+
+def test_a_lateral_is_left_out_on_purpose_and_a_view_that_nobody_knows_is_a_fault():
+    assert rejection.view_reason("ap supine") is None
+    assert rejection.view_reason("Left-Lateral") == rejection.Reason("view Left-Lateral", False)
+    assert rejection.view_reason("postero") == rejection.Reason("view postero")
+    assert rejection.view_reason("") == rejection.Reason("view blank")
+
+
+@pytest.mark.parametrize("modality", ["X-ray", "Xray", "cr", "DX"])
+def test_x_rays_have_several_names(modality):
+    assert rejection.modality_reason(modality) is None
+    assert rejection.modality_reason("CT") == rejection.Reason("modality CT", False)
 
 
 def test_files_are_listed_without_folders_and_hidden_ones(tmp_path):

@@ -49,7 +49,9 @@ def test_tags_give_class_and_finding(names, label, finding):
     ],
 )
 def test_tags_give_the_view_or_why_an_image_is_no_frontal_x_ray(names, view, reason):
-    assert (tags.view(names), tags.reject_reason(names)) == (view, reason)
+    rejected = tags.reject_reason(names)
+    assert (tags.view(names), rejected and rejected.text) == (view, reason)
+    assert rejected is None or not rejected.is_fault
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, tables
+from tfds_builders import common, rejection, tables
 
 REQUIRED = ("patientid", "finding", "view", "imagename")
 INSTRUCTIONS = """\
@@ -18,13 +18,14 @@ unpacked; the repository states no licence, so it is not downloaded for you):
     images/
       CR.1.2.840.113564.1722810170.20200313090023421700.1003000225002.png, ...
 """
+FINDINGS = ("COVID-19", "No finding", "")  # blank: inconclusive
 CONFIGS = common.all_configs({"no_finding": ("normal", "left_out")})
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Actualmed and Universitat Jaume I 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -50,14 +51,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         origin = root / "actualmed" / "metadata.csv"
         files = common.files_by_name(root / "actualmed" / "images")
-        kept, rejected = tables.choose_rows(
+        kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=REQUIRED),
             files,
             file_name=lambda row: row["imagename"],
             reject_reason=reject_reason,
             origin=origin,
         )
-        common.record_counts(self, kept=len(kept), rejected=rejected)
+        rejection.record_counts(
+            self,
+            kept=len(kept),
+            rejected=rejected,
+            notices=notices,
+            unknown_findings=tables.unknown((row["finding"] for row in kept.values()), FINDINGS),
+        )
         return {common.SPLIT: self._generate_examples(files, kept)}
 
     def _generate_examples(
@@ -76,7 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 image=files[name],
                 patient_id=patient_id,
                 strict_patient_id=patient_id,
-                label=labels.get(row["finding"].lower(), ""),  # blank: inconclusive
+                label=labels.get(row["finding"].casefold(), ""),
                 finding=row["finding"],
                 view=common.frontal_view(row["view"]) or "",
                 age_group=common.age_group(row.get("age", "")),
@@ -87,10 +94,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
 
-def reject_reason(row: tables.Row) -> str | None:
+def reject_reason(row: tables.Row) -> rejection.Reason | None:
     """Why a row is not used, or None."""
-    if common.frontal_view(row["view"]) is None:
-        return f"view {row['view'] or 'blank'}"
-    if not row["patientid"]:
-        return "no patient id"
-    return None
+    if reason := rejection.view_reason(row["view"]):
+        return reason
+    return None if row["patientid"] else rejection.NO_PATIENT

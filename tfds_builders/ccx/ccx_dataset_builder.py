@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, file_names, rejection, tables
 from tfds_builders.ccx import labels, metadata, source
 
 CONFIGS = common.all_configs(
@@ -19,7 +18,7 @@ CONFIGS = common.all_configs(
 class Builder(tfds.core.GeneratorBasedBuilder):
     """ieee8023/covid-chestxray-dataset, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = source.INSTRUCTIONS
 
@@ -42,17 +41,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         folder = source.find_or_download(dl_manager)
         table = metadata.read_metadata(folder / "metadata.csv")
         images = folder / "images"
-        kept, rejected = select_rows(table, {path.name for path in images.iterdir()})
-        common.record_counts(self, kept=len(kept), rejected=rejected, metadata_era=table.era)
+        kept, rejected, notices = select_rows(table, common.files_by_name(images))
+        findings = [row.finding for rows in kept.values() for row in rows]
+        rejection.record_counts(
+            self,
+            kept=len(kept),
+            rejected=rejected,
+            notices=notices,
+            unknown_findings=tables.unknown(findings, labels.known_findings()),
+            metadata_era=table.era,
+        )
         return {common.SPLIT: self._generate_examples(images, kept)}
 
     def _generate_examples(
         self, images: Path, kept: dict[str, list[metadata.Row]]
     ) -> Iterator[tuple[str, dict]]:
-        classes = labels.label_table(**common.options_of(self))
+        table = labels.label_table(**common.options_of(self))
+        classes = {finding.casefold(): label for finding, label in table.items()}
         ids = common.unique_ids(kept, prefix="ccx")
         for name, rows in kept.items():
-            found = {classes.get(row.finding, "") for row in rows}
+            found = {classes.get(row.finding.casefold(), "") for row in rows}
             patient = labels.SAME_PATIENT.get(rows[0].patient, rows[0].patient)
             patient_id = f"ccx-{common.safe_id(patient)}"
             yield (
@@ -73,18 +81,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def select_rows(
-    table: metadata.Metadata, files: set[str]
-) -> tuple[dict[str, list[metadata.Row]], dict[str, int]]:
-    """Usable rows grouped by file name, in the file's order, and the rejected ones by reason."""
+    table: metadata.Metadata, files: Collection[str]
+) -> tuple[dict[str, list[metadata.Row]], rejection.Rejected, list[str]]:
+    """Usable rows grouped by the name of their file, in the table's order; the rejected ones; and notices."""
     kept: dict[str, list[metadata.Row]] = {}
-    rejected: collections.Counter[str] = collections.Counter()
+    rejected = rejection.Rejected()
+    found = file_names.match((row.filename for row in table.rows), files)
     for row in table.rows:
-        reason = metadata.reject_reason(row, files)
-        if reason is None and row.filename in kept:
-            reason = "file named again"  # still heard: its finding may contradict the first
-            kept[row.filename].append(row)
-        elif reason is None:
-            kept[row.filename] = [row]
+        reason, name = metadata.reject_reason(row), found.get(row.filename)
+        if reason is None and name is None:
+            reason = rejection.MISSING
+        elif reason is None and name in kept:
+            reason = rejection.Reason("file named again", is_fault=False)
+            kept[name].append(row)  # still heard: its finding may contradict the first
+        elif reason is None and name is not None:
+            kept[name] = [row]
         if reason is not None:
-            rejected[reason] += 1
-    return kept, dict(rejected)
+            rejected.add(reason, [row.filename])
+    notices = [*table.notices, *file_names.respelt({n: f for n, f in found.items() if f in kept})]
+    return kept, rejected, notices

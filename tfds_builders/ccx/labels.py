@@ -51,6 +51,24 @@ EXTENDED = {
     "Pneumonia/Viral/Varicella": "viral",
 }
 
+# Findings of the collection that are no class of the study: other causes, a course without a cause, or no label yet.
+OTHERS = (
+    "ARDS",
+    "Aspergillosis",
+    "Aspiration",
+    "Lipoid",
+    "Nocardia",
+    "Pneumonia",
+    "Pneumonia/Aspiration",
+    "Pneumonia/Fungal",
+    "Pneumonia/Fungal/Aspergillosis",
+    "Pneumonia/Lipoid",
+    "Staphylococcus",
+    "todo",
+    "Tuberculosis",
+    "Unknown",
+)
+
 # The same X-rays were entered under two patient ids: one group, or splits by patient would leak.
 SAME_PATIENT = {"178": "97", "201": "78"}
 
@@ -63,3 +81,8 @@ def label_table(*, findings: str, pneumocystis: str) -> dict[str, str]:
     if pneumocystis == "bacterial":
         table.update(dict.fromkeys(PNEUMOCYSTIS, "bacterial"))
     return table
+
+
+def known_findings() -> set[str]:
+    """All findings that the collection is known to have."""
+    return {*PUBLISHED, *EXTENDED, *PNEUMOCYSTIS, *OTHERS}

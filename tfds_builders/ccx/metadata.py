@@ -8,10 +8,9 @@ RT_PCR_positive). Columns are found by name, so further ones do no harm.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
 from pathlib import Path
 
-from tfds_builders import common, tables
+from tfds_builders import rejection, tables
 
 REQUIRED = ("patientid", "finding", "view", "filename")
 
@@ -30,10 +29,11 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """The rows of one metadata.csv and the era that its columns belong to."""
+    """The rows of one metadata.csv, the era that its columns belong to, and what was guessed in reading."""
 
     era: str
     rows: tuple[Row, ...]
+    notices: tuple[str, ...] = ()
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -60,18 +60,13 @@ def read_metadata(path: Path) -> Metadata:
         era = "2020-10"
     else:
         era = "2020-06" if "folder" in table.columns else "2020-03"
-    return Metadata(era=era, rows=rows)
+    return Metadata(era=era, rows=rows, notices=table.notices)
 
 
-def reject_reason(row: Row, files: Collection[str]) -> str | None:
-    """Why a row is not used, or None. `files` are the names in the image folder."""
-    if row.modality and "ray" not in row.modality.lower():
-        return f"modality {row.modality}"
-    if common.frontal_view(row.view) is None:
-        return f"view {row.view or 'blank'}"
-    if not row.patient:
-        return "no patient id"
-    # A member of the listing is a plain name, so a path such as ../x can never be followed.
-    if row.filename not in files:
-        return "missing file"
-    return None
+def reject_reason(row: Row) -> rejection.Reason | None:
+    """Why a row is not used, whether or not it has a file, or None."""
+    if row.modality and (reason := rejection.modality_reason(row.modality)):
+        return reason
+    if reason := rejection.view_reason(row.view):
+        return reason
+    return None if row.patient else rejection.NO_PATIENT

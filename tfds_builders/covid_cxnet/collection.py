@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfds_builders import common, tables
+from tfds_builders import common, rejection, tables
 from tfds_builders.covid_cxnet import origins
 
 NAME = re.compile(r"(?P<number>\d+)(?P<marks>p?-?)\.(jpe?g|jfif|png|webp)", re.IGNORECASE)
@@ -62,8 +62,8 @@ class Image:
         return origins.patient_id(self.number) or f"covid_cxnet-image_{self.path.stem}"
 
 
-def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], dict[str, int]]:
-    """The usable images by stem, and the numbers of rejected rows and images by reason.
+def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Rejected, list[str]]:
+    """The usable images by stem, the rejected rows and images by reason, and notices.
 
     Raises:
       ValueError: a file of another name in `folder`, two files of one stem, or a table that
@@ -77,14 +77,13 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], dict[str, in
             f"covid_cxnet: {len(strange)} files in {folder} are not named as published ('166-.jpeg'): "
             f"{shown}. Move them away."
         )
-    rows, reasons = tables.choose_rows(
+    rows, rejected, notices = tables.choose_rows(
         tables.read_table(metadata, required=REQUIRED),
         files,
         file_name=lambda row: Path(row["filename"]).stem if safe(row["filename"]) else "",
-        reject_reason=lambda row: None if row["patient_id"] else "no patient id",
+        reject_reason=lambda row: None if row["patient_id"] else rejection.NO_PATIENT,
         origin=metadata,
     )
-    rejected = collections.Counter(reasons)
     chosen: dict[str, Image] = {}
     seen: set[bytes] = set()
     for name in sorted(
@@ -92,14 +91,16 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], dict[str, in
     ):  # of copies, one with a row
         view = rows[name]["view"] if name in rows else ""
         digest = hashlib.sha256(files[name].read_bytes()).digest()
-        if view and common.frontal_view(view) is None:
-            rejected[f"view {view}"] += 1
+        if view and (reason := rejection.view_reason(view)):
+            rejected.add(reason, [files[name].name])
         elif digest in seen:
-            rejected["copy of another image"] += 1
+            rejected.add(
+                rejection.Reason("copy of another image", is_fault=False), [files[name].name]
+            )
         else:
             chosen[name] = Image(path=files[name], row=rows.get(name))
         seen.add(digest)
-    return dict(sorted(chosen.items())), dict(rejected)
+    return dict(sorted(chosen.items())), rejected, notices
 
 
 def safe(filename: str) -> bool:

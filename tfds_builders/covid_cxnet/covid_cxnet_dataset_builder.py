@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, github, tables
+from tfds_builders import common, github, rejection, tables
 from tfds_builders.covid_cxnet import collection
 
 # The newest commit: the authors closed the collection at 900 images.
@@ -30,7 +30,7 @@ CONFIGS = common.all_configs({"no_findings": ("left_out", "covid19")})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Haghanifar et al. 2022, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -58,12 +58,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             paths=("metadata.csv", IMAGES),
             instructions=INSTRUCTIONS,
         )
-        chosen, rejected = collection.choose(folder / "metadata.csv", folder / IMAGES)
+        chosen, rejected, notices = collection.choose(folder / "metadata.csv", folder / IMAGES)
         known = collections.Counter(i.origin for i in chosen.values() if i.origin)
-        common.record_counts(
+        rejection.record_counts(
             self,
             kept=len(chosen),
             rejected=rejected,
+            notices=notices,
             without_row=sum(image.row is None for image in chosen.values()),
             of_other_sets=dict(sorted(known.items())),
         )
@@ -76,7 +77,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         def listed(image: collection.Image) -> tables.Listed:
             row = image.row or {}
             finding = row.get("label", "COVID-19")
-            label = "covid19" if finding == "COVID-19" else ""
+            label = "covid19" if finding.casefold() == "covid-19" else ""
             if label and image.no_findings:
                 finding, label = "COVID-19, no findings", healthy_looking
             return tables.Listed(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, tables
+from tfds_builders import common, rejection, tables
 
 REQUIRED = ("patientid", "finding", "view")
 LABELS = {"covid-19": "covid19", "no finding": "normal", "pneumonia": "pneumonia"}
@@ -28,7 +28,7 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Figure 1 and DarwinAI 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -55,14 +55,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         origin = root / "figure1" / "metadata.csv"
         # The table has no file names: its patientid 'COVID-00003a' is the stem of one.
         files = common.files_by_stem(root / "figure1" / "images")
-        kept, rejected = tables.choose_rows(
+        kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=REQUIRED),
             files,
             file_name=lambda row: row["patientid"],
             reject_reason=reject_reason,
             origin=origin,
         )
-        common.record_counts(self, kept=len(kept), rejected=rejected)
+        rejection.record_counts(
+            self,
+            kept=len(kept),
+            rejected=rejected,
+            notices=notices,
+            unknown_findings=tables.unknown((row["finding"] for row in kept.values()), (*LABELS, "")),
+        )
         return {common.SPLIT: self._generate_examples(files, kept)}
 
     def _generate_examples(
@@ -82,7 +88,7 @@ def listed(path: Path, row: tables.Row) -> tables.Listed:
         image=path,
         patient_id=f"figure1-{number}",
         strict_patient_id=CCX_PATIENTS.get(number, f"figure1-{number}"),
-        label=LABELS.get(row["finding"].lower(), ""),
+        label=LABELS.get(row["finding"].casefold(), ""),
         finding=row["finding"],
         view=common.frontal_view(row["view"]) or "",
         age_group=common.age_group(row.get("age", "")),
@@ -94,10 +100,10 @@ def patient(name: str) -> str:
     return re.sub(r"(?<=\d)[a-z]$", "", name)
 
 
-def reject_reason(row: tables.Row) -> str | None:
+def reject_reason(row: tables.Row) -> rejection.Reason | None:
     """Why a row is not used, or None. A blank view is: all 55 published images are frontal."""
-    if row["view"] and common.frontal_view(row["view"]) is None:
-        return f"view {row['view']}"
+    if row["view"] and (reason := rejection.view_reason(row["view"])):
+        return reason
     if not re.fullmatch(r"[A-Za-z]+-\d+[a-z]?", row["patientid"]):
-        return "no patient id"
+        return rejection.NO_PATIENT
     return None

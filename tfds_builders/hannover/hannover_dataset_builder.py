@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, github, tables
+from tfds_builders import common, github, rejection, tables
 from tfds_builders.hannover import patients
 
 COMMIT = "ad7ab099b425f16e06bba22322336b7d6a732965"  # the newest; data of version 2.0
@@ -29,7 +29,7 @@ CONFIGS = common.all_configs({"before_admission": ("left_out", "guideline", "pub
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Winther et al. 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -59,14 +59,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         origin = folder / "data.csv"
         files = common.files_by_name(folder / "png")
-        kept, rejected = tables.choose_rows(
+        kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=REQUIRED),
             files,
             file_name=lambda row: f"{row['image_id']}.png",
             reject_reason=reject_reason,
             origin=origin,
         )
-        common.record_counts(self, kept=len(kept), rejected=rejected)
+        rejection.record_counts(self, kept=len(kept), rejected=rejected, notices=notices)
         return {common.SPLIT: self._generate_examples(files, kept)}
 
     def _generate_examples(
@@ -120,12 +120,9 @@ def classify(admission_offset: str, *, rule: str) -> tuple[str, str]:
     return label, "admission unknown" if math.isnan(days) else "7 to 14 days before admission"
 
 
-def reject_reason(row: tables.Row) -> str | None:
+def reject_reason(row: tables.Row) -> rejection.Reason | None:
     """Why a row is not used, or None."""
-    if row["modality"].upper() not in ("CR", "DX"):
-        return f"modality {row['modality'] or 'blank'}"
-    if common.frontal_view(row["projection"]) is None:
-        return f"view {row['projection'] or 'blank'}"
-    if not row["patient_id"]:
-        return "no patient id"
-    return None
+    reason = rejection.modality_reason(row["modality"]) or rejection.view_reason(row["projection"])
+    if reason is not None:
+        return reason
+    return None if row["patient_id"] else rejection.NO_PATIENT

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, mask_files
+from tfds_builders import common, mask_files, rejection
 from tfds_builders.jsrt_scr import raw
 
 CONFIGS = common.all_configs({"png_polarity": ("display", "stored")})
@@ -70,9 +70,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         images = find_images(root / "jsrt" / "images")
         masks = {name: find_masks(root / "jsrt" / "scr", name) for name in images}
         kept = {name: path for name, path in images.items() if masks[name] is not None}
-        common.record_counts(
-            self, kept=len(kept), rejected={"no SCR masks": len(images) - len(kept)}
-        )
+        rejected = rejection.Rejected()
+        rejected.add(rejection.Reason("no SCR masks"), [name for name in images if name not in kept])
+        rejection.record_counts(self, kept=len(kept), rejected=rejected)
         return {common.SPLIT: self._generate_examples(kept, masks)}
 
     def _generate_examples(

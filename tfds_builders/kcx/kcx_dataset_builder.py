@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, rejection
 from tfds_builders.kcx import names
 
 FOLDER = "kcx/chest_xray"
@@ -29,7 +29,7 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Kermany et al. 2018, one split "main" (train, val and test pooled)."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -51,7 +51,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             dl_manager, name="kcx", paths=(FOLDER,), instructions=INSTRUCTIONS
         )
         files, copies = pool(root / FOLDER)
-        common.record_counts(self, kept=len(files), rejected={"same file in two folders": copies})
+        rejected = rejection.Rejected()
+        rejected.add(rejection.Reason("same file in two folders", is_fault=False), copies)
+        rejection.record_counts(self, kept=len(files), rejected=rejected)
         return {common.SPLIT: self._generate_examples(files)}
 
     def _generate_examples(self, files: dict[str, Path]) -> Iterator[tuple[str, dict]]:
@@ -73,8 +75,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def pool(folder: Path) -> tuple[dict[str, Path], int]:
-    """Images below `folder` by id, and how many copies were left out.
+def pool(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Images below `folder` by id, and the copies that were left out.
 
     A name that occurs once gives the id 'kcx-<stem>'. The same name and the same bytes in two
     folders is one image. The same name with other bytes gives 'kcx-<split>-<stem>' for each.
@@ -99,14 +101,14 @@ def pool(folder: Path) -> tuple[dict[str, Path], int]:
     for path in paths:
         by_name.setdefault(path.name, []).append(path)
     files: dict[str, Path] = {}
-    copies = 0
+    copies: list[str] = []
     for same_name in by_name.values():
         different = {}
         if len(same_name) > 1:
             for path in same_name:
                 different.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
         kept = list(different.values()) or same_name
-        copies += len(same_name) - len(kept)
+        copies += [str(path.relative_to(folder)) for path in same_name if path not in kept]
         for path in kept:
             key = f"kcx-{path.stem}" if len(kept) == 1 else f"kcx-{path.parts[-3]}-{path.stem}"
             if key in files:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+from tfds_builders import common, file_names, rejection
 
 NAME = re.compile(r"(?P<series>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<suffix>[01])")
 SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
 FINDINGS = {"0": "normal", "1": "tuberculosis"}
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+NOT_NAMED = rejection.Reason("not named MCUCXR_dddd_0|1 or CHNCXR_dddd_0|1")
+NO_MASK = rejection.Reason("no mask")
+SAME_NAME = rejection.Reason("same name in another layout", is_fault=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +40,28 @@ class Layout:
     masks: tuple[str, ...]
     readings: str
 
-    def pair(self, root: Path, image: Path) -> Pair | str:
-        """The pair of an image file, or why it has none."""
-        if not NAME.fullmatch(image.stem):
-            return "not named MCUCXR_dddd_0|1 or CHNCXR_dddd_0|1"
-        masks = tuple(root / mask.format(name=image.stem) for mask in self.masks)
-        if not all(mask.is_file() for mask in masks):
-            return "no mask"
-        reading = root / self.readings.format(name=image.stem)
-        return Pair(image.stem, image, masks, reading if reading.is_file() else None)
+    def pairs(self, root: Path, images: Iterable[Path]) -> dict[Path, Pair | rejection.Reason]:
+        """The pair of each image file, or why it has none."""
+        stems = [image.stem for image in images if NAME.fullmatch(image.stem)]
+        masks = [_found(root / mask, stems) for mask in self.masks]
+        readings = _found(root / self.readings, stems)
+
+        def pair(image: Path) -> Pair | rejection.Reason:
+            if not NAME.fullmatch(image.stem):
+                return NOT_NAMED
+            halves = [found[image.stem] for found in masks if image.stem in found]
+            if len(halves) < len(masks):
+                return NO_MASK
+            return Pair(image.stem, image, tuple(halves), readings.get(image.stem))
+
+        return {image: pair(image) for image in images}
+
+
+def _found(pattern: Path, stems: Iterable[str]) -> dict[str, Path]:
+    """The files of a folder by the image that `pattern`, FOLDER/{name}.png, is filled in for."""
+    files = common.files_by_name(pattern.parent) if pattern.parent.is_dir() else {}
+    wanted = {pattern.name.format(name=stem): stem for stem in stems}
+    return {wanted[name]: files[file] for name, file in file_names.match(wanted, files).items()}
 
 
 # Full-resolution originals first: a name that occurs again in a later layout is counted, not used.
@@ -68,23 +87,22 @@ LAYOUTS = (
 )
 
 
-def find_pairs(root: Path) -> tuple[dict[str, Pair], dict[str, int]]:
-    """Pairs by name in a fixed order, and the number of unused files by reason."""
+def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
+    """Pairs by name in a fixed order, and the unused files by reason."""
     pairs: dict[str, Pair] = {}
-    rejected: dict[str, int] = {}
+    rejected = rejection.Rejected()
     for layout in LAYOUTS:
         folder = root / layout.images
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        for image in files:
-            if image.suffix.lower() not in IMAGE_SUFFIXES or image.name.startswith("."):
-                continue  # Thumbs.db and the like
-            pair = layout.pair(root, image)
+        files = common.files_by_name(folder).values() if folder.is_dir() else ()
+        # Thumbs.db and the like are no images.
+        images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        for image, pair in layout.pairs(root, images).items():
             if isinstance(pair, Pair) and pair.name in pairs:
-                pair = "same name in another layout"
+                pair = SAME_NAME
             if isinstance(pair, Pair):
                 pairs[pair.name] = pair
             else:
-                rejected[pair] = rejected.get(pair, 0) + 1
+                rejected.add(pair, [image.name])
     return pairs, rejected
 
 

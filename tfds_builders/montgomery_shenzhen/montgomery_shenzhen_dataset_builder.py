@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, mask_files
+from tfds_builders import common, mask_files, rejection
 from tfds_builders.montgomery_shenzhen import layouts
 
 INSTRUCTIONS = """\
@@ -55,11 +55,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             dl_manager, name=self.name, paths=("lungs",), instructions=INSTRUCTIONS
         )
         pairs, rejected = layouts.find_pairs(root)
-        if not pairs and not rejected:
+        if not pairs and not rejected.counts:
             raise common.missing_data(
                 self.name, f"no image in {root / 'lungs'} in any known layout.", INSTRUCTIONS
             )
-        common.record_counts(self, kept=len(pairs), rejected=rejected)
+        rejection.record_counts(self, kept=len(pairs), rejected=rejected)
         return {common.SPLIT: self._generate_examples(pairs)}
 
     def _generate_examples(self, pairs: dict[str, layouts.Pair]) -> Iterator[tuple[str, dict]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, tables
+from tfds_builders import common, rejection, tables
 from tfds_builders.nih_cxr14 import table
 
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
@@ -27,7 +27,7 @@ CONFIGS = common.all_configs({"cap": tuple(table.PNEUMONIA), "list": ("all", *LI
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Wang et al. 2017, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -61,21 +61,36 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             problem = f"{folder} has none of {', '.join(table.FILES)}."
             raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
         files = common.files_by_name(*image_folders(folder))
-        listed = frozenset((folder / name).read_text().split()) if name else None
+        listed = frozenset((folder / name).read_text("utf-8-sig").split()) if name else None
 
-        def reject_reason(row: tables.Row) -> str | None:
+        def reject_reason(row: tables.Row) -> rejection.Reason | None:
             if listed is not None and row["image index"] not in listed:
-                return f"not in {name}"
+                return rejection.Reason(f"not in {name}", is_fault=False)
             return table.reject_reason(row)
 
-        kept, rejected = tables.choose_rows(
+        kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=table.REQUIRED),
             files,
             file_name=lambda row: row["image index"],
             reject_reason=reject_reason,
             origin=origin,
+            # Part of the images will do: the table lists all that there are.
+            missing=rejection.Reason("missing file", is_fault=False),
         )
-        common.record_counts(self, kept=len(kept), rejected=rejected, table=origin.name)
+        findings = {part for row in kept.values() for part in table.findings(row["finding labels"])}
+        strange = tables.unknown(findings, table.FINDINGS)
+        rejection.record_counts(
+            self,
+            kept=len(kept),
+            rejected=rejected,
+            notices=notices,
+            unknown_findings={
+                row["finding labels"]
+                for row in kept.values()
+                if table.findings(row["finding labels"]) & strange
+            },
+            table=origin.name,
+        )
         return {common.SPLIT: self._generate_examples(files, kept)}
 
     def _generate_examples(
@@ -97,7 +112,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             strict_patient_id=patient_id,
             label=label,
             finding=row["finding labels"],
-            view=row["view position"],
+            view=common.frontal_view(row["view position"]) or "",
             age_group=table.age_group(row["patient age"]),
         )
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tfds_builders import common, tables
+from tfds_builders import common, rejection, tables
 
 # The newest first. Kaggle's sample has 5,606 of the images and a table of its own.
 FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 REQUIRED = ("image index", "finding labels", "patient id", "patient age", "view position")
 
 NORMAL = "No Finding"
+FINDINGS = (
+    NORMAL, "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
+    "Infiltration", "Mass", "Nodule", "Pleural Thickening", "Pneumonia", "Pneumothorax",
+)  # fmt: skip
 # Which findings stand for a community-acquired pneumonia; see README.md.
 PNEUMONIA = {
     "pneumonia": frozenset({"Pneumonia"}),
@@ -31,13 +35,18 @@ def label(finding_labels: str, *, cap: str) -> str:
     Raises:
       ValueError: 'No Finding' beside a finding.
     """
-    # Kaggle's sample writes No_Finding in some copies
-    findings = {part.strip().replace("_", " ") for part in finding_labels.split("|")}
-    if NORMAL in findings and len(findings) > 1:
+    found = findings(finding_labels)
+    if NORMAL in found and len(found) > 1:
         raise ValueError(f"finding labels {finding_labels!r} contradict each other")
-    if NORMAL in findings:
+    if NORMAL in found:
         return "normal"
-    return "pneumonia" if findings & PNEUMONIA[cap] else ""
+    return "pneumonia" if found & PNEUMONIA[cap] else ""
+
+
+def findings(finding_labels: str) -> set[str]:
+    """{'Infiltration', 'Pneumonia'} of 'Infiltration|pneumonia', in NIH's capitals."""
+    # Kaggle's sample writes No_Finding in some copies
+    return {part.strip().replace("_", " ").title() for part in finding_labels.split("|")}
 
 
 def age_group(age: str) -> str:
@@ -50,12 +59,12 @@ def age_group(age: str) -> str:
     return common.age_group(f"{years:.3f}")
 
 
-def reject_reason(row: tables.Row) -> str | None:
+def reject_reason(row: tables.Row) -> rejection.Reason | None:
     """Why a row is not used, or None."""
-    if row["view position"] not in ("PA", "AP"):
-        return f"view {row['view position'] or 'blank'}"
+    if reason := rejection.view_reason(row["view position"]):
+        return reason
     if not row["finding labels"]:
-        return "no finding labels"
-    if not re.fullmatch(r"\d+", row["patient id"]):
-        return "no patient number"
+        return rejection.Reason("no finding labels")
+    if not re.fullmatch(r"[0-9]{1,9}", row["patient id"]):
+        return rejection.Reason("no patient number")
     return None

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, rejection
 from tfds_builders.phantom_cxr import drawing
 
 MASKS = ("mask_lung", "mask_left_lung", "mask_right_lung", "mask_heart")
@@ -93,8 +93,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for patient in range(config.patients):
             label = drawing.patient_label(config.seed, patient)
             counts[label] += drawing.image_count(config.seed, patient)
-        common.record_counts(
-            self, kept=counts.total(), rejected={}, images_by_label=dict(sorted(counts.items()))
+        rejection.record_counts(
+            self,
+            kept=counts.total(),
+            rejected=rejection.Rejected(),
+            images_by_label=dict(sorted(counts.items())),
         )
         return {common.SPLIT: self._generate_examples()}
 

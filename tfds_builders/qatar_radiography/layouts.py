@@ -6,13 +6,12 @@ Normal/Normal-3.png', later Normal/images/Normal-3.png and Normal/masks/Normal-3
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfds_builders import common
+from tfds_builders import common, rejection
 
 FOLDER = "qatar"
 RELEASES = ("COVID-19_Radiography_Dataset", "COVID-19 Radiography Database")
@@ -190,8 +189,8 @@ def images_of(folder: Path, kind: Kind) -> list[Image]:
     return [images[key] for key in sorted(images)]
 
 
-def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], dict[str, int]]:
-    """Mask files by the images' keys, and how many images of which class have none.
+def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection.Rejected]:
+    """Mask files by the images' keys, and the images of the classes that have none.
 
     A class without masks/ has none at all; one with it must have them all.
 
@@ -199,11 +198,13 @@ def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], dict[str,
       FileNotFoundError: masks/ lacks masks of some images, or no class has masks/.
     """
     masks: dict[str, Path] = {}
-    without: collections.Counter[str] = collections.Counter()
+    without = rejection.Rejected()
     missing = []
     for image in images:
         if image.masks is None:
-            without[f"no mask: {image.kind.finding}"] += 1
+            # Whoever asks for masks asks for the classes that have them.
+            reason = rejection.Reason(f"no mask: {image.kind.finding}", is_fault=False)
+            without.add(reason, [image.path.name])
             continue
         masks[image.key] = image.masks / image.path.name
         if not masks[image.key].is_file():
@@ -214,7 +215,7 @@ def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], dict[str,
     if not masks:
         problem = "masks='lung', but no class has masks/ beside images/: only the last release has."
         raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
-    return masks, dict(without)
+    return masks, without
 
 
 def shortened(names: Iterable[str]) -> str:

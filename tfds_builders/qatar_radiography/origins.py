@@ -108,7 +108,7 @@ def read_index(path: Path, files: dict[str, Path]) -> dict[str, tables.Row]:
             f"{path} lists {len(absent)} images that are not there: {layouts.shortened(absent)}."
         )
         raise common.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
-    rows, _ = tables.choose_rows(
+    rows, _, _ = tables.choose_rows(
         table, files, file_name=file_name, reject_reason=lambda row: None, origin=path
     )
     return rows

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, mask_files
+from tfds_builders import common, mask_files, rejection
 from tfds_builders.qatar_radiography import layouts, origins
 
 CONFIGS = common.all_configs({"lung_opacity": ("left_out", "class"), "masks": ("none", "lung")})
@@ -49,13 +49,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         found = origins.find_origins(images, root)
         urls = origins.read_urls(release, images)
         masks: dict[str, Path] = {}
-        rejected: dict[str, int] = {}
+        rejected = rejection.Rejected()
         if common.options_of(self)["masks"] == "lung":
             masks, rejected = layouts.pair_with_masks(images)
             images = [image for image in images if image.key in masks]
         patients = [found[image.key].patient_id for image in images]
         joined = collections.Counter(p.split("-")[0] for p in patients)
-        common.record_counts(
+        rejection.record_counts(
             self,
             kept=len(images),
             rejected=rejected,

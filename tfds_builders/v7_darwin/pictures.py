@@ -10,16 +10,16 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from tfds_builders import common, tables
+from tfds_builders import common, file_names, rejection, tables
 from tfds_builders.ccx import ccx_dataset_builder as ccx
 from tfds_builders.ccx import labels, metadata
 from tfds_builders.kcx import kcx_dataset_builder as kcx
 from tfds_builders.kcx import names as kcx_names
 from tfds_builders.v7_darwin import darwin, regions, tags
 
-MISSING = "missing image"
-SEVERAL = "several images of one name"
-NO_PATIENT = "no patient id"
+# Without a picture an annotation is an error, unless the option missing_images leaves it out on purpose.
+MISSING = rejection.Reason("missing image", is_fault=False)
+SEVERAL = rejection.Reason("several images of one name", is_fault=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Pictures:
         """
         self._own = _plain_files(root / "v7" / "images")
         self._own_stems = _by_key((path.stem, path) for path in self._own.values())
-        pooled, _ = kcx.pool(root / kcx.FOLDER) if (root / kcx.FOLDER).is_dir() else ({}, 0)
+        pooled, _ = kcx.pool(root / kcx.FOLDER) if (root / kcx.FOLDER).is_dir() else ({}, [])
         self._kcx = _by_key((path.name, path) for path in pooled.values())
         self._kcx_of_key = _read_index(root, set(pooled.values()))
         self._ccx = _plain_files(root / "ccx" / "images")
@@ -48,18 +48,18 @@ class Pictures:
             root / "ccx" / "metadata.csv", set(self._ccx)
         )
 
-    def of_key(self, key: str) -> Picture | str | None:
+    def of_key(self, key: str) -> Picture | rejection.Reason | None:
         """The picture that kcx/index.csv pairs with Darwin's number `key`, why there is none, or None: no such row."""
         if key not in self._kcx_of_key:
             return None
         path = self._kcx_of_key[key]
         return MISSING if path is None else _kcx_picture(path)
 
-    def of(self, annotation: darwin.Annotation) -> Picture | str:
+    def of(self, annotation: darwin.Annotation) -> Picture | rejection.Reason:
         """The picture of `annotation`, with all that its tags say, or why there is none."""
         kcx_name = next((name for name in annotation.names if _parse_kcx(name)), None)
         found = self._from_kcx(annotation, kcx_name) if kcx_name else self._from_ccx(annotation)
-        if isinstance(found, str):
+        if isinstance(found, rejection.Reason):
             return found
         return dataclasses.replace(
             found,
@@ -69,7 +69,7 @@ class Pictures:
             age_group=found.age_group or common.age_group(tags.value(annotation.tags, "Age")),
         )
 
-    def _from_kcx(self, annotation: darwin.Annotation, name: str) -> Picture | str:
+    def _from_kcx(self, annotation: darwin.Annotation, name: str) -> Picture | rejection.Reason:
         paths = self._kcx.get(name, [])
         if len(paths) > 1:  # other pictures of that name in train and test: the size decides
             paths = [
@@ -82,21 +82,21 @@ class Pictures:
         if paths:
             return _kcx_picture(paths[0])
         own = self._from_own(annotation)
-        if isinstance(own, str):
+        if isinstance(own, rejection.Reason):
             return own
         # Without kcx's folder it is unknown whether train's or test's patient of that number is meant.
         picture = _kcx_picture(PurePath("train") / _folder(name) / name)
         return dataclasses.replace(picture, image=own, patient_id=picture.strict_patient_id)
 
-    def _from_ccx(self, annotation: darwin.Annotation) -> Picture | str:
+    def _from_ccx(self, annotation: darwin.Annotation) -> Picture | rejection.Reason:
         there = (self._ccx_names.get(name, name) for name in annotation.names)
         name = next((name for name in there if name in self._ccx), None)
         path = self._ccx[name] if name else self._from_own(annotation)
-        if isinstance(path, str):
+        if isinstance(path, rejection.Reason):
             return path
         patient = self._ccx_patients.get(name or "") or tags.value(annotation.tags, "PatientID")
         if not patient:
-            return NO_PATIENT
+            return rejection.NO_PATIENT
         patient_id = f"ccx-{common.safe_id(labels.SAME_PATIENT.get(patient, patient))}"
         return Picture(
             image=path,
@@ -109,7 +109,7 @@ class Pictures:
             source="ccx",
         )
 
-    def _from_own(self, annotation: darwin.Annotation) -> Path | str:
+    def _from_own(self, annotation: darwin.Annotation) -> Path | rejection.Reason:
         """The file in v7/images by Darwin's number, by one of the names, or by the stem of one of these."""
         for name in annotation.names:
             if name in self._own:
@@ -155,8 +155,12 @@ def _read_ccx(path: Path, files: set[str]) -> tuple[dict[str, str], dict[str, st
     original = {
         row.get("original_filename", "") or row["filename"]: row["filename"] for row in table.rows
     }
-    rows, _ = ccx.select_rows(metadata.read_metadata(path), files)
-    return original, {name: same[0].patient for name, same in rows.items()}
+    found = file_names.match(original.values(), files)
+    rows, _, _ = ccx.select_rows(metadata.read_metadata(path), files)
+    return (
+        {name: found.get(now, now) for name, now in original.items()},
+        {name: same[0].patient for name, same in rows.items()},
+    )
 
 
 def _folder(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tfds_builders import common
+from tfds_builders import common, rejection
 
 CLASSES = {
     "covid-19": "covid19",
@@ -72,13 +72,12 @@ def view(tags: Iterable[str]) -> str:
     return next((known for name in _views(tags) if (known := common.frontal_view(name))), "")
 
 
-def reject_reason(tags: Iterable[str]) -> str | None:
+def reject_reason(tags: Iterable[str]) -> rejection.Reason | None:
     """Why an image is no frontal X-ray ('modality CT', 'view Lateral'), or None. In the words of ccx."""
     tags = list(tags)
     if any(tag.lower() == "ct" for tag in tags):
-        return "modality CT"
-    strange = [name for name in _views(tags) if common.frontal_view(name) is None]
-    return f"view {strange[0]}" if strange else None
+        return rejection.modality_reason("CT")
+    return next(filter(None, map(rejection.view_reason, _views(tags))), None)
 
 
 def _views(tags: Iterable[str]) -> list[str]:

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common
+from tfds_builders import common, rejection
 from tfds_builders.v7_darwin import darwin, pictures, regions, tags
 
 MASKS = "annotations/all-images-semantic-masks"
 JSON = ("annotations/all-images", "annotations/covid-only")
-UNNAMED = "mask whose image nothing names"
-NO_LUNGS = "no lung annotation"
-OTHER_SHAPE = "image of another shape than its annotation"
-AGAIN = "same annotation in two exports"
+UNNAMED = rejection.Reason("mask whose image nothing names", is_fault=False)
+NO_LUNGS = rejection.Reason("no lung annotation")
+OTHER_SHAPE = rejection.Reason("image of another shape than its annotation")
+AGAIN = rejection.Reason("same annotation in two exports", is_fault=False)
 NOT_FOUND = (UNNAMED, pictures.MISSING, pictures.SEVERAL)
 INSTRUCTIONS = """\
 Expected under the manual folder: annotations (github.com/v7labs/covid-19-xray-dataset, zip files unpacked) and pictures
@@ -48,7 +48,7 @@ class Item:
 class Builder(tfds.core.GeneratorBasedBuilder):
     """v7labs/covid-19-xray-dataset, one split "main"."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -72,13 +72,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             dl_manager, name=self.name, paths=("v7/annotations",), instructions=INSTRUCTIONS
         )
         items, rejected = select(root)
-        missing = {reason: found for reason in NOT_FOUND if (found := rejected.get(reason))}
+        missing = [reason for reason in NOT_FOUND if rejected.names(reason)]
         if missing and common.options_of(self)["missing_images"] == "error":
-            raise common.missing_data(self.name, _not_found(missing), INSTRUCTIONS)
-        common.record_counts(
+            raise common.missing_data(self.name, _not_found(rejected, missing), INSTRUCTIONS)
+        rejection.record_counts(
             self,
             kept=len(items),
-            rejected={reason: len(keys) for reason, keys in rejected.items()},
+            rejected=rejected,
             masks_from_png=sum(item.mask is not None for item in items.values()),
             masks_from_polygons=sum(item.mask is None for item in items.values()),
             sources=dict(collections.Counter(item.picture.source for item in items.values())),
@@ -101,8 +101,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def select(root: Path) -> tuple[dict[str, Item], dict[str, list[str]]]:
-    """The usable annotations below `root` by id, sorted, and the names of the others by reason.
+def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected]:
+    """The usable annotations below `root` by id, sorted, and the others by reason.
 
     Raises:
       ValueError: a damaged file, or two JSON files of one image that differ.
@@ -111,7 +111,7 @@ def select(root: Path) -> tuple[dict[str, Item], dict[str, list[str]]]:
     masks = _files(folder / MASKS, ".png")
     found = pictures.Pictures(root)
     items: dict[str, Item] = {}
-    rejected: dict[str, list[str]] = collections.defaultdict(list)
+    rejected = rejection.Rejected()
     annotations = _annotations(folder, rejected)
     for key in sorted({*masks, *annotations}):
         annotation, mask = annotations.get(key), masks.get(key)
@@ -123,15 +123,14 @@ def select(root: Path) -> tuple[dict[str, Item], dict[str, list[str]]]:
                 picture = NO_LUNGS
         if isinstance(picture, pictures.Picture) and not _fits(picture, annotation, mask):
             picture = OTHER_SHAPE
-        if isinstance(picture, str):
-            rejected[picture].append(
-                f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
-            )
+        if isinstance(picture, rejection.Reason):
+            name = f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
+            rejected.add(picture, [name])
         else:
             items[f"v7-{common.safe_id(key)}"] = Item(
                 picture, mask, annotation.path if annotation else None
             )
-    return items, dict(rejected)
+    return items, rejected
 
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
@@ -140,7 +139,7 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
     return {path.stem: path for path in paths if path.suffix.lower() == suffix}
 
 
-def _annotations(folder: Path, rejected: dict[str, list[str]]) -> dict[str, darwin.Annotation]:
+def _annotations(folder: Path, rejected: rejection.Rejected) -> dict[str, darwin.Annotation]:
     """What the JSON files say, by Darwin's number; an image that both exports have is counted as `AGAIN`."""
     annotations: dict[str, darwin.Annotation] = {}
     for export in JSON:
@@ -153,11 +152,11 @@ def _annotations(folder: Path, rejected: dict[str, list[str]]) -> dict[str, darw
                 raise ValueError(
                     f"{first.path} and {path} annotate one image and differ: keep the right one"
                 )
-            rejected[AGAIN].append(annotation.key)
+            rejected.add(AGAIN, [annotation.key])
     return annotations
 
 
-def _not_usable(annotation: darwin.Annotation) -> str | None:
+def _not_usable(annotation: darwin.Annotation) -> rejection.Reason | None:
     """Why an annotation is not of a frontal X-ray's lungs, or None."""
     return tags.reject_reason(annotation.tags) or (None if annotation.has_lungs else NO_LUNGS)
 
@@ -176,12 +175,13 @@ def _fits(
     return all(regions.same_shape(size, other) for other in annotated)
 
 
-def _not_found(missing: dict[str, list[str]]) -> str:
+def _not_found(rejected: rejection.Rejected, missing: list[rejection.Reason]) -> str:
     """The problem in words: each reason with its number and the first ten."""
     parts = []
-    for reason, names in missing.items():
+    for reason in missing:
+        names = rejected.names(reason)
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-        parts.append(f"{reason}: {len(names)} ({shown}).")
+        parts.append(f"{reason.text}: {len(names)} ({shown}).")
     how = "Add the pictures, or leave these out with config.data.options.v7_darwin.missing_images='left_out'."
     return " ".join([*parts, how])
 

@@ -1,0 +1,67 @@
+"""Which file a table means: names are compared as people and systems write them, never guessed between two.
+
+Tables are written on one system and read on another: Windows' separators, macOS' decomposed accents, other capitals,
+a lost or another extension. A name is looked for as it is first, then more and more loosely, and is found only where
+that is unique among the names and among the files.
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+# What a picture may end in; '.113564' of a DICOM number is no extension.
+_EXTENSION = re.compile(r"\.(png|jpe?g|jfif|jp2|tiff?|bmp|gif|webp|dcm|dicom|img)$")
+
+
+def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
+    """Maps the names of a table to those of files; what has no file, or more than one, is absent.
+
+    Args:
+      names: as the table writes them. One that leaves the folder by '..' is never found.
+      files: plain names. Only these are ever returned, so that no path of a table is followed.
+    """
+    names = dict.fromkeys(names)
+    found = {name: name for name in names if name in files}
+    for spelling in (_plain, _stem):
+        taken = set(found.values())
+        files_of = _by_spelling(files, spelling)
+        left = _by_spelling((name for name in names if name not in found), spelling)
+        for key, same_names in left.items():
+            same_files = files_of.get(key, [])
+            if len(same_names) == 1 and len(same_files) == 1 and same_files[0] not in taken:
+                found[same_names[0]] = same_files[0]
+    return found
+
+
+def respelt(found: Mapping[str, str]) -> list[str]:
+    """What `match` found under another spelling, in one sentence for a notice; empty where there is none."""
+    others = [f"{name!r} is {file!r}" for name, file in found.items() if name != file]
+    if not others:
+        return []
+    shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+    return [f"{len(others)} names of files are spelt otherwise in the table: {shown}"]
+
+
+def _by_spelling(
+    names: Iterable[str], spelling: Callable[[str], str | None]
+) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = collections.defaultdict(list)
+    for name in names:
+        if key := spelling(name):
+            grouped[key].append(name)
+    return grouped
+
+
+def _plain(name: str) -> str | None:
+    """Without folders, in composed characters and small letters; None where a folder is '..'."""
+    parts = [part.strip() for part in name.replace("\\", "/").split("/")]
+    return None if ".." in parts else unicodedata.normalize("NFC", parts[-1].casefold())
+
+
+def _stem(name: str) -> str | None:
+    """As `_plain`, without the extension of a picture."""
+    plain = _plain(name)
+    return plain and _EXTENSION.sub("", plain)
