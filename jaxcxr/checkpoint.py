@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: Orbax writes them, a SHA-256 manifest vouches for them.
+"""Checkpoints that are whole or not there: Orbax writes them, a SHA-256 manifest verifies them.
 
 Orbax restores flipped bits without a word and may list a step whose commit failed. So every step
 folder gets a `manifest.json` with the hash of each file, written after Orbax has finished; a step
@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from jaxcxr import files
 from jaxcxr.orbax_files import TEMPORARY_MARK, OrbaxFiles
-from jaxcxr.step_folders import SET_ASIDE, StepFolders
+from jaxcxr.step_folders import QUARANTINE, StepFolders
 from jaxcxr.types import InputError
 
 _NONE, _ALL_DAMAGED = -1, -2
@@ -56,7 +56,7 @@ class Restored:
 class Checkpointer:
     """Saves and restores training: the state, the data iterator, the loop's counters, the config.
 
-    The newest `keep` steps stay, and the best one by `monitor` (the first, among equals). An older
+    The newest `keep` steps stay, each with the best step of its time, which `save` is told. An older
     step goes only after the manifest of the newer one is on the disk: Orbax's own preservation
     policies delete before that (and `best_fn` with `max_to_keep` deletes the newest step), so a
     crash in between would leave nothing to restore.
@@ -67,28 +67,20 @@ class Checkpointer:
     """
 
     def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        *,
-        monitor: str | None = None,
-        mode: str = "max",
-        keep: int = 2,
-        config_json: str = "",
+        self, directory: str | os.PathLike[str], *, keep: int = 2, config_json: str = ""
     ):
         """Opens `directory`; nothing in it is changed before `save` or `restore_latest`.
 
         Args:
           directory: folder of this run's checkpoints; made by the first `save`.
-          monitor: name of the metric that tells the best step; None: the newest step is the best.
-          mode: 'max' or 'min': whether a higher or a lower metric is better.
           keep: number of newest steps to keep, at least 1.
           config_json: the run's configuration, stored within every step.
         """
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
         self.directory = Path(directory).absolute()
-        self._folders = StepFolders(self.directory, monitor=monitor, mode=mode)
-        self._monitor, self._keep, self._config_json = monitor, keep, config_json
+        self._folders = StepFolders(self.directory)
+        self._keep, self._config_json = keep, config_json
         self._files = OrbaxFiles()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[None] | None = None
@@ -108,6 +100,7 @@ class Checkpointer:
         data_iterator: Any = None,
         loop: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
+        best: int | None = None,
         wait: bool = False,
     ) -> bool:
         """Saves a step; the state may be changed or donated as soon as this returns.
@@ -118,8 +111,8 @@ class Checkpointer:
           optimizer: the same for what only training needs, which a finished run drops.
           data_iterator: grain iterator, whose position is saved; None: none is.
           loop: JSON values of the training loop, such as early-stopping counters.
-          metrics: validation metrics, with `monitor` among them; none: not evaluated at this step,
-            so it cannot be the best.
+          metrics: validation metrics; none: not evaluated at this step.
+          best: the best step so far, this one or one saved before; None: not known yet.
           wait: block until the step is on the disk with its manifest.
 
         Returns:
@@ -131,23 +124,18 @@ class Checkpointer:
         self.wait()
         step = int(step)
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
-        if self._monitor is not None and metrics and self._monitor not in metrics:
-            raise ValueError(
-                f"checkpoints are ranked by {self._monitor!r}, which is not among the metrics "
-                f"of step {step}: {sorted(metrics)}"
-            )
         if self._agree(int(step in self._folders.committed())):
             return False
         if _is_primary():
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._folders.set_aside(step)
+            self._folders.quarantine(step)
             self._check_space(step, (state, optimizer))
         contents = self._files.collect(
             {"state": state, "optimizer": optimizer},
             {"loop": dict(loop or {}), "config": self._config_json},
             data_iterator,
         )
-        commit = functools.partial(self._commit, step, contents, metrics)
+        commit = functools.partial(self._commit, step, contents, metrics, best)
         if jax.process_count() > 1:
             commit()
         else:
@@ -159,7 +147,7 @@ class Checkpointer:
     def restore_latest(
         self, state: Any, optimizer: Any = None, data_iterator: Any = None
     ) -> Restored | None:
-        """Restores the newest step that is whole, for training to go on.
+        """Restores the newest step that is whole, with its best step, for training to go on.
 
         Damaged and unfinished steps are named in a warning and moved to `damaged/`, so that the
         run can save those step numbers again.
@@ -178,9 +166,8 @@ class Checkpointer:
         self.wait()
         chosen, problems = _NONE, {}
         if _is_primary():
-            for leftover in self.directory.glob(f"*{TEMPORARY_MARK}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            newest, problems = self._folders.first_whole(reversed(self._folders.present()))
+            self._remove_unfinished()
+            newest, problems = self._folders.latest_intact()
             # One step without a manifest, alone: the very first save was cut short. Nothing was
             # ever committed, so nothing is lost by starting anew.
             first_save = len(problems) == 1 and not self._folders.has_manifest(min(problems))
@@ -195,66 +182,54 @@ class Checkpointer:
             use = f"step {chosen} is used" if chosen >= 0 else "training starts anew"
             logger.warning(
                 "Checkpoint of step %d in %s %s; it is moved to %s/ and %s instead.",
-                step, self.directory, problem, SET_ASIDE, use,
+                step, self.directory, problem, QUARANTINE, use,
             )  # fmt: skip
-            self._folders.set_aside(step)
+            self._folders.quarantine(step)
         self._synchronise("restore")
         return None if chosen == _NONE else self._restore(
             chosen, state, optimizer, data_iterator
         )
 
-    def restore_best(self, state: Any) -> Restored:
-        """Restores the best step by `monitor` that is whole; changes nothing in the folder.
+    def restore(self, step: int, state: Any) -> Restored:
+        """Restores one step, or none at all; changes nothing in the folder.
 
         Raises:
-          InputError: there is no such step, or it does not fit the template.
+          InputError: that step is not there or not whole, or does not fit the template.
         """
+        self.check(step)
+        return self._restore(step, state)
+
+    def check(self, step: int) -> None:
+        """Raises InputError unless a step is whole; hashes its files."""
         self.wait()
-        chosen, problems = _NONE, {}
-        if _is_primary():
-            best, problems = self._folders.first_whole(self._folders.ranked())
-            chosen = _NONE if best is None else best
-            for step, problem in problems.items():
-                logger.warning(
-                    "Checkpoint of step %d in %s %s; the next best is used instead.",
-                    step, self.directory, problem,
-                )  # fmt: skip
-        chosen = self._agree(chosen)
-        if chosen == _NONE:
-            if problems:
-                raise InputError(self._all_damaged(problems))
-            wanted = f" with a finite {self._monitor}" if self._monitor else ""
+        problem = self._folders.problem(step) if _is_primary() else None
+        if self._agree(int(problem is not None)):
             raise InputError(
-                f"{self.directory} has no checkpoint{wanted}: train first (--config.run=train)."
+                f"The checkpoint of step {step} in {self.directory} "
+                f"{problem or 'is damaged (see process 0)'}. Restore the folder from a copy, or "
+                "delete the run folder and train again."
             )
-        return self._restore(chosen, state)
 
     def all_steps(self) -> list[int]:
         """Returns the committed steps, oldest first (their files are not hashed here)."""
         self.wait()
         return self._folders.committed()
 
-    def best_step(self) -> int | None:
-        """Returns the best committed step by `monitor`, None if there is none."""
-        self.wait()
-        return next(iter(self._folders.ranked()), None)
+    def keep_only(self, step: int) -> None:
+        """Deletes all but one step, and of that one what only training needs.
 
-    def keep_best_only(self) -> None:
-        """Deletes all steps but the best, and of that one what only training needs.
-
-        For a run that will not go on: Adam's state is two thirds of a checkpoint.
+        For a run that will not go on: Adam's state is two thirds of a checkpoint. May be repeated,
+        after a crash in between.
 
         Raises:
-          InputError: the best step is damaged; nothing is deleted.
+          InputError: the step is damaged; nothing is deleted.
         """
-        best = self.best_step()
-        if _is_primary() and best is not None:
-            problem = self._folders.problem(best)
-            if problem is not None:
-                raise InputError(f"Checkpoint of step {best} in {self.directory} {problem}.")
-            self._folders.delete(step for step in self._folders.committed() if step != best)
-            self._folders.drop(best, ("optimizer", "data"))
-        self._synchronise("keep_best_only")
+        self.check(step)
+        if _is_primary():
+            self._remove_unfinished()
+            self._folders.delete(other for other in self._folders.present() if other != step)
+            self._folders.drop(step, ("optimizer", "data"))
+        self._synchronise("keep_only")
 
     def wait(self) -> None:
         """Blocks until the last `save` is on the disk; raises what went wrong with it."""
@@ -272,12 +247,14 @@ class Checkpointer:
 
     # Saving.
 
-    def _commit(self, step: int, contents: Any, metrics: dict[str, float]) -> None:
+    def _commit(
+        self, step: int, contents: Any, metrics: dict[str, float], best: int | None
+    ) -> None:
         """Runs in the thread: Orbax's save, then the manifest, only then the clean-up."""
         try:
             self._files.write(self._folders.path(step), contents)
             if _is_primary():
-                self._folders.vouch(step, metrics)
+                self._folders.write_manifest(step, metrics=metrics, best=best)
         except Exception as error:
             for part in self.directory.glob(f"{step}{TEMPORARY_MARK}*"):
                 shutil.rmtree(part, ignore_errors=True)
@@ -287,9 +264,14 @@ class Checkpointer:
             raise
         if _is_primary():
             steps = self._folders.committed()
-            kept = {*steps[-self._keep :], *self._folders.ranked()[:1]}
+            newest = steps[-self._keep :]
+            kept = {*newest, *(self._folders.best(step) for step in newest)}
             self._folders.delete(step for step in steps if step not in kept)
         self._synchronise("save")
+
+    def _remove_unfinished(self) -> None:
+        for leftover in self.directory.glob(f"*{TEMPORARY_MARK}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def _check_space(self, step: int, state: Any) -> None:
         needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))

@@ -1,11 +1,10 @@
-"""The folders of checkpoints: one a step, each vouched for by a manifest of SHA-256 sums."""
+"""The folders of checkpoints: one per step, each with a manifest of SHA-256 sums."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from jaxcxr import files
 
 MANIFEST = "manifest.json"
-SET_ASIDE = "damaged"
+QUARANTINE = "damaged"
 _THREADS = 4  # hashing releases the interpreter's lock
 
 
@@ -25,17 +24,9 @@ class StepFolders:
     first deleted, so a crash never leaves a part of a step that counts.
     """
 
-    def __init__(self, directory: Path, *, monitor: str | None, mode: str):
-        """Describes the folder; does not touch it.
-
-        Args:
-          directory: holds the steps.
-          monitor: name of the metric that ranks the steps; None: the newest is the best.
-          mode: 'max' or 'min': whether a higher or a lower metric is better.
-        """
-        if mode not in ("max", "min"):
-            raise ValueError(f"mode is 'max' or 'min', not {mode!r}")
-        self.directory, self._monitor, self._sign = directory, monitor, -1 if mode == "max" else 1
+    def __init__(self, directory: Path):
+        """Describes the folder that holds the steps; does not touch it."""
+        self.directory = directory
 
     def path(self, step: int) -> Path:
         """The folder of a step."""
@@ -51,27 +42,22 @@ class StepFolders:
         """Returns the steps with a sound manifest, oldest first; their files are not hashed."""
         return [step for step in self.present() if self.read_manifest(step) is not None]
 
-    def ranked(self) -> list[int]:
-        """Returns the committed steps, best first; among equals the older, as early stopping does.
+    def best(self, step: int) -> int | None:
+        """The best step known when `step` was saved; None: no evaluation had told, or no manifest."""
+        return (self.read_manifest(step) or {}).get("best")
 
-        Steps without the metric, or where it is NaN, are left out.
+    def latest_intact(self) -> tuple[int | None, dict[int, str]]:
+        """Returns the newest step to resume from, and what is wrong with each newer one.
+
+        A step goes together with the best step of its time: without that, training would end with
+        a best step that nobody has.
         """
-        steps = self.committed()
-        if self._monitor is None:
-            return steps[::-1]
-        scores = {}
-        for step in steps:
-            metrics = (self.read_manifest(step) or {}).get("metrics", {})
-            score = metrics.get(self._monitor, math.nan)
-            if not math.isnan(score):
-                scores[step] = self._sign * score
-        return sorted(scores, key=lambda step: (scores[step], step))
-
-    def first_whole(self, steps: Iterable[int]) -> tuple[int | None, dict[int, str]]:
-        """Returns the first of `steps` that is whole, and what is wrong with those before it."""
-        problems = {}
-        for step in steps:
-            problem = self.problem(step)
+        problems: dict[int, str] = {}
+        for step in reversed(self.present()):
+            problem, best = self.problem(step), self.best(step)
+            if problem is None and best not in (None, step):
+                problem = self.problem(best)
+                problem = problem and f"goes with step {best}, the best of its time, which {problem}"
             if problem is None:
                 return step, problems
             problems[step] = problem
@@ -80,6 +66,8 @@ class StepFolders:
     def problem(self, step: int) -> str | None:
         """Hashes all files of a step; returns what is wrong with it, None if it is whole."""
         path = self.path(step)
+        if not path.is_dir():
+            return "is missing"
         if not self.has_manifest(step):
             return f"has no {MANIFEST}: its saving was cut short"
         manifest = self.read_manifest(step)
@@ -103,7 +91,7 @@ class StepFolders:
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
             return next((p for p in pool.map(check, manifest["files"].items()) if p), None)
 
-    def vouch(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write_manifest(self, step: int, *, metrics: Mapping[str, float], best: int | None) -> None:
         """Hashes every file of a finished step, forces all to the disk, then writes the manifest.
 
         The manifest names the step and its own hash too: neither a flipped bit in it nor a folder
@@ -119,7 +107,8 @@ class StepFolders:
             }
         for folder in (*(p for p in path.rglob("*") if p.is_dir()), path.parent):
             files.fsync_folder(folder)
-        self._write_manifest(step, {"step": step, "metrics": dict(metrics), "files": listed})
+        body = {"step": step, "metrics": dict(metrics), "best": best, "files": listed}
+        self._write_manifest(step, body)
 
     def _write_manifest(self, step: int, body: Mapping[str, Any]) -> None:
         text = json.dumps({**body, "sha256": _hash(body)}, indent=1)  # a NaN metric stays NaN
@@ -130,7 +119,7 @@ class StepFolders:
         return (self.path(step) / MANIFEST).exists()
 
     def read_manifest(self, step: int) -> dict[str, Any] | None:
-        """Returns {"step", "metrics", "files"} of a step, None if it is missing or damaged."""
+        """Returns {"step", "metrics", "best", "files"} of a step, None if missing or damaged."""
         try:
             manifest = json.loads((self.path(step) / MANIFEST).read_bytes())
             if manifest.pop("sha256") == _hash(manifest) and manifest["step"] == step:
@@ -140,23 +129,27 @@ class StepFolders:
         return None
 
     def delete(self, steps: Iterable[int]) -> None:
-        """Deletes committed steps."""
+        """Deletes steps, whole or not."""
         for step in steps:
-            (self.path(step) / MANIFEST).unlink()
+            (self.path(step) / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(self.path(step))
 
     def drop(self, step: int, parts: Iterable[str]) -> None:
-        """Deletes whole subfolders of a committed step, which stays committed without them."""
+        """Deletes whole subfolders of a committed step, which stays committed without them.
+
+        May be repeated, after a crash in between.
+        """
         manifest, parts = self.read_manifest(step), tuple(parts)
         assert manifest is not None, step
         kept = {n: f for n, f in manifest["files"].items() if Path(n).parts[0] not in parts}
-        self._write_manifest(step, {**manifest, "files": kept})
+        if kept != manifest["files"]:
+            self._write_manifest(step, {**manifest, "files": kept})
         for part in parts:
             shutil.rmtree(self.path(step) / part, ignore_errors=True)
 
-    def set_aside(self, step: int) -> None:
+    def quarantine(self, step: int) -> None:
         """Moves what there is of a step to `damaged/`, in place of what is there of that number."""
-        target = self.directory / SET_ASIDE / str(step)
+        target = self.directory / QUARANTINE / str(step)
         if self.path(step).exists():
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(exist_ok=True)

@@ -272,6 +272,10 @@ def add_provenance(
     if predictions is not None:
         fields["split_sha256"] = predictions.split_sha256
         fields["dataset_fingerprint"] = predictions.dataset_fingerprint
+    if (training := read_json(report.folder / "training.json")) is not None:
+        # The only checkpoint that predictions are made with; another one is an error there.
+        report.facts["checkpoint"] = {"step": training["best_step"], "steps": training["step"]}
+        fields["checkpoint"] = f"step {training['best_step']} of {training['step']}"
     absent = [name for name in _PROVENANCE if not fields.get(name) and fields.get(name) != 0]
     if absent:
         where = (

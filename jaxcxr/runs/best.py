@@ -1,6 +1,8 @@
-"""What a finished training left behind."""
+"""The checkpoint that a finished training names as its best."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import optax
 
@@ -12,18 +14,45 @@ from jaxcxr.state import Variables
 from jaxcxr.tasks import Task
 from jaxcxr.types import InputError
 
+CHECKPOINTS, TRAINING = "checkpoints", "training.json"
 
-def best_variables(task: Task, folder: RunFolder) -> Variables:
-    """The variables of a run's best checkpoint, on the devices; the run's data are not needed.
+
+def training_result(folder: RunFolder) -> dict[str, Any]:
+    """`training.json` of a finished training: how it went, with "best_step", the step to be used.
 
     Raises:
-      InputError: there is no checkpoint.
+      InputError: training has not finished, or the file is damaged.
     """
+    if not folder.is_finished("fit"):
+        raise InputError(
+            f"{folder.path} holds no finished training; start or resume it:\n"
+            f"  python main.py --config=... --workdir={folder.path}"
+        )
+    result = folder.read_json(TRAINING)
+    if not isinstance(result, dict) or not isinstance(result.get("best_step"), int):
+        raise InputError(
+            f"{folder.path / TRAINING} is missing or damaged: it names no best_step, the checkpoint "
+            "to be used. Restore the file from a copy, or delete the run folder and train again."
+        )
+    return result
+
+
+def best_variables(task: Task, folder: RunFolder) -> Variables:
+    """The variables of the step that `training.json` names as the best, on the devices.
+
+    The run's data are not needed. No other step ever stands in for it.
+
+    Raises:
+      InputError: training has not finished, or that step is missing or damaged.
+    """
+    step = training_result(folder)["best_step"]
     template = states.create(task.init(None), optax.identity()).without_optimizer()
-    with Checkpointer(folder.path / "checkpoints", monitor=task.monitor, mode=task.mode) as checkpoints:
-        if checkpoints.best_step() is None:
-            raise InputError(
-                f"{folder.path} holds no trained checkpoint; train it first:\n"
-                f"  python main.py --config=... --workdir={folder.path}"
-            )
-        return parallel.place(checkpoints.restore_best(template).state.variables)
+    with Checkpointer(folder.path / CHECKPOINTS) as checkpoints:
+        return parallel.place(checkpoints.restore(step, template).state.variables)
+
+
+def check_best(folder: RunFolder) -> None:
+    """Raises InputError unless the step that `best_variables` would give is there and whole."""
+    step = training_result(folder)["best_step"]
+    with Checkpointer(folder.path / CHECKPOINTS) as checkpoints:
+        checkpoints.check(step)

@@ -145,6 +145,7 @@ def fit(
             data_iterator=stepper.iterator,
             loop=loop,
             metrics=metrics,
+            best=None if watch.best is None else watch.best_step,
         )
 
     def overdue() -> bool:
@@ -199,7 +200,7 @@ def fit(
                     last_save = time.monotonic()
             elif fresh and together and overdue():
                 log()
-                metrics = {}  # not evaluated here, so it cannot be the best
+                metrics = {}  # not evaluated here
                 save()
                 last_save = time.monotonic()
             if (together or last) and parallel.agree(request.signal is not None):
@@ -223,6 +224,11 @@ def fit(
                 log()
             else:
                 progress.update(step)
+    if watch.best is None:
+        raise DivergedError(
+            f"no evaluation gave a number for {task.monitor}, which chooses the checkpoint, in {step} steps: is there "
+            "an example of each class among the validation patients (split.valid_fraction)?"
+        )
     return {
         "step": step,
         "best_step": watch.best_step,

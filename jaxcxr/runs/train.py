@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from jaxcxr import parallel, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import evaluate, loop, pictures, predict, segmentation
+from jaxcxr.runs import best, evaluate, loop, pictures, predict, segmentation
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
 from jaxcxr.types import InputError
@@ -25,12 +25,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
             if parallel.is_main():
                 print(f"{workdir} is finished; nothing to do. Its result:\n")
                 print(evaluate.closing(folder))
+            best.check_best(folder)
             return
         experiment = prepare(config)
         folder.write_manifest(manifest(experiment))
         predict.keep_reference(experiment, folder)
         if not folder.is_finished("fit"):
             fit(experiment, folder)
+        keep_best_checkpoint(experiment, folder)
         if config.task != "segment":
             predict.predict_splits(experiment, folder)
         else:
@@ -40,7 +42,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def fit(experiment: Experiment, folder: RunFolder) -> None:
-    """The training stage alone: leaves the best checkpoint, metrics.jsonl and its timing behind."""
+    """The training stage alone: leaves checkpoints, metrics.jsonl, training.json and its timing behind."""
     config = experiment.config
     with (
         checkpointer(experiment, folder) as checkpoints,
@@ -58,11 +60,18 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
         )
         patches = config.patches.train_count if "patches" in config else 1
         images = result["images"]
+        # Its files are written in another thread. What is marked as finished is never trained again, so
+        # the mark comes after the last of them, and before the steps that training could resume from go.
+        checkpoints.check(result["best_step"])
         folder.add_timing("train", seconds=result.pop("seconds"), images=images, patches=images * patches)
-        folder.write_json("training.json", result)
-        # Marked first: a run that is killed from here on must not train again from its best step.
-        folder.mark_finished("fit")
-        checkpoints.keep_best_only()
+        folder.write_json(best.TRAINING, result)
+        folder.mark_finished("fit", {"best_step": result["best_step"]})
+
+
+def keep_best_checkpoint(experiment: Experiment, folder: RunFolder) -> None:
+    """Deletes what only training needs, on every start after it: a kill may have come before or amid."""
+    with checkpointer(experiment, folder) as checkpoints:
+        checkpoints.keep_only(best.training_result(folder)["best_step"])
 
 
 def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) -> Variables:
@@ -95,11 +104,9 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
 
 
 def checkpointer(experiment: Experiment, folder: RunFolder) -> Checkpointer:
-    """The run's checkpoints, best by the task's monitored metric."""
+    """The run's checkpoints."""
     return Checkpointer(
-        folder.path / "checkpoints",
-        monitor=experiment.task.monitor,
-        mode=experiment.task.mode,
+        folder.path / best.CHECKPOINTS,
         config_json=experiment.config.to_json_best_effort(),
     )
 

@@ -30,13 +30,17 @@ def make_state(step: int, width: int = 4) -> State:
 
 
 def save_steps(folder: Path, scores: dict[int, float], **options) -> None:
-    with Checkpointer(folder, monitor="f1", **options) as checkpointer:
+    """Saves steps as training does: the best so far is the first of the highest scores."""
+    best: int | None = None
+    with Checkpointer(folder, **options) as checkpointer:
         for step, f1 in scores.items():
-            checkpointer.save(step, state=make_state(step), metrics={"f1": f1})
+            if f1 == f1 and (best is None or f1 > scores[best]):
+                best = step
+            checkpointer.save(step, state=make_state(step), metrics={"f1": f1}, best=best)
 
 
 def restore_latest(folder: Path):
-    with Checkpointer(folder, monitor="f1") as checkpointer:
+    with Checkpointer(folder) as checkpointer:
         return checkpointer.restore_latest(make_state(0))
 
 

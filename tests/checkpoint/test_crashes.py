@@ -29,7 +29,7 @@ from tests.checkpoint.states import files_of, flip_bit, make_state, restore_late
 
 def test_every_flipped_bit_in_every_file_is_caught(folder):
     save_steps(folder, {1: 0.5})
-    steps = StepFolders(folder, monitor=None, mode="max")
+    steps = StepFolders(folder)
     assert steps.problem(1) is None
     rng = np.random.default_rng(0)
     paths = [p for p in files_of(folder / "1") if p.stat().st_size]
@@ -96,7 +96,7 @@ DAMAGES = [
 def test_a_damaged_step_is_named_and_the_one_before_is_used(folder, caplog, damage):
     save_steps(folder, {1: 0.1, 2: 0.2, 3: 0.3})
     problem = damage(folder / "3")
-    with Checkpointer(folder, monitor="f1") as checkpointer:
+    with Checkpointer(folder) as checkpointer:
         with caplog.at_level(logging.WARNING):
             restored = checkpointer.restore_latest(make_state(0))
         assert restored.step == 2
@@ -111,16 +111,31 @@ def test_a_damaged_step_is_named_and_the_one_before_is_used(folder, caplog, dama
     assert (folder / "damaged" / "3").is_dir()
 
 
-@pytest.mark.parametrize("damage", [damage_bit, damage_no_manifest, damage_manifest])
-def test_a_damaged_best_step_is_named_and_the_next_best_is_used(folder, caplog, damage):
-    save_steps(folder, {1: 0.1, 2: 0.2, 3: 0.3}, keep=3)
-    damage(folder / "3")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_no_other_step_stands_in_for_a_damaged_one(folder, damage):
+    save_steps(folder, {1: 0.1, 2: 0.2, 3: 0.3})
+    problem = damage(folder / "3")
     before = files_of(folder)
-    with Checkpointer(folder, monitor="f1") as checkpointer:
-        assert checkpointer.restore_best(make_state(0)).step == 2
-    assert files_of(folder) == before  # reading changes nothing
-    if damage is damage_bit:
-        assert "step 3" in caplog.text
+    with Checkpointer(folder) as checkpointer:
+        for use in (lambda: checkpointer.restore(3, make_state(0)), lambda: checkpointer.keep_only(3)):
+            with pytest.raises(InputError, match="checkpoint of step 3 in") as error:
+                use()
+            assert problem in str(error.value)
+        assert checkpointer.restore(2, make_state(0)).step == 2
+    assert files_of(folder) == before
+
+
+@pytest.mark.parametrize("damage", [damage_bit, damage_no_manifest, damage_lose_file, shutil.rmtree])
+def test_a_step_whose_best_step_is_damaged_is_not_resumed_from(folder, caplog, damage):
+    """Training would end with a best step that nobody has."""
+    save_steps(folder, {1: 0.1, 2: 0.5, 3: 0.9, 4: 0.3}, keep=3)
+    damage(folder / "3")
+    assert restore_latest(folder).step == 2
+    assert "step 4" in caplog.text and "goes with step 3, the best of its time, which" in caplog.text
+    with Checkpointer(folder) as checkpointer:  # both may be saved again
+        assert checkpointer.save(3, state=make_state(3), best=3, wait=True)
+        assert checkpointer.save(4, state=make_state(4), best=3, wait=True)
+    assert restore_latest(folder).step == 4
 
 
 @pytest.mark.parametrize("damage", [damage_bit, damage_no_manifest])
@@ -159,7 +174,7 @@ def train(moment):
         case "writing arrays":
             ocp.PyTreeCheckpointHandler.finalize = die
         case "before the manifest" | "first save":
-            StepFolders.vouch = die
+            StepFolders.write_manifest = die
         case "deleting the old step":
             shutil.rmtree = die
     checkpointer.save(2, state={"kernel": 2 * state["kernel"]}, wait=True)

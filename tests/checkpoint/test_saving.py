@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcxr import step_folders
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.step_folders import StepFolders
+from jaxcxr.step_folders import MANIFEST, StepFolders
 from jaxcxr.types import InputError
 from tests.checkpoint.states import files_of, flip_bit, make_state, restore_latest, save_steps
 
 
 def test_a_step_comes_back_with_its_state_counters_metrics_and_config(folder):
-    with Checkpointer(folder, monitor="f1", config_json='{"seed": 3}') as checkpointer:
+    with Checkpointer(folder, config_json='{"seed": 3}') as checkpointer:
         loop = {"best": float("-inf"), "since_best": 2}
         saved = checkpointer.save(7, state=make_state(7), loop=loop, metrics={"f1": 0.25})
         restored = checkpointer.restore_latest(make_state(0))
@@ -33,9 +34,8 @@ def test_a_step_comes_back_with_its_state_counters_metrics_and_config(folder):
 def test_an_empty_folder_has_nothing_to_restore_and_is_not_created(folder):
     with Checkpointer(folder) as checkpointer:
         assert checkpointer.restore_latest(make_state(0)) is None
-        assert checkpointer.best_step() is None
-        with pytest.raises(InputError, match="has no checkpoint.*train first"):
-            checkpointer.restore_best(make_state(0))
+        with pytest.raises(InputError, match="step 1 in .* is missing"):
+            checkpointer.restore(1, make_state(0))
     assert not folder.exists()
 
 
@@ -52,8 +52,8 @@ def test_the_state_may_be_donated_as_soon_as_save_returns(folder):
 def test_a_template_of_shapes_is_enough(folder):
     save_steps(folder, {1: 0.5})
     abstract = jax.eval_shape(lambda: make_state(0))
-    with Checkpointer(folder, monitor="f1") as checkpointer:
-        chex.assert_trees_all_equal(checkpointer.restore_best(abstract).state, make_state(1))
+    with Checkpointer(folder) as checkpointer:
+        chex.assert_trees_all_equal(checkpointer.restore(1, abstract).state, make_state(1))
 
 
 def test_a_restored_state_can_be_trained_on_several_devices(folder):
@@ -112,41 +112,22 @@ def test_another_model_in_the_same_folder_is_named_by_its_parameters(folder):
 
 
 @pytest.mark.parametrize(
-    ("scores", "options", "kept", "best"),
+    ("scores", "options", "kept"),
     [
-        ([0.1, 0.9, 0.3, 0.2, 0.4], {}, [2, 4, 5], 2),
-        ([0.1, 0.9, 0.9, 0.2, 0.4], {"keep": 1}, [2, 5], 2),  # the first of equals
-        ([0.5, 0.1, 0.3, 0.2, 0.4], {"mode": "min"}, [2, 4, 5], 2),
-        ([0.1, 0.2, 0.3, 0.4, 0.5], {}, [4, 5], 5),
-        ([float("nan"), 0.9, float("nan"), 0.2, float("nan")], {}, [2, 4, 5], 2),
-        ([float("nan")] * 3, {}, [2, 3], None),
+        ([0.1, 0.9, 0.3, 0.2, 0.4], {}, [2, 4, 5]),
+        ([0.1, 0.9, 0.9, 0.2, 0.4], {"keep": 1}, [2, 5]),
+        # 4 may have to be resumed from, and its best is 2.
+        ([0.1, 0.9, 0.3, 0.2, 1.0], {}, [2, 4, 5]),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], {}, [4, 5]),
+        ([float("nan"), 0.9, float("nan"), 0.2, float("nan")], {}, [2, 4, 5]),
+        ([float("nan")] * 3, {}, [2, 3]),
     ],
 )
-def test_the_newest_and_the_best_step_stay(folder, scores, options, kept, best):
+def test_the_newest_steps_stay_each_with_its_best(folder, scores, options, kept):
     save_steps(folder, dict(enumerate(scores, start=1)), **options)
-    with Checkpointer(folder, monitor="f1", **options) as checkpointer:
+    with Checkpointer(folder, **options) as checkpointer:
         assert checkpointer.all_steps() == kept
-        assert checkpointer.best_step() == best
-        if best is not None:
-            assert int(checkpointer.restore_best(make_state(0)).state.step) == best
         assert checkpointer.restore_latest(make_state(0)).step == kept[-1]
-
-
-def test_a_step_that_was_not_evaluated_is_never_the_best(folder):
-    with Checkpointer(folder, monitor="f1") as checkpointer:
-        checkpointer.save(1, state=make_state(1), metrics={"f1": 0.0})
-        checkpointer.save(2, state=make_state(2))
-        assert checkpointer.best_step() == 1
-        with pytest.raises(ValueError, match="ranked by 'f1'.*'loss'"):
-            checkpointer.save(3, state=make_state(3), metrics={"loss": 1.0})
-
-
-def test_without_a_monitor_the_newest_is_the_best(folder):
-    with Checkpointer(folder) as checkpointer:
-        for step in (1, 2, 3):
-            checkpointer.save(step, state=make_state(step))
-        assert checkpointer.best_step() == 3
-        assert checkpointer.all_steps() == [2, 3]
 
 
 def test_a_step_that_is_there_is_not_written_again(folder):
@@ -157,14 +138,29 @@ def test_a_step_that_is_there_is_not_written_again(folder):
     assert {p: p.stat().st_mtime_ns for p in files_of(folder)} == before
 
 
-def test_keep_best_only_leaves_the_best(folder):
+def test_keep_only_leaves_one_step_and_nothing_half_deleted_or_half_written(folder):
     save_steps(folder, {1: 0.9, 2: 0.1, 3: 0.2})
-    with Checkpointer(folder, monitor="f1") as checkpointer:
-        checkpointer.keep_best_only()
-        assert checkpointer.all_steps() == [1]
+    (folder / "2" / MANIFEST).unlink()  # as a kill amid its deletion leaves it
+    (folder / "4.orbax-checkpoint-tmp-1").mkdir()
+    with Checkpointer(folder) as checkpointer:
+        checkpointer.keep_only(1)
+        assert [path.name for path in folder.iterdir()] == ["1"]
         flip_bit(max(files_of(folder / "1"), key=lambda p: p.stat().st_size), bit=9)
         with pytest.raises(InputError, match="step 1 .* is damaged"):
-            checkpointer.keep_best_only()
+            checkpointer.keep_only(1)
+
+
+def test_keep_only_goes_on_after_a_kill(folder, monkeypatch):
+    """The manifest names the optimiser no more, and its files are still there."""
+    with Checkpointer(folder) as checkpointer:
+        checkpointer.save(1, state=make_state(1), optimizer={"mu": jnp.ones(9)})
+        with monkeypatch.context() as patch:
+            patch.setattr(step_folders.shutil, "rmtree", lambda *args, **kwargs: None)
+            checkpointer.keep_only(1)
+        assert (folder / "1" / "optimizer").exists()
+        checkpointer.keep_only(1)
+        assert not (folder / "1" / "optimizer").exists()
+        assert checkpointer.restore(1, make_state(0)).step == 1
 
 
 def test_a_finished_run_keeps_no_more_than_prediction_needs(folder):
@@ -176,11 +172,11 @@ def test_a_finished_run_keeps_no_more_than_prediction_needs(folder):
         chex.assert_trees_all_equal(restored.optimizer, optimizer)
         before = files_of(folder)
         assert checkpointer.restore_latest(make_state(0)).optimizer is None
-        checkpointer.keep_best_only()
+        checkpointer.keep_only(1)
         gone = {p.relative_to(folder / "1").parts[0] for p in set(before) - set(files_of(folder))}
         assert gone == {"optimizer", "data"}
-        assert StepFolders(folder, monitor=None, mode="max").problem(1) is None
-        chex.assert_trees_all_equal(checkpointer.restore_best(make_state(0)).state, make_state(1))
+        assert StepFolders(folder).problem(1) is None
+        chex.assert_trees_all_equal(checkpointer.restore(1, make_state(0)).state, make_state(1))
         with pytest.raises(InputError, match=r"does not fit.*\n  \+ optimizer/mu/kernel: float32\[1000\]"):
             checkpointer.restore_latest(make_state(0), optimizer)
 
@@ -192,7 +188,6 @@ def test_saving_says_nothing_to_the_user(folder, caplog):
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
-@pytest.mark.parametrize(("options", "match"), [({"mode": "best"}, "mode"), ({"keep": 0}, "keep")])
-def test_impossible_options_are_refused(folder, options, match):
-    with pytest.raises(ValueError, match=match):
-        Checkpointer(folder, **options)
+def test_no_fewer_than_one_step_is_kept(folder):
+    with pytest.raises(ValueError, match="keep must be at least 1"):
+        Checkpointer(folder, keep=0)
