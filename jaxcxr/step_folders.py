@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcxr import files
+from jaxcxr import manifests
 
 MANIFEST = "manifest.json"
 QUARANTINE = "damaged"
-_THREADS = 4  # hashing releases the interpreter's lock
 
 
 class StepFolders:
@@ -65,54 +61,21 @@ class StepFolders:
 
     def problem(self, step: int) -> str | None:
         """Hashes all files of a step; returns what is wrong with it, None if it is whole."""
-        path = self.path(step)
-        if not path.is_dir():
+        if not self.path(step).is_dir():
             return "is missing"
         if not self.has_manifest(step):
             return f"has no {MANIFEST}: its saving was cut short"
-        manifest = self.read_manifest(step)
-        if manifest is None:
+        if self.read_manifest(step) is None:
             return f"is damaged: {MANIFEST} has changed"
-
-        def check(item: tuple[str, dict[str, Any]]) -> str | None:
-            name, expected = item
-            file = path / name
-            if not file.is_file():
-                return f"is damaged: {name} is missing"
-            size = file.stat().st_size
-            if size != expected["bytes"]:
-                return f"is damaged: {name} has {size} bytes instead of {expected['bytes']}"
-            try:
-                intact = files.sha256_file(file) == expected["sha256"]
-            except OSError as error:
-                return f"is damaged: {name} cannot be read ({error.strerror})"
-            return None if intact else f"is damaged: the content of {name} has changed (SHA-256)"
-
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            return next((p for p in pool.map(check, manifest["files"].items()) if p), None)
+        return manifests.problem(self.path(step) / MANIFEST)
 
     def write_manifest(self, step: int, *, metrics: Mapping[str, float], best: int | None) -> None:
-        """Hashes every file of a finished step, forces all to the disk, then writes the manifest.
+        """Commits a step whose files are written.
 
-        The manifest names the step and its own hash too: neither a flipped bit in it nor a folder
-        renamed to another step goes unnoticed.
+        The manifest names the step: a folder renamed to another step does not go unnoticed.
         """
-        path = self.path(step)
-        names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            hashes = pool.map(lambda name: files.sha256_file(path / name, fsync=True), names)
-            listed = {
-                name: {"bytes": (path / name).stat().st_size, "sha256": digest}
-                for name, digest in zip(names, hashes, strict=True)
-            }
-        for folder in (*(p for p in path.rglob("*") if p.is_dir()), path.parent):
-            files.fsync_folder(folder)
-        body = {"step": step, "metrics": dict(metrics), "best": best, "files": listed}
-        self._write_manifest(step, body)
-
-    def _write_manifest(self, step: int, body: Mapping[str, Any]) -> None:
-        text = json.dumps({**body, "sha256": _hash(body)}, indent=1)  # a NaN metric stays NaN
-        files.write_text(self.path(step) / MANIFEST, text)
+        body = {"step": step, "metrics": dict(metrics), "best": best}
+        manifests.write(self.path(step) / MANIFEST, body)
 
     def has_manifest(self, step: int) -> bool:
         """Whether there is a manifest, sound or not."""
@@ -120,13 +83,8 @@ class StepFolders:
 
     def read_manifest(self, step: int) -> dict[str, Any] | None:
         """Returns {"step", "metrics", "best", "files"} of a step, None if missing or damaged."""
-        try:
-            manifest = json.loads((self.path(step) / MANIFEST).read_bytes())
-            if manifest.pop("sha256") == _hash(manifest) and manifest["step"] == step:
-                return manifest
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            pass
-        return None
+        manifest = manifests.read(self.path(step) / MANIFEST)
+        return manifest if manifest is not None and manifest.get("step") == step else None
 
     def delete(self, steps: Iterable[int]) -> None:
         """Deletes steps, whole or not."""
@@ -143,7 +101,7 @@ class StepFolders:
         assert manifest is not None, step
         kept = {n: f for n, f in manifest["files"].items() if Path(n).parts[0] not in parts}
         if kept != manifest["files"]:
-            self._write_manifest(step, {**manifest, "files": kept})
+            manifests.write_body(self.path(step) / MANIFEST, {**manifest, "files": kept})
         for part in parts:
             shutil.rmtree(self.path(step) / part, ignore_errors=True)
 
@@ -154,7 +112,3 @@ class StepFolders:
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(exist_ok=True)
             self.path(step).rename(target)
-
-
-def _hash(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

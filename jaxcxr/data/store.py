@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from jaxcxr import files
+from jaxcxr import files, manifests
 from jaxcxr.data import preprocessing
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.locking import locked
@@ -25,7 +25,8 @@ from jaxcxr.data.preprocessing import Prepared, Preprocessing
 from jaxcxr.types import InputError
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
-CODE_VERSION = 2
+CODE_VERSION = 3
+META = "meta.json"
 REFERENCE = "reference.png"  # the image whose histogram all others got
 # facts 1.5: sets stored as negatives, whose published equalisation saturates this many pixels at
 # the dark end of the negative. The other sets have no such tail.
@@ -98,12 +99,18 @@ def build_store(
     }
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     cache_dir = Path(cache_dir).expanduser()
-    try:
-        with locked(cache_dir / f".{key[:16]}.lock"):
-            if not _is_complete(cache_dir / key, settings):
-                _build(cache_dir / key, dataset, settings, masks)
-    except OSError as error:
-        raise InputError(f"the images cannot be kept in {cache_dir}: {error}") from error
+    # A folder of that name is whole, since it was renamed to it: no lock is needed to read it, which
+    # may be where nobody can write.
+    if not _is_intact(cache_dir / key):
+        try:
+            with locked(cache_dir / f".{key[:16]}.lock"):
+                if not _is_intact(cache_dir / key):
+                    _build(cache_dir / key, dataset, settings, masks)
+        except OSError as error:
+            raise InputError(
+                f"the prepared images cannot be kept in {cache_dir}: {error.strerror or error}. Free "
+                "some space, or set data.data_dir to a folder that can be written to"
+            ) from error
     return _open(cache_dir / key, dataset, settings, masks, max_bad_images)
 
 
@@ -186,9 +193,6 @@ def _build(
                     images.write(np.ascontiguousarray(prepared.image).data)
                     if prepared.mask is not None:
                         m.write(np.ascontiguousarray(prepared.mask).data)
-            for file in (images, m):
-                file.flush()
-                os.fsync(file.fileno())
         _raise_mask_errors(mismatched, empty, masks)
         meta = {
             "settings": settings.to_json(),
@@ -197,7 +201,7 @@ def _build(
             "empty": empty,
             "has_masks": masks is not None,
         }
-        files.write_json(temporary / "meta.json", meta)
+        manifests.write(temporary / META, meta)
         os.rename(temporary, folder)
         files.fsync_folder(folder.parent)
     finally:
@@ -234,21 +238,17 @@ def _raise_mask_errors(mismatched: list[str], empty: list[str], masks: MaskSourc
         )
 
 
-def _is_complete(folder: Path, settings: Preprocessing) -> bool:
-    """Whether a finished store of the right size is there."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-        pixels = len(meta["kept"]) * settings.shape[0] * settings.shape[1]
-        sizes = [(folder / name).stat().st_size for name in ("images.u8", "masks.u8")]
-        channels = len(settings.enhance) or 1
-        complete = sizes == [channels * pixels, pixels if meta["has_masks"] else 0]
-    except FileNotFoundError:
+def _is_intact(folder: Path) -> bool:
+    """Whether a finished store is there, with the bytes that were written.
+
+    All of it is hashed: 1 GB takes about a second, and is read by the run anyway.
+    """
+    if not folder.exists():
         return False
-    except (ValueError, KeyError, TypeError):
-        complete = False
-    if not complete:
-        _log.warning("the cached images in %s are damaged: made again", folder)
-    return complete
+    problem = manifests.problem(folder / META)
+    if problem is not None:
+        _log.warning("the prepared images in %s: the folder %s; they are made again", folder, problem)
+    return problem is None
 
 
 def _open(
@@ -258,7 +258,9 @@ def _open(
     masks: MaskSource | None,
     max_bad_images: int,
 ) -> Store:
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = manifests.read(folder / META)
+    if meta is None:
+        raise InputError(f"the prepared images in {folder} were removed while they were read")
     bad, kept = meta["bad"], meta["kept"]
     if bad:
         reasons = "; ".join(bad.values())

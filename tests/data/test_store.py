@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -93,13 +94,34 @@ def test_nothing_but_the_finished_store_is_left_behind(tmp_path):
     assert folders == [built.path]
 
 
-def test_a_damaged_cache_is_made_again(tmp_path, caplog):
+@pytest.mark.parametrize("name", ["images.u8", "masks.u8", "meta.json", "reference.png"])
+def test_damage_to_a_prepared_data_set_is_noticed_and_it_is_made_again(tmp_path, caplog, name):
     dataset = make_dataset(examples())
-    first = build(dataset, tmp_path)
-    expected = np.array(first.images)
-    (first.path / "images.u8").write_bytes(b"short")
+    first = build(dataset, tmp_path, match="first")
+    expected, whole = np.array(first.images), (first.path / name).read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    for damaged in (bytes(flipped), whole[:-1], b"", None):
+        caplog.clear()
+        (first.path / name).unlink()
+        if damaged is not None:
+            (first.path / name).write_bytes(damaged)
+        np.testing.assert_array_equal(build(dataset, tmp_path, match="first").images, expected)
+        assert name in caplog.text and "they are made again" in caplog.text
+        assert (first.path / name).read_bytes() == whole
+
+
+def test_a_prepared_data_set_is_read_where_nobody_can_write(tmp_path, monkeypatch):
+    dataset = make_dataset(examples())
+    expected = np.array(build(dataset, tmp_path).images)
+
+    def refuse(path):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(store, "locked", refuse)
     np.testing.assert_array_equal(build(dataset, tmp_path).images, expected)
-    assert "are damaged: made again" in caplog.text
+    with pytest.raises(InputError, match="Read-only file system.*data.data_dir"):
+        build(dataset, tmp_path, gamma=0.5)
 
 
 def test_unreadable_images_are_all_named_and_counted(tmp_path):
@@ -197,7 +219,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_said_clearly(tmp_path, monkeyp
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="No space left on device"):
         build(make_dataset(examples()), tmp_path)
     assert not [p for p in (tmp_path / "cache").iterdir() if p.name.startswith(".building")]
