@@ -135,7 +135,7 @@ def test_a_run_goes_to_its_own_folder_and_a_finished_one_is_left_alone(run, tmp_
 
 def test_evaluate_and_predict_need_a_trained_run(run, tmp_path):
     config = ensemble_file(tmp_path)
-    with pytest.raises(SystemExit, match="holds no trained checkpoint; train it first"):
+    with pytest.raises(SystemExit, match="holds no finished training; start or resume it"):
         run(config, "--config.run=predict", f"--workdir={tmp_path / 'new'}")
 
 

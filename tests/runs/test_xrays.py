@@ -340,7 +340,7 @@ def test_mistakes_are_named(runs, inputs, tmp_path):
             InputError, match="is not the folder of a finished segment run; make one with"
         ):
             run(runs, "patched", inputs, masks__workdir=str(folder))
-    with pytest.raises(InputError, match="holds no trained checkpoint; train it first"):
+    with pytest.raises(InputError, match="holds no finished training; start or resume it"):
         predict.run(learner(patched=False, predict__inputs=str(inputs)), tmp_path / "new")
     with pytest.raises(InputError, match="holds a run of another configuration"):
         run(runs, "whole", inputs, optim__learning_rate=0.5)
