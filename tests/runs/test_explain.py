@@ -239,5 +239,5 @@ def test_mistakes_are_named_before_the_checkpoint_is_read(tmp_path):
         InputError, match=r"lung_masked, which needs lung masks: set explain\.masks\.source"
     ):
         explain.run(config, tmp_path / "e")
-    with pytest.raises(InputError, match="holds no trained checkpoint"):
+    with pytest.raises(InputError, match="holds no finished training"):
         explain.run(tiny.learner(), tmp_path / "f")

@@ -163,7 +163,7 @@ def test_two_runs_can_be_compared_on_the_external_images(runs):
 
 
 def test_mistakes_are_named(runs, tmp_path):
-    with pytest.raises(InputError, match="holds no trained checkpoint"):
+    with pytest.raises(InputError, match="holds no finished training"):
         measure(tmp_path / "new")
     with pytest.raises(InputError, match="same_source='both' is unknown; known: left_out, kept"):
         measure(runs / "whole", evaluate__same_source="both")
