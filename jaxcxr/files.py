@@ -96,8 +96,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, atomically."""
-    write_bytes(path, text.encode())
+    """Writes `text` as UTF-8, atomically; halves of characters, from names that are no UTF-8, as \\udc.."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

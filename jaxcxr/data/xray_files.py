@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import fnmatch
 import glob
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from PIL import Image
 from scipy import ndimage, stats
 
 from jaxcxr.data import decoding, dicom
+from jaxcxr.names import printable
 from jaxcxr.types import InputError
 
 SMALLEST_SIDE = 224  # of the published patches and crops: a smaller image shows the networks less than they know
@@ -30,13 +35,35 @@ NOT_TWO_LUNGS = "the lungs found are not two separate fields: a lateral view, or
 
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
 
+# Errors after which no other file of that disk can be expected to be readable.
+OF_THE_DISK = frozenset(
+    (errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT,
+     errno.ENODEV, errno.EMFILE, errno.ENFILE)
+)  # fmt: skip
+
+
+class DiskError(InputError):
+    """No other file can be expected to be readable: the disk or the network is gone."""
+
 
 @dataclasses.dataclass(frozen=True)
 class XRayFile:
-    """id: the path below what was searched, with '/', unique. path: where it lies."""
+    """A file that was found.
+
+    Attributes:
+      id: the path below what was searched, with '/', unique.
+      path: where it lies.
+      problem: why it cannot be read; '' where nothing speaks against it yet.
+    """
 
     id: str
     path: Path
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The id for messages: without what a terminal would obey."""
+        return printable(self.id)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,37 +79,42 @@ def find(inputs: str, *, leave_out: Path | None = None) -> list[XRayFile]:
 
     Args:
       inputs: a file, a folder (with all folders below it), or a pattern with *, ? or ** of files and folders. Files
-        and folders whose names begin with a dot are passed over, as are links to folders.
+        and folders whose names begin with a dot are passed over unless `inputs` names them.
       leave_out: a folder that is passed over, since it is written to.
 
     Returns:
-      Regular files of any kind: what they are shows when they are read.
+      Regular files of any kind: what they are shows when they are read; and, with their `problem`, what cannot be
+      read as a file: links to nothing and to folders, pipes, sockets, devices, folders that may not be looked into.
 
     Raises:
       InputError: there are none.
     """
-    start = Path(inputs).expanduser()
-    if start.exists():
-        root, found = (start, [start]) if start.is_dir() else (start.parent, [start])
+    start = Path(os.path.expanduser(inputs))
+    if os.path.lexists(start):
+        root, places = (start, [start]) if start.is_dir() else (start.parent, [start])
     else:
-        fixed = list(start.parts[:-1])
-        while any(glob.has_magic(part) for part in fixed):
-            fixed.pop()
-        root = Path(*fixed)
-        found = [Path(name) for name in glob.glob(str(start), recursive=True)]
-        if not found:
-            what = "matches no file" if glob.has_magic(inputs) else "does not exist"
+        parts, fixed = start.parts, len(start.parts) - 1
+        for n, part in enumerate(parts):
+            if glob.has_magic(part) and not os.path.lexists(Path(*parts[: n + 1])):
+                fixed = n
+                break
+        root = Path(*parts[:fixed])
+        places = list(_matches(root, parts[fixed:]))
+        if not places:
             raise InputError(
-                f"predict.inputs={inputs!r} {what}: give a file, a folder or a pattern such as 'in/*.dcm'"
+                f"predict.inputs={inputs!r} {_why_nothing(start)}: give a file, a folder or a pattern "
+                "such as 'in/*.dcm'"
             )
-    avoid = leave_out.resolve() if leave_out is not None else None
-    paths = {
-        path for place in found for path in _files(place) if not (avoid and _is_below(path, avoid))
-    }
-    files = sorted((XRayFile(_id(path, root), path) for path in paths), key=lambda file: file.id)
+    avoid = os.path.realpath(leave_out) if leave_out is not None else None
+    found = {}
+    for place in places:
+        for path, problem in _walk(place):
+            if not (avoid and _is_below(path, avoid)):
+                found[path] = problem
+    files = [XRayFile(name, path, found[path]) for name, path in _ids(found, root).items()]
     if not files:
         raise InputError(f"predict.inputs={inputs!r} holds no files")
-    return files
+    return sorted(files, key=lambda file: file.id)
 
 
 def read(encoded: bytes, name: str) -> XRay:
@@ -113,17 +145,25 @@ def read(encoded: bytes, name: str) -> XRay:
 
 
 def read_file(file: XRayFile) -> XRay:
-    """`read` of a file that is not larger than `dicom.MAX_BYTES`; it is called by its id."""
+    """`read` of a file that is not larger than `dicom.MAX_BYTES`; errors call it by its name.
+
+    Raises:
+      InputError: as `read`, or the file cannot be opened.
+      DiskError: what is wrong is not the file, but what it lies on.
+    """
+    if file.problem:
+        raise InputError(f"{file.name} {file.problem}")
     try:
         size = file.path.stat().st_size
         if size > dicom.MAX_BYTES:
             raise InputError(
-                f"{file.id} has {size:,} bytes, more than the {dicom.MAX_BYTES:,} allowed"
+                f"{file.name} has {size:,} bytes, more than the {dicom.MAX_BYTES:,} allowed"
             )
         encoded = file.path.read_bytes()
     except OSError as error:
-        raise InputError(f"{file.id} cannot be opened: {error.strerror}") from error
-    return read(encoded, file.id)
+        kind = DiskError if error.errno in OF_THE_DISK else InputError
+        raise kind(f"{file.name} cannot be opened: {error.strerror}") from error
+    return read(encoded, file.name)
 
 
 def look_at(pixels: np.ndarray) -> tuple[str, ...]:
@@ -177,28 +217,109 @@ def _looks_inverted(pixels: np.ndarray) -> bool:
     return bool(2 * ranks[16:48, 26:38].mean() < corners + lungs)
 
 
-def _files(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-    for folder, below, names in os.walk(place, onerror=_refuse):
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            if (
-                not name.startswith(".") and path.is_file()
-            ):  # no pipes or sockets, which would never end
-                yield path
+def _why_nothing(start: Path) -> str:
+    if glob.has_magic(str(start)):
+        return "matches no file"
+    try:
+        os.lstat(start)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})"
+    return "does not exist"
 
 
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, NotADirectoryError):  # of a file, which is no folder to walk through
-        raise InputError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+def _matches(root: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
+    """What a pattern of names matches below a folder; a name that is there is no pattern."""
+    first, rest = pattern[0], pattern[1:]
+    if first == "**":
+        for folder in _folders(root) if rest else [root]:
+            yield from _matches(folder, rest) if rest else [folder]
+        return
+    if os.path.lexists(root / first):
+        names = [first]
+    else:
+        try:
+            names = fnmatch.filter(os.listdir(root), first) if glob.has_magic(first) else []
+        except OSError:  # a file, or a folder that nobody may look into
+            names = []
+        names = [name for name in names if first.startswith(".") or not name.startswith(".")]
+    for name in names:
+        yield from _matches(root / name, rest) if rest else [root / name]
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder)
+def _folders(root: Path) -> Iterator[Path]:
+    """A folder and all below it."""
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            waiting += [Path(entry.path) for entry in entries if _is_folder_to_enter(entry)]
 
 
-def _id(path: Path, root: Path) -> str:
-    name = path.relative_to(root).as_posix()
-    return os.fsencode(name).decode("utf-8", "backslashreplace")  # names that are no UTF-8
+def _walk(place: Path) -> Iterator[tuple[Path, str]]:
+    """A file, or every file below a folder, each with what speaks against reading it."""
+    if not place.is_dir():
+        yield place, _problem(place)
+        return
+    waiting = [place]
+    while waiting:  # not recursive: folders can be nested deeper than functions
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if _is_folder_to_enter(entry):
+                        waiting.append(Path(entry.path))
+                    elif not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
+                        yield Path(entry.path), _problem(Path(entry.path))
+        except OSError as error:
+            if error.errno in OF_THE_DISK:
+                raise DiskError(f"the folder {folder} cannot be read: {error.strerror}") from error
+            yield folder, f"is a folder that cannot be read: {error.strerror}"
+
+
+def _is_folder_to_enter(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+
+
+def _problem(path: Path) -> str:
+    """What speaks against reading a path as a file, '' where nothing does."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return "is a link to nothing"
+        return f"cannot be opened: {error.strerror}"
+    if stat.S_ISREG(mode):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "is a link to a folder, which is not followed: give that folder itself"
+    # These would never end.
+    kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    what = next((name for holds, name in kinds.items() if holds(mode)), "a device")
+    return f"is {what}, not a file"
+
+
+def _is_below(path: Path, folder: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def _ids(paths: Iterable[Path], root: Path) -> dict[str, Path]:
+    """id -> path. Names that are no UTF-8 are written with \\x.., and a number where another has the name already."""
+    ids: dict[str, Path] = {}
+    unclear = []
+    for path in sorted(paths):
+        name = path.relative_to(root).as_posix() if path != root else root.name
+        encoded = os.fsencode(name)
+        text = encoded.decode("utf-8", "backslashreplace")
+        if text.encode() == encoded:
+            ids[text] = path
+        else:
+            unclear.append((text, path))
+    for text, path in unclear:
+        number = 1
+        while (name := f"{text} ({number})" if number > 1 else text) in ids:
+            number += 1
+        ids[name] = path
+    return ids

@@ -90,7 +90,8 @@ def contact_sheet(
     lines = max(caption.count("\n") + 1 for caption in captions)
     width = 2.3 * ratio * columns
     figure = plots.canvas(width, (2.4 + 0.15 * lines) * rows + 0.5)
-    figure.suptitle(textwrap.fill(title, int(10 * width)), fontsize=12, color=plots.INK)
+    title = textwrap.fill(plots.drawable(title), int(10 * width))
+    figure.suptitle(title, fontsize=12, color=plots.INK, parse_math=False)
     places = figure.subplots(rows, columns, squeeze=False).ravel()
     for number, axes in enumerate(places):
         plots.hide_ticks(axes)
@@ -101,7 +102,8 @@ def contact_sheet(
             lungs = np.asarray(masks[number]) > 0
             if lungs.any() and not lungs.all():
                 axes.contour(lungs, levels=[0.5], colors=[plots.SKY], linewidths=1.0)
-        axes.set_title(captions[number], fontsize=7.5, color=plots.INK, y=-0.05, va="top")
+        caption = plots.drawable(captions[number])
+        axes.set_title(caption, fontsize=7.5, color=plots.INK, y=-0.05, va="top", parse_math=False)
     return figure
 
 

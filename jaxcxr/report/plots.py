@@ -10,11 +10,13 @@ colour-blind readers; a line or a bar is never told by its colour alone where a 
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -341,6 +343,18 @@ def learners(
     return figure
 
 
+def drawable(text: str) -> str:
+    """`text`, with a box for what the font has no glyph for: Matplotlib would warn of each at every drawing."""
+    glyphs = _glyphs()
+    return "".join(c if c == "\n" or ord(c) in glyphs else "\N{WHITE SQUARE}" for c in text)
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    path = font_manager.findfont(font_manager.FontProperties())
+    return frozenset(font_manager.get_font(path).get_charmap())
+
+
 def canvas(width: float, height: float) -> Figure:
     """An empty figure of so many inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
@@ -351,12 +365,13 @@ def canvas(width: float, height: float) -> Figure:
 
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     # Half an inch stays at each side, for axes are seldom in the middle; a letter takes about 0.08 inches.
-    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, int((width - 1) / 0.08))]
+    most = int((width - 1) / 0.08)
+    lines = [part for line in drawable(title).splitlines() for part in textwrap.wrap(line, most)]
     figure = canvas(width, height + 0.2 * max(0, len(lines) - 1))
     axes = figure.add_subplot()
     tidy(axes)
     if title:
-        axes.set_title("\n".join(lines), fontsize=11.5, color=INK, pad=8)
+        axes.set_title("\n".join(lines), fontsize=11.5, color=INK, pad=8, parse_math=False)
     return figure, axes
 
 

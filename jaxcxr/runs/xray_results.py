@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import collections
-import csv
 import dataclasses
-import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from jaxcxr import files
+from jaxcxr.names import PictureNames, csv_line, printable
 from jaxcxr.types import InputError
 
 NOTE = "research use only; not a diagnosis"
@@ -23,6 +23,7 @@ CSV, JSONL, FAILED, SUMMARY, OVERLAYS, MASKS = (
     "predictions.csv", "predictions.jsonl", "failed.csv", "summary.json", "overlays", "masks",
 )  # fmt: skip
 _DIGITS = 6
+_ADDRESS = re.compile(r" (object )?at 0x[0-9a-fA-F]+")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -45,30 +46,49 @@ class Results:
     """The files in a folder: predictions.csv, predictions.jsonl, failed.csv and, when all is done, summary.json.
 
     Use `with Results(...) as results:`, then `results.finish(...)`. A row is written at once and as a whole, so that
-    a run that is stopped leaves only whole rows. What an earlier call left in the folder goes first.
+    a run that is stopped leaves only whole rows; give an X-ray its pictures first, then its row, so that no row names
+    a picture that is not there. What an earlier call left in the folder goes first.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], *, active: bool):
-        """Begins anew in `folder`; nothing is written unless `active`."""
+    def __init__(
+        self, folder: Path, classes: Sequence[str], *, active: bool, pictures: Sequence[str] = ()
+    ):
+        """Begins anew.
+
+        Args:
+          folder: where the files go.
+          classes: of the probabilities.
+          active: whether anything is written.
+          pictures: which of OVERLAYS and MASKS every X-ray gets; rows then say under which name.
+        """
         self.folder, self.classes, self.active = folder, tuple(classes), active
+        self.pictures = tuple(pictures)
         self.predicted = self.doubtful = self.failed = 0
+        self._names = PictureNames()
         self._warned: collections.Counter[str] = collections.Counter()
         self._first_failures: list[str] = []
         self._tables: list[_Lines] = []
         if not active:
             return
-        for name in (SUMMARY, CSV, JSONL, FAILED):
-            (folder / name).unlink(missing_ok=True)
-        for name in (OVERLAYS, MASKS):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._tables = [_Lines(folder / name) for name in (CSV, JSONL, FAILED)]
+        try:
+            for name in (SUMMARY, CSV, JSONL, FAILED):
+                (folder / name).unlink(missing_ok=True)
+            for name in (OVERLAYS, MASKS):
+                if (folder / name).exists():
+                    shutil.rmtree(folder / name)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._tables = [_Lines(folder / name) for name in (CSV, JSONL, FAILED)]
+        except OSError as error:
+            raise InputError(
+                f"{error.filename}, of an earlier call, cannot be replaced: {error.strerror}"
+            ) from error
         self._csv, self._jsonl, self._failed = self._tables
         columns = [
             f"{what}_{name}" for what in ("probability", "vote_share") for name in self.classes
         ]
-        self._csv.append(_csv_line(["id", *columns, "lung_area_share", "warnings", "note"]))
-        self._failed.append(_csv_line(["file", "reason"]))
+        header = ["id", *columns, "lung_area_share", "warnings", "note"]
+        self._csv.append(csv_line([*header, "picture"] if self.pictures else header))
+        self._failed.append(csv_line(["file", "reason"]))
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +109,8 @@ class Results:
         cells = [
             (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
         ]
-        self._csv.append(_csv_line([row.id, *cells, area, "; ".join(row.warnings), NOTE]))
+        picture = [self._names.of(row.id)] if self.pictures else []
+        self._csv.append(csv_line([row.id, *cells, area, "; ".join(row.warnings), NOTE, *picture]))
         record = {
             "id": row.id,
             "probabilities": probabilities,
@@ -97,21 +118,29 @@ class Results:
             "lung_area_share": area,
             "warnings": list(row.warnings),
             "note": NOTE,
+            **({"picture": picture[0]} if picture else {}),
         }
         self._jsonl.append(json.dumps(record, allow_nan=False) + "\n")
 
     def fail(self, name: str, reason: str) -> None:
-        """Lists a file that could not be used."""
+        """Lists a file that could not be used, and takes back the pictures that it got."""
+        reason = _ADDRESS.sub("", reason)
         self.failed += 1
         if len(self._first_failures) < 3:
-            self._first_failures.append(reason)
+            shown = printable(name)
+            self._first_failures.append(reason if shown in reason else f"{shown}: {reason}")
         if self.active:
-            self._failed.append(_csv_line([name, reason]))
+            for kind in self.pictures:
+                self._picture(kind, name).unlink(missing_ok=True)
+            self._failed.append(csv_line([name, reason]))
 
     def picture(self, kind: str, name: str, png: bytes) -> None:
-        """Writes `<kind>/<name>.png`."""
+        """Writes `<kind>/<name>.png`, or under the nearest name that a file can have."""
         if self.active:
-            files.write_bytes(self.folder / kind / f"{name}.png", png)
+            files.write_bytes(self._picture(kind, name), png)
+
+    def _picture(self, kind: str, name: str) -> Path:
+        return self.folder / kind / self._names.of(name)
 
     def finish(self, made_of: Mapping[str, Any]) -> None:
         """Writes summary.json, with `made_of` in it; prints what was done.
@@ -190,9 +219,3 @@ class _Lines:
     def close(self) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
-
-
-def _csv_line(cells: Sequence[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, parallel
+from jaxcxr import data, files, parallel
 from jaxcxr.artifacts import CONFIG, VOLATILE, RunFolder, encode_png
 from jaxcxr.data import xray_files
 from jaxcxr.data.xray_files import XRayFile
@@ -57,7 +58,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
         networks = _networks(config, folder)
         classes = data.learned_classes(config.data) if networks.learner else ()
         with (
-            Results(folder.path / FOLDER, classes, active=parallel.is_main()) as results,
+            Results(
+                folder.path / FOLDER, classes, active=parallel.is_main(), pictures=_pictures(config)
+            ) as results,
             tqdm(
                 total=len(found), desc="X-rays", unit="image", disable=not parallel.is_main()
             ) as bar,
@@ -94,8 +97,25 @@ class _Loaded:
     lung_area: float | None = None
     error: str = ""
 
+    def failed(self, error: Exception) -> _Loaded:
+        """The same file after an error; its pixels are let go.
+
+        Raises:
+          InputError: the next file would meet the same error.
+        """
+        if isinstance(error, OSError) and error.errno in xray_files.OF_THE_DISK:
+            raise InputError(f"{self.file.name} or its picture: {error.strerror}") from error
+        if isinstance(error, xray_files.DiskError) or files.is_disk_full(error):
+            raise error
+        return _Loaded(self.file, error=_reason(self.file.name, error))
+
     def row(self) -> Row:
         return Row(id=self.file.id, lung_area_share=self.lung_area, warnings=self.warnings)
+
+
+def _pictures(config: ConfigDict) -> list[str]:
+    """The kinds of pictures that every X-ray gets."""
+    return [MASKS] * (config.task == "segment") + [OVERLAYS] * bool(config.predict.overlays)
 
 
 def _networks(config: ConfigDict, folder: RunFolder) -> _Networks:
@@ -140,14 +160,30 @@ def _predict(networks: _Networks, found: Sequence[XRayFile], results: Results, b
 def _load(networks: _Networks, file: XRayFile) -> _Loaded:
     first = networks.lungs or networks.learner
     assert first is not None
+    loaded = _Loaded(file)
     try:
         xray = xray_files.read_file(file)
-        pixels = (
-            xray.pixels if networks.lungs else None
-        )  # of which masks and the learner's view are made
-        return _Loaded(file, first.view(xray.pixels, None, file.id), pixels, xray.warnings)
-    except InputError as error:
-        return _Loaded(file, error=str(error))
+        # Of its pixels the masks and the learner's view are made.
+        pixels = xray.pixels if networks.lungs else None
+        seen = first.view(xray.pixels, None, file.name)
+        return dataclasses.replace(loaded, seen=seen, pixels=pixels, warnings=xray.warnings)
+    except Exception as error:
+        return loaded.failed(error)
+
+
+def _reason(name: str, error: Exception) -> str:
+    """What failed.csv says; texts that nobody wrote for it might quote a header, and are left out."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{name} needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name} or its picture: {error.strerror}"
+    logging.info("%s:", name, exc_info=error)
+    kind = type(error).__name__
+    return (
+        f"{name} met an unexpected {kind}; please report it, with what --verbosity=0 prints of it"
+    )
 
 
 def _predict_batch(
@@ -156,14 +192,26 @@ def _predict_batch(
     """Lungs, then classes, of at most a batch of X-rays."""
     size = networks.config.evaluate.batch_size
     if networks.lungs is not None:
-        batch = _with_lungs(networks, networks.lungs, batch, results, pool)
-    if networks.learner is None:
-        for one in batch:
-            results.add(one.row())
-    elif batch:
-        _classify(networks.learner, batch, results, size)
+        batch = _usable(_with_lungs(networks, networks.lungs, batch, results, pool), results)
+    rows = [one.row() for one in batch]
+    if networks.learner is not None and batch:
+        rows = _classified(networks.learner, batch, size)
+    for one, row in zip(batch, rows, strict=True):
+        try:
+            _draw(networks.config, results, one)
+            if row.probabilities is not None and not np.isfinite(row.probabilities).all():
+                raise InputError(f"{one.file.name}: the network's output is not a number")
+        except Exception as error:
+            results.fail(one.file.id, one.failed(error).error)
+        else:
+            results.add(row)
+
+
+def _usable(batch: list[_Loaded], results: Results) -> list[_Loaded]:
     for one in batch:
-        _draw(networks.config, results, one)
+        if one.error:
+            results.fail(one.file.id, one.error)
+    return [one for one in batch if not one.error]
 
 
 def _with_lungs(
@@ -173,7 +221,7 @@ def _with_lungs(
     results: Results,
     pool: ThreadPoolExecutor,
 ) -> list[_Loaded]:
-    """Adds the lungs; leaves out what the learner cannot use without any, and says so."""
+    """Adds the lungs, or an error to what the learner cannot use without any."""
     lungs = segmenter.find_lungs(
         [one.seen for one in batch], size=networks.config.evaluate.batch_size
     )
@@ -185,39 +233,43 @@ def _with_lungs(
             results.picture(MASKS, one.file.id, encode_png(mask * np.uint8(255)))
             seen = dataclasses.replace(one.seen, mask=lung)
         else:
-            seen = learner.view(one.pixels, mask, one.file.id)
+            seen = learner.view(one.pixels, mask, one.file.name)
+            if not learner.can_use(seen):
+                reason = f"{xray_files.NO_LUNGS} (masks.on_empty={learner.config.masks.on_empty!r})"
+                return _Loaded(one.file, error=reason)
         warnings = (*one.warnings, *xray_files.look_at_lungs(lung))
         return dataclasses.replace(
             one, seen=seen, pixels=None, warnings=warnings, lung_area=float(lung.mean())
         )
 
-    usable = []
-    for one in pool.map(add, batch, lungs):
-        if learner is None or learner.can_use(one.seen):
-            usable.append(one)
-        else:
-            reason = f"{xray_files.NO_LUNGS} (masks.on_empty={learner.config.masks.on_empty!r})"
-            results.fail(one.file.id, reason)
-    return usable
+    def add_or_fail(one: _Loaded, lung: np.ndarray) -> _Loaded:
+        try:
+            return add(one, lung)
+        except Exception as error:
+            return one.failed(error)
+
+    return list(pool.map(add_or_fail, batch, lungs))
 
 
-def _classify(learner: trained.Network, batch: list[_Loaded], results: Results, size: int) -> None:
+def _classified(learner: trained.Network, batch: list[_Loaded], size: int) -> list[Row]:
     count = learner.config.patches.eval_count
     prediction = learner.predict([one.seen for one in batch], count=count, size=size)
+    rows = []
     for n, one in enumerate(batch):
         probabilities = prediction["probabilities"][n].astype(np.float64)
         row = one.row()
         row.probabilities = probabilities / probabilities.sum()
         if learner.config.patches.enabled:
             row.vote_share = prediction["vote_fraction"][n]
-        results.add(row)
+        rows.append(row)
+    return rows
 
 
 def _draw(config: ConfigDict, results: Results, one: _Loaded) -> None:
     """The X-ray as the network sees it, with its lungs outlined, where `predict.overlays` asks for it."""
     if config.predict.overlays and results.active:
-        name = one.file.id.replace("$", r"\$")  # between dollars Matplotlib reads formulas
-        figure = plots.mask_overlay(grey(one.seen.image[None])[0], one.seen.mask, title=f"{name}\nResearch use only")
+        title = f"{one.file.name}\nResearch use only"
+        figure = plots.mask_overlay(grey(one.seen.image[None])[0], one.seen.mask, title=title)
         results.picture(OVERLAYS, one.file.id, plots.to_png(figure))
 
 

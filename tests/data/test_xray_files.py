@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import errno
+import inspect
 import os
+import socket
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxcxr.data import dicom, xray_files
+from jaxcxr.data.xray_files import XRayFile
 from jaxcxr.types import InputError
 from tests.data import dicoms
 from tests.data.fakes import encode
@@ -79,9 +85,108 @@ def test_nothing_to_find_is_an_error_that_names_the_field(folder):
         ids(f"{folder}/xrays", leave_out=folder / "xrays")
 
 
-def test_pipes_are_not_waited_for(folder):
+def problems(folder: Path, **options) -> dict[str, str]:
+    """id -> what cannot be read as a file."""
+    return {file.id: file.problem for file in xray_files.find(str(folder), **options) if file.problem}
+
+
+def test_what_is_no_file_is_found_and_says_what_it_is(folder, monkeypatch):
+    """Neither waited for nor passed over."""
+    monkeypatch.chdir(folder)  # a socket's path has at most 107 bytes
     os.mkfifo(folder / "pipe")
-    assert "pipe" not in ids(str(folder))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    (folder / "gone").symlink_to("nowhere.png")
+    (folder / "self").symlink_to("self")
+    (folder / "linked").symlink_to("sub")
+    (folder / "up").symlink_to(folder)
+    (folder / "good").symlink_to("b.png")
+    (folder / "device").symlink_to("/dev/zero")
+    assert problems(folder) == {
+        "device": "is a device, not a file",
+        "gone": "is a link to nothing",
+        "linked": "is a link to a folder, which is not followed: give that folder itself",
+        "pipe": "is a pipe, not a file",
+        "self": "is a link to nothing",
+        "socket": "is a socket, not a file",
+        "up": "is a link to a folder, which is not followed: give that folder itself",
+    }
+    assert ids(str(folder / "linked")) == ["a.dcm", "deep/c"]
+    assert ids(str(folder / "gone")) == ["gone"]
+    assert ids(f"{folder}/**/*.png") == ["b.png", "xrays/old.png"]  # and no loop through `up`
+    with pytest.raises(InputError, match="pipe is a pipe, not a file"):
+        xray_files.read_file(XRayFile("pipe", folder / "pipe", "is a pipe, not a file"))
+
+
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert problems(folder) == {"sub": "is a folder that cannot be read: Permission denied"}
+    assert ids(str(folder)) == ["a.dcm", "b.png", "sub", "xrays/old.png"]
+    assert problems(folder / "sub") == {"sub": "is a folder that cannot be read: Permission denied"}
+
+
+def test_a_disk_that_is_gone_ends_the_search(folder, monkeypatch):
+    def gone(path):
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(path))
+
+    monkeypatch.setattr(os, "scandir", gone)
+    with pytest.raises(xray_files.DiskError, match="cannot be read: Transport endpoint is not connected"):
+        ids(str(folder))
+    monkeypatch.setattr(Path, "read_bytes", gone)
+    with pytest.raises(xray_files.DiskError, match=r"b\.png cannot be opened: Transport endpoint"):
+        xray_files.read_file(XRayFile("b.png", folder / "b.png"))
+
+
+def test_names_that_are_patterns_or_paths_of_homes_are_names(tmp_path, monkeypatch):
+    for name in ("[1]/a.png", "x*/b.png", "~no-such-user/c.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    assert ids(f"{tmp_path}/[1]/*.png") == ["a.png"]
+    assert ids(f"{tmp_path}/x*/b.png") == ["b.png"]
+    monkeypatch.chdir(tmp_path)
+    assert ids("~no-such-user/*") == ["c.png"]
+
+
+def test_what_cannot_even_be_looked_at_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be looked at \(File name too long\)"):
+        ids(str(tmp_path / ("x" * 300)))
+    with pytest.raises(InputError, match="does not exist"):
+        ids(f"{tmp_path}/a\0b")
+
+
+def test_names_that_are_no_utf8_have_ids_of_their_own(tmp_path):
+    for name in (b"\xff", b"\\xff", b"a\xc3"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    found = {file.id: os.fsencode(file.path.name) for file in xray_files.find(str(tmp_path))}
+    assert found == {"\\xff": b"\\xff", "\\xff (2)": b"\xff", "a\\xc3": b"a\xc3"}
+
+
+def test_folders_may_be_nested_deeper_than_functions(tmp_path):
+    deep = "d/" * 150
+    (tmp_path / deep).mkdir(parents=True)
+    (tmp_path / deep / "x.png").write_bytes(b"")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = [ids(str(tmp_path)), ids(f"{tmp_path}/**/*.png")]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == [[f"{deep}x.png"]] * 2
+
+
+def test_messages_show_a_name_without_what_a_terminal_obeys(tmp_path):
+    (tmp_path / "a\x1b[2J\n.png").write_bytes(b"")
+    [file] = xray_files.find(str(tmp_path))
+    assert file.id == "a\x1b[2J\n.png" and file.name == "a\\x1b[2J\\n.png"
+    with pytest.raises(InputError, match=r"^a\\x1b\[2J\\n\.png is empty$"):
+        xray_files.read_file(file)
 
 
 def test_content_tells_what_a_file_is_not_its_name(tmp_path):

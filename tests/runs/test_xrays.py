@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr import data
+from jaxcxr import data, files
 from jaxcxr.artifacts import Predictions, encode_png, read_json
 from jaxcxr.data import xray_files
+from jaxcxr.report import plots
 from jaxcxr.runs import predict, train, trained, xray_results
 from jaxcxr.runs.xray_results import NOTE, Results, Row
 from jaxcxr.types import InputError
@@ -97,6 +101,7 @@ def rows_of(workdir: Path) -> dict[str, dict]:
             for name, value in (line[what] or {}).items():
                 assert float(row[f"{column}_{name}"]) == value
         assert row["warnings"] == "; ".join(line["warnings"])
+        assert row.get("picture") == line.get("picture")
         assert row["note"] == line["note"] == NOTE == "research use only; not a diagnosis"
     return rows
 
@@ -121,8 +126,9 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
     for name, row in rows.items():
         assert list(row) == [
             "id", *(f"probability_{c}" for c in classes), *(f"vote_share_{c}" for c in classes),
-            "lung_area_share", "warnings", "note",
+            "lung_area_share", "warnings", "note", "picture",
         ]  # fmt: skip
+        assert row["picture"] == f"{name}.png"
         assert numbers(row, "probability").sum() == pytest.approx(1, abs=1e-5)
         votes = numbers(row, "vote_share")
         assert votes.sum() == 1 and set(votes) <= {0.0, 0.5, 1.0}  # of two patches
@@ -200,6 +206,115 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs):
     assert read_json(runs / "patched" / "xrays" / "summary.json")["failed"] == 3
 
 
+def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
+    """A picture beside a folder of its picture's name, too long a name, names that differ by case: all are done."""
+    names = ["a", "a.png/b", "A.PNG", "胸" * 80, "x" * 255, "línea\n1", "\x1b[31mred", "=1+1", "$x^$ {", "-0.5"]
+    xray = (inputs / "a.png").read_bytes()
+    shutil.rmtree(inputs)
+    for name in names:
+        (inputs / name).parent.mkdir(parents=True, exist_ok=True)
+        (inputs / name).write_bytes(xray)
+    (inputs / os.fsdecode(b"\xff")).write_bytes(xray)
+    config = segmenter(predict__inputs=str(inputs), predict__overlays=True)
+    predict.run(config, runs / "segmenter")
+    folder = runs / "segmenter" / "xrays"
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == sorted([*names, "\\xff"])
+    pictures = [line["picture"] for line in lines]
+    for kind in ("masks", "overlays"):
+        there = [path.relative_to(folder / kind).as_posix() for path in (folder / kind).rglob("*.png")]
+        assert sorted(there) == sorted(pictures)
+    assert len({picture.casefold() for picture in pictures}) == len(lines)
+    assert {"a.png", "=1+1.png", "$x^$ {.png"} <= set(pictures)
+    assert failures(runs / "segmenter") == {}
+    with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
+        cells = [row["id"] for row in csv.DictReader(file)]
+    assert "'=1+1" in cells and "'-0.5" in cells
+    assert [cell.removeprefix("'") for cell in cells] == [line["id"] for line in lines]
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err.replace("\x1b[A", "")
+
+
+def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch):
+    """Unforeseen errors in reading, in finding lungs, in drawing and in writing; the pictures go with their row."""
+    read, overlay, view = xray_files.read_file, plots.mask_overlay, trained.Network.view
+    write = files.write_bytes
+
+    def raising(name, error, call):
+        def called(*arguments, **options):
+            texts = [getattr(argument, "id", argument) for argument in (*arguments, *options.values())]
+            if any(name in text for text in texts if isinstance(text, (str, Path)) and name in str(text)):
+                raise error
+            return call(*arguments, **options)
+
+        return called
+
+    monkeypatch.setattr(xray_files, "read_file", raising("a.png", RuntimeError("<x at 0x7f> Quincunx"), read))
+    monkeypatch.setattr(trained.Network, "view", raising("b.png", MemoryError(), view))
+    monkeypatch.setattr(plots, "mask_overlay", raising("c.tif", ValueError("no formula"), overlay))
+
+    def refused(path, content):
+        if Path(path).name == "d.dcm.png":
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ), str(path))
+        write(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", refused)
+    with pytest.raises(InputError, match="4 of 5 files could not be used") as raised:
+        run(runs, "segmenter", inputs, predict__overlays=True)
+    assert "0x7f" not in str(raised.value) and "Quincunx" not in str(raised.value)
+    assert list(rows_of(runs / "segmenter")) == ["more/e"]
+    unexpected = "met an unexpected {}; please report it, with what --verbosity=0 prints of it"
+    assert failures(runs / "segmenter") == {
+        "a.png": f"a.png {unexpected.format('RuntimeError')}",
+        "b.png": "b.png needs more memory than there is",
+        "c.tif": f"c.tif {unexpected.format('ValueError')}",
+        "d.dcm": "d.dcm or its picture: Invalid or incomplete multibyte or wide character",
+    }
+    pictures = sorted((runs / "segmenter" / "xrays").rglob("*.png"))
+    assert [path.parent.parent.name for path in pictures] == ["masks", "overlays"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOTCONN])
+def test_what_every_file_would_meet_ends_the_work_in_one_line(runs, inputs, monkeypatch, number):
+    def full(path, content):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    with pytest.raises((InputError, OSError), match=re.escape(os.strerror(number))):
+        run(runs, "segmenter", inputs)
+    assert failures(runs / "segmenter") == {}
+    assert not (runs / "segmenter" / "xrays" / "summary.json").exists()
+
+
+def test_numbers_that_are_none_are_no_result(runs, inputs, monkeypatch):
+    predict_ = trained.Network.predict
+
+    def broken(self, seen, **options):
+        prediction = predict_(self, seen, **options)
+        prediction["probabilities"] = prediction["probabilities"].copy()
+        prediction["probabilities"][1] = np.nan
+        return prediction
+
+    monkeypatch.setattr(trained.Network, "predict", broken)
+    with pytest.raises(InputError, match="1 of 5 files could not be used"):
+        run(runs, "whole", inputs)
+    assert failures(runs / "whole") == {"b.png": "b.png: the network's output is not a number"}
+    assert len(rows_of(runs / "whole")) == 4
+
+
+def test_links_pipes_and_folders_that_cannot_be_read_are_listed(runs, inputs):
+    os.mkfifo(inputs / "pipe")
+    (inputs / "gone").symlink_to("nowhere")
+    (inputs / "up").symlink_to(inputs)
+    with pytest.raises(InputError, match="3 of 8 files could not be used"):
+        run(runs, "whole", inputs)
+    assert failures(runs / "whole") == {
+        "gone": "gone is a link to nothing",
+        "pipe": "pipe is a pipe, not a file",
+        "up": "up is a link to a folder, which is not followed: give that folder itself",
+    }
+
+
 def test_nothing_of_a_header_is_in_the_outputs_or_on_the_screen(runs, inputs, capsys):
     lateral = {
         "ViewPosition": "LL",
@@ -259,7 +374,7 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
     rows = run(runs, "segmenter", inputs, predict__overlays=True)
     assert list(rows) == list(areas)
     for name, row in rows.items():
-        assert list(row) == ["id", "lung_area_share", "warnings", "note"]
+        assert list(row) == ["id", "lung_area_share", "warnings", "note", "picture"]
         assert row["lung_area_share"] == areas[name]["lung_area_share"]
         with Image.open(runs / "segmenter" / "xrays" / "masks" / f"{name}.png") as picture:
             mask = np.asarray(picture)
