@@ -55,24 +55,10 @@ def main(argv: list[str]) -> None:
     from jaxcxr import host_memory
 
     host_memory.keep_freed()  # before NumPy and JAX start threads
-    from jaxcxr import parallel
-    from jaxcxr.runs import RUNS
-    from jaxcxr.types import DivergedError, InputError
+    from jaxcxr import runs
 
     config = _CONFIG.value
-    workdir = Path(_WORKDIR.value or Path("runs") / config.name)
-    try:
-        if config.run not in RUNS:
-            raise InputError(f"config.run={config.run!r} is unknown; known: {', '.join(RUNS)}")
-        if (config.task == "study") != (config.run == "study"):
-            raise InputError(
-                f"config.run={config.run!r} does not go with config.task={config.task!r}: a study config runs as "
-                "'study', its stages by their own configs, and no other config does"
-            )
-        parallel.initialize(**config.parallel)
-        RUNS[config.run](config, workdir)
-    except (InputError, DivergedError) as error:
-        sys.exit(f"error: {error}")
+    runs.start(config, Path(_WORKDIR.value or Path("runs") / config.name))
 
 
 if __name__ == "__main__":

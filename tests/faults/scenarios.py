@@ -75,16 +75,9 @@ def moments() -> list[tuple[Any, str, str]]:
 
 
 def _run(config: Any, workdir: Path) -> None:
-    """As main.py does."""
-    import sys
+    from jaxcxr import runs
 
-    from jaxcxr.runs import RUNS
-    from jaxcxr.types import DivergedError, InputError
-
-    try:
-        RUNS[config.run](config, workdir)
-    except (InputError, DivergedError) as error:
-        sys.exit(f"error: {error}")
+    runs.start(config, workdir)
 
 
 def _train(folder: Path) -> None:
