@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,25 @@ from jaxcxr import files
 _THREADS = 4  # hashing releases the interpreter's lock
 
 
-def write(path: Path, body: Mapping[str, Any]) -> None:
-    """Hashes every file below the manifest's folder, forces all to the disk, then writes it.
+def write(path: Path, body: Mapping[str, Any], *, names: Iterable[str] | None = None) -> None:
+    """Hashes files below the manifest's folder, forces them to the disk, then writes it.
 
     Args:
       path: the manifest, `<folder>/<name>.json`; it is written last, so it vouches for the rest.
       body: JSON values that it holds beside "files".
+      names: of the files, relative to the folder; None: all.
     """
     folder = path.parent
-    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    if names is None:
+        names = (str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    names = sorted(names)
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         hashes = pool.map(lambda name: files.sha256_file(folder / name, fsync=True), names)
         listed = {
             name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
             for name, digest in zip(names, hashes, strict=True)
         }
-    for inner in (*(p for p in folder.rglob("*") if p.is_dir()), folder.parent):
+    for inner in {(folder / name).parent for name in names} | {folder, folder.parent}:
         files.fsync_folder(inner)
     write_body(path, {**body, "files": listed})
 
@@ -55,8 +58,13 @@ def read(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def problem(path: Path) -> str | None:
-    """Hashes all files that a manifest lists; returns what is wrong with them, None if nothing is."""
+def problem(path: Path, *, names: Iterable[str] = ()) -> str | None:
+    """Hashes the files that a manifest lists; returns what is wrong with one, None if nothing is.
+
+    Args:
+      path: the manifest.
+      names: of files to check, those that it lists; none: all.
+    """
     manifest = read(path)
     if manifest is None:
         return f"is damaged: {path.name} has changed" if path.exists() else f"has no {path.name}"
@@ -75,8 +83,10 @@ def problem(path: Path) -> str | None:
             return f"is damaged: {name} cannot be read ({error.strerror})"
         return None if intact else f"is damaged: the content of {name} has changed (SHA-256)"
 
+    listed = manifest["files"]
+    wanted = {name: listed[name] for name in names if name in listed} if names else listed
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        return next((p for p in pool.map(check, manifest["files"].items()) if p), None)
+        return next((p for p in pool.map(check, wanted.items()) if p), None)
 
 
 def _hash(body: Mapping[str, Any]) -> str:

@@ -102,6 +102,12 @@ class OrbaxFiles:
 
     def _check_fits(self, path: Path, trees: Mapping[str, Any]) -> None:
         """Orbax would cast and cut silently, or fail in its own words."""
+        if "optimizer" in trees and not (path / "optimizer").is_dir():
+            raise InputError(
+                f"The checkpoint {path} has no optimizer state: it is of a finished training, and the run's "
+                "finished.json, which says so, is missing or damaged. Restore that file from a copy, or delete the "
+                "run folder and train again."
+            )
         metadata: Any = self._orbax.metadata(path).item_metadata
         saved = _shapes({name: metadata[name].tree for name in trees if (path / name).is_dir()})
         wanted = _shapes(trees)

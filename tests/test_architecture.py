@@ -12,6 +12,7 @@ LAYERS = {
     "jaxcxr.types": 0,
     "jaxcxr.files": 0,
     "jaxcxr.names": 0,
+    "jaxcxr.manifests": 1,
     "jaxcxr.host_memory": 0,
     "jaxcxr.ops": 1,
     "jaxcxr.losses": 1,

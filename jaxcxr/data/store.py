@@ -101,17 +101,21 @@ def build_store(
     cache_dir = Path(cache_dir).expanduser()
     # A folder of that name is whole, since it was renamed to it: no lock is needed to read it, which
     # may be where nobody can write.
-    if not _is_intact(cache_dir / key):
+    folder = cache_dir / key
+    if not _is_intact(folder):
         try:
             with locked(cache_dir / f".{key[:16]}.lock"):
-                if not _is_intact(cache_dir / key):
-                    _build(cache_dir / key, dataset, settings, masks)
+                if not _is_intact(folder):
+                    if folder.exists():
+                        problem = manifests.problem(folder / META)
+                        _log.warning("prepared images: %s %s; they are made again", folder, problem)
+                    _build(folder, dataset, settings, masks)
         except OSError as error:
             raise InputError(
                 f"the prepared images cannot be kept in {cache_dir}: {error.strerror or error}. Free "
                 "some space, or set data.data_dir to a folder that can be written to"
             ) from error
-    return _open(cache_dir / key, dataset, settings, masks, max_bad_images)
+    return _open(folder, dataset, settings, masks, max_bad_images)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,14 +245,9 @@ def _raise_mask_errors(mismatched: list[str], empty: list[str], masks: MaskSourc
 def _is_intact(folder: Path) -> bool:
     """Whether a finished store is there, with the bytes that were written.
 
-    All of it is hashed: 1 GB takes about a second, and is read by the run anyway.
+    All of it is hashed: a GB takes one to two seconds, and is read by the run anyway.
     """
-    if not folder.exists():
-        return False
-    problem = manifests.problem(folder / META)
-    if problem is not None:
-        _log.warning("the prepared images in %s: the folder %s; they are made again", folder, problem)
-    return problem is None
+    return folder.exists() and manifests.problem(folder / META) is None
 
 
 def _open(

@@ -12,7 +12,7 @@ from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report import segmentation as segment_tables
 from jaxcxr.report import summary as reports
-from jaxcxr.runs import external, predict, segmentation
+from jaxcxr.runs import external, predict, results, segmentation
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.writers import MetricWriter
 
@@ -29,11 +29,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
+        results.unseal(folder)
         if config.task == "segment":
             segmentation.score(experiment, folder)
         else:
             predict.predict_splits(experiment, folder)
         report(folder, segments=config.task == "segment")
+        results.seal(folder)
 
 
 def report(folder: RunFolder, *, segments: bool) -> None:

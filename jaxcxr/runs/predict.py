@@ -15,7 +15,7 @@ from tqdm import tqdm
 from jaxcxr import data, files, parallel
 from jaxcxr.artifacts import Predictions, RunFolder
 from jaxcxr.data.store import REFERENCE
-from jaxcxr.runs import xrays
+from jaxcxr.runs import results, xrays
 from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment, open_store, prepare
 from jaxcxr.runs.steps import predict_rows
@@ -36,8 +36,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if config.task == "segment":
             write_masks(experiment, folder)
         else:
+            results.unseal(folder)
             keep_reference(experiment, folder)
             predict_splits(experiment, folder)
+            results.seal(folder)
             if parallel.is_main():
                 print(f"wrote {folder.path / 'predictions.npz'}")
 

@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 from jaxcxr import parallel, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import best, evaluate, loop, pictures, predict, segmentation
+from jaxcxr.runs import best, evaluate, loop, pictures, predict, results, segmentation
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
+from jaxcxr.step_folders import QUARANTINE
 from jaxcxr.types import InputError
 from jaxcxr.writers import MetricWriter
 
@@ -25,9 +26,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
             if parallel.is_main():
                 print(f"{workdir} is finished; nothing to do. Its result:\n")
                 print(evaluate.closing(folder))
+            results.check(folder)
             best.check_best(folder)
             return
         experiment = prepare(config)
+        results.unseal(folder)
         folder.write_manifest(manifest(experiment))
         predict.keep_reference(experiment, folder)
         if not folder.is_finished("fit"):
@@ -38,6 +41,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         else:
             segmentation.score(experiment, folder)
         evaluate.report(folder, segments=config.task == "segment")
+        results.seal(folder)
         folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
 
 
@@ -66,6 +70,9 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
         folder.add_timing("train", seconds=result.pop("seconds"), images=images, patches=images * patches)
         folder.write_json(best.TRAINING, result)
         folder.mark_finished("fit", {"best_step": result["best_step"]})
+    damaged = checkpoints.directory / QUARANTINE
+    if parallel.is_main() and damaged.exists():
+        print(f"checkpoints that were found damaged are kept in {damaged}; nothing reads them: delete that folder")
 
 
 def keep_best_checkpoint(experiment: Experiment, folder: RunFolder) -> None:

@@ -17,7 +17,7 @@ from jaxcxr.artifacts import CONFIG, RunFolder
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.data.store import REFERENCE
-from jaxcxr.runs import steps
+from jaxcxr.runs import results, steps
 from jaxcxr.runs.best import best_variables
 from jaxcxr.state import Variables
 from jaxcxr.tasks import segment
@@ -53,6 +53,7 @@ class Network:
                     f"{path}, which keeps it, does not exist: predict with the run's own data once "
                     f"(--config.run=predict --workdir={folder.path})"
                 )
+            results.check(folder, REFERENCE)
             reference = decoding.decode_grey(path.read_bytes(), str(path))
         variables = best_variables(compiled.task, folder)
         return cls(config, folder.path, compiled, variables, settings, reference)
@@ -131,6 +132,7 @@ def open_segmenter(path: Path) -> Network:
             f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one with\n"
             f"  python main.py --config=configs/fc_densenet103.py --workdir={path}"
         )
+    results.check(folder, CONFIG)
     try:
         return Network.open(ConfigDict(saved), folder)
     except AttributeError as error:  # how a ConfigDict says that it lacks a field

@@ -177,7 +177,7 @@ def test_a_finished_run_keeps_no_more_than_prediction_needs(folder):
         assert gone == {"optimizer", "data"}
         assert StepFolders(folder).problem(1) is None
         chex.assert_trees_all_equal(checkpointer.restore(1, make_state(0)).state, make_state(1))
-        with pytest.raises(InputError, match=r"does not fit.*\n  \+ optimizer/mu/kernel: float32\[1000\]"):
+        with pytest.raises(InputError, match="has no optimizer state: it is of a finished"):
             checkpointer.restore_latest(make_state(0), optimizer)
 
 

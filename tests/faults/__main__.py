@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ def main() -> int:
     }
     if not promises:
         parser.error(f"no promise is called {arguments.names}; there are {', '.join(all_promises())}")
+    logging.disable(logging.WARNING)  # thousands of them are right
     outcomes: list[Outcome] = []
     keep = Path(tempfile.mkdtemp(prefix="jaxcxr-faults-"))
     for promise in promises.values():

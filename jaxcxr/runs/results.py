@@ -1,0 +1,48 @@
+"""The checksums of a finished run: what its files were when it ended."""
+
+from __future__ import annotations
+
+from jaxcxr import manifests, parallel
+from jaxcxr.artifacts import CONFIG, MANIFEST, RunFolder
+from jaxcxr.data.store import REFERENCE
+from jaxcxr.types import InputError
+
+CHECKSUMS = "checksums.json"
+# Checkpoints and masks have manifests of their own, timings.json grows with every command.
+_PATTERNS = (
+    CONFIG, MANIFEST, REFERENCE, "training.json", "metrics.jsonl", "pretrained.json", "predictions.npz",
+    "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png", "overlays/*.png",
+)  # fmt: skip
+
+
+def unseal(folder: RunFolder) -> None:
+    """Drops the checksums, before files that they cover are written again."""
+    if folder.active:
+        (folder.path / CHECKSUMS).unlink(missing_ok=True)
+
+
+def seal(folder: RunFolder) -> None:
+    """Writes `checksums.json`: the SHA-256 of every result that the run holds now."""
+    if folder.active:
+        names = [
+            str(path.relative_to(folder.path))
+            for pattern in _PATTERNS
+            for path in sorted(folder.path.glob(pattern))
+        ]
+        manifests.write(folder.path / CHECKSUMS, {}, names=names)
+
+
+def check(folder: RunFolder, *names: str) -> None:
+    """Compares results with their checksums, all or those of `names`; a run without any passes.
+
+    Raises:
+      InputError: a file has changed since the run ended; names it.
+    """
+    if not parallel.is_main() or not (folder.path / CHECKSUMS).exists():
+        return
+    problem = manifests.problem(folder.path / CHECKSUMS, names=names)
+    if problem is not None:
+        raise InputError(
+            f"The run {folder.path} {problem} since it finished. Restore it from a copy, or make "
+            "predictions and reports again with --config.run=evaluate."
+        )
