@@ -96,6 +96,8 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
         source = weights.find(c.pretrained)
     loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
     entry = source.entry
+    if loaded.checked_by == weights.NO_HASH and parallel.is_main():
+        print(f"{source.path} carries no hash: its values are finite and its shapes fit, more cannot be checked")
     folder.write_json(
         "pretrained.json",
         {
@@ -105,6 +107,7 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
             "paper": entry.paper if entry else "",
             "not_in_the_file": loaded.fresh,
             "not_used": loaded.left_out,
+            "checked_by": loaded.checked_by,
         },
     )
     return loaded.variables

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import os
 import shutil
+import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -13,10 +16,13 @@ from tqdm import tqdm
 
 from jaxcxr import files
 from jaxcxr.types import InputError
+from jaxcxr.weights import kinds
 from jaxcxr.weights.catalog import CATALOG, Entry
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
+_MOST_BYTES = 4 << 30  # of a file whose size nobody tells; the largest published one has 0.6 GB
+_ABANDONED_S = 24 * 3600.0
 
 
 def cache_dir() -> Path:
@@ -34,23 +40,27 @@ def fetch(entry: Entry) -> Path:
       InputError: it cannot be had, or is not the published file; says the address, name, size, hash and folder.
     """
     path = cache_dir() / entry.name / entry.file
-    if path.is_file():
-        problem = problem_with(path, entry)
-        if problem is None:
-            return path
+    with files.reading(path, "name a folder of yours in $JAXCXR_WEIGHTS"):
+        problem = problem_with(path, entry) if path.is_file() else None
+        is_here = path.is_file()
+    if problem is not None:
         raise InputError(f"{path} {problem}. Delete it to fetch it again.\n{wanted(entry)}")
+    if is_here:
+        _remember(path, entry)
+        return path
     failures = []
+    if entry.urls:
+        _make_folder(path.parent)
     for url in entry.urls:
         try:
-            _download(_resolve(url), path)
-        except (OSError, ValueError) as error:  # URLError and ConnectionError are OSErrors
-            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
+            _download(_resolve(url), path, entry)
+        except InputError:
+            raise
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+            failures.append(f"{url}: {getattr(error, 'reason', None) or files.reason(error)}")
             continue
-        problem = problem_with(path, entry)
-        if problem is None:
-            return path
-        path.unlink()
-        failures.append(f"{url}: what came {problem}")
+        _remember(path, entry)
+        return path
     reasons = "".join(f"\n  {failure}" for failure in failures)
     raise InputError(f"the weights {entry.name} could not be fetched.{reasons}\n{wanted(entry)}")
 
@@ -70,16 +80,52 @@ def wanted(entry: Entry) -> str:
 
 
 def problem_with(path: Path, entry: Entry) -> str | None:
-    """Why a file is not the entry's, or None. What the publisher does not say is not checked."""
+    """Why a file is not the entry's, or None.
+
+    Where the publisher tells no hash, it is compared with that of its first use here, if there is one beside it.
+    """
     size = path.stat().st_size
     if entry.size and size != entry.size:
-        return f"has {size:,} bytes, not {entry.size:,}: truncated or another file"
+        what = kinds.problem(path)
+        return f"has {size:,} bytes, not {entry.size:,}: {f'it {what}' if what else 'truncated or another file'}"
     for kind, expected in (("sha256", entry.sha256), ("md5", entry.md5)):
         if expected:
             digest = _digest(path, kind)
             if not digest.startswith(expected):
-                return f"has the {kind} {digest}, not {expected}: damaged or another file"
-    return None
+                what = kinds.problem(path)
+                return f"has the {kind} {digest}, not {expected}: {f'it {what}' if what else 'damaged or another file'}"
+    if _is_hash_published(entry):
+        return None
+    remembered = _remembered(path)
+    if remembered.is_file() and not remembered.read_bytes().startswith(_digest(path, "sha256").encode()):
+        return (
+            f"has not the sha256 of its first use, which is kept in {remembered.name}: it is damaged, or was replaced "
+            "(then delete that file, too)"
+        )
+    return kinds.problem(path)
+
+
+def checked_by(path: Path, entry: Entry) -> str:
+    """What tells that a file is the entry's whole one."""
+    if _is_hash_published(entry):
+        return "the published hash"
+    return "the hash of its first use" if _remembered(path).is_file() else "its size" if entry.size else "nothing"
+
+
+def _is_hash_published(entry: Entry) -> bool:
+    return bool(entry.sha256 or entry.md5)
+
+
+def _remembered(path: Path) -> Path:
+    """Where the hash of a file is kept that has none published; `sha256sum -c` reads it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _remember(path: Path, entry: Entry) -> None:
+    if _is_hash_published(entry) or _remembered(path).is_file():
+        return
+    with contextlib.suppress(OSError, InputError):  # a folder shared by a group, a full disk
+        files.write_text(_remembered(path), f"{_digest(path, 'sha256')}  {path.name}\n")
 
 
 def published(path: Path) -> Entry | None:
@@ -114,28 +160,63 @@ def _resolve(url: str) -> str:
     return mirror + url.removeprefix(prefix) if mirror and url.startswith(prefix) else url
 
 
-def _download(url: str, path: Path) -> None:
-    """Writes the body to `path`, which appears only once it is whole."""
+def _make_folder(folder: Path) -> None:
+    """Makes the folder of a download, and removes what downloads left there that were killed long ago."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(0, "not writable")
+        for leftover in folder.glob(f".*{files.TEMPORARY_SUFFIX}"):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
+                leftover.unlink()
+    except FileNotFoundError:  # another process removed it
+        pass
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}), and the weights are not there yet: name a folder of yours "
+            "in $JAXCXR_WEIGHTS"
+        ) from error
+
+
+def _download(url: str, path: Path, entry: Entry) -> None:
+    """Writes the body to `path`, which appears only once it is whole and the entry's."""
     _check_scheme(url)
     with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
         _check_scheme(response.url)  # a redirect must not leave https
         announced = response.headers.get("Content-Length")
         total = int(announced) if announced else None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        if total is not None and total > free:
-            raise ValueError(f"{total:,} bytes do not fit on the disk of {path.parent} ({free:,} free)")
-        received = 0
-        with (
-            files.atomic_file(path) as file,
-            tqdm(total=total, unit="B", unit_scale=True, desc=f"download {path.name}") as bar,
-        ):
-            while chunk := response.read(_CHUNK_BYTES):
-                received += len(chunk)
-                file.write(chunk)
-                bar.update(len(chunk))
-            if total is not None and received != total:
-                raise ConnectionError(f"only {received:,} of {total:,} bytes arrived")
+        needed = total or entry.size
+        if needed > shutil.disk_usage(path.parent).free:
+            raise _no_space(path, needed)
+        most, received = entry.size or total or _MOST_BYTES, 0
+        try:
+            with (
+                files.atomic_file(path) as file,
+                tqdm(total=total, unit="B", unit_scale=True, desc=f"download {path.name}") as bar,
+            ):
+                while received <= most and (chunk := response.read(_CHUNK_BYTES)):
+                    received += len(chunk)
+                    file.write(chunk)
+                    bar.update(len(chunk))
+                if total is not None and received < total and received <= most:
+                    raise ConnectionError(f"only {received:,} of {total:,} bytes arrived")
+                file.flush()
+                problem = problem_with(Path(file.name), entry)
+                if problem is not None:
+                    raise ValueError(f"what came {problem}")
+        except InputError as error:
+            if files.is_disk_full(error):
+                raise _no_space(path, needed) from error
+            raise
+
+
+def _no_space(path: Path, needed: int) -> InputError:
+    free = shutil.disk_usage(path.parent).free
+    size = f"{needed:,} bytes" if needed else "its bytes, of unknown number,"
+    return InputError(
+        f"{path.name} was not fetched: {size} do not fit on the disk of {path.parent} ({free:,} free). Free some "
+        "space, or name another folder in $JAXCXR_WEIGHTS, and start the same command again."
+    )
 
 
 def _check_scheme(url: str) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from absl import logging
+
 from jaxcxr import files, models
 from jaxcxr.types import InputError
-from jaxcxr.weights import catalog, fetch
+from jaxcxr.weights import catalog, fetch, safetensors_file
 from jaxcxr.weights.catalog import Entry
 from jaxcxr.weights.merge import Merged, matches, merge
-from jaxcxr.weights.read import SUFFIXES, read
+from jaxcxr.weights.read import SUFFIXES, contents, read
 from jaxcxr.weights.rules import FAMILIES, Renamed, rename
+
+NO_HASH = "finite values and shapes alone"
+_CONVERSION = 1  # of what `rename` does beside its tables; conversions of another number are made again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +73,21 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
     """
     if source.entry is not None:
         _check_arch(source.name, source.entry.arch, arch, new_head)
-    renamed = _renamed(source, template, arch)
+    renamed, checked_by = _renamed(source, template, arch)
+    _check_values(source.path, renamed)
     lacks = source.entry.lacks if source.entry else ()
     for part in _dispensable(arch, new_head):
         if not any(name.startswith(f"{part}/") for name in renamed.arrays):
             lacks = (*lacks, part)
     try:
-        return merge(
+        merged = merge(
             renamed,
             template,
             new_head=catalog.head_of(arch) if new_head else (),
             first_conv=catalog.first_conv_of(arch),
             lacks=lacks,
         )
+        return dataclasses.replace(merged, checked_by=checked_by)
     except InputError as error:
         raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
 
@@ -101,20 +110,61 @@ def _dispensable(arch: str, new_head: bool) -> set[str]:
     return tops if new_head else tops & {"AuxLogits"}
 
 
-def _renamed(source: Source, template: Mapping[str, Any], arch: str) -> Renamed:
-    """The arrays under our names; those of the catalogue are kept so, which spares the next run their reader."""
+def _renamed(source: Source, template: Mapping[str, Any], arch: str) -> tuple[Renamed, str]:
+    """(the arrays under our names, what the file was checked by)."""
     if source.entry is None:
-        return best_family(read(source.path), template, arch)[1]
-    family = FAMILIES[source.entry.family]
+        found = contents(source.path)
+        checked_by = "the hash in its header" if found.is_hashed else NO_HASH
+        return best_family(found.arrays, template, arch)[1], checked_by
+    family, checked_by = source.entry.family, fetch.checked_by(source.path, source.entry)
     ours_to_write = source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
     if not ours_to_write:
-        return rename(read(source.path), family)
-    kept = source.path.parent / f"{files.sha256_file(source.path)[:16]}.jaxcxr.safetensors"
-    if not kept.is_file():
-        renamed = rename(read(source.path), family)
-        save(kept, renamed, origin=source.name)
-        return renamed
-    return rename(read(kept), FAMILIES["jaxcxr"])
+        return rename(read(source.path), FAMILIES[family]), checked_by
+    return _converted(source, family), checked_by
+
+
+def _converted(source: Source, family: str) -> Renamed:
+    """The arrays of the catalogue's file, kept under our names beside it, which spares the next run its reader.
+
+    What was kept is used while its hash is right, and it is of this source by these rules.
+    """
+    sha256 = files.sha256_file(source.path)
+    path = source.path.parent / f"{sha256[:16]}.jaxcxr.safetensors"
+    made_by = {"source_sha256": sha256, "conversion": _conversion(family)}
+    if path.is_file():
+        try:
+            kept = contents(path)
+            if kept.is_hashed and made_by.items() <= kept.metadata.items():
+                return rename(kept.arrays, FAMILIES["jaxcxr"])
+            problem = f"{path} is of an older conversion"
+        except InputError as error:
+            problem = str(error)
+        logging.warning("%s. It is converted again from %s", problem, source.path)
+    renamed = rename(read(source.path), FAMILIES[family])
+    try:
+        save(path, renamed, origin=source.name, **made_by)
+    except (OSError, InputError) as error:  # a folder shared by a group, a full disk
+        logging.warning("%s was not kept (%s): the next run converts it again", path, files.reason(error))
+    return renamed
+
+
+def _conversion(family: str) -> str:
+    """Changes with the family's tables."""
+    tables = hashlib.sha256(repr(FAMILIES[family]).encode()).hexdigest()
+    return f"{_CONVERSION}-{family}-{tables[:16]}"
+
+
+def _check_values(path: Path, renamed: Renamed) -> None:
+    for name, value in renamed.arrays.items():
+        source = renamed.sources[name]
+        count = value.size - np.count_nonzero(np.isfinite(value))
+        if count:
+            raise InputError(
+                f"{path}: {source} holds {count:,} values that are infinite or no numbers: it is damaged, or its "
+                "training diverged; take another file"
+            )
+        if name.endswith("/var") and value.size and value.min() < 0:
+            raise InputError(f"{path}: {source} holds negative variances: it is damaged; take another file")
 
 
 def best_family(arrays: Mapping[str, Any], template: Mapping[str, Any], arch: str) -> tuple[str, Renamed]:
@@ -136,9 +186,7 @@ def best_family(arrays: Mapping[str, Any], template: Mapping[str, Any], arch: st
     return best, found[best]
 
 
-def save(path: Path, renamed: Renamed, *, origin: str) -> None:
-    """Writes arrays under our names as safetensors, atomically."""
-    from safetensors.numpy import save as to_bytes
-
-    metadata = {"format": "jaxcxr", "origin": origin}
-    files.write_bytes(path, to_bytes(renamed.arrays, metadata=metadata))
+def save(path: Path, renamed: Renamed, *, origin: str, **metadata: str) -> None:
+    """Writes arrays under our names as safetensors with their hash, atomically."""
+    header = {"format": "jaxcxr", "origin": origin, **metadata}
+    files.write_bytes(path, safetensors_file.to_bytes(renamed.arrays, header))

@@ -23,11 +23,13 @@ class Merged:
       variables: shaped like the template.
       fresh: names that keep the template's values (a new head, parts that the file lacks).
       left_out: name in the file -> why it was not used.
+      checked_by: what the file's bytes were checked by, "" where nothing was said.
     """
 
     variables: dict[str, Any]
     fresh: list[str]
     left_out: dict[str, str]
+    checked_by: str = ""
 
 
 def merge(
@@ -90,7 +92,7 @@ def matches(renamed: Renamed, template: Mapping[str, Any]) -> int:
 
 
 def _with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    given = kernel.shape[2]
+    given = kernel.shape[2] if kernel.ndim == 4 else channels
     if given == channels:
         return kernel
     if channels == 1:

@@ -187,7 +187,7 @@ def rename(arrays: Mapping[str, np.ndarray], family: Family) -> Renamed:
     """Gives every array of a file our name and layout; names that no rule knows keep theirs.
 
     Raises:
-      InputError: two arrays get the same name.
+      InputError: two arrays get the same name, or one has not as many dimensions as it takes.
     """
     result = Renamed({}, {}, {})
     for source, value in arrays.items():
@@ -201,7 +201,10 @@ def rename(arrays: Mapping[str, np.ndarray], family: Family) -> Renamed:
             name = name.removesuffix("weight") + ("scale" if value.ndim == 1 else "kernel")
         if name in result.arrays:
             raise InputError(f"both {result.sources[name]} and {source} are {name} here")
-        result.arrays[name] = _laid_out(value, name, family)
+        try:
+            result.arrays[name] = _laid_out(value, name, family)
+        except (ValueError, TypeError, IndexError) as error:
+            raise InputError(f"{source} {list(value.shape)} cannot be {name} here: {error}") from error
         result.sources[name] = source
     return result
 
@@ -218,4 +221,5 @@ def _laid_out(value: np.ndarray, name: str, family: Family) -> np.ndarray:
         value = value[:, :, ::-1]
     if name.endswith("/var"):
         value = value + np.float32(family.variance_offset)
-    return np.ascontiguousarray(value, np.float32)
+    with np.errstate(over="ignore"):  # infinite values are refused by name, where they are loaded
+        return np.ascontiguousarray(value, np.float32)

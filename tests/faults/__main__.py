@@ -51,7 +51,8 @@ def table(outcomes: list[Outcome]) -> str:
     """Markdown."""
     lines = ["| promise | what it says | trials | failures | seconds |", "| --- | --- | --: | --: | --: |"]
     for o in outcomes:
-        lines.append(f"| {o.promise.name} | {o.promise.text} | {o.trials:,} | {len(o.failures)} | {o.seconds:.0f} |")
+        trials = f"skipped: {o.skipped}" if o.skipped else f"{o.trials:,}"
+        lines.append(f"| {o.promise.name} | {o.promise.text} | {trials} | {len(o.failures)} | {o.seconds:.0f} |")
     return "\n".join(lines)
 
 

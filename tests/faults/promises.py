@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ class Promise:
       full: trials of the full campaign.
       quick: trials in the test suite; 0 leaves the promise to the full campaign.
       run: yields one text a trial: '' where the promise held, else what happened instead.
+      needs: modules that it takes and the project does not require; it is skipped without them.
     """
 
     name: str
@@ -47,18 +49,26 @@ class Promise:
     full: int
     quick: int
     run: Trials
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Of the modules that it needs, those that are not installed."""
+        return [module for module in self.needs if importlib.util.find_spec(module) is None]
 
 
 _PROMISES: dict[str, Promise] = {}
 
 
-def promise(name: str, text: str, *, full: int, quick: int) -> Callable[[Trials], Trials]:
+def promise(
+    name: str, text: str, *, full: int, quick: int, needs: tuple[str, ...] = ()
+) -> Callable[[Trials], Trials]:
     """Registers a generator of trials as a promise."""
 
     def register(run: Trials) -> Trials:
         if name in _PROMISES:
             raise ValueError(f"two promises are called {name!r}")
-        _PROMISES[name] = Promise(name, text, full, quick, run)
+        _PROMISES[name] = Promise(name, text, full, quick, run, needs)
         return run
 
     return register

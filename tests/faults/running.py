@@ -17,12 +17,21 @@ from tests.faults.promises import Context, Promise
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a promise; failures: a text for each trial that broke it."""
+    """What came of a promise.
+
+    Attributes:
+      promise: which.
+      trials: how many were made.
+      failures: a text for each that broke it.
+      seconds: of all of them.
+      skipped: why none was made, or ''.
+    """
 
     promise: Promise
     trials: int
     failures: list[str]
     seconds: float
+    skipped: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -31,11 +40,14 @@ class Outcome:
             "trials": self.trials,
             "failures": self.failures,
             "seconds": round(self.seconds, 1),
+            "skipped": self.skipped,
         }
 
 
 def try_promise(promise: Promise, trials: int, *, seed: int, folder: Path) -> Outcome:
     """Makes the trials in a folder of their own below `folder`, which stays where one failed."""
+    if promise.missing:
+        return Outcome(promise, 0, [], 0.0, skipped=f"needs {', '.join(promise.missing)}")
     own = folder / promise.name.replace("/", "_")
     own.mkdir(parents=True)
     digest = hashlib.sha256(f"{seed}:{promise.name}".encode()).digest()

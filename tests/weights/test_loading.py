@@ -86,7 +86,9 @@ def test_an_entry_is_kept_under_our_names_and_read_from_there(resnet, entry, mon
     first = weights.load(source, network("resnet18"), arch="resnet18", new_head=False)
     same(first.variables, resnet[0])
     read = []
-    monkeypatch.setattr(loading, "read", lambda path, plain=loading.read: read.append(path.name) or plain(path))
+    for name in ("read", "contents"):
+        plain = getattr(loading, name)
+        monkeypatch.setattr(loading, name, lambda path, plain=plain: read.append(path.name) or plain(path))
     again = weights.load(source, network("resnet18"), arch="resnet18", new_head=False)
     same(again.variables, resnet[0])
     assert len(read) == 1
