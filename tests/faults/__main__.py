@@ -8,7 +8,9 @@ import json
 import logging
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests import conftest  # noqa: F401  (the same devices and caches as the suite)
 from tests.faults.promises import all_promises
@@ -20,7 +22,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=["*"], help="promises: 'mutants/*', ...; default: all")
     parser.add_argument("--trials", type=int, help="for each promise; default: the full campaign's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a JSON file for the outcomes")
+    parser.add_argument("--out", type=Path, help="JSON file of outcomes; those of other promises in it stay")
     arguments = parser.parse_args()
     promises = {
         name: promise
@@ -39,21 +41,30 @@ def main() -> int:
         for failure in outcome.failures[:10]:
             print(f"  {promise.name}: {failure}", file=sys.stderr)
         if arguments.out:
-            arguments.out.write_text(json.dumps([o.to_json() for o in outcomes], indent=1))
-    print(table(outcomes))
+            _keep(arguments.out, outcome)
+    print(table([outcome.to_json() for outcome in outcomes]))
     failures = sum(len(outcome.failures) for outcome in outcomes)
     if failures:
         print(f"what failed is kept in {keep}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def table(outcomes: list[Outcome]) -> str:
+def _keep(path: Path, outcome: Outcome) -> None:
+    """Writes the outcome into a file that may hold those of other promises."""
+    before = json.loads(path.read_text()) if path.exists() else []
+    others = [one for one in before if one["promise"] != outcome.promise.name]
+    outcomes = sorted([*others, outcome.to_json()], key=lambda one: one["promise"])
+    path.write_text(json.dumps(outcomes, indent=1) + "\n")
+
+
+def table(outcomes: Sequence[Mapping[str, Any]]) -> str:
     """Markdown."""
-    lines = ["| promise | what it says | trials | failures | seconds |", "| --- | --- | --: | --: | --: |"]
-    for o in outcomes:
-        trials = f"skipped: {o.skipped}" if o.skipped else f"{o.trials:,}"
-        lines.append(f"| {o.promise.name} | {o.promise.text} | {trials} | {len(o.failures)} | {o.seconds:.0f} |")
-    return "\n".join(lines)
+    rows = ["| promise | | trials | failures | seconds |", "| --- | --- | --: | --: | --: |"]
+    for one in outcomes:
+        trials = f"skipped: {one['skipped']}" if one["skipped"] else f"{one['trials']:,}"
+        numbers = f"{trials} | {len(one['failures'])} | {one['seconds']:.0f}"
+        rows.append(f"| `{one['promise']}` | {one['text']} | {numbers} |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

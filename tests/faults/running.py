@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import shutil
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,13 @@ def try_promise(promise: Promise, trials: int, *, seed: int, folder: Path) -> Ou
     context = Context(own, trials, np.random.default_rng(int.from_bytes(digest[:8], "big")))
     started, made, failures = time.monotonic(), 0, []
     with tqdm(total=trials, desc=promise.name, disable=None) as bar:
-        for text in promise.run(context):
-            made += 1
-            failures += [text] if text else []
-            bar.update()
+        try:
+            for text in promise.run(context):
+                made += 1
+                failures += [text] if text else []
+                bar.update()
+        except Exception:  # of the trials themselves: the other promises are tried all the same
+            failures.append(traceback.format_exc())
     if made < trials:
         failures.append(f"only {made} of {trials} trials were made")
     if not failures:

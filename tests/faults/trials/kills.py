@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import functools
+import queue
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.faults.promises import Context, promise
 from tests.faults.scenarios import SCENARIOS, digests, leftovers
@@ -43,8 +46,25 @@ POINTS = {
         "after renaming run/report.json",
         "after renaming run/report.md",
         "before renaming run/table.txt",
+        "after renaming run/checksums.json",
+    ),
+    "xrays": (
+        "after preparing an image",
+        "after renaming masks/N.png.png",
+        "before a row of predictions.csv",
+        "after a row of predictions.csv",
+        "before renaming xrays/summary.json",
+    ),
+    "export": (
+        "after renaming export/model.stablehlo",
+        "before renaming export/model.safetensors",
+        "after renaming export/model.safetensors",
+        "before renaming export/model.json",
+        "after renaming export/model.json",
     ),
 }
+WORKERS = 2  # commands at a time
+QUICK = {"export": 2}  # of the suite: it starts from a short training
 
 
 class Campaign:
@@ -52,8 +72,18 @@ class Campaign:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._server = Server(folder / "programs")
+        self._servers: queue.SimpleQueue[Server] = queue.SimpleQueue()
+        for _ in range(WORKERS):
+            self._servers.put(Server(folder / "programs"))
         self._whole: dict[str, tuple[dict[str, str], list[str]]] = {}
+
+    def run(self, scenario: str, folder: Path, **kill: Any) -> Ended:
+        """`Server.run` of the next server that is free."""
+        server = self._servers.get()
+        try:
+            return server.run(scenario, folder, **kill)
+        finally:
+            self._servers.put(server)
 
     def begin(self, scenario: str, name: str) -> Path:
         """A folder to run the scenario in, with what it starts from."""
@@ -70,7 +100,7 @@ class Campaign:
         """Digests of the artifacts of an undisturbed run, and its events."""
         if scenario not in self._whole:
             folder = self.begin(scenario, "whole")
-            ended = self._server.run(scenario, folder)
+            ended = self.run(scenario, folder)
             if ended["status"]:
                 raise RuntimeError(f"{scenario} fails undisturbed:\n{ended['said'][-3000:]}")
             self._whole[scenario] = digests(scenario, folder), ended["events"]
@@ -81,12 +111,12 @@ class Campaign:
         expected, _ = self.whole(scenario)
         folder = self.begin(scenario, name)
         kill = {"event": event, "number": number, "signal": by}
-        first = self._server.run(scenario, folder, kill=kill)
+        first = self.run(scenario, folder, kill=kill)
         where = f"{scenario}, {signal.Signals(by).name} {event!r} {number} in {folder}: "
         problem = _problem_of_end(first, by)
         if problem:
             return where + problem
-        again = self._server.run(scenario, folder)
+        again = self.run(scenario, folder)
         if again["status"]:
             return where + f"exit status {again['status']} on restart: {again['said'][-600:]}"
         found = digests(scenario, folder)
@@ -99,7 +129,8 @@ class Campaign:
         return ""
 
     def close(self) -> None:
-        self._server.close()
+        for _ in range(WORKERS):
+            self._servers.get().close()
 
 
 def _problem_of_end(ended: Ended, by: int) -> str:
@@ -115,16 +146,22 @@ def _problem_of_end(ended: Ended, by: int) -> str:
 
 
 def _trials(context: Context, scenario: str, points: tuple[str, ...]) -> Iterator[str]:
+    """Kills at each of the points in turn, at any of its occurrences."""
     campaign = Campaign(context.folder)
     try:
         counts = collections.Counter(campaign.whole(scenario)[1])
-        for n in range(context.trials):
-            event = points[n % len(points)]
-            if not counts[event]:
-                yield f"{scenario} has no moment {event!r}; it has {sorted(counts)}"
-                continue
-            number = int(context.rng.integers(counts[event]))
-            yield campaign.killed(scenario, f"trial{n}", event, number, signal.SIGKILL)
+        chosen = [points[n % len(points)] for n in range(context.trials)]
+        if missing := sorted({event for event in chosen if not counts[event]}):
+            yield f"{scenario} has no moments {missing}; it has {sorted(counts)}"
+            return
+        numbers = [int(context.rng.integers(counts[event])) for event in chosen]
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            yield from pool.map(
+                lambda n: campaign.killed(
+                    scenario, f"trial{n}", chosen[n], numbers[n], signal.SIGKILL
+                ),
+                range(context.trials),
+            )
     finally:
         campaign.close()
 
@@ -134,7 +171,7 @@ for _name, _points in POINTS.items():
         f"kills/{_name}",
         "SIGKILL at any moment; the same command started again ends with the same bits",
         full=10 * len(_points),
-        quick=0,
+        quick=QUICK.get(_name, 0),
     )(functools.partial(_trials, scenario=_name, points=_points))
 
 
@@ -148,12 +185,14 @@ def signals(context: Context) -> Iterator[str]:
     campaign = Campaign(context.folder)
     try:
         _, events = campaign.whole("train")
-        for n in range(context.trials):
-            at = int(context.rng.integers(len(events)))
-            by = (signal.SIGTERM, signal.SIGINT)[n % 2]
-            number = events[:at].count(events[at])
-            yield campaign.killed("train", f"trial{n}", events[at], number, by)
+        moments = [int(context.rng.integers(len(events))) for _ in range(context.trials)]
+
+        def kill(n: int) -> str:
+            event, by = events[moments[n]], (signal.SIGTERM, signal.SIGINT)[n % 2]
+            number = events[: moments[n]].count(event)
+            return campaign.killed("train", f"trial{n}", event, number, by)
+
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            yield from pool.map(kill, range(context.trials))
     finally:
         campaign.close()
-
-
