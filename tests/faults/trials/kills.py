@@ -62,6 +62,14 @@ POINTS = {
         "before renaming export/model.json",
         "after renaming export/model.json",
     ),
+    "study": (
+        "after renaming segment/finished.json",
+        "before renaming run/stages.json",
+        "after renaming run/stages.json",
+        "before renaming foldN/config.json",
+        "after renaming foldN/finished.json",
+        "before renaming run/report.md",
+    ),
 }
 WORKERS = 2  # commands at a time
 QUICK = {"export": 2}  # of the suite: it starts from a short training
