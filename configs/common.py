@@ -50,6 +50,7 @@ def base(task: str) -> ConfigDict:
     c.masks.workdir = ""  # a finished segment run, for source = workdir
     c.masks.structures = ("lung",)  # structures of the data set's own masks; ids 1, 2, ... in this order
     c.masks.on_empty = "error"  # error | drop | whole_image: an image whose lung mask is empty
+    c.masks.on_implausible = "error"  # error | warn: masks of the data set that are inverted, empty or full
 
     c.model = ConfigDict()
     c.model.name = ""  # a row of jaxcxr.models.MODELS

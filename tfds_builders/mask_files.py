@@ -7,6 +7,7 @@ with smooth edges, or as an alpha channel. One threshold for all of them makes s
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import io
 import warnings
@@ -65,6 +66,22 @@ def read_mask(path: Path) -> Mask:
     Raises:
       ValueError: damaged, too large, or of unclear meaning; names the file, what is in it and what to do.
     """
+    with open_mask(path) as image:
+        try:
+            return _read(image)
+        except _UnclearError as error:
+            raise ValueError(
+                f"{path}: {error}. Save this mask as 0 outside and 255 inside"
+            ) from error
+
+
+@contextlib.contextmanager
+def open_mask(path: Path) -> Iterator[Image.Image]:
+    """The one image in a mask file, its pixels decoded and, of a PNG, compared with their checksums.
+
+    Raises:
+      ValueError: damaged, too large, or not one image.
+    """
     with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # about metadata
         try:
             # TIFF may claim 200,000 pages: they are not counted.
@@ -74,12 +91,7 @@ def read_mask(path: Path) -> Mask:
             raise ValueError(f"{path}: damaged mask ({error})") from error
         if several:
             raise ValueError(f"{path}: holds several images: save the one that is the mask")
-        try:
-            return _read(image)
-        except _UnclearError as error:
-            raise ValueError(
-                f"{path}: {error}. Save this mask as 0 outside and 255 inside"
-            ) from error
+        yield image
 
 
 class _UnclearError(Exception):

@@ -11,7 +11,8 @@ from jaxcxr.data.builders import (
     where_given,
 )
 from jaxcxr.data.dataset import Dataset, draw_patients, limit_patients
-from jaxcxr.data.masks import DatasetMasks, FolderMasks, MaskSource, lung_ids
+from jaxcxr.data.mask_folder import FolderMasks, MaskWriter, writing_masks
+from jaxcxr.data.masks import DatasetMasks, MaskSource, lung_ids
 from jaxcxr.data.pipeline import eval_batches, train_iterator
 from jaxcxr.data.preprocessing import Preprocessing
 from jaxcxr.data.splits import Folds, make_folds
@@ -24,6 +25,7 @@ __all__ = [
     "FolderMasks",
     "Folds",
     "MaskSource",
+    "MaskWriter",
     "Preprocessing",
     "Store",
     "build_store",
@@ -40,4 +42,5 @@ __all__ = [
     "targets",
     "train_iterator",
     "where_given",
+    "writing_masks",
 ]

@@ -77,13 +77,29 @@ class Dataset:
         return decoding.image_shape(self.encoded(index), f"image {self.ids[index]}")
 
     def mask_values(self, index: int, name: str) -> np.ndarray:
-        """[H, W] uint8 as stored: 0 background, 127 ignore (V7's convention), 255 structure."""
+        """[H, W] uint8: 0 background, 127 ignore (V7's convention), 255 structure, edges between.
+
+        A mask of one level besides 0 has that as its structure.
+
+        Raises:
+          InputError: it has other values than a builder may give, or is unreadable.
+        """
         self.require_masks((name,))
         encoded = self.examples[int(self.rows[index])][f"mask_{name}"]
-        values = decoding.decode_grey(encoded, f"{name} mask of {self.ids[index]}")
+        called = f"{name} mask of {self.ids[index]}"
+        values = decoding.decode_grey(encoded, called)
         if values.dtype != np.uint8:
-            raise InputError(f"{name} mask of {self.ids[index]} must have 8 bits, values 0 and 255")
-        return values
+            raise InputError(f"{called} must have 8 bits, values 0 and 255")
+        levels = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+        if levels[-1] in (0, 255):
+            return values
+        if len(levels[levels > 0]) > 1:
+            shown = ", ".join(map(str, levels[:5].tolist())) + ", ..." * (len(levels) > 5)
+            raise InputError(
+                f"{called} has the values {shown}: a builder gives 0 outside, 255 inside and 127 "
+                "where pixels are ignored"
+            )
+        return np.where(values > 0, np.uint8(255), values)
 
     def mask(self, index: int, name: str) -> np.ndarray:
         """[H, W] uint8: 1 inside the structure, else 0."""

@@ -12,20 +12,22 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tqdm
 
 from jaxcxr import files, manifests
-from jaxcxr.data import preprocessing
+from jaxcxr.data import mask_looks, preprocessing
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.locking import locked
+from jaxcxr.data.mask_looks import MaskLook
 from jaxcxr.data.masks import MaskSource
 from jaxcxr.data.preprocessing import Prepared, Preprocessing
 from jaxcxr.types import InputError
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
-CODE_VERSION = 3
+CODE_VERSION = 4
 META = "meta.json"
 REFERENCE = "reference.png"  # the image whose histogram all others got
 # facts 1.5: sets stored as negatives, whose published equalisation saturates this many pixels at
@@ -43,6 +45,7 @@ class Store:
     ids (0 background, i+1 = structures[i], 255 ignore), or None. dataset: the N images, unreadable ones removed.
     bad_ids: what was unreadable and why. empty_ids: images whose mask has no lung
     (`on_empty` says whether they are in here with the whole image as mask, or left out).
+    mask_summary: what `mask_looks.summary` says of the masks as they came; empty without masks.
     """
 
     images: np.ndarray
@@ -52,6 +55,7 @@ class Store:
     bad_ids: dict[str, str]
     empty_ids: tuple[str, ...]
     path: Path
+    mask_summary: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -120,11 +124,12 @@ def build_store(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Result:
-    """What became of one image; only one of the three is ever set."""
+    """What became of one image; only one of the first three is ever set. look: at its mask, if it has one."""
 
     prepared: Prepared | None = None
     unreadable: str = ""
     mismatch: str = ""
+    look: MaskLook | None = None
 
 
 def _prepare(
@@ -150,7 +155,8 @@ def _prepare(
                 fill_empty=masks is not None and masks.on_empty == "whole_image",
                 negative_tail=NEGATIVE_TAIL.get(dataset.sources[index].item(), 0),
                 reference=reference,
-            )
+            ),
+            look=mask_looks.look(mask, masks.structures) if masks and mask is not None else None,
         )
     except InputError as error:
         return _Result(mismatch=str(error))
@@ -177,6 +183,7 @@ def _build(
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     kept, bad, mismatched, empty = [], {}, [], []
+    looks: dict[str, MaskLook] = {}
     reference = _reference(dataset, settings, masks)
     try:
         if reference is not None:
@@ -190,6 +197,8 @@ def _build(
                     else:
                         mismatched.append(result.mismatch)
                     continue
+                if result.look is not None:
+                    looks[name] = result.look
                 if prepared.empty:
                     empty.append(name)
                 if not (prepared.empty and masks and masks.on_empty == "drop"):
@@ -204,6 +213,7 @@ def _build(
             "bad": bad,
             "empty": empty,
             "has_masks": masks is not None,
+            "masks": mask_looks.summary(looks, masks.structures) if masks else {},
         }
         manifests.write(temporary / META, meta)
         os.rename(temporary, folder)
@@ -270,6 +280,10 @@ def _open(
                 "on without them"
             )
         _log.warning("%s. They are left out (data.max_bad_images=%d)", message, max_bad_images)
+    if masks and masks.on_implausible == "error":
+        mask_looks.refuse_implausible(meta["masks"])
+    for doubt in meta["masks"].get("doubts", ()):
+        _log.warning("lung masks: %s", doubt)
     if not kept:
         raise InputError("no image of the data set is left")
     shape = (len(kept), *settings.shape)
@@ -281,4 +295,5 @@ def _open(
         bad_ids=bad,
         empty_ids=tuple(meta["empty"]),
         path=folder,
+        mask_summary=meta["masks"],
     )

@@ -56,6 +56,7 @@ class Experiment:
       compiled: task and programs.
       upstream: files of earlier runs that this one reads.
       reference: picture that the images' histograms were matched to, where `data.match` asks for it.
+      mask_summary: see `data.Store`.
       study_rows, study_splits: the same under the classes of the study, where `data.targets` gives this run others.
     """
 
@@ -70,6 +71,7 @@ class Experiment:
     study_splits: Mapping[str, np.ndarray]
     upstream: tuple[Path, ...] = ()
     reference: Path | None = None
+    mask_summary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def task(self) -> Any:
@@ -161,7 +163,9 @@ def mask_source(config: ConfigDict) -> data.MaskSource | None:
     if m.source == "none":
         return None
     if m.source == "dataset":
-        return data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty, **own)
+        return data.DatasetMasks(
+            structures=tuple(m.structures), on_empty=m.on_empty, on_implausible=m.on_implausible, **own
+        )
     if m.source == "workdir":
         if not m.workdir:
             raise InputError(
@@ -279,6 +283,7 @@ def _from_images(
         study_splits=study_splits,
         upstream=upstream,
         reference=store.reference,
+        mask_summary=store.mask_summary,
     )
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr import data, files, parallel
+from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, RunFolder
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.runs import results, xrays
@@ -95,8 +94,7 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
 def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `masks/<id>.png` (0 or 255, at the image's own size) for every image of `predict.data`.
 
-    `masks/index.json`, written last, names the ids, so an interrupted call is never taken for a finished one, and
-    the masks' hashes, so whoever keeps the hash of that file sees that masks have changed.
+    `masks/index.json` has their ids and hashes; see `data.FolderMasks`. Until all are written the former ones stay.
     """
     config = experiment.config
     section = data.where_given(config.predict.data, config.data)
@@ -106,11 +104,6 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     dataset = store.dataset
     lungs = data.lung_ids(config.masks.structures)
     variables = best_variables(experiment.task, folder)
-    target = folder.path / "masks"
-    target.mkdir(exist_ok=True)
-    masked = folder.path / "masked"
-    if config.predict.masked_images:
-        masked.mkdir(exist_ok=True)
     batches = data.eval_batches(
         {"image": store.images},
         np.arange(len(dataset)),
@@ -119,44 +112,30 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
         process_count=parallel.process_count(),
     )
     predict = experiment.compiled.predict(0)
-    started, empty = time.monotonic(), []
-    hashes: dict[int, str] = {}
-    with tqdm(total=len(dataset), desc="masks", unit="image", disable=not parallel.is_main()) as bar:
+    started = time.monotonic()
+    with (
+        _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer,
+        tqdm(total=len(dataset), desc="masks", unit="image", disable=writer is None) as bar,
+    ):
         for prediction in predict_rows(predict, variables, batches, jax.random.key(config.seed)):
             found = segment.masks_at(prediction, config.predict.threshold)
-            for row, mask in zip(prediction["index"], found, strict=True):
-                if not parallel.is_main():
-                    continue
-                lung = np.isin(mask, lungs)
-                if not lung.any():
-                    empty.append(str(dataset.ids[row]))
-                folders = (target, masked if config.predict.masked_images else None)
-                hashes[int(row)] = _write_mask(dataset, int(row), lung, *folders)
+            if writer is not None:
+                for row, mask in zip(prediction["index"], found, strict=True):
+                    writer.write(int(row), np.isin(mask, lungs))
             bar.update(len(prediction["index"]))
     folder.add_timing("masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset))
-    folder.write_json(
-        "masks/index.json",
-        {
-            "ids": dataset.ids.tolist(),
-            "image_sha256": dataset.image_hashes.tolist(),
-            "mask_sha256": [hashes[row] for row in sorted(hashes)],
-            "dataset_fingerprint": dataset.fingerprint,
-            "empty": empty,
-            "bad_images": list(store.bad_ids),
-        },
-    )
-    if parallel.is_main():
+    if writer is not None:
+        empty = writer.empty
         note = f"; no lungs were found in {len(empty)} of them: {', '.join(empty[:5])}" if empty else ""
-        print(f"wrote {len(dataset)} lung masks to {target}{note}")
+        print(f"wrote {len(dataset)} lung masks to {folder.path / 'masks'}{note}")
 
 
-def _write_mask(dataset: data.Dataset, row: int, lung: np.ndarray, target: Path, masked: Path | None) -> str:
-    """One mask, enlarged to its image by nearest neighbour (published code: no other post-processing); its sha256."""
-    image = dataset.image(row)
-    height, width = image.shape
-    mask = np.asarray(Image.fromarray(lung.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST))
-    encoded = files.encode_png(mask)
-    files.write_bytes(target / f"{dataset.ids[row]}.png", encoded)
-    if masked is not None:
-        files.write_png(masked / f"{dataset.ids[row]}.png", np.where(mask > 0, image, 0).astype(image.dtype))
-    return hashlib.sha256(encoded).hexdigest()
+def _mask_writer(
+    folder: RunFolder, store: data.Store, *, masked_images: bool
+) -> contextlib.AbstractContextManager[data.MaskWriter | None]:
+    """The writer of the one process that writes."""
+    if not parallel.is_main():
+        return contextlib.nullcontext()
+    return data.writing_masks(
+        folder.path, store.dataset, masked_images=masked_images, bad_images=list(store.bad_ids)
+    )

@@ -138,6 +138,7 @@ def manifest(experiment: Experiment) -> dict[str, object]:
             "classes": list(rows.classes),
             "fingerprint": experiment.fingerprint,
         },
+        "masks": dict(experiment.mask_summary),
         "split": {
             "sha256": experiment.split_sha256,
             "sizes": {name: len(index) for name, index in experiment.splits.items()},

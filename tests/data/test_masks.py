@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.data import DatasetMasks, FolderMasks
+from jaxcxr.data import DatasetMasks
 from jaxcxr.data.masks import check_same_aspect, shrunk
 from jaxcxr.types import InputError
 from tests.data.fakes import encode, make_dataset
@@ -18,14 +18,6 @@ IMAGE = encode(np.zeros((2, 4), np.uint8))
 def dataset(**masks):
     encoded = {f"mask_{name}": encode(mask) for name, mask in masks.items()}
     return make_dataset([{"image": IMAGE, **encoded}])
-
-
-def segment_run(path, masks, **index):
-    (path / "masks").mkdir(parents=True)
-    for name, mask in masks.items():
-        (path / "masks" / f"{name}.png").write_bytes(encode(mask))
-    (path / "masks" / "index.json").write_text(json.dumps({"ids": list(masks), **index}))
-    return path
 
 
 def test_structures_are_numbered_in_order_and_the_later_one_wins():
@@ -100,6 +92,19 @@ def test_soft_masks_are_lungs_above_one_half():
     )
 
 
+@pytest.mark.parametrize("inside", [1, 100, 127, 128])
+def test_the_one_level_of_a_mask_is_inside(inside):
+    stored = np.array([[0, inside]], np.uint8)
+    np.testing.assert_array_equal(DatasetMasks().read(dataset(lung=stored), 0), [[0, 1]])
+
+
+@pytest.mark.parametrize("levels", [(0, 1, 2), (0, 85, 170), (0, 127, 128)])
+def test_values_that_no_builder_gives_are_named(levels):
+    shown = ", ".join(map(str, levels))
+    with pytest.raises(InputError, match=f"lung mask of x0 has the values {shown}: a builder gives 0"):
+        DatasetMasks().read(dataset(lung=np.array([levels], np.uint8)), 0)
+
+
 def reduced(mask, size):
     """As `preprocessing.prepare` does it."""
     return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
@@ -146,74 +151,13 @@ def test_masks_of_one_image_must_agree_in_size():
         )
 
 
-@pytest.mark.parametrize("setting", [{"structures": ()}, {"on_empty": "skip"}])
+@pytest.mark.parametrize(
+    "setting", [{"structures": ()}, {"on_empty": "skip"}, {"on_implausible": "ignore"}]
+)
 def test_mistyped_settings_are_named(setting):
     (name,) = setting
     with pytest.raises(InputError, match=f"masks.{name}"):
         DatasetMasks(**setting)
-
-
-def test_a_segment_run_gives_binary_lung_masks(tmp_path):
-    run = segment_run(tmp_path / "run", {"x0": (LEFT == 255) * np.uint8(255)})
-    ids = FolderMasks(run).read(dataset(), 0)
-    np.testing.assert_array_equal(ids, (LEFT == 255) * 1)
-
-
-def test_a_segment_run_of_several_structures_is_mapped_to_those_asked_for(tmp_path):
-    stored = np.array([[1, 2, 3, 0]], np.uint8)
-    structures = ["heart", "left_lung", "right_lung"]
-    run = segment_run(tmp_path / "run", {"x0": stored}, structures=structures)
-    lungs_first = FolderMasks(run, structures=("lung", "heart"))
-    np.testing.assert_array_equal(lungs_first.read(dataset(), 0), [[2, 1, 1, 0]])
-    with pytest.raises(InputError, match="not of 'clavicle'"):
-        FolderMasks(run, structures=("clavicle",))
-
-
-def test_missing_ids_are_counted_listed_and_the_command_is_given(tmp_path):
-    run = segment_run(tmp_path / "run", {"x0": LEFT})
-    data = make_dataset([{"image": IMAGE}] * 14)
-    with pytest.raises(InputError, match=r"13 of 14 images .*x1, .*x10, \.\.\..*predict") as error:
-        FolderMasks(run).check(data)
-    assert "x11" not in str(error.value)
-
-
-def test_a_listed_mask_whose_file_is_gone_is_missing(tmp_path):
-    run = segment_run(tmp_path / "run", {"x0": LEFT})
-    (run / "masks" / "x0.png").unlink()
-    with pytest.raises(InputError, match="1 of 1 images have no mask"):
-        FolderMasks(run).check(dataset())
-
-
-def test_images_that_the_segment_run_could_not_read_need_no_mask(tmp_path):
-    run = segment_run(tmp_path / "run", {"x0": LEFT}, bad_images=["x1"])
-    both = make_dataset([{"image": IMAGE}, {"image": b"?"}])
-    assert len(FolderMasks(run).fingerprint(both)) == 64
-
-
-def test_masks_made_from_other_images_of_the_same_ids_are_refused(tmp_path):
-    data = dataset()
-    hashes = data.image_hashes.tolist()
-    FolderMasks(segment_run(tmp_path / "a", {"x0": LEFT}, image_sha256=hashes)).check(data)
-    run = segment_run(tmp_path / "b", {"x0": LEFT}, image_sha256=["0" * 64])
-    with pytest.raises(InputError, match=r"1 masks .* other images .*: x0"):
-        FolderMasks(run).check(data)
-
-
-def test_the_fingerprint_follows_the_files_of_the_run(tmp_path):
-    first = segment_run(tmp_path / "a", {"x0": LEFT})
-    same = segment_run(tmp_path / "b", {"x0": LEFT})
-    other = segment_run(tmp_path / "c", {"x0": HEART})
-    prints = [FolderMasks(run).fingerprint(dataset()) for run in (first, same, other)]
-    assert prints[0] == prints[1] != prints[2]
-
-
-def test_a_folder_without_finished_masks_is_refused(tmp_path):
-    with pytest.raises(InputError, match="segment run whose predict has finished"):
-        FolderMasks(tmp_path)
-    run = segment_run(tmp_path / "run", {})
-    (run / "masks" / "index.json").write_text("[1, 2")
-    with pytest.raises(InputError, match="is damaged"):
-        FolderMasks(run)
 
 
 @pytest.mark.parametrize("mask", [(100, 80), (50, 40), (512, 410), (25, 20), (33, 26)])

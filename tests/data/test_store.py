@@ -11,7 +11,7 @@ from jaxcxr.data import DatasetMasks, FolderMasks, Preprocessing, build_store, s
 from jaxcxr.data.preprocessing import prepare
 from jaxcxr.types import InputError
 from tests.data.fakes import encode, make_dataset
-from tests.data.test_masks import segment_run
+from tests.data.test_mask_folder import segment_run
 
 LUNG = np.zeros((24, 32), np.uint8)
 LUNG[4:20, 4:28] = 255

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tfds_builders import common
+from tfds_builders import common, mask_files
 from tfds_builders.v7_darwin import darwin
 
 BACKGROUND, IGNORE, LUNG = 0, 127, 255
@@ -24,15 +24,12 @@ def read_semantic(path: Path) -> np.ndarray:
     Raises:
       ValueError: not an 8-bit grey or indexed image, damaged, or any other value; names it.
     """
-    with common.open_image(path) as image:
+    with mask_files.open_mask(path) as image:
         if image.mode not in ("L", "P"):
             raise ValueError(
                 f"{path}: mode {image.mode}: a semantic mask has 8 bits and one channel"
             )
-        try:
-            pixels = np.asarray(image)
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{path}: damaged mask ({error})") from error
+        pixels = np.asarray(image)
     strange = sorted({*np.unique(pixels).tolist()} - {BACKGROUND, IGNORE, LUNG})
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")

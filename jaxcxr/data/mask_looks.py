@@ -1,0 +1,127 @@
+"""What a set of lung masks looks like as a whole: sets that cannot be lungs are named before training.
+
+Where masks are inverted, or cover whole images, a segmenter reaches a Jaccard index of 1 without
+learning anything. Limits leave wide margins around 1,207 real masks (Montgomery and Shenzhen, V7's
+of CCX and KCX, Qatar's): lungs are 8 to 62 % of an image, 24 to 35 % in a set's mean, and at most
+31 % of its outermost pixels; none has more than two pieces of a thousandth of the image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from jaxcxr.data.masks import lung_ids
+from jaxcxr.types import InputError
+
+_FULL = 0.9  # fraction of the image
+_MEANS = (0.05, 0.5)  # of a set's fractions
+_PIECES = 8
+_PIECE = 1e-3  # fraction of the image
+_SOME, _MANY = 0.1, 0.5  # fractions of the set
+_SIDE = 256  # pixels, that are looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskLook:
+    """One mask.
+
+    Attributes:
+      fraction: of the image that is lung.
+      border: fraction of its outermost pixels that are lung.
+      borders: how many of the four borders it touches.
+      pieces: connected pieces of at least a thousandth of the image.
+    """
+
+    fraction: float
+    border: float
+    borders: int
+    pieces: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.fraction >= _FULL
+
+    @property
+    def is_inverted(self) -> bool:
+        """Lung all around, and more of it than background."""
+        return min(self.fraction, self.border) > 0.5 and not self.is_full
+
+
+def look(mask: np.ndarray, structures: Sequence[str]) -> MaskLook:
+    """Looks at the lungs, or where there are none at everything, in [h, w] uint8 structure ids."""
+    step = max(1, round(max(mask.shape) / _SIDE))
+    ids = lung_ids(structures) or range(1, len(structures) + 1)
+    inside = np.isin(mask[::step, ::step], list(ids))
+    borders = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+    labels, _ = ndimage.label(inside)  # pyright: ignore[reportGeneralTypeIssues]
+    areas = np.bincount(labels.ravel())[1:]
+    return MaskLook(
+        fraction=float(inside.mean()),
+        border=float(np.concatenate(borders).mean()),
+        borders=sum(bool(border.any()) for border in borders),
+        pieces=int((areas >= max(1, _PIECE * inside.size)).sum()),
+    )
+
+
+def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[str, Any]:
+    """What is stored and reported of the masks of a set; JSON values.
+
+    "doubts" are sentences about what no set of lungs has. "implausible" is true where one of them
+    leaves no other explanation than masks that are wrong.
+
+    Args:
+      looks: by image id.
+      structures: what the masks are of; the mean is judged of lungs alone.
+    """
+    odd = {
+        "empty": [name for name, mask in looks.items() if not mask.fraction],
+        "full": [name for name, mask in looks.items() if mask.is_full],
+        "inverted": [name for name, mask in looks.items() if mask.is_inverted],
+        "touch_all_borders": [name for name, mask in looks.items() if mask.borders == 4],
+        "many_pieces": [name for name, mask in looks.items() if mask.pieces > _PIECES],
+    }
+    count = len(looks)
+    mean = float(np.mean([mask.fraction for mask in looks.values()])) if count else 0.0
+    doubts = [
+        f"{len(names)} of {count} {_WORDS[kind]} ({_first(names)})"
+        for kind, names in odd.items()
+        if len(names) > (_SOME * count if kind in ("touch_all_borders", "many_pieces") else 0)
+    ]
+    if count and lung_ids(structures) and not _MEANS[0] <= mean <= _MEANS[1]:
+        doubts.append(f"lungs are {mean:.0%} of an image on average; in real sets, 24 to 35 %")
+    wrong = {"empty": _MANY, "full": _SOME, "inverted": _SOME}
+    return {
+        "images": count,
+        "mean_fraction": round(mean, 4),
+        **{kind: len(names) for kind, names in odd.items()},
+        "doubts": doubts,
+        "implausible": any(len(odd[kind]) > share * count for kind, share in wrong.items()),
+    }
+
+
+def refuse_implausible(found: Mapping[str, Any]) -> None:
+    """Raises InputError where the masks of a set cannot be of lungs."""
+    if found.get("implausible"):
+        raise InputError(
+            f"the masks are not of lungs: {'; '.join(found['doubts'])}. Lungs must be above 0 (255), "
+            "all else 0: invert or make the masks again. If they are right, set "
+            "masks.on_implausible='warn'"
+        )
+
+
+_WORDS = {
+    "empty": "masks are empty",
+    "full": f"masks cover {_FULL:.0%} of the image or more",
+    "inverted": "masks look inverted, with the background marked as lung",
+    "touch_all_borders": "masks touch all four borders of the image",
+    "many_pieces": f"masks have more than {_PIECES} pieces",
+}
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,91 @@
+"""Sets of masks that cannot be of lungs are named, and real ones are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr.data import mask_looks
+from jaxcxr.types import InputError
+
+_ROWS, _COLUMNS = np.mgrid[:90, :100]
+RIGHT = ((_ROWS - 45) / 30) ** 2 + ((_COLUMNS - 28) / 14) ** 2 < 1
+LEFT = ((_ROWS - 45) / 30) ** 2 + ((_COLUMNS - 72) / 16) ** 2 < 1
+LUNGS = LEFT | RIGHT
+
+
+def summary(masks, structures=("lung",)):
+    looks = {
+        f"x{n}": mask_looks.look(np.asarray(mask, np.uint8), structures)
+        for n, mask in enumerate(masks)
+    }
+    return mask_looks.summary(looks, structures)
+
+
+def test_lungs_are_no_reason_for_doubt():
+    found = summary([LUNGS] * 3)
+    assert found["images"] == 3
+    assert found["mean_fraction"] == pytest.approx(LUNGS.mean(), abs=1e-4)
+    assert not found["doubts"] and not found["implausible"]
+    mask_looks.refuse_implausible(found)
+    mask_looks.refuse_implausible({})
+
+
+@pytest.mark.parametrize(
+    ("mask", "kind", "words"),
+    [
+        (~LUNGS, "inverted", "10 of 10 masks look inverted, with the background marked as lung"),
+        (LUNGS | True, "full", "10 of 10 masks cover 90% of the image or more"),
+        (LUNGS & False, "empty", "10 of 10 masks are empty"),
+    ],
+)
+def test_masks_that_cannot_be_lungs_are_refused_with_their_names(mask, kind, words):
+    found = summary([mask] * 10)
+    assert found[kind] == 10
+    with pytest.raises(
+        InputError, match=rf"not of lungs: .*{words} \(x0, x1, x2, \.\.\.\).*on_implausible='warn'"
+    ):
+        mask_looks.refuse_implausible(found)
+
+
+def test_a_single_odd_mask_is_named_and_not_refused():
+    found = summary([LUNGS] * 10 + [~LUNGS])
+    assert not found["implausible"]
+    assert found["doubts"] == [
+        "1 of 11 masks look inverted, with the background marked as lung (x10)"
+    ]
+    assert summary([LUNGS] * 8 + [~LUNGS])["implausible"]
+
+
+def test_fragments_borders_and_means_are_doubts():
+    specks = (_ROWS % 20 < 5) & (_COLUMNS % 20 < 5)
+    frame = np.minimum(_ROWS, 89 - _ROWS) * np.minimum(_COLUMNS, 99 - _COLUMNS) == 0
+    tiny = LUNGS & (_ROWS == 45)
+    assert "more than 8 pieces" in " ".join(summary([specks] * 3)["doubts"])
+    assert "touch all four borders" in " ".join(summary([frame | LUNGS] * 3)["doubts"])
+    assert "lungs are 1% of an image on average" in " ".join(summary([tiny] * 3)["doubts"])
+    assert not summary([2 * tiny.astype(np.uint8)] * 3, structures=("heart", "clavicle"))["doubts"]
+
+
+def test_only_lungs_count_and_not_what_is_ignored():
+    mask = np.where(LEFT, 1, np.where(RIGHT, 2, 0))
+    mask[:5] = 255
+    look = mask_looks.look(mask.astype(np.uint8), ("lung", "heart"))
+    assert look == mask_looks.look(LEFT.astype(np.uint8), ("lung",))
+
+
+@pytest.mark.parametrize(
+    ("folder", "step"),
+    [
+        ("lungs/masks", 5),
+        ("v7/annotations/all-images-semantic-masks", 20),
+        ("qatar/COVID-19_Radiography_Dataset/Viral Pneumonia/masks", 3),
+    ],
+)
+def test_real_sets_are_plausible(real_data, folder, step):
+    paths = sorted((real_data / folder).glob("*.png"))[::step]
+    masks = [np.asarray(Image.open(path).convert("L")) > 127 for path in paths]
+    found = summary(masks)
+    assert found["images"] > 40
+    assert not found["doubts"] and not found["implausible"]
