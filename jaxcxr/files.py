@@ -66,7 +66,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     A crash at any moment leaves either the old file or the new one, never a part.
 
     Raises:
-      InputError: the disk is full; the old file is untouched.
+      InputError: the disk is full, or the system refuses; the old file is untouched.
     """
     path = Path(path)
     temporary = path.parent / f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
@@ -82,9 +82,11 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if is_disk_full(error):
+            raise InputError(disk_full(path)) from error
+        if isinstance(error, OSError):
+            why = error.strerror or reason(error)
             raise InputError(
-                f"The disk is full: {path} was not written and what was there before is untouched. "
-                "Free some space and start the same command again."
+                f"{path} was not written ({why}) and what was there before is untouched."
             ) from error
         raise
 
@@ -202,6 +204,14 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def disk_full(path: str | os.PathLike[str], intact: str = "what was there before is untouched") -> str:
+    """The message where there is no room for `path`: what is intact, and what to do."""
+    return (
+        f"The disk is full: {path} was not written and {intact}. "
+        "Free some space and start the same command again."
+    )
 
 
 def is_disk_full(error: BaseException | None) -> bool:

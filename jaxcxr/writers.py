@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from jaxcxr import files
+from jaxcxr.event_files import EventFiles
+from jaxcxr.run_files import is_number
 from jaxcxr.types import InputError
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
@@ -39,9 +40,8 @@ class MetricWriter:
         """
         self._workdir = Path(workdir)
         self._active = active
-        self._file: TextIO | None = None
-        self._summary: SummaryWriter | None = None
-        self._purge_step: int | None = None
+        self._file: int | None = None
+        self._events = EventFiles(self._workdir / TENSORBOARD)
         if active:
             self._workdir.mkdir(parents=True, exist_ok=True)
             # Here only for its repair of a last row that a kill cut short.
@@ -54,18 +54,19 @@ class MetricWriter:
         self.close()
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one row of numbers; a name such as 'valid/macro_f1' groups it in TensorBoard."""
+        """Writes one row of numbers; a name such as 'valid/macro_f1' groups it in TensorBoard.
+
+        Raises:
+          InputError: the disk is full; the rows before are intact.
+        """
         if not self._active:
             return
         numbers = {name: float(value) for name, value in values.items()}
-        if self._file is None:
-            self._file = (self._workdir / METRICS).open("a", encoding="utf-8")
         row = files.jsonable({"step": int(step), **numbers})
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        self._append(f"{json.dumps(row, allow_nan=False)}\n".encode())
         for name, value in numbers.items():
             if math.isfinite(value):
-                self._tensorboard().add_scalar(name, value, int(step))
+                self._events.scalar(name, value, int(step))
 
     def image(self, step: int, tag: str, image: np.ndarray) -> None:
         """Writes a uint8 image [H, W, C], C = 1 or 3 (or [H, W]), to TensorBoard."""
@@ -74,13 +75,12 @@ class MetricWriter:
         image = np.asarray(image)
         if image.dtype != np.uint8:
             raise TypeError(f"image {tag!r} is {image.dtype}, not uint8")
-        layout = "HW" if image.ndim == 2 else "HWC"
-        self._tensorboard().add_image(tag, image, int(step), dataformats=layout)
+        self._events.image(tag, image, int(step))
 
     def text(self, step: int, tag: str, text: str) -> None:
         """Writes Markdown to TensorBoard."""
         if self._active:
-            self._tensorboard().add_text(tag, text, int(step))
+            self._events.text(tag, text, int(step))
 
     def truncate_after(self, step: int) -> None:
         """Forgets all rows after `step`, so that a resumed run does not write them twice.
@@ -90,28 +90,36 @@ class MetricWriter:
         """
         if not self._active:
             return
-        self._close_files()
+        self.close()
         self._keep_rows(lambda row: row["step"] <= step)
-        self._purge_step = max(step + 1, 1)
+        self._events.hide_from(max(step + 1, 1))
 
     def close(self) -> None:
         """Writes out and closes the files."""
-        self._close_files()
-
-    def _tensorboard(self) -> SummaryWriter:
-        if self._summary is None:
-            folder = str(self._workdir / TENSORBOARD)
-            purge, self._purge_step = self._purge_step, None
-            self._summary = SummaryWriter(folder, purge_step=purge, flush_secs=10)
-        return self._summary
-
-    def _close_files(self) -> None:
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
-        if self._summary is not None:
-            self._summary.close()
-            self._summary = None
+        self._events.close()
+
+    def _append(self, row: bytes) -> None:
+        """The whole row, or nothing of it."""
+        path = self._workdir / METRICS
+        try:
+            if self._file is None:
+                self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            before = os.fstat(self._file).st_size
+            try:
+                rest = memoryview(row)
+                while rest:
+                    rest = rest[os.write(self._file, rest) :]
+            except OSError:
+                os.ftruncate(self._file, before)
+                raise
+        except OSError as error:
+            if files.is_disk_full(error):
+                intact = "the rows before this one, and the checkpoints, are intact"
+                raise InputError(files.disk_full(path, intact)) from error
+            raise InputError(f"{path} cannot be written: {error.strerror}.") from error
 
     def _keep_rows(self, wanted: Any) -> None:
         path = self._workdir / METRICS
@@ -131,20 +139,21 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
       InputError: a row is damaged; names its line.
     """
     path = Path(workdir) / METRICS
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    *lines, tail = path.read_bytes().split(b"\n")
+    with files.reading(path, "put the file back, or delete it: only curves are made from it."):
+        *lines, tail = path.read_bytes().split(b"\n")
     del tail  # nothing, or the part of a row
     rows = []
     for number, line in enumerate(lines, start=1):
-        try:
+        where = f"{path}, line {number}"
+        with files.reading(where, "delete that line and start the same command again."):
             row = json.loads(line)
             if not isinstance(row["step"], int):
-                raise TypeError
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}, line {number} is damaged: {line[:80]!r}. Delete that line and go on."
-            ) from error
+                raise ValueError(f"no step in {files.reason(ValueError(line[:80].decode()))!r}")
+            bad = [name for name, value in row.items() if value is not None and not is_number(value)]
+            if bad:
+                raise ValueError(f"{bad[0]} is no number")
         rows.append(row)
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 
 import jaxcxr
-from jaxcxr import artifacts, files
+from jaxcxr import files, folder_lock, provenance
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.types import InputError
 
 CONFIG = {
     "run": "train",
     "seed": 0,
+    "model": {"name": "densenet161"},
     "optim": {"learning_rate": 1e-3, "milestones": (0.5, 0.75)},
     "train": {"epochs": 2.0, "log_every": 10},
     "predict": {"splits": ("oof", "test")},
@@ -36,7 +38,7 @@ def changed(**fields) -> dict:
         *parents, last = name.split("__")
         section = config
         for parent in parents:
-            section = section[parent]
+            section = section.setdefault(parent, {})
         section[last] = value
     return config
 
@@ -47,6 +49,7 @@ def changed(**fields) -> dict:
 def test_the_same_configuration_opens_the_folder_again(tmp_path):
     for _ in range(2):
         with RunFolder.open(tmp_path / "run", CONFIG) as folder:
+            folder.claim()
             assert files.read_json(folder.path / "config.json")["optim"]["milestones"] == [
                 0.5,
                 0.75,
@@ -56,8 +59,8 @@ def test_the_same_configuration_opens_the_folder_again(tmp_path):
 
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
-    with RunFolder.open(tmp_path / "run", CONFIG):
-        pass
+    with RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.claim()
     before = (tmp_path / "run" / "config.json").read_bytes()
     config = changed(optim__learning_rate=1e-4, train__balance="class", seed=1)
     config["train"]["epoch"] = config["train"].pop("epochs")
@@ -82,19 +85,31 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
     "fields", [{"run": "predict"}, {"train__log_every": 1}, {"predict__splits": ["train"]}]
 )
 def test_what_does_not_change_the_result_may_change(tmp_path, fields):
-    with RunFolder.open(tmp_path / "run", CONFIG):
-        pass
+    with RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.claim()
     with RunFolder.open(tmp_path / "run", changed(**fields)) as folder:
         assert folder.path == tmp_path / "run"
-    with RunFolder.open(tmp_path / "study", {"learners": {"vgg": CONFIG}}):
-        pass
+    with RunFolder.open(tmp_path / "study", {"learners": {"vgg": CONFIG}}) as folder:
+        folder.claim()
     with RunFolder.open(tmp_path / "study", {"learners": {"vgg": changed(**fields)}}) as folder:
         assert folder.path == tmp_path / "study"
 
 
+@pytest.mark.parametrize("field", ["model__name", "masks__workdir"])
+def test_a_field_that_is_called_like_one_of_the_run_changes_the_result(tmp_path, field):
+    for config, other in (
+        (changed(**{field: "a"}), changed(**{field: "b"})),
+        ({"run": "study", "learners": {"vgg": changed(**{field: "a"})}}, {"run": "study", "learners": {"vgg": CONFIG}}),
+    ):
+        with RunFolder.open(tmp_path / str(len(config)), config) as folder:
+            folder.claim()
+        with pytest.raises(InputError, match="another configuration"):
+            RunFolder.open(tmp_path / str(len(config)), other)
+
+
 def test_a_damaged_config_is_named(tmp_path):
-    with RunFolder.open(tmp_path, CONFIG):
-        pass
+    with RunFolder.open(tmp_path, CONFIG) as folder:
+        folder.claim()
     (tmp_path / "config.json").write_text("{")
     for _ in range(2):  # and the lock was given back
         with pytest.raises(InputError, match=r"config\.json is damaged"):
@@ -180,9 +195,10 @@ def test_the_manifest_tells_versions_machine_command_and_time(tmp_path):
         manifest = folder.read_json("manifest.json")
     assert (manifest["task"], manifest["seed"]) == ("classify", 3)
     assert manifest["versions"]["numpy"] == np.__version__
-    assert set(manifest["versions"]) == {
-        "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy",
-    }  # fmt: skip
+    assert all(manifest["versions"].values())
+    assert {"jax", "jaxlib", "orbax-checkpoint", "pillow", "opencv-python-headless", "pydicom"} <= set(
+        manifest["versions"]
+    )
     assert manifest["python"].split(".")[:2] == [str(v) for v in sys.version_info[:2]]
     assert manifest["cpus"] == os.cpu_count()
     assert manifest["command"].startswith("python ")
@@ -198,7 +214,7 @@ def _seconds(text: str) -> float:
 def test_a_resumed_run_remembers_its_earlier_starts(tmp_path, monkeypatch):
     with RunFolder.open(tmp_path, {}) as folder:
         for version in ("3.11", "3.12", "3.13"):
-            monkeypatch.setattr(artifacts.platform, "python_version", lambda v=version: v)
+            monkeypatch.setattr(provenance.platform, "python_version", lambda v=version: v)
             folder.write_manifest({"seed": 0})
         manifest = folder.read_json("manifest.json")
     assert manifest["python"] == "3.13"
@@ -258,3 +274,230 @@ def test_times_are_kept_per_stage(tmp_path):
         "train": {"seconds": 4.0, "images": 10, "patches": 100, "patches_per_second": 25.0},
         "predict": {"seconds": 0.0, "images": 0, "patches": 0, "patches_per_second": None},
     }
+
+
+# A start that fails leaves no trace.
+
+
+def test_opening_writes_no_configuration_and_an_unclaimed_folder_goes(tmp_path):
+    with RunFolder.open(tmp_path / "a" / "run", CONFIG) as folder:
+        assert os.listdir(folder.path) == [".lock"]
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "mine").mkdir()
+    with RunFolder.open(tmp_path / "mine", CONFIG):
+        pass
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_a_start_that_fails_leaves_the_folder_to_the_corrected_command(tmp_path):
+    with pytest.raises(InputError), RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.write_manifest({"seed": 0})
+        folder.write_text("overlays/a.txt", "a")
+        raise InputError("weights are missing")
+    assert os.listdir(tmp_path) == []
+    with RunFolder.open(tmp_path / "run", changed(seed=1)) as folder:
+        folder.claim()
+
+
+def test_what_took_long_to_make_is_kept_when_a_start_fails(tmp_path):
+    with pytest.raises(InputError), RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.mark_finished("fit")
+        raise InputError("the disk is full")
+    assert sorted(os.listdir(tmp_path / "run")) == [".lock", "config.json", "finished.json"]
+
+
+def test_files_of_others_survive_a_start_that_fails(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError), RunFolder.open(tmp_path, CONFIG) as folder:
+        folder.claim()
+        raise InputError("no")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_stage_claims_the_study_around_it(tmp_path):
+    with RunFolder.open(tmp_path / "study", {"seed": 1}) as study:
+        with RunFolder.open(study.path / "segment", CONFIG):
+            pass
+        assert os.listdir(study.path) == [".lock"]
+        with RunFolder.open(study.path / "segment", CONFIG) as stage:
+            stage.claim()
+        assert (study.path / "config.json").exists()
+
+
+# Folders that cannot be.
+
+
+def _paths(tmp_path: Path) -> dict[str, Path]:
+    (tmp_path / "file").write_text("a")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    return {
+        "file is a file": tmp_path / "file",
+        "file is a file ": tmp_path / "file" / "run" / "deep",
+        "dangling is a link to .*gone, which does not exist": tmp_path / "dangling",
+        "loop is a link to .*loop, which does not exist": tmp_path / "loop" / "run",
+        "File name too long": tmp_path / ("x" * 300),
+    }
+
+
+def test_a_workdir_that_cannot_be_a_folder_is_one_line_that_says_why(tmp_path):
+    for says, path in _paths(tmp_path).items():
+        with pytest.raises(InputError, match=rf"--workdir=.* cannot be a run folder: .*{says.strip()}") as error:
+            RunFolder.open(path, CONFIG)
+        assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """A claimed folder on a disk that can only be read: what would write fails as there."""
+    with RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.mark_finished("train")
+    real = os.open
+
+    def refuse(path, flags, *arguments, **options):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    return tmp_path / "run"
+
+
+def test_a_folder_on_a_read_only_disk_is_read_without_a_lock_and_not_claimed(read_only):
+    with RunFolder.open(read_only, CONFIG) as folder, RunFolder.open(read_only, CONFIG):
+        assert folder.read_only and folder.is_finished("train")
+        for write in (folder.claim, lambda: folder.write_text("a", "a"), lambda: folder.write_manifest({})):
+            with pytest.raises(InputError, match=r"run cannot be written: Read-only file system\. Copy it"):
+                write()
+    with pytest.raises(InputError, match="another configuration"):
+        RunFolder.open(read_only, changed(seed=1))
+
+
+def test_a_disk_without_locks_is_said_to_have_none(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(folder_lock.fcntl, "lockf", refuse)
+    with pytest.raises(InputError, match=r"run cannot be locked \(No locks available\)"):
+        RunFolder.open(tmp_path / "run", CONFIG)
+
+
+# Paths may change.
+
+
+@pytest.fixture
+def study(tmp_path) -> Path:
+    """A study folder with a stage that reads masks of another."""
+    (tmp_path / "study" / "segment").mkdir(parents=True)
+    config = changed(masks__workdir=str(tmp_path / "study" / "segment"))
+    with RunFolder.open(tmp_path / "study" / "learners" / "a", config) as folder:
+        folder.claim()
+    return tmp_path / "study"
+
+
+def test_a_stage_is_the_same_by_any_path_to_its_inputs(study, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(study)
+    monkeypatch.chdir(tmp_path)
+    for root in (Path("study"), tmp_path / "link", Path("study/../link"), study):
+        config = changed(masks__workdir=str(root / "segment"))
+        with RunFolder.open(root / "learners" / "a", config) as folder:
+            assert folder.config()["masks"]["workdir"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"\+ masks.workdir = '.*other'"):
+        RunFolder.open(study / "learners" / "a", changed(masks__workdir=str(tmp_path / "other")))
+
+
+def test_the_same_masks_elsewhere_are_the_same_run(study, tmp_path):
+    index = study / "segment" / "masks" / "index.json"
+    files.write_bytes(index, b"{}")
+    config = changed(masks__workdir=str(study / "segment"))
+    with RunFolder.open(study / "learners" / "a", config) as folder:
+        folder.write_manifest({"upstream": [upstream(index)]})
+    (study / "segment").rename(tmp_path / "masks of all")
+    config = changed(masks__workdir=str(tmp_path / "masks of all"))
+    with RunFolder.open(study / "learners" / "a", config):
+        pass
+    files.write_bytes(tmp_path / "masks of all" / "masks" / "index.json", b"[]")
+    with pytest.raises(InputError, match="another configuration"):
+        RunFolder.open(study / "learners" / "a", config)
+
+
+def test_a_moved_stage_finds_what_moved_along(study, tmp_path):
+    study.rename(tmp_path / "new")
+    config = changed(masks__workdir=str(tmp_path / "new" / "segment"))
+    with RunFolder.open(tmp_path / "new" / "learners" / "a", config) as folder:
+        assert folder.config()["masks"]["workdir"] == str(tmp_path / "new" / "segment")
+
+
+def test_a_folder_of_an_earlier_version_is_read(tmp_path):
+    files.write_json(tmp_path / "config.json", {**CONFIG, "masks": {"workdir": "study/segment"}})
+    with RunFolder.open(tmp_path, {**CONFIG, "masks": {"workdir": "study/segment"}}):
+        pass
+
+
+def test_the_manifest_names_a_studys_files_from_the_stage(tmp_path):
+    files.write_bytes(tmp_path / "study" / "segment" / "index.json", b"abc")
+    files.write_bytes(tmp_path / "else.json", b"abc")
+    paths = (tmp_path / "study" / "segment" / "index.json", tmp_path / "else.json")
+    with (
+        RunFolder.open(tmp_path / "study", {}),
+        RunFolder.open(tmp_path / "study" / "learners" / "a", CONFIG) as folder,
+    ):
+        folder.write_manifest({"upstream": [upstream(path) for path in paths]})
+        found = [entry["path"] for entry in folder.read_json("manifest.json")["upstream"]]
+    assert found == ["../../segment/index.json", str(tmp_path / "else.json")]
+
+
+# The source.
+
+
+def test_the_manifest_tells_the_commit_and_whether_the_source_was_changed(tmp_path):
+    def git(*arguments: str) -> str:
+        author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        command = ["git", "-C", str(tmp_path), *author, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    nothing = {"version": jaxcxr.__version__, "commit": None, "changed": None}
+    assert provenance.source(tmp_path) == nothing  # installed, not checked out
+    files.write_text(tmp_path / "jaxcxr" / "a.py", "a = 1\n")
+    git("init", "-q")
+    provenance.source.cache_clear()
+    assert provenance.source(tmp_path) == nothing  # no commit yet
+    git("add", ".")
+    git("commit", "-qm", "a")
+    files.write_text(tmp_path / "notes.txt", "no code")
+    for changed in (False, True):
+        provenance.source.cache_clear()
+        found = provenance.source(tmp_path)
+        assert found == {"version": jaxcxr.__version__, "commit": git("rev-parse", "HEAD"), "changed": changed}
+        files.write_text(tmp_path / "jaxcxr" / "a.py", "a = 2\n")
+
+
+def test_without_git_the_version_is_told(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.source(tmp_path) == {"version": jaxcxr.__version__, "commit": None, "changed": None}
+
+
+# What the files say.
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("finished.json", "[]"),
+        ("finished.json", '{"train": 5}'),
+        ("timings.json", '{"stages": 3}'),
+        ("timings.json", '{"stages": {"train": {"seconds": "1", "images": 1, "patches": 1}}}'),
+        ("training.json", '{"step": 1e999}'),
+        ("training.json", '{"step": true}'),
+        ("manifest.json", '{"upstream": [{"path": 3}]}'),
+        ("manifest.json", "null"),
+        ("stages.json", '{"a": {"inputs": {"b": 1}, "seconds": 1}}'),
+        ("other.json", "[" * 500 + "]" * 500),
+    ],
+)
+def test_a_file_of_another_shape_is_damaged(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with RunFolder.open(tmp_path, CONFIG) as folder, pytest.raises(InputError, match=rf"{name} is damaged \("):
+        folder.read_json(name)

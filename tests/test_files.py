@@ -127,14 +127,14 @@ def test_reasons_are_short_and_hold_no_memory_addresses():
 
 
 def test_what_the_system_refuses_to_read_is_said_in_its_words(tmp_path):
-    with pytest.raises(InputError, match=r"a cannot be read: Permission denied: copy it again\."):
-        with files.reading(tmp_path / "a", "copy it again."):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a")
+    refused = pytest.raises(InputError, match=r"a cannot be read: Permission denied: copy it again\.")
+    with refused, files.reading(tmp_path / "a", "copy it again."):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a")
     with pytest.raises(InputError, match="cannot be read: Is a directory"), files.reading(tmp_path, "no"):
         tmp_path.read_bytes()
-    with pytest.raises(InputError, match="none does not exist: copy it again"):
-        with files.reading(tmp_path / "none", "copy it again."):
-            (tmp_path / "none").read_bytes()
+    absent = pytest.raises(InputError, match="none does not exist: copy it again")
+    with absent, files.reading(tmp_path / "none", "copy it again."):
+        (tmp_path / "none").read_bytes()
 
 
 def test_the_products_own_error_and_a_stop_pass_as_they_are(tmp_path):

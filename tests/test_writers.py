@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import re
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
 
 from jaxcxr import writers
@@ -166,7 +170,7 @@ def test_a_run_without_metrics_has_no_rows(tmp_path):
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(writers.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(writers.time, "monotonic", lambda: self.now)  # the module: everybody's clock
 
 
 class Terminal(io.StringIO):
@@ -232,3 +236,88 @@ def test_inactive_progress_is_silent():
     with Progress(5, description="train", active=False, file=out) as progress:
         progress.update(5, loss=1.0)
     assert out.getvalue() == ""
+
+
+# A full disk.
+
+
+class Disk:
+    """A disk that is full, or not, for files below a folder whose names hold a text."""
+
+    def __init__(self, monkeypatch, name: str):
+        self.full, self._name = False, name
+        self._write, self._open = os.write, open
+        monkeypatch.setattr(os, "write", self._writing)
+        monkeypatch.setattr(record_writer, "open_file", self._file)
+
+    def _check(self, path: str) -> None:
+        if self.full and self._name in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _writing(self, descriptor: int, content) -> int:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if self.full and self._name in path:
+            self._write(descriptor, content[:5])
+        self._check(path)
+        return self._write(descriptor, content)
+
+    def _file(self, path: str):
+        """Buffered, as a file is."""
+        disk, file, buffer = self, self._open(path, "wb", buffering=0), []
+
+        class Buffered:
+            write = buffer.append
+
+            def flush(self):
+                disk._check(path)
+                file.write(b"".join(buffer))
+                buffer.clear()
+
+            close = file.close
+
+        return Buffered()
+
+
+def test_tensorboard_never_stops_a_run(tmp_path, monkeypatch, caplog):
+    """tensorboardX's own thread died at a full disk, and the eleventh event after it blocked for good."""
+    clock, disk = Clock(monkeypatch), Disk(monkeypatch, "/tensorboard/")
+    with MetricWriter(tmp_path) as writer:
+        for step in range(1, 61):
+            disk.full = 11 <= step <= 40
+            clock.now += 5.0
+            writer.scalars(step, {"loss": step / 10})
+            writer.image(step, "a", np.zeros((2, 2, 3), np.uint8))
+    assert [row["step"] for row in read_metrics(tmp_path)] == list(range(1, 61))
+    there = {step for step, _, _ in tensorboard_scalars(tmp_path)}
+    assert there >= {*range(1, 8), *range(53, 61)}  # ten seconds are buffered, a minute is waited
+    assert not there & set(range(11, 41))
+    first, last = [record.getMessage() for record in caplog.records]
+    assert "tensorboard cannot be written (No space left on device); the run goes on" in first
+    assert re.search(r"tensorboard lack \d+ events", last)
+
+
+def test_a_row_for_which_there_is_no_space_is_an_error_and_the_rows_before_are_whole(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch, "metrics.jsonl")
+    with MetricWriter(tmp_path) as writer:
+        writer.scalars(1, {"loss": 1.0})
+        disk.full = True
+        with pytest.raises(InputError, match=r"metrics\.jsonl was not written and the rows before.* intact\. Free"):
+            writer.scalars(2, {"loss": 1.0})
+        assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 1.0}\n'
+        disk.full = False
+        writer.scalars(2, {"loss": 1.0})
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2]
+
+
+def test_two_writers_of_the_same_second_have_files_of_their_own(tmp_path):
+    for step in (1, 2):
+        with MetricWriter(tmp_path) as writer:
+            writer.scalars(step, {"loss": 0.5})
+    assert [step for step, _, _ in tensorboard_scalars(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("value", ['"b"', "9" * 400, "1e999", "true", "[]"])
+def test_what_is_no_number_is_a_damaged_row(tmp_path, value):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "a": {value}}}\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl, line 1 is damaged \(a is no number\)"):
+        read_metrics(tmp_path)

@@ -8,12 +8,13 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import parallel
+from jaxcxr import files, hints, parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report import segmentation as segment_tables
 from jaxcxr.report import summary as reports
 from jaxcxr.runs import external, predict, results, segmentation
 from jaxcxr.runs.experiment import prepare
+from jaxcxr.step_folders import QUARANTINE
 from jaxcxr.writers import MetricWriter
 
 TABLE = "table.txt"  # what the terminal shows
@@ -57,13 +58,17 @@ def report(folder: RunFolder, *, segments: bool) -> None:
 
 def closing(folder: RunFolder) -> str:
     """The report's table as it was written, and where the run's files are."""
+    with files.reading(folder.path / TABLE, f"write it again: {hints.again('evaluate', folder.path)}"):
+        table = (folder.path / TABLE).read_text(encoding="utf-8").rstrip()
+    damaged = folder.path / "checkpoints" / QUARANTINE
     return "\n".join(
         [
-            (folder.path / TABLE).read_text().rstrip(),
+            table,
             "",
-            f"run folder   {folder.path}",
+                f"run folder   {folder.path}",
             f"report       {folder.path / 'report.md'}",
             f"TensorBoard  tensorboard --logdir {folder.path / 'tensorboard'}",
+            *([f"set aside    {damaged}: damaged checkpoints, to delete"] if damaged.exists() else []),
             "Research use only. Not for diagnosis.",
         ]
     )

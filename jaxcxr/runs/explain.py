@@ -44,6 +44,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         rows = _chosen(experiment)
         layer = explaining.find_layer(experiment) if e.method == "gradcam" else None
         variables = best_variables(experiment.task, folder)
+        folder.claim()
         shape = experiment.arrays["image"].shape[1:3]
         predictions = len(rows) * len(e.inputs) * explaining.predictions(experiment.config, shape)
         if parallel.is_main():

@@ -47,6 +47,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         task = _task(config)
         variables = parallel.to_host(best_variables(task, folder))
+        folder.claim()
         names = _names(variables)
         weights = dict(zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True))
         written = {

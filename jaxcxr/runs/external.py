@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxcxr import data, parallel
-from jaxcxr.artifacts import CONFIG, MANIFEST, VOLATILE, Predictions, RunFolder
+from jaxcxr.artifacts import MANIFEST, VOLATILE, Predictions, RunFolder
 from jaxcxr.data import overlap, xray_files
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.preprocessing import Prepared
@@ -50,6 +50,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         workdir, config.to_dict(), active=parallel.is_main(), volatile=_VOLATILE
     ) as folder:
         learner = Learner.open(config, folder)
+        folder.claim()
         own = _own(config, folder)
         section, unknown = _section(config)
         dataset = data.open_dataset(section)
@@ -93,9 +94,7 @@ class Learner:
         if not network.needs_lungs:
             return cls(network, None, None)
         # A run that was trained with a segmenter's masks knows that segmenter.
-        given = config.masks.workdir or folder.read_json(CONFIG, {}).get("masks", {}).get(
-            "workdir", ""
-        )
+        given = config.masks.workdir or folder.config().get("masks", {}).get("workdir", "")
         if given:
             return cls(network, None, open_segmenter(Path(given)))
         masks = data.DatasetMasks(
@@ -230,7 +229,7 @@ def _own(config: ConfigDict, folder: RunFolder) -> _Own:
       InputError: it is not there, or is not what the run was made with.
     """
     section = config.data.copy_and_resolve_references()
-    saved = folder.read_json(CONFIG, {}).get("data", {})
+    saved = folder.config().get("data", {})
     for name in ("manual_dir", "data_dir"):
         section[name] = section[name] or saved.get(name, "")
     where = "evaluate.data is measured without the patients of the run's own data (--config.data.manual_dir)"

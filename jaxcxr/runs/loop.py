@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxcxr import host_memory, optim, parallel
 from jaxcxr import state as states
@@ -121,23 +122,32 @@ def fit(
     )
     stepper = stepping.stepper(experiment, jax.random.key(config.seed))
     state = states.create(task.init(config.seed), compiled.optimizer)
-    seconds, step, metrics = 0.0, 0, {}
+    seconds, step, metrics, unlogged = 0.0, 0, {}, []
     restored = checkpointer.restore_latest(state.without_optimizer(), state.opt_state, stepper.iterator)
     if restored is not None:
         state, step, metrics = restored.state, restored.step, restored.metrics
         state = state.replace(opt_state=restored.optimizer)
         watch.restore(restored.loop["watch"])
         seconds = restored.loop["seconds"]
+        unlogged = restored.loop.get("losses", [])  # checkpoints of earlier versions have none
     elif pretrained is not None:
         state = states.create(pretrained(state.variables), compiled.optimizer)
     writer.truncate_after(step if restored is not None else -1)
     state = parallel.place(state)
     started = time.monotonic() - seconds
-    last_save, losses = time.monotonic(), []
+    last_save = time.monotonic()
+    # Of the steps since the last log row; a checkpoint between two rows keeps them for the next one.
+    losses: list[Any] = [{name: np.float32(value) for name, value in row.items()} for row in unlogged]
     rates = [0.0]  # of the steps taken last
 
     def save() -> None:
-        loop = {"watch": watch.to_json(), "seconds": time.monotonic() - started}
+        if losses:
+            finite_means()
+        loop = {
+            "watch": watch.to_json(),
+            "seconds": time.monotonic() - started,
+            "losses": [{n: float(value) for n, value in row.items()} for row in parallel.to_host(losses)],
+        }
         checkpointer.save(
             step,
             state=state.without_optimizer(),
@@ -151,15 +161,25 @@ def fit(
     def overdue() -> bool:
         return parallel.agree(time.monotonic() - last_save > 60 * config.checkpoint.every_minutes)
 
+    def finite_means() -> dict[str, float]:
+        means = steps.mean_losses(losses)
+        if not math.isfinite(means["loss"]):
+            kept = checkpointer.all_steps()
+            raise DivergedError(
+                f"the training loss is {means['loss']} at step {step}; "
+                + (
+                    f"the last good checkpoint, of step {kept[-1]}, is kept in {checkpointer.directory}. "
+                    if kept
+                    else "there is no checkpoint yet. "
+                )
+                + "Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
+            )
+        return means
+
     def log() -> None:
         if losses:
-            means = steps.mean_losses(losses)
+            means = finite_means()
             losses.clear()
-            if not math.isfinite(means["loss"]):
-                raise DivergedError(
-                    f"the training loss is {means['loss']} at step {step}; the last good checkpoint is kept in "
-                    f"{checkpointer.directory}. Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
-                )
             writer.scalars(step, {"train/loss": means["loss"], "train/learning_rate": rates[-1]})
             progress.update(step, loss=means["loss"])
 
@@ -199,12 +219,10 @@ def fit(
                     save()
                     last_save = time.monotonic()
             elif fresh and together and overdue():
-                log()
                 metrics = {}  # not evaluated here
                 save()
                 last_save = time.monotonic()
             if (together or last) and parallel.agree(request.signal is not None):
-                log()
                 metrics = {}
                 save()
                 checkpointer.close()

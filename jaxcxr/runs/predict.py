@@ -53,6 +53,7 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `predictions.npz` for `predict.splits`, with K patches an image."""
     config, rows = experiment.config, experiment.rows
     variables = best_variables(experiment.task, folder)
+    folder.claim()
     count = config.patches.eval_count if "patches" in config else 0
     names = [name for name in config.predict.splits if len(experiment.splits[name])]
     total = sum(len(experiment.splits[name]) for name in names)
@@ -104,6 +105,7 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     dataset = store.dataset
     lungs = data.lung_ids(config.masks.structures)
     variables = best_variables(experiment.task, folder)
+    folder.claim()
     batches = data.eval_batches(
         {"image": store.images},
         np.arange(len(dataset)),

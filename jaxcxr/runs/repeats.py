@@ -10,7 +10,7 @@ from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.report.repeats import write_models_report
 from jaxcxr.runs import train
-from jaxcxr.runs.stages import run_stages, say, training
+from jaxcxr.runs.stages import report, run_stages, training
 from jaxcxr.types import InputError
 
 
@@ -29,8 +29,4 @@ def run(config: ConfigDict, workdir: Path) -> None:
         todo.append(training(name, one, workdir / name))
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         run_stages(folder, todo)
-        if parallel.is_main():
-            folder.write_manifest({"task": "repeats", "seed": config.seed, "devices": parallel.describe()})
-            table = write_models_report(workdir)
-            say(f"\n{table}\n\nrun folder   {workdir}\nreport       {workdir / 'report.md'}")
-            say("Research use only. Not for diagnosis.")
+        report(folder, "run folder", write_models_report, {"task": "repeats", "seed": config.seed})

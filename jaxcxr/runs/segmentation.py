@@ -33,6 +33,7 @@ def score(experiment: Experiment, folder: RunFolder) -> None:
     config = experiment.config
     classes = tuple(experiment.rows.classes)
     variables = best_variables(experiment.task, folder)
+    folder.claim()
     sigmoid = config.model.outputs == "sigmoid"
     choices = {"configured": float(config.predict.threshold)}
     validation = None

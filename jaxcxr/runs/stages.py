@@ -7,17 +7,20 @@ was stopped anywhere.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import host_memory, parallel
+from jaxcxr import files, host_memory, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
+from jaxcxr.run_files import STAGES
 from jaxcxr.runs import predict, train
+
+TABLE = "table.txt"  # what the terminal shows
+_SET_ASIDE = ".old-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,11 @@ class Stage:
 
 
 def run_stages(folder: RunFolder, stages: Iterable[Stage]) -> None:
-    """Runs in their order those that are not done; `stages.json` of the folder remembers them."""
+    """Runs in their order those that are not done; `stages.json` of the folder remembers them.
+
+    Raises:
+      InputError: a stage is to run and the folder cannot be written, or a result of an earlier stage is lost.
+    """
     todo = list(stages)
     for number, stage in enumerate(todo, start=1):
         head = f"[{number}/{len(todo)}] {stage.name}"
@@ -50,6 +57,7 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage]) -> None:
             say(f"{head}: done before")
             continue
         say(head)
+        folder.check_writable()
         _set_aside_if_stale(stage, folder)
         started = time.monotonic()
         stage.run(stage.config, stage.workdir)
@@ -94,32 +102,68 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
+def report(folder: RunFolder, what: str, write_report: Callable[[Path], str], manifest: Mapping[str, Any]) -> None:
+    """Writes the manifest and the report of all stages, and prints the table and where everything is.
+
+    Of a folder that cannot be written it prints the table that is there.
+    """
+    if not parallel.is_main():
+        return
+    path = folder.path / TABLE
+    if folder.read_only and path.exists():
+        with files.reading(path, "put the file back."):
+            table = path.read_text(encoding="utf-8").rstrip()
+    else:
+        folder.write_manifest({**manifest, "devices": parallel.describe()})
+        table = write_report(folder.path)
+        folder.write_text(TABLE, table + "\n")
+    say(f"\n{table}\n\n{what:<12} {folder.path}\nreport       {folder.path / 'report.md'}")
+    if old := sorted(p for p in folder.path.rglob(f"*{_SET_ASIDE}*") if p.is_dir()):
+        say(f"former results, of other inputs: {', '.join(map(str, old))}. Delete them when you need them no more.")
+    say("Research use only. Not for diagnosis.")
+
+
 def _record(folder: RunFolder) -> dict[str, Any]:
-    path = folder.path / "stages.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return folder.read_json(STAGES, {})
 
 
-def _hashes(stage: Stage) -> dict[str, str]:
-    return {str(path): sha256_file(path) for path in stage.inputs}
+def _hashes(stage: Stage, folder: RunFolder) -> dict[str, str]:
+    """Input -> SHA-256, in the stage's order; inside the study by their names in it, so that it can be moved."""
+    root, hashes = folder.path.resolve(), {}
+    for path in stage.inputs:
+        made_by = f"it is an input of {stage.name}. Delete {path.parent} and start the same command again."
+        with files.reading(path, made_by):
+            digest = sha256_file(path)
+        real = path.resolve()
+        inside = real.is_relative_to(root)
+        hashes[real.relative_to(root).as_posix() if inside else str(real)] = digest
+    return hashes
+
+
+def _same_inputs(saved: Mapping[str, Any], stage: Stage, folder: RunFolder) -> bool:
+    """Whether the inputs have the contents that they had; where they lie may have changed."""
+    return list(saved["inputs"].values()) == list(_hashes(stage, folder).values())
 
 
 def _is_done(stage: Stage, folder: RunFolder) -> bool:
     saved = _record(folder).get(stage.name)
-    return saved is not None and stage.output.exists() and saved["inputs"] == _hashes(stage)
+    return saved is not None and stage.output.exists() and _same_inputs(saved, stage, folder)
 
 
 def _set_aside_if_stale(stage: Stage, folder: RunFolder) -> None:
     """A finished stage whose inputs changed is renamed, never overwritten."""
     saved = _record(folder).get(stage.name)
-    if saved is None or not stage.output.exists() or saved["inputs"] == _hashes(stage):
+    if saved is None or not stage.output.exists() or _same_inputs(saved, stage, folder):
         return
-    aside = stage.output.parent.with_name(f"{stage.output.parent.name}.old-{int(time.time())}")
+    current, now = stage.output.parent, int(time.time())
+    while (aside := current.with_name(f"{current.name}{_SET_ASIDE}{now}")).exists():
+        now += 1
     if parallel.is_main():
-        stage.output.parent.rename(aside)
+        current.rename(aside)
         say(f"  inputs changed since; the former result is kept in {aside}")
 
 
 def _remember(stage: Stage, folder: RunFolder, *, seconds: float) -> None:
     record = _record(folder)
-    record[stage.name] = {"inputs": _hashes(stage), "seconds": round(seconds, 1)}
-    folder.write_json("stages.json", record)
+    record[stage.name] = {"inputs": _hashes(stage, folder), "seconds": round(seconds, 1)}
+    folder.write_json(STAGES, record)

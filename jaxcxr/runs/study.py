@@ -10,15 +10,15 @@ from ml_collections import ConfigDict
 
 from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
-from jaxcxr.report import summary as reports
+from jaxcxr.report import summary as summaries
 from jaxcxr.report.repeats import write_models_report
 from jaxcxr.runs import classifiers, flannel
-from jaxcxr.runs.stages import run_stages, say
+from jaxcxr.runs.stages import report, run_stages
 from jaxcxr.types import InputError
 
 # config.study.system -> (its stages, the writer of its report)
 SYSTEMS: dict[str, tuple[Callable[..., Any], Callable[[Path], str]]] = {
-    "flannel": (flannel.stages, reports.write_study_report),
+    "flannel": (flannel.stages, summaries.write_study_report),
     "classifiers": (classifiers.stages, write_models_report),
 }
 
@@ -30,8 +30,4 @@ def run(config: ConfigDict, workdir: Path) -> None:
     stages, write_report = SYSTEMS[config.study.system]
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         run_stages(folder, stages(config, workdir))
-        if parallel.is_main():
-            folder.write_manifest({"task": "study", "seed": config.seed, "devices": parallel.describe()})
-            table = write_report(workdir)
-            say(f"\n{table}\n\nstudy folder {workdir}\nreport       {workdir / 'report.md'}")
-            say("Research use only. Not for diagnosis.")
+        report(folder, "study folder", write_report, {"task": "study", "seed": config.seed})

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxcxr import data, files, parallel
-from jaxcxr.artifacts import CONFIG, VOLATILE, RunFolder, encode_png
+from jaxcxr.artifacts import VOLATILE, RunFolder, encode_png
 from jaxcxr.data import xray_files
 from jaxcxr.data.xray_files import XRayFile
 from jaxcxr.report import plots
@@ -56,6 +56,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     ) as folder:
         found = xray_files.find(config.predict.inputs, leave_out=folder.path / FOLDER)
         networks = _networks(config, folder)
+        folder.claim()
         classes = data.learned_classes(config.data) if networks.learner else ()
         with (
             Results(
@@ -123,7 +124,7 @@ def _networks(config: ConfigDict, folder: RunFolder) -> _Networks:
     if config.task == "segment":
         return _Networks(config, None, own)
     # A run that was trained with a segmenter's masks knows that segmenter.
-    given = config.masks.workdir or folder.read_json(CONFIG, {}).get("masks", {}).get("workdir", "")
+    given = config.masks.workdir or folder.config().get("masks", {}).get("workdir", "")
     if given:
         return _Networks(config, own, trained.open_segmenter(Path(given)))
     if own.needs_lungs:

@@ -79,6 +79,35 @@ def test_sigterm_saves_and_leaves_with_143(whole, tmp_path, capsys):
     assert_same(tmp_path, whole)
 
 
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory) -> Path:
+    """Six steps, a log row after every four, no evaluation before the end."""
+    workdir = tmp_path_factory.mktemp("sparse")
+    fit(config(train__log_every=4, train__eval_every=3.0), workdir)
+    return workdir
+
+
+@pytest.mark.parametrize("stopped", range(1, 6))
+def test_metrics_are_the_same_whenever_a_signal_came(sparse, tmp_path, stopped):
+    c = config(train__log_every=4, train__eval_every=3.0, checkpoint__every_minutes=60.0, train__placement="host")
+
+    def interrupt(step: int) -> None:
+        if step == stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit):
+        fit(c, tmp_path, before=interrupt)
+    fit(c, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (sparse / "metrics.jsonl").read_bytes()
+
+
+def test_a_loss_that_is_no_number_at_once_names_no_checkpoint(tmp_path):
+    with pytest.raises(DivergedError, match="nan at step 1; there is no checkpoint yet. Lower optim.learning_rate"):
+        c = config(checkpoint__every_minutes=60.0)
+        fit(c, tmp_path, damage=lambda step, metrics: {"loss": jnp.float32(np.nan)})
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_sigterm_in_the_last_step_is_not_lost(whole, tmp_path):
     def interrupt(step: int) -> None:
         if step == 5:
@@ -94,7 +123,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(wh
     def nan(step: int, metrics: dict) -> dict:
         return {"loss": jnp.float32(np.nan)} if step == 4 else metrics
 
-    with pytest.raises(DivergedError, match="training loss is nan at step 4; the last good checkpoint is kept in"):
+    with pytest.raises(DivergedError, match="loss is nan at step 4; the last good checkpoint, of step 3, is kept in"):
         fit(config(), tmp_path, damage=nan)
     good = newest(config(), tmp_path)
     assert good.step == 3
