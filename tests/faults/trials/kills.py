@@ -21,7 +21,8 @@ POINTS = {
     "train": (
         "before drawing a phantom",
         "after preparing an image",
-        "before renaming preprocessed/.building-N",
+        "before renaming sN_pN_seedN_cN.N/N.N.N",
+        "before renaming preprocessed/N",
         "after renaming preprocessed/N",
         "after renaming run/config.json",
         "after renaming run/manifest.json",
