@@ -13,6 +13,7 @@ from jaxcxr.artifacts import RunFolder
 from jaxcxr.report import segmentation as segment_tables
 from jaxcxr.report import summary as reports
 from jaxcxr.runs import external, predict, results, segmentation
+from jaxcxr.runs.best import check_best
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.step_folders import QUARANTINE
 from jaxcxr.writers import MetricWriter
@@ -30,6 +31,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
+        check_best(folder)  # before anything is written
         results.unseal(folder)
         if config.task == "segment":
             segmentation.score(experiment, folder)
@@ -65,7 +67,7 @@ def closing(folder: RunFolder) -> str:
         [
             table,
             "",
-                f"run folder   {folder.path}",
+            f"run folder   {folder.path}",
             f"report       {folder.path / 'report.md'}",
             f"TensorBoard  tensorboard --logdir {folder.path / 'tensorboard'}",
             *([f"set aside    {damaged}: damaged checkpoints, to delete"] if damaged.exists() else []),

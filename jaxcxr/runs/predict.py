@@ -15,7 +15,7 @@ from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, RunFolder
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.runs import results, xrays
-from jaxcxr.runs.best import best_variables
+from jaxcxr.runs.best import best_variables, check_best
 from jaxcxr.runs.experiment import Experiment, open_store, prepare
 from jaxcxr.runs.steps import predict_rows
 from jaxcxr.tasks import segment
@@ -35,6 +35,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if config.task == "segment":
             write_masks(experiment, folder)
         else:
+            check_best(folder)  # before anything is written
             results.unseal(folder)
             keep_reference(experiment, folder)
             predict_splits(experiment, folder)

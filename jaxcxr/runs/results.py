@@ -16,8 +16,13 @@ _PATTERNS = (
 
 
 def unseal(folder: RunFolder) -> None:
-    """Drops the checksums, before files that they cover are written again."""
+    """Drops the checksums, before files that they cover are written again.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
     if folder.active:
+        folder.claim()
         (folder.path / CHECKSUMS).unlink(missing_ok=True)
 
 

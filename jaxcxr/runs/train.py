@@ -14,7 +14,6 @@ from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import best, evaluate, loop, pictures, predict, results, segmentation
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
-from jaxcxr.step_folders import QUARANTINE
 from jaxcxr.types import InputError
 from jaxcxr.writers import MetricWriter
 
@@ -70,9 +69,6 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
         folder.add_timing("train", seconds=result.pop("seconds"), images=images, patches=images * patches)
         folder.write_json(best.TRAINING, result)
         folder.mark_finished("fit", {"best_step": result["best_step"]})
-    damaged = checkpoints.directory / QUARANTINE
-    if parallel.is_main() and damaged.exists():
-        print(f"checkpoints that were found damaged are kept in {damaged}; nothing reads them: delete that folder")
 
 
 def keep_best_checkpoint(experiment: Experiment, folder: RunFolder) -> None:
