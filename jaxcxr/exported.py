@@ -8,13 +8,14 @@ Research use only. Not for diagnosis.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ SPEC, PROGRAM, WEIGHTS, REFERENCE, RUNNER = (
     "model.json", "model.stablehlo", "model.safetensors", "reference.png", "run.py",
 )  # fmt: skip
 MAX_PIXELS = 64_000_000
+_FIELDS = {  # of model.json that are read here
+    "task": str, "classes": list, "inputs": list, "lungs": dict, "preprocessing": dict, "program": dict, "files": dict,
+    "versions": dict,
+}  # fmt: skip
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
 # The preprocessing that is done here: fields of any value, and those that must have this one.
 _ANY = ("image_size", "equalise", "gamma", "lung_margin", "cut")
@@ -69,15 +74,20 @@ class Model:
         """
         folder = Path(folder)
         spec = _read_spec(folder)
-        for name, said in spec["files"].items():
-            _check_hash(folder / name, said["sha256"])
-        exported = _deserialize(folder / PROGRAM, spec)
-        if spec["task"] == "classify" and exported.out_avals[0].shape[-1] != len(spec["classes"]):
-            raise InputError(
-                f"{folder / SPEC} names {len(spec['classes'])} classes, and the program tells "
-                f"{exported.out_avals[0].shape[-1]} apart: export again"
-            )
-        return cls(folder, spec, read_safetensors(folder / WEIGHTS), jax.jit(exported.call))
+        with _reading(folder / SPEC):
+            for name in {*spec["files"], PROGRAM, WEIGHTS} - {RUNNER}:
+                _check_hash(folder / name, spec["files"][name]["sha256"])
+            exported = _deserialize(folder / PROGRAM, spec)
+            if spec["task"] == "classify" and exported.out_avals[0].shape[-1] != len(spec["classes"]):
+                raise InputError(
+                    f"{folder / SPEC} names {len(spec['classes'])} classes, and the program tells "
+                    f"{exported.out_avals[0].shape[-1]} apart: export again"
+                )
+            _check_spec_hash(folder / SPEC, spec)
+            _check_runner(folder, spec)
+        with _reading(folder / WEIGHTS):
+            weights = read_safetensors(folder / WEIGHTS)
+        return cls(folder, spec, weights, jax.jit(exported.call))
 
     def predict(
         self, images: np.ndarray, masks: np.ndarray | None = None, seeds: np.ndarray | None = None
@@ -275,7 +285,7 @@ def read_image(path: str | Path) -> np.ndarray:
             else ""
         )
         raise InputError(
-            f"{path} is unreadable: {error} ({type(error).__name__}). Give {', '.join(_FORMATS)}{hint}"
+            f"{path} is unreadable: {_reason(error)}. Give {', '.join(_FORMATS)}{hint}"
         ) from error
 
 
@@ -332,18 +342,60 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): make it with --config.run=export"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error!r}): export again") from error
     if form != FORMAT:
         raise InputError(
             f"{path} is of format {form}, and this program reads {FORMAT}: run the {RUNNER} beside it"
         )
+    for name, kind in _FIELDS.items():
+        if not isinstance(spec.get(name), kind):
+            raise InputError(f"{path} is damaged (its field {name!r}): export again")
     return spec
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """SHA-256 of what model.json says, however it is written; its own field `sha256` aside."""
+    said = {name: value for name, value in spec.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _check_spec_hash(path: Path, spec: Mapping[str, Any]) -> None:
+    if spec.get("sha256", spec_hash(spec)) != spec_hash(spec):  # exports of 2025 have none
+        raise InputError(f"{path} is damaged or was changed: its SHA-256 is not the one that it names; export again")
+
+
+def _check_runner(folder: Path, spec: Mapping[str, Any]) -> None:
+    """Where this is the export's own run.py: that it is what was written."""
+    runner = folder / RUNNER
+    if RUNNER in spec["files"] and runner.is_file() and runner.samefile(__file__):
+        try:
+            _check_hash(runner, spec["files"][RUNNER]["sha256"])
+        except InputError as error:
+            raise InputError(f"{error}, or copy it under another name to run it as it is") from error
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever the block raises is an InputError that names the file; as `jaxcxr.files.reading`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({_reason(error)}): export again") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an exception says, in one line without memory addresses."""
+    text = re.sub(r"( object)? at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))[:200]
+    return f"{type(error).__name__}: {text}"
 
 
 def _check_hash(path: Path, sha256: str) -> None:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): export again") from error
     if found != sha256:
@@ -408,8 +460,9 @@ def main(arguments: Sequence[str]) -> int:
     for name in given.images:
         try:
             numbers = _predict_file(model, segmenter, Path(name), given.masks_to)
-        except InputError as error:
-            print(f"error: {error if name in str(error) else f'{name}: {error}'}", file=sys.stderr)
+        except Exception as error:  # of one file: the others are predicted
+            said = str(error) if isinstance(error, InputError) else _reason(error)
+            print(f"error: {said if name in said else f'{name}: {said}'}", file=sys.stderr)
             failed += 1
         else:
             table.writerow([name, *(f"{number:.6g}" for number in numbers), NOTE])

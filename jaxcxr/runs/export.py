@@ -13,7 +13,7 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from jaxcxr import data, exported, parallel
+from jaxcxr import data, exported, files, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.runs import export_spec
@@ -22,6 +22,7 @@ from jaxcxr.state import Variables
 from jaxcxr.tasks import TASKS, Task, segment
 from jaxcxr.tasks.task import Prediction
 from jaxcxr.types import InputError
+from jaxcxr.weights.safetensors_file import to_bytes
 
 FOLDER = "export"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -52,7 +53,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         weights = dict(zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True))
         written = {
             exported.PROGRAM: _serialized(config, _program(config, task, names), weights),
-            exported.WEIGHTS: _safetensors(weights, export_spec.metadata(config, folder)),
+            exported.WEIGHTS: to_bytes(weights, export_spec.metadata(config, folder)),
         }
         if config.data.match != "none":
             path = folder.path / REFERENCE
@@ -67,9 +68,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
             f"{FOLDER}/{exported.RUNNER}", Path(exported.__file__).read_text(encoding="utf-8")
         )
         if parallel.is_main():
+            hashes = _hashes(folder, [*written, exported.RUNNER])
+            spec = files.jsonable({**export_spec.spec(config, folder), "files": hashes})
             folder.write_json(
-                f"{FOLDER}/{exported.SPEC}",
-                {**export_spec.spec(config, folder), "files": _hashes(folder, written)},
+                f"{FOLDER}/{exported.SPEC}", {**spec, "sha256": exported.spec_hash(spec)}
             )
             exported.Model.open(
                 folder.path / FOLDER
@@ -180,15 +182,6 @@ def _serialized(
         raise InputError(
             "exported programs are written with flatbuffers: pip install flatbuffers"
         ) from error
-
-
-def _safetensors(weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    from safetensors.numpy import save
-
-    return save(
-        {name: np.ascontiguousarray(value) for name, value in weights.items()},
-        metadata=dict(metadata),
-    )
 
 
 def _hashes(folder: RunFolder, names: Iterable[str]) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def test_every_network_is_exported_and_its_weights_are_read_again(name, tmp_path
     )  # fmt: skip
     assert program.platforms == ("cpu", "cuda", "tpu")
     path = tmp_path / "model.safetensors"
-    path.write_bytes(export._safetensors(arrays, {}))
+    path.write_bytes(export.to_bytes(arrays, {}))
     loaded = weights.load(
         weights.find(str(path)), task.init(None), arch=config.model.name, new_head=False
     )
