@@ -2,123 +2,109 @@
 
 GDCM aborts on many a mutated JPEG or JPEG-LS frame, and pylibjpeg-rle panics on RLE: one such file must not end a run
 over a folder. A child process is started for the first compressed file and used again; with several threads there are
-as many as decode at a time.
+as many as decode at a time. Its memory and its processor time are bounded by the size of the image (`dicom_worker`).
 """
 
 from __future__ import annotations
 
-import io
-import multiprocessing
+import atexit
+import contextlib
+import json
 import os
 import queue
-from multiprocessing.connection import Connection
+import subprocess
+import sys
+import threading
+from typing import Any
 
-import numpy as np
-
+from jaxcxr.data import dicom_worker
 from jaxcxr.types import InputError
 
-# Plug-ins of pydicom by transfer syntax: those that need no licence beyond BSD and MIT.
-PLUGINS = {
-    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
-    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, 8 bits only
-    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG lossless
-    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG lossless, selection value 1
-    "1.2.840.10008.1.2.4.80": "gdcm",  # JPEG-LS
-    "1.2.840.10008.1.2.4.81": "gdcm",  # JPEG-LS near-lossless
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000 lossless
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
-    "1.2.840.10008.1.2.4.201": "pylibjpeg",  # HTJ2K lossless
-    "1.2.840.10008.1.2.4.202": "pylibjpeg",  # HTJ2K lossless RPCL
-    "1.2.840.10008.1.2.4.203": "pylibjpeg",  # HTJ2K
-    "1.2.840.10008.1.2.5": "pylibjpeg",  # RLE
-}
-PACKAGES = {  # what must be installed for a plug-in: module -> package
+PACKAGES = {  # what must be installed for a decoder: module -> package
     "pillow": {"PIL": "pillow"},
     "gdcm": {"gdcm": "python-gdcm"},
-    "pylibjpeg": {
-        "pylibjpeg": "pylibjpeg",
-        "openjpeg": "pylibjpeg-openjpeg",
-        "rle": "pylibjpeg-rle",
-    },
+    "openjpeg": {"openjpeg": "pylibjpeg-openjpeg"},
+    "rle": {"rle": "pylibjpeg-rle"},
 }
-SECONDS = 300.0  # for one image; a minute is long for 64 million pixels
+SECONDS = 60.0  # by the clock, beside ten times what the processor may take: a machine may be busy
 
 _idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
 
 
-def decode(encoded: bytes, syntax: str, name: str) -> np.ndarray:
-    """The first frame of a compressed DICOM file: [H, W] or [H, W, 3] (RGB), integers as stored.
+def decode(frame: bytes, image: dict[str, Any], name: str) -> bytes:
+    """The samples of a compressed frame, row by row, of one byte each or of two (little endian).
 
     Args:
-      encoded: the file.
-      syntax: its transfer syntax, a key of PLUGINS.
+      frame: a code stream of JPEG, JPEG-LS or JPEG 2000, or RLE segments.
+      image: decoder (a key of PACKAGES), rows, columns, samples; and what one of them needs: allocated (bits; RLE),
+        precision, signed, syntax (GDCM), rgb (Pillow: whether the header says that components are RGB).
       name: of the file, for errors.
 
     Raises:
-      InputError: the decoder refuses it, ends, or takes longer than SECONDS.
+      InputError: the decoder refuses it, ends, or takes longer or more memory than an image of its size may.
     """
+    decoder = image["decoder"]
+    samples = image["rows"] * image["columns"] * image["samples"]
+    limit = SECONDS + 10 * dicom_worker.CPU_SECONDS_PER_MEGASAMPLE * samples / 1e6
     try:
         child = _idle.get_nowait()
     except queue.Empty:
         child = _Child()
     try:
-        decoded = child.ask(PLUGINS[syntax].encode() + b"\0" + encoded)
-    except (EOFError, OSError, TimeoutError) as error:
+        decoded = child.ask(json.dumps(image).encode(), frame, limit)
+    except BaseException as error:  # also an interrupt: its answer must not meet the next question
         child.end()
+        if not isinstance(error, (EOFError, OSError)):
+            raise
         raise InputError(
-            f"{name} is damaged: its compressed pixels stop the {PLUGINS[syntax]} decoder"
-        ) from error
+            f"{name} is damaged: its compressed pixels stop the {decoder} decoder"
+        ) from None
     _idle.put(child)
     if not decoded:
-        raise InputError(
-            f"{name} is damaged, or compressed in a way that {PLUGINS[syntax]} cannot decode"
-        )
-    return np.load(io.BytesIO(decoded), allow_pickle=False)
+        raise InputError(f"{name} is damaged, or compressed in a way that {decoder} cannot decode")
+    return decoded
+
+
+@atexit.register
+def end_idle() -> None:
+    """Ends the processes that decode nothing now."""
+    while not _idle.empty():
+        _idle.get_nowait().end()
 
 
 class _Child:
-    """A decoding process and the pipe to it; it ends with this one."""
+    """A decoding process and the pipes to it; it ends with this one."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True, name="dicom")
-        self._process.start()
-        theirs.close()
+        # What can be imported here can be imported there, without a look at site-packages' .pth files (-S), but for
+        # the files beside the worker (-P).
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, "-SP", dicom_worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )
 
-    def ask(self, request: bytes) -> bytes:
-        self._pipe.send_bytes(request)
-        if not self._pipe.poll(SECONDS):
-            raise TimeoutError
-        return self._pipe.recv_bytes()
+    def ask(self, image: bytes, frame: bytes, limit: float) -> bytes:
+        clock = threading.Timer(limit, self._process.kill)
+        clock.daemon = True
+        clock.start()
+        try:
+            dicom_worker.send(self._process.stdin, image)
+            dicom_worker.send(self._process.stdin, frame)
+            answer = dicom_worker.receive(self._process.stdout)
+        finally:
+            clock.cancel()
+        if answer is None:
+            raise EOFError
+        return answer
 
     def end(self) -> None:
         self._process.kill()
-        self._process.join()
-        self._pipe.close()
-
-
-def _serve(pipe: Connection) -> None:
-    """The child: (plug-in, 0, file) -> .npy bytes, empty where it cannot be decoded; until the pipe closes."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)  # the decoders' own complaints
-    while True:
-        try:
-            plugin, _, encoded = pipe.recv_bytes().partition(b"\0")
-        except (EOFError, KeyboardInterrupt):
-            return
-        answer = io.BytesIO()
-        try:
-            np.save(answer, _frame(encoded, plugin.decode()), allow_pickle=False)
-        except BaseException:  # a panic in Rust is no Exception
-            answer = io.BytesIO()
-        pipe.send_bytes(answer.getvalue())
-
-
-def _frame(encoded: bytes, plugin: str) -> np.ndarray:
-    import pydicom
-    from pydicom.pixels.utils import pixel_array
-
-    return pixel_array(
-        pydicom.dcmread(io.BytesIO(encoded), force=True), index=0, decoding_plugin=plugin
-    )
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):  # of what could not be sent
+                    pipe.close()

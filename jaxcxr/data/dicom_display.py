@@ -1,154 +1,206 @@
-"""From the values that a DICOM file stores to those that a viewer shows (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+"""From the bits that a DICOM file stores to the values that a viewer shows (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
 
-Everything is done to a table of all 256 or 65536 possible values instead of the pixels. pydicom's own functions give
-the same where both apply (tests compare them), but a negative rescale slope turns their windows around, and indices
-above 255 wrap in their VOI LUTs of 8 bits.
+Everything is done to a table of all 256 or 65536 possible bit patterns instead of the pixels. pydicom's own functions
+give the same where both apply (tests compare them), but a negative rescale slope turns their windows around, and
+indices above 255 wrap in their VOI LUTs of 8 bits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-BAD_WINDOW = "the header's display window is not valid and was not used"
+from jaxcxr.data.dicom_header import Header, described
+from jaxcxr.data.dicom_luts import sequence_table
+from jaxcxr.data.dicom_pixels import Layout, Stored
+
 POLARITY = "the header contradicts itself about whether low values are dark"
+UNUSED_BITS = "pixels have bits outside Bits Stored, which were left out"
+
+_RESCALE = ("RescaleSlope", "RescaleIntercept")
+_WINDOW = ("WindowCenter", "WindowWidth")
 
 
-def displayed(stored: np.ndarray, header: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Stored values -> display values of a positive (lungs dark), and doubts about them.
+def displayed(stored: Stored, layout: Layout, header: Header) -> np.ndarray:
+    """Stored values -> display values of a positive (lungs dark); what is doubtful about them is noted in the header.
 
     The modality LUT or rescale comes first, then the first VOI LUT or window, then the inversion of MONOCHROME1.
-    Padding pixels become black. Without any table or window the values stay as they are (signed ones are shifted), so
-    that the pixels equal those of a PNG of them; else they are spread over 16 bits: what the window shows, or the
-    range of the pixels.
+    Padding pixels become as dark as the darkest of the image. Without any table or window the values stay as they are
+    (signed ones are shifted), so that the pixels equal those of a PNG of them; else they are spread over 16 bits: what
+    the window shows, or the range of the pixels.
 
     Args:
-      stored: [H, W] integers of 8 or 16 bits.
-      header: pydicom data set.
+      stored: patterns [H, W].
+      layout: how they are stored.
+      header: what says how they are displayed.
 
     Returns:
-      [H, W] uint8 where there are at most 256 levels and no table, else uint16; and sentences.
+      [H, W] uint8 where there are at most 256 levels and no table, else uint16.
     """
-    unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-    codes = np.arange(
-        1 << 8 * unsigned.itemsize, dtype=unsigned
-    )  # bit patterns, in which the tables are ordered
-    used = np.zeros(len(codes), bool)
-    used[stored.view(unsigned)] = True
-    padding = _padding(codes.view(stored.dtype).astype(np.int64), header)
-    if not (used & ~padding).any():
+    patterns = stored.patterns
+    used = np.zeros(1 << 8 * patterns.dtype.itemsize, bool)
+    used[patterns] = True
+    values = _values(used, stored.precision, layout, header)
+    padding = _padding(values, layout, header)
+    if padding[used].all():
+        if padding.any():
+            header.ignore("PixelPaddingValue", "covers the whole image")
         padding[:] = False
-    values = codes.view(stored.dtype).astype(np.float64)
-    rescaled, changed = _modality(values, header)
-    share, doubts = _voi(rescaled, header)
-    inverse = header.PhotometricInterpretation == "MONOCHROME1"
-    if str(header.get("PresentationLUTShape") or "").strip() == (
-        "IDENTITY" if inverse else "INVERSE"
-    ):
-        doubts += (POLARITY,)
     seen = used & ~padding
+    with np.errstate(all="ignore"):  # of numbers at the ends of what a float holds
+        rescaled, changed = _modality(values, seen, layout, header)
+        share = _voi(rescaled, seen, header)
+    inverse = layout.photometric == "MONOCHROME1"
+    if header.word("PresentationLUTShape") == ("IDENTITY" if inverse else "INVERSE"):
+        header.note(POLARITY)
     if share is None and changed:
         low, high = rescaled[seen].min(), rescaled[seen].max()
-        share = (rescaled - low) / max(high - low, 1e-9)
+        share = (rescaled - low) / (high - low) if high > low else np.zeros(len(rescaled))
     if share is not None:
         share = np.clip(1 - share if inverse else share, 0, 1)
         table = np.rint(65535 * share).astype(np.uint16)
     else:
-        table = _as_stored(values, header, seen, inverse)
-    table[padding] = 0
-    return table[stored.view(unsigned)], doubts
+        table = _as_stored(values, layout, inverse)
+    table[padding] = table[seen].min()
+    return table[patterns]
 
 
-def _as_stored(values: np.ndarray, header: Any, seen: np.ndarray, inverse: bool) -> np.ndarray:
+def _values(used: np.ndarray, precision: int, layout: Layout, header: Header) -> np.ndarray:
+    """The numbers [L] that bit patterns stand for: Bits Stored bits up to High Bit, with their sign.
+
+    A code stream of less precision holds just the bits that are stored, wherever High Bit is.
+    """
+    patterns = np.arange(len(used))
+    bits = min(layout.stored, precision)
+    shift = layout.high + 1 - layout.stored if layout.high < precision else 0
+    highest = int(np.flatnonzero(used)[-1])
+    if shift and highest < 1 << bits and (patterns[used] & (1 << shift) - 1).any():
+        header.ignore("HighBit", "does not go with the pixels, which use lower bits,")
+        shift = 0
+    values = (patterns >> shift) & (1 << bits) - 1
+    above = patterns >> shift + bits
+    odd = above != 0
+    if layout.signed:
+        negative = values >> bits - 1 == 1
+        values = values - (negative << bits)
+        odd &= ~(negative & (above == above.max()))
+    if (odd | (patterns & (1 << shift) - 1 != 0))[used].any():
+        header.note(UNUSED_BITS)
+    return values
+
+
+def _as_stored(values: np.ndarray, layout: Layout, inverse: bool) -> np.ndarray:
     """The table of an image that has no LUT: 8 bits are spread over 0 to 255, more keep their values."""
-    bits = int(header.get("BitsStored") or header.BitsAllocated)
-    # Some files use more bits than they say.
-    low = min(-(1 << bits - 1) if (values < 0).any() else 0, values[seen].min())
-    high = max(low + (1 << bits) - 1, values[seen].max())
-    levels = np.clip(values, low, high)
-    levels = high - levels if inverse else levels - low
+    low = -(1 << layout.stored - 1) if layout.signed else 0
+    high = low + (1 << layout.stored) - 1
+    levels = high - values if inverse else values - low
     if high - low <= 255:
         return np.rint(levels * (255 / (high - low))).astype(np.uint8)
     return levels.astype(np.uint16)
 
 
-def _padding(values: np.ndarray, header: Any) -> np.ndarray:
-    """Which stored values [L] stand for pixels outside the image (PS3.3 C.7.5.1.1.2)."""
-    first = header.get("PixelPaddingValue")
-    if first is None or isinstance(first, bytes):
-        return np.zeros(len(values), bool)
-    last = header.get("PixelPaddingRangeLimit")
-    # Signed values may have been written as unsigned ones, or the other way round: compare bit patterns.
-    low, high = (
-        int(np.int64(int(v)) & (len(values) - 1)) for v in (first, first if last is None else last)
-    )
-    patterns = values & (len(values) - 1)
-    if low == high or isinstance(last, bytes):
-        return patterns == low
-    if values.min() < 0:
-        low, high = (v - len(values) if v >= len(values) // 2 else v for v in (low, high))
-        return (values >= min(low, high)) & (values <= max(low, high))
-    return (patterns >= min(low, high)) & (patterns <= max(low, high))
+def _padding(values: np.ndarray, layout: Layout, header: Header) -> np.ndarray:
+    """Which bit patterns [L] stand for pixels outside the image (PS3.3 C.7.5.1.1.2)."""
+    none = np.zeros(len(values), bool)
+    ends = [header.integer(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if ends[0] is None:
+        return none
+    # Signed values may have been written as unsigned ones, or the other way round.
+    sign, whole = 1 << layout.stored - 1, 1 << 16
+    of_stored = [
+        _signed(end % whole, whole >> 1) if layout.signed else end % whole
+        for end in ends
+        if end is not None
+    ]
+    if layout.signed and layout.stored < 16:  # the sign bit of Bits Stored, not of the element
+        of_stored = [end - 2 * sign if sign <= end < 2 * sign else end for end in of_stored]
+    return (values >= min(of_stored)) & (values <= max(of_stored))
 
 
-def _modality(values: np.ndarray, header: Any) -> tuple[np.ndarray, bool]:
-    """The modality LUT or rescale of values [L], and whether there is one that changes them."""
-    if header.get("ModalityLUTSequence"):
-        return _look_up(values, header.ModalityLUTSequence[0], header)[0], True
-    slope, intercept = (header.get(name) for name in ("RescaleSlope", "RescaleIntercept"))
-    slope = 1.0 if slope is None else float(slope)
-    intercept = 0.0 if intercept is None else float(intercept)
-    if not (np.isfinite(slope) and np.isfinite(intercept)) or slope == 0:
-        raise ValueError("a rescale that leaves no image")
-    return values * slope + intercept, (slope, intercept) != (1.0, 0.0)
+def _signed(number: int, half: int) -> int:
+    return number - 2 * half if number >= half else number
 
 
-def _voi(values: np.ndarray, header: Any) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Brightness in [0, 1] of values [L] by the first VOI LUT or window, None if there is none; and doubts."""
-    if header.get("VOILUTSequence"):
-        entries, top = _look_up(values, header.VOILUTSequence[0], header)
-        return entries / top, ()
-    centre, width = (_first(header.get(name)) for name in ("WindowCenter", "WindowWidth"))
+def _scopes(header: Header, macro: str) -> Iterator[Header]:
+    """Where the elements of a functional group may be: of the first frame, of all frames, of the data set."""
+    for group in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        frame = header.item(group)
+        item = frame.item(macro) if frame else None
+        if item:
+            yield item
+    yield header
+
+
+def _modality(
+    values: np.ndarray, seen: np.ndarray, layout: Layout, header: Header
+) -> tuple[np.ndarray, bool]:
+    """The modality LUT or rescale of values [L] as floats, and whether there is one that changes them."""
+    plain = values.astype(np.float64)
+    for scope in _scopes(header, "PixelValueTransformationSequence"):
+        found = sequence_table(
+            scope, "ModalityLUTSequence", plain, plain[seen], signed=layout.signed
+        )
+        if found:
+            return found[0], True
+        slope, intercept = (scope.number(name) for name in _RESCALE)
+        if slope == 0:
+            scope.ignore("RescaleSlope", "is 0")
+            slope = None
+        if slope is None and intercept is None:
+            continue
+        slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+        rescaled = plain * slope + intercept
+        spread = np.ptp(plain[seen])
+        if not np.isfinite(rescaled).all() or (spread and not np.ptp(rescaled[seen])):
+            scope.ignore("RescaleSlope", "leaves no contrast")
+            continue
+        return rescaled, (slope, intercept) != (1.0, 0.0)
+    return plain, False
+
+
+def _voi(values: np.ndarray, seen: np.ndarray, header: Header) -> np.ndarray | None:
+    """Brightness in [0, 1] of values [L] by the first VOI LUT or window, None if there is none."""
+    flat = not np.ptp(values[seen])
+
+    def shows(share: np.ndarray | None) -> bool:
+        return share is not None and (flat or bool(np.ptp(np.clip(share[seen], 0, 1)) > 1e-4))
+
+    for scope in _scopes(header, "FrameVOILUTSequence"):
+        negative = bool(values[seen].min() < 0)
+        found = sequence_table(scope, "VOILUTSequence", values, values[seen], signed=negative)
+        if found:
+            share = found[0] / found[1]
+            if shows(share):
+                return share
+            scope.ignore("VOILUTSequence", "leaves no contrast")
+        window = _window(values, scope)
+        if shows(window):
+            return window
+        if window is not None:
+            scope.ignore("WindowCenter", "leaves no contrast")
+    return None
+
+
+def _window(values: np.ndarray, scope: Header) -> np.ndarray | None:
+    """Brightness of values [L] by a window, None where there is no valid one."""
+    centre, width = (scope.number(name) for name in _WINDOW)
+    form = scope.word("VOILUTFunction") or "LINEAR"
+    if form not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        scope.ignore("VOILUTFunction", "is none that is known")
+        form = "LINEAR"
     if centre is None or width is None:
-        return None, ()
-    form = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
-    valid = (
-        np.isfinite(centre) and np.isfinite(width) and width >= (1 if form == "LINEAR" else 1e-9)
-    )
-    if not valid or form not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        return None, (BAD_WINDOW,)
+        for one, other, value in zip(_WINDOW, _WINDOW[::-1], (centre, width), strict=True):
+            if value is not None and not scope.raw(other):
+                scope.ignore(one, f"stands without {described(other)}")
+        return None
+    if width < 1 if form == "LINEAR" else width <= 0:
+        scope.ignore("WindowWidth", "is too small")
+        return None
     if form == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700))), ()
+        return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
     if form == "LINEAR":
         centre, width = centre - 0.5, width - 1
     if width == 0:
-        return (values > centre).astype(np.float64), ()
-    return np.clip((values - centre) / width + 0.5, 0, 1), ()
-
-
-def _first(value: Any) -> float | None:
-    """Of several windows the first is the default one."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__getitem__"):
-        return float(value)
-    return float(value[0]) if len(value) else None
-
-
-def _look_up(values: np.ndarray, item: Any, header: Any) -> tuple[np.ndarray, float]:
-    """Entries of a LUT for values [L], as floats, and the greatest entry that is possible."""
-    count, first, bits = (int(number) for number in item.LUTDescriptor)
-    count = count or 1 << 16  # PS3.3 C.11.1.1.1
-    data = item.LUTData
-    if isinstance(data, bytes):
-        little = header.original_encoding[1] is not False
-        wide = len(data) >= 2 * count
-        entries = np.frombuffer(data, ("<u2" if little else ">u2") if wide else "u1")
-    else:
-        entries = np.atleast_1d(np.asarray(data, np.int64))
-    entries = entries[:count].astype(np.float64)
-    if len(entries) < count or not 8 <= bits <= 16:
-        raise ValueError("a LUT of another length than its descriptor says")
-    index = np.clip(np.rint(values) - first, 0, count - 1).astype(np.int64)
-    return entries[index], max(float((1 << bits) - 1), float(entries.max()))
+        return (values > centre).astype(np.float64)
+    return np.clip((values - centre) / width + 0.5, 0, 1)

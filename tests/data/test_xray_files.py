@@ -206,7 +206,7 @@ def test_content_tells_what_a_file_is_not_its_name(tmp_path):
         (b"", "x is empty"),
         (b"id,label\n1,2\n", "x is neither DICOM nor a PNG, JPEG, TIFF, GIF or BMP picture"),
         (encode(chest())[:900], "x is unreadable"),
-        (dicoms.dicom(chest())[:900], "x is a damaged DICOM file"),
+        (dicoms.dicom(chest())[:900], "x is cut off: it ends within its pixels"),
     ],
     ids=["empty", "a table", "cut picture", "cut DICOM"],
 )
