@@ -12,7 +12,7 @@ import dataclasses
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ from PIL import Image
 from scipy import ndimage
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
-MAX_BYTES = 80_000_000  # decoded: 20 million coloured pixels, as many as the largest plates have
+# The largest public X-rays have 4892 x 4020 pixels. A few kilobytes may claim any number.
+MAX_PIXELS, MAX_BYTES = 24_000_000, 80_000_000  # decoded
 MAX_FILE_BYTES = 64_000_000
 # How a mask was read where that took more than a threshold; Dataset and manifest count these.
 LABELS = "labels: every value above 0 is inside"
@@ -31,7 +32,8 @@ _MAX_LABEL = 31  # numbers of structures; greys of a picture go beyond
 _MAX_LEVELS = 16  # more are shades, not structures
 _FEW_COLOURS = 6  # without smooth edges, which have more
 _NOISE = 16  # a colour channel's difference that is no other colour
-_PIECE = 1 << 20  # pixels
+_SPECKS = 1e-3  # fraction of an image that is of no account
+_PIECE, _ROWS = 1 << 20, 256  # pixels and rows at a time
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -115,7 +117,8 @@ def _opened(path: Path) -> Image.Image:
         reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({error})"
         raise ValueError(f"{path}: cannot be read as an image{reason}") from error
     wide = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
-    if image.width * image.height * wide > MAX_BYTES:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS or pixels * wide > MAX_BYTES:
         size = f"{image.width} x {image.height}"
         raise ValueError(f"{path}: {size} pixels of mode {image.mode} are too large for a mask")
     return image
@@ -154,29 +157,33 @@ def _read(image: Image.Image) -> Mask:
     if image.mode.startswith(("I", "F")):
         return _of_levels(_whole_numbers(np.asarray(image)), lossy=False)
     if image.mode == "P":
-        used = np.flatnonzero(image.histogram())
-        _refuse_void(used)
+        counts = np.array(image.histogram())
+        used = np.flatnonzero(counts)
+        _refuse_void(used, counts)
         palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
         if used[-1] >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
             # The numbers tell apart what the colours do not.
             return _of_levels(np.asarray(image), lossy=False)
     if image.has_transparency_data:
-        return _of_alpha(image.convert("RGBA"))
+        return _of_alpha(image)
     if image.mode == "L":
         return _of_levels(np.asarray(image), lossy=lossy)
-    return _of_colours(image.convert("RGB"), lossy=lossy)
+    return _of_colours(lambda: _strips(image, "RGB"), lossy=lossy)
 
 
 def _whole_numbers(values: np.ndarray) -> np.ndarray:
     """Values of 16 or 32 bits or floating point as uint16; fractions are spread over its range."""
+    if values.dtype.kind == "u" and values.itemsize <= 2:
+        return values.astype(np.uint16)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)) or low < 0:
         raise _UnclearError(f"its values go from {low} to {high}")
-    if values.dtype.kind == "f" and (values != np.rint(values)).any():
-        values = values * (65535 / high)
-    elif high > 65535:
+    if values.dtype.kind == "f" and any((row != np.rint(row)).any() for row in values):
+        scale = 65535 / high
+        return np.stack([np.rint(row * scale).astype(np.uint16) for row in values])
+    if high > 65535:
         raise _UnclearError(f"its values go up to {high}")
-    return np.rint(values).astype(np.uint16)
+    return values.astype(np.uint16)
 
 
 def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
@@ -194,7 +201,7 @@ def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
         return Mask(levels > low, "")
     if high <= _MAX_LABEL and low == 0:
         return Mask(levels > 0, LABELS)
-    _refuse_void(values)
+    _refuse_void(values, counts)
     shades = _Shades.of(levels, values)
     if len(values) <= _MAX_LEVELS and shades.are_structures:
         if set(values.tolist()) == {0, 127, 255}:
@@ -208,7 +215,7 @@ def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
         raise _UnclearError(
             f"{_listed(values)} as in a picture, not of two sides with an edge between"
         )
-    return Mask(levels > (low + high) / 2, "")
+    return Mask(levels > (low + high) // 2, "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,80 +257,114 @@ class _Shades:
         )
 
 
-def _refuse_void(values: np.ndarray) -> None:
-    """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's)."""
+def _refuse_void(values: np.ndarray, counts: np.ndarray) -> None:
+    """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's); specks are no labels."""
     labels = values[(values > 0) & (values < 255)]
-    if values[-1] == 255 and len(labels) and labels[-1] <= _MAX_LABEL and values[0] == 0:
+    few = len(labels) and labels[-1] <= _MAX_LABEL and values[-1] == 255 and values[0] == 0
+    if few and 10 * counts[labels].sum() > counts[255]:
         raise _UnclearError(
             f"{_listed(values)}, of which 255 may be a structure or mean 'not labelled'"
         )
 
 
-def _of_colours(image: Image.Image, *, lossy: bool) -> Mask:
+_Strips = Callable[[], Iterator[np.ndarray]]
+
+
+def _strips(image: Image.Image, mode: str) -> Iterator[np.ndarray]:
+    """The channels [C, h, W] uint8 of the image in another mode, of a few rows at a time.
+
+    As a whole, a large image takes too much memory.
+    """
+    for top in range(0, image.height, _ROWS):
+        box = (0, top, image.width, min(top + _ROWS, image.height))
+        yield np.stack([np.asarray(band) for band in image.crop(box).convert(mode).split()])
+
+
+def _of_colours(strips: _Strips, *, lossy: bool) -> Mask:
     """RGB: greys in three channels, or a background and other colours; the background is along the border."""
-    channels = [np.asarray(image.getchannel(name)) for name in "RGB"]
-    grey = max(_difference(channels[0], other) for other in channels[1:]) <= _NOISE
-    if grey:
-        return _of_levels(np.asarray(image.convert("L")), lossy=lossy)
-    background = _border_colour(channels)
-    distance = np.zeros(channels[0].shape, np.uint8)
-    for channel, level in zip(channels, background, strict=True):
-        np.maximum(
-            distance, np.where(channel > level, channel - level, level - channel), out=distance
-        )
-    if image.getcolors(_FEW_COLOURS):
+    if all((strip.max(axis=0) - strip.min(axis=0)).max() <= _NOISE for strip in strips()):
+        grey = [np.asarray(_picture(strip).convert("L")) for strip in strips()]
+        return _of_levels(np.concatenate(grey), lossy=lossy)
+    background = _border_colour(strips)[:, np.newaxis, np.newaxis]
+    distance = np.concatenate(
+        [
+            (np.maximum(strip, background) - np.minimum(strip, background)).max(axis=0)
+            for strip in strips()
+        ]
+    )
+    if _has_few_colours(strips):
         return Mask(distance > distance.max() // _NOISE, COLOURS)
     return Mask(_of_levels(distance, lossy=lossy).inside, COLOURS)
 
 
+def _picture(strip: np.ndarray) -> Image.Image:
+    return Image.merge("RGB", [Image.fromarray(channel) for channel in strip])
+
+
+def _has_few_colours(strips: _Strips) -> bool:
+    """Whether there are no smooth edges."""
+    seen: set[object] = set()
+    for strip in strips():
+        colours = _picture(strip).getcolors(_FEW_COLOURS)
+        seen |= {colour for _, colour in colours or ()}
+        if colours is None or len(seen) > _FEW_COLOURS:
+            return False
+    return True
+
+
+def _border_colour(strips: _Strips) -> np.ndarray:
+    """The colour [3] uint8 that is found most often along the border; of many shades, their median."""
+    pieces: list[np.ndarray] = []
+    last = np.empty((3, 0), np.uint8)
+    for strip in strips():
+        pieces += (
+            [strip[:, :, 0], strip[:, :, -1]]
+            if pieces
+            else [strip[:, 0], strip[:, 1:, 0], strip[:, 1:, -1]]
+        )
+        last = strip[:, -1]
+    border = np.concatenate([*pieces, last], axis=1)
+    colours, counts = np.unique(border, axis=1, return_counts=True)
+    if 2 * counts.max() > border.shape[1]:
+        return colours[:, counts.argmax()]
+    return np.median(border, axis=1).astype(np.uint8)
+
+
 def _of_alpha(image: Image.Image) -> Mask:
-    """RGBA: the mask is in the channel that has one, and not in both unless they agree."""
-    alpha = np.asarray(image.getchannel("A"))
-    colours = image.convert("RGB")
+    """With transparency: the mask is in the channel that has one, and not in both unless they agree."""
+    alpha = np.concatenate([strip[3] for strip in _strips(image, "RGBA")])
     if alpha.max() == 0:
         raise _UnclearError("it is transparent everywhere")
     if alpha.min() == alpha.max():
-        return _of_colours(colours, lossy=False)
+        return _of_colours(lambda: (strip[:3] for strip in _strips(image, "RGBA")), lossy=False)
     opaque = _of_levels(alpha, lossy=False).inside
-    channels = [np.asarray(colours.getchannel(name)) for name in "RGB"]
-    if all(np.ptp(channel[opaque]) == 0 for channel in channels):
+
+    def over_black() -> Iterator[np.ndarray]:
+        for n, strip in enumerate(_strips(image, "RGBA")):
+            yield strip[:3] * opaque[n * _ROWS : (n + 1) * _ROWS]
+
+    colours: set[tuple[int, ...]] = set()
+    black = white = hidden = 0
+    for n, strip in enumerate(_strips(image, "RGBA")):
+        seen = opaque[n * _ROWS : (n + 1) * _ROWS]
+        brightest, darkest = strip[:3].max(axis=0), strip[:3].min(axis=0)
+        black += int((seen & (brightest <= _NOISE)).sum())
+        hidden += int((~seen & (brightest > _NOISE)).sum())
+        white += int((seen & (darkest >= 255 - _NOISE)).sum())
+        if seen.any():
+            colours |= {
+                tuple(int(end(channel[seen])) for channel in strip[:3]) for end in (np.min, np.max)
+            }
+    if len(colours) == 1:
         return Mask(opaque, ALPHA)
-    brightest = np.maximum(np.maximum(*channels[:2]), channels[2])
-    black = brightest <= _NOISE
-    if _is_some(black & opaque):
-        if _is_some(~black & ~opaque):
+    if black > _SPECKS * opaque.size:
+        if hidden > _SPECKS * opaque.size:
             raise _UnclearError("its alpha channel hides what its colours draw")
-        return _of_colours(_over_black(colours, opaque), lossy=False)
-    darkest = np.minimum(np.minimum(*channels[:2]), channels[2])
-    white = opaque & (darkest >= 255 - _NOISE)
-    seen = _of_colours(_over_black(colours, opaque), lossy=False).inside
-    if _is_some(seen != opaque, 0.01) or (_is_some(white) and _is_some(opaque & ~white, 0.01)):
+        return _of_colours(over_black, lossy=False)
+    other = int((_of_colours(over_black, lossy=False).inside != opaque).sum())
+    if max(other, min(white, int(opaque.sum()) - white)) > 0.01 * opaque.size:
         raise _UnclearError("its alpha channel and its colours draw different masks")
     return Mask(opaque, ALPHA)
-
-
-def _over_black(colours: Image.Image, opaque: np.ndarray) -> Image.Image:
-    black = Image.new("RGB", colours.size)
-    return Image.composite(colours, black, Image.fromarray(opaque))
-
-
-def _is_some(pixels: np.ndarray, fraction: float = 1e-3) -> bool:
-    return bool(pixels.sum() > fraction * pixels.size)
-
-
-def _difference(one: np.ndarray, other: np.ndarray) -> int:
-    return int(np.where(one > other, one - other, other - one).max())
-
-
-def _border_colour(channels: list[np.ndarray]) -> tuple[int, ...]:
-    """The colour that is found most often along the border; of many shades, their median."""
-    border = np.stack(
-        [np.concatenate([c[0], c[-1], c[1:-1, 0], c[1:-1, -1]]) for c in channels], axis=1
-    )
-    colours, counts = np.unique(border, axis=0, return_counts=True)
-    if 2 * counts.max() > len(border):
-        return tuple(colours[counts.argmax()].tolist())
-    return tuple(np.median(border, axis=0).astype(int).tolist())
 
 
 def _counts(levels: np.ndarray) -> np.ndarray:

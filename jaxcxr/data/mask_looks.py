@@ -35,12 +35,14 @@ class MaskLook:
       border: fraction of its outermost pixels that are lung.
       borders: how many of the four borders it touches.
       pieces: connected pieces of at least a thousandth of the image.
+      holes: fraction of the image that lung encloses.
     """
 
     fraction: float
     border: float
     borders: int
     pieces: int
+    holes: float
 
     @property
     def is_full(self) -> bool:
@@ -51,20 +53,32 @@ class MaskLook:
         """Lung all around, and more of it than background."""
         return min(self.fraction, self.border) > 0.5 and not self.is_full
 
+    @property
+    def is_outline(self) -> bool:
+        """More is enclosed than marked, as where borders were drawn and not filled."""
+        return self.holes > self.fraction > 0 and not self.is_inverted
+
 
 def look(mask: np.ndarray, structures: Sequence[str]) -> MaskLook:
     """Looks at the lungs, or where there are none at everything, in [h, w] uint8 structure ids."""
     step = max(1, round(max(mask.shape) / _SIDE))
     ids = lung_ids(structures) or range(1, len(structures) + 1)
-    inside = np.isin(mask[::step, ::step], list(ids))
+    whole = np.isin(mask, list(ids))
+    inside = whole[::step, ::step]
     borders = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
     labels, _ = ndimage.label(inside)  # pyright: ignore[reportGeneralTypeIssues]
     areas = np.bincount(labels.ravel())[1:]
+    rows, columns = (side // step * step for side in mask.shape)
+    blocks = whole[:rows, :columns].reshape(rows // step, step, columns // step, step)
+    closed = blocks.any(axis=(1, 3))  # of thin lines, every step-th pixel alone would leave gaps
+    outside, _ = ndimage.label(~closed)  # pyright: ignore[reportGeneralTypeIssues]
+    reached = np.unique(np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]]))
     return MaskLook(
         fraction=float(inside.mean()),
         border=float(np.concatenate(borders).mean()),
         borders=sum(bool(border.any()) for border in borders),
         pieces=int((areas >= max(1, _PIECE * inside.size)).sum()),
+        holes=float((~closed & ~np.isin(outside, reached)).mean()),
     )
 
 
@@ -82,6 +96,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
         "empty": [name for name, mask in looks.items() if not mask.fraction],
         "full": [name for name, mask in looks.items() if mask.is_full],
         "inverted": [name for name, mask in looks.items() if mask.is_inverted],
+        "outlines": [name for name, mask in looks.items() if mask.is_outline],
         "touch_all_borders": [name for name, mask in looks.items() if mask.borders == 4],
         "many_pieces": [name for name, mask in looks.items() if mask.pieces > _PIECES],
     }
@@ -94,7 +109,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
     ]
     if count and lung_ids(structures) and not _MEANS[0] <= mean <= _MEANS[1]:
         doubts.append(f"lungs are {mean:.0%} of an image on average; in real sets, 24 to 35 %")
-    wrong = {"empty": _MANY, "full": _SOME, "inverted": _SOME}
+    wrong = {"empty": _MANY, "full": _SOME, "inverted": _SOME, "outlines": _SOME}
     return {
         "images": count,
         "mean_fraction": round(mean, 4),
@@ -108,8 +123,8 @@ def refuse_implausible(found: Mapping[str, Any]) -> None:
     """Raises InputError where the masks of a set cannot be of lungs."""
     if found.get("implausible"):
         raise InputError(
-            f"the masks are not of lungs: {'; '.join(found['doubts'])}. Lungs must be above 0 (255), "
-            "all else 0: invert or make the masks again. If they are right, set "
+            f"the masks are not of lungs: {'; '.join(found['doubts'])}. Lungs must be 255, all else 0: "
+            "invert, fill or draw them again. If they are right, set "
             "masks.on_implausible='warn'"
         )
 
@@ -118,6 +133,7 @@ _WORDS = {
     "empty": "masks are empty",
     "full": f"masks cover {_FULL:.0%} of the image or more",
     "inverted": "masks look inverted, with the background marked as lung",
+    "outlines": "masks are outlines that are not filled",
     "touch_all_borders": "masks touch all four borders of the image",
     "many_pieces": f"masks have more than {_PIECES} pieces",
 }

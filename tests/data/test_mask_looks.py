@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from jaxcxr.data import mask_looks
 from jaxcxr.types import InputError
@@ -37,6 +38,11 @@ def test_lungs_are_no_reason_for_doubt():
     [
         (~LUNGS, "inverted", "10 of 10 masks look inverted, with the background marked as lung"),
         (LUNGS | True, "full", "10 of 10 masks cover 90% of the image or more"),
+        (
+            LUNGS ^ ndimage.binary_erosion(LUNGS),
+            "outlines",
+            "10 of 10 masks are outlines that are not filled",
+        ),
         (LUNGS & False, "empty", "10 of 10 masks are empty"),
     ],
 )
@@ -66,6 +72,12 @@ def test_fragments_borders_and_means_are_doubts():
     assert "touch all four borders" in " ".join(summary([frame | LUNGS] * 3)["doubts"])
     assert "lungs are 1% of an image on average" in " ".join(summary([tiny] * 3)["doubts"])
     assert not summary([2 * tiny.astype(np.uint8)] * 3, structures=("heart", "clavicle"))["doubts"]
+
+
+def test_thin_outlines_of_a_large_image_are_seen():
+    large = np.kron(LUNGS, np.ones((12, 12), bool))
+    assert summary([large ^ ndimage.binary_erosion(large)] * 3)["outlines"] == 3
+    assert not summary([large] * 3)["doubts"]
 
 
 def test_only_lungs_count_and_not_what_is_ignored():

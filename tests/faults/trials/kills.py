@@ -56,6 +56,17 @@ POINTS = {
         "after a row of predictions.csv",
         "before renaming xrays/summary.json",
     ),
+    "masks": (
+        "after preparing an image",
+        "after renaming .masks-new/phantom-pN-N.png",
+        "after renaming .masked-new/phantom-pN-N.png",
+        "before renaming .masks-new/index.json",
+        "after renaming .masks-new/index.json",
+        "before renaming run/masked",
+        "after renaming run/masked",
+        "before renaming run/masks",
+        "after renaming run/masks",
+    ),
     "export": (
         "after renaming export/model.stablehlo",
         "before renaming export/model.safetensors",

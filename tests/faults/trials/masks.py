@@ -101,7 +101,7 @@ def predicted_masks(context: Context) -> Iterator[str]:
 
 
 @promise(
-    "kills/masks",
+    "kills/mask-folders",
     "masks whose prediction was killed are the former ones, the new ones or none",
     full=500,
     quick=8,
