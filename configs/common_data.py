@@ -36,6 +36,9 @@ def data_section() -> ConfigDict:
     d.targets = ()
     d.patient_key = "patient_id"  # patient_id | strict_patient_id (KCX: FLANNEL's merged numbers)
     d.limit = 0  # use the images of a seeded draw of patients up to this many images; 0 = all
+    # Fraction of a data set's images that may be at fault (no file, no mask, a view that nobody knows) before the run
+    # refuses; what a study leaves out on purpose, such as lateral views, does not count.
+    d.max_dropped = 0.2
     d.max_bad_images = 0  # unreadable images that may be left out before the run refuses
     d.image_size = 128  # side after resizing, pixels; aspect not kept, as published
     d.equalise = True  # histogram equalisation (paper 2.1)

@@ -14,7 +14,7 @@ from typing import Any
 VOLATILE = (
     "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint.*", "predict.*", "evaluate.*",
     "explain.*", "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*", "data.data_dir", "data.manual_dir",
-    "data.cache_dir",
+    "data.cache_dir", "data.max_dropped",
 )  # fmt: skip
 # Fields that name files and folders: where these lie may change, as when a study is moved.
 _PATHS = ("masks.workdir", "inputs.learners", "model.pretrained")
@@ -44,7 +44,9 @@ def fields(config: Mapping[str, Any], volatile: tuple[str, ...]) -> dict[str, An
 
 def inputs(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a manifest that a resumed run must find unchanged."""
-    found = {name: manifest[name] for name in ("dataset", "split") if name in manifest}
+    found = {name: dict(manifest[name]) for name in ("dataset", "split") if name in manifest}
+    for listed in ("dropped", "notices"):  # whether the images are the same is told by the fingerprint
+        found.get("dataset", {}).pop(listed, None)
     if "upstream" in manifest:  # where the files lie may change
         found["upstream"] = {
             f"{number} ({Path(entry['path']).name})": entry["sha256"]

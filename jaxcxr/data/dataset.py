@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxcxr.data import decoding
+from jaxcxr.data.dropped import Dropped
 from jaxcxr.types import InputError
 
 
@@ -29,8 +30,8 @@ class Dataset:
 
     labels is int32, an index into `classes` (all 0 when `classes` is empty: segmentation).
     image_hashes and mask_hashes are the sha256 of the encoded bytes. examples[rows[i]] gives the
-    encoded bytes of image i: {"image": bytes, "mask_lung": bytes, ...}. dropped counts what the
-    set holds but this study cannot use, by reason.
+    encoded bytes of image i: {"image": bytes, "mask_lung": bytes, ...}. dropped is what the
+    set holds but this study does not use, by reason; notices say what was guessed.
     """
 
     ids: np.ndarray
@@ -45,7 +46,8 @@ class Dataset:
     mask_hashes: Mapping[str, np.ndarray]
     examples: Examples
     rows: np.ndarray
-    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    dropped: Mapping[str, Dropped] = dataclasses.field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

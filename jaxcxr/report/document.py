@@ -268,6 +268,9 @@ def add_provenance(
     report.add("## How it was obtained")
     report.facts["manifest"] = manifest
     fields = dict(manifest or {})
+    if "dataset" in fields:  # what it lists has a section of its own
+        listed = ("dropped", "notices")
+        fields["dataset"] = {k: v for k, v in fields["dataset"].items() if k not in listed}
     fields["split_sha256"] = fields.get("split", {}).get("sha256")
     if predictions is not None:
         fields["split_sha256"] = predictions.split_sha256

@@ -12,7 +12,7 @@ import numpy as np
 from jaxcxr.artifacts import Predictions
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import ScoresOfRows
-from jaxcxr.report import confounding, document, plots, ranges, tables
+from jaxcxr.report import confounding, document, excluded, plots, ranges, tables
 from jaxcxr.report.compare import FOLDER, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.types import InputError
@@ -133,6 +133,8 @@ def write_models_report(folder: Path | str) -> str:
     report.figure("roc", ranges.roc(curves), "ROC curves")
     _training_sizes(report, folder, models)
     document.add_provenance(report, document.read_json(folder / "manifest.json"), predictions=models[0].predictions[0])
+    level1 = widest.folders[0] / "level1"
+    excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])
     report.add("## Details")
     document.add_confounding(report, found)
     _segmentation(report, folder)

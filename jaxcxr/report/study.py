@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcxr.artifacts import check_same_split
-from jaxcxr.report import confounding, document, plots, tables
+from jaxcxr.report import confounding, document, excluded, plots, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries
 from jaxcxr.report.tables import PUBLISHED_CLASSES, VARIANT_TITLES
@@ -71,6 +71,7 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
     document.add_provenance(
         report, document.read_json(folder / "manifest.json"), predictions=everything[0]
     )
+    excluded.add_excluded(report, entries[0].folders[0])
 
     report.add("## Details")
     _settings(report, entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jaxcxr.report import confounding, document, plots, segmentation, tables
+from jaxcxr.report import confounding, document, excluded, plots, segmentation, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.study import write_study_report
 from jaxcxr.types import InputError
@@ -55,6 +55,7 @@ def write_run_report(folder: Path | str) -> str:
 
     manifest = document.read_json(folder / "manifest.json")
     document.add_provenance(report, manifest, predictions=predictions)
+    excluded.add_excluded(report, folder)
 
     report.add("## Details")
     for split in reversed(splits[:-1]):
@@ -114,6 +115,7 @@ def write_segment_report(folder: Path | str) -> str:
     report.add(document.OVERLAP_NOTE)
     segmentation.add_details(report, overlap)
     document.add_provenance(report, document.read_json(folder / "manifest.json"))
+    excluded.add_excluded(report, folder)
     report.add("## Details")
     document.add_curves(report, folder, title="Lung segmentation")
     document.add_timings(report, folder, patched=False)

@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, check_same_split
+from jaxcxr.data import dropped
+from jaxcxr.data.dropped import Dropped
 from jaxcxr.data.masks import RESIZES
 from jaxcxr.runs import placement, steps
 from jaxcxr.runs.placement import Placement
@@ -55,6 +57,8 @@ class Experiment:
       fingerprint: hash of the data.
       compiled: task and programs.
       upstream: files of earlier runs that this one reads.
+      dropped: what the data hold and this run does not use, by reason; None: other runs opened them.
+      notices: what was guessed while the data were read.
       reference: picture that the images' histograms were matched to, where `data.match` asks for it.
       mask_summary: see `data.Store`.
       study_rows, study_splits: the same under the classes of the study, where `data.targets` gives this run others.
@@ -70,6 +74,8 @@ class Experiment:
     study_rows: Rows
     study_splits: Mapping[str, np.ndarray]
     upstream: tuple[Path, ...] = ()
+    dropped: Mapping[str, Dropped] | None = None
+    notices: tuple[str, ...] = ()
     reference: Path | None = None
     mask_summary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -139,6 +145,8 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
 
     def build() -> data.Store:
         dataset = data.open_dataset(section)
+        if parallel.is_main():
+            dropped.print_once(dataset.dropped, dataset.notices)
         return data.build_store(
             dataset,
             data.Preprocessing.of(section),
@@ -282,9 +290,21 @@ def _from_images(
         study_rows=study_rows,
         study_splits=study_splits,
         upstream=upstream,
+        dropped=_all_dropped(config, store),
+        notices=store.dataset.notices,
         reference=store.reference,
         mask_summary=store.mask_summary,
     )
+
+
+def _all_dropped(config: ConfigDict, store: data.Store) -> dict[str, Dropped]:
+    """What the data set left out, and what the preprocessing did."""
+    found = dict(store.dataset.dropped)
+    if store.bad_ids:
+        found["unreadable image"] = Dropped.of(list(store.bad_ids), is_fault=True)
+    if store.empty_ids and config.masks.on_empty == "drop":
+        found["empty lung mask"] = Dropped.of(list(store.empty_ids), is_fault=True)
+    return found
 
 
 def _classify(config: ConfigDict) -> Experiment:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import MANIFEST, VOLATILE, Predictions, RunFolder
-from jaxcxr.data import overlap, xray_files
+from jaxcxr.data import dropped, overlap, xray_files
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.report.document import NOTICE, read_predictions
@@ -54,7 +54,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
         own = _own(config, folder)
         section, unknown = _section(config)
         dataset = data.open_dataset(section)
-        left_out = dict(dataset.dropped)
+        if parallel.is_main():
+            dropped.print_once(dataset.dropped, dataset.notices)
+        left_out = {reason: found.count for reason, found in dataset.dropped.items()}
         rows, shared = _unseen(config, dataset, section, own, left_out)
         started = time.monotonic()
         predictions, bad = learner.predict(dataset, rows)
@@ -74,7 +76,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             name=name,
             settings=section.to_dict(),
             left_out={reason: count for reason, count in left_out.items() if count},
-            warnings=[*shared, *unknown],
+            warnings=[*shared, *unknown, *dataset.notices],
         )
         folder.write_text(f"{FOLDER}/{name}/table.txt", said)
         print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")

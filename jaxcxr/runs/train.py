@@ -122,6 +122,13 @@ def valid_count(config: ConfigDict) -> int:
     return config.patches.valid_count if "patches" in config else 0
 
 
+def _excluded(experiment: Experiment) -> dict[str, object]:
+    if experiment.dropped is None:
+        return {}
+    dropped = {reason: found.to_json() for reason, found in experiment.dropped.items()}
+    return {"dropped": dropped, "notices": list(experiment.notices)}
+
+
 def manifest(experiment: Experiment) -> dict[str, object]:
     """What made this run, beside the versions that the folder adds itself."""
     rows, config = experiment.rows, experiment.config
@@ -133,6 +140,7 @@ def manifest(experiment: Experiment) -> dict[str, object]:
             "patients": len(set(rows.patient_ids.tolist())),
             "classes": list(rows.classes),
             "fingerprint": experiment.fingerprint,
+            **_excluded(experiment),
         },
         "masks": dict(experiment.mask_summary),
         "split": {

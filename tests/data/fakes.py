@@ -31,6 +31,7 @@ def data_config(folder, **changes) -> ml_collections.ConfigDict:
         "targets": (),
         "patient_key": "patient_id",
         "limit": 0,
+        "max_dropped": 0.2,
     }
     return ml_collections.ConfigDict({**fields, **changes})
 

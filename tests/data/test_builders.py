@@ -1,3 +1,4 @@
+import errno
 import sys
 
 import numpy as np
@@ -6,15 +7,19 @@ import pytest
 from configs import common_data
 from jaxcxr.data import (
     builders,
+    dropped,
     label_counts,
     learned_classes,
+    locking,
     open_dataset,
+    prepared,
     relabelling,
     targets,
     where_given,
 )
+from jaxcxr.data.dropped import Dropped
 from jaxcxr.types import InputError
-from tests.data.fake_cxr.fake_cxr_dataset_builder import image_of
+from tests.data.fake_cxr.fake_cxr_dataset_builder import Builder, image_of, png
 from tests.data.fakes import data_config
 
 
@@ -37,7 +42,10 @@ def test_images_without_a_class_are_dropped_and_counted_as_are_those_of_the_buil
     for _ in range(2):
         dataset = open_dataset(data_config(folder))
         assert len(dataset) == 10
-        assert dataset.dropped == {"fake_cxr: lateral": 3, "no class of the study: Lipoid": 2}
+        assert dataset.dropped == {
+            "fake_cxr: lateral": Dropped(3),
+            "fake_cxr: no class of the study: Lipoid": Dropped(2, ("fake-p7_0", "fake-p7_1")),
+        }
 
 
 def test_without_classes_everything_is_kept_with_label_0(folder):
@@ -53,7 +61,7 @@ def test_tensorflow_is_not_needed(folder):
 
 def test_opening_again_reads_the_cached_table_only(folder, monkeypatch, capsys):
     first = open_dataset(data_config(folder))
-    monkeypatch.setattr(builders, "_read_table", None)
+    monkeypatch.setattr(prepared, "_read_table", None)
     capsys.readouterr()
     again = open_dataset(data_config(folder))
     assert again.fingerprint == first.fingerprint
@@ -87,7 +95,8 @@ def test_labels_become_classes_and_some_are_left_out(folder):
     assert merged.ids.tolist() == plain.ids.tolist() and not merged.labels.any()
     some = open_dataset(data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick")))
     assert some.ids.tolist() == plain.ids[plain.labels == 1].tolist()
-    assert sum(some.dropped.values()) - sum(plain.dropped.values()) == (plain.labels == 0).sum()
+    without = some.dropped["fake_cxr: no class of the study: normal"]
+    assert without == Dropped((plain.labels == 0).sum(), tuple(plain.ids[plain.labels == 0][:3]))
 
 
 def test_what_a_run_learns_follows_its_targets():
@@ -121,10 +130,24 @@ def test_joined_examples_keep_their_pixels_and_common_masks(folder):
     ]
     del tables[1]["mask_heart"]
     examples = [[d.examples[int(row)] for row in d.rows] for d in (left, right)]
+    parts = [
+        prepared.PreparedSet(
+            name=name,
+            table=table,
+            examples=its,
+            dropped={},
+            notices=(),
+            unknown_findings=frozenset(),
+        )
+        for name, table, its in zip("ba", tables, examples, strict=True)
+    ]
     joined = builders._concatenate(
-        tables, examples, left.classes, relabel={}, patient_key="patient_id"
+        parts, left.classes, relabel={}, patient_key="patient_id", max_dropped=0
     )
     assert len(joined) == 20
+    # Both draw the same pictures: who has one is the patient who has the other.
+    assert joined.patient_ids[10:].tolist() == joined.patient_ids[:10].tolist()
+    assert joined.notices[0].startswith("7 patients have an image, byte for byte, of another one")
     assert joined.ids[0].startswith("b-") and joined.ids[10].startswith("a-")
     assert joined.mask_names == {"lung"}
     np.testing.assert_array_equal(joined.image(12), right.image(2))
@@ -214,3 +237,169 @@ def test_labels_are_counted_before_they_become_classes(folder):
     section = data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick"))
     assert label_counts(section) == {"normal": 4, "covid19": 6, "": 2}
     assert relabelling(section) == {"normal": "", "covid19": "sick"}
+
+
+def write_ccx(folder, rows, *, pictures=None, encoding="utf-8"):
+    """A ccx folder of rows (patient, finding, view, filename) and pictures (those named there): name -> seed."""
+    (folder / "ccx" / "images").mkdir(parents=True)
+    lines = ["patientid,finding,view,filename", *(",".join(map(str, row)) for row in rows)]
+    (folder / "ccx" / "metadata.csv").write_bytes("\n".join(lines).encode(encoding))
+    for name, seed in (pictures or {row[3]: n for n, row in enumerate(rows)}).items():
+        (folder / "ccx" / "images" / name).write_bytes(png(image_of(seed, 0)))
+    return data_config(
+        folder / "data", builders=("tfds_builders.ccx",), options={"ccx": {}}, manual_dir=str(folder)
+    )
+
+
+CCX_ROWS = [(n, ("No Finding", "COVID-19")[n % 2], "PA", f"im{n}.png") for n in range(10)]
+
+
+def test_too_many_images_at_fault_are_refused_with_reasons_and_names(tmp_path):
+    rows = [(p, finding, view, name) for p, finding, view, name in CCX_ROWS]
+    rows[8] = (8, "No Finding", "sideways", "im8.png")
+    rows += [(9, "COVID-19", "L", "im9.png")] * 5  # on purpose: does not count
+    config = write_ccx(tmp_path, rows, pictures={f"im{n}.png": n for n in range(2, 10)})
+    with pytest.raises(InputError) as caught:
+        open_dataset(config)
+    assert "3 of 10 images of ccx cannot be used, and data.max_dropped allows 20%" in str(caught.value)
+    assert "ccx: missing file: 2 (im0.png, im1.png)" in str(caught.value)
+    assert "ccx: view sideways: 1 (im8.png)" in str(caught.value)
+    assert "set data.max_dropped to 0.3" in str(caught.value)
+    config.max_dropped = 0.3
+    dataset = open_dataset(config)
+    assert len(dataset) == 7
+    assert dataset.dropped["ccx: view L"] == Dropped(5, ("im9.png",) * 3)
+    assert dataset.dropped["ccx: missing file"] == Dropped(2, ("im0.png", "im1.png"), True)
+
+
+def test_max_dropped_is_a_fraction(folder):
+    with pytest.raises(InputError, match=r"data\.max_dropped is 20: give a fraction"):
+        open_dataset(data_config(folder, max_dropped=20))
+
+
+def test_files_are_found_under_other_spellings_and_it_is_said(tmp_path):
+    rows = [(p, finding, view, f"images\\{name[:-4].upper()}") for p, finding, view, name in CCX_ROWS]
+    config = write_ccx(tmp_path, rows, pictures={f"im{n}.png": n for n in range(10)})
+    dataset = open_dataset(config)
+    assert len(dataset) == 10
+    assert dataset.notices[0].startswith("ccx: 10 names of files are spelt otherwise in the table")
+
+
+def test_findings_are_read_in_any_capitals_and_those_without_a_class_are_listed(tmp_path):
+    rows = [(p, finding.lower(), "ap semi erect", name) for p, finding, _, name in CCX_ROWS]
+    rows[9] = (9, "covid", "PA", "im9.png")
+    rows[8] = (8, "lipoid", "PA", "im8.png")
+    dataset = open_dataset(write_ccx(tmp_path, rows))
+    assert np.bincount(dataset.labels).tolist() == [4, 4]
+    assert dataset.dropped == {
+        "ccx: unknown finding: covid": Dropped(1, ("ccx-im9",), True),
+        "ccx: no class of the study: lipoid": Dropped(1, ("ccx-im8",)),
+    }
+
+
+def test_no_image_with_a_class_names_the_findings(tmp_path):
+    rows = [(p, "covid", "PA", name) for p, _, _, name in CCX_ROWS]
+    config = write_ccx(tmp_path, rows)
+    config.max_dropped = 1
+    with pytest.raises(InputError, match=r"no image with a class.*unknown finding: covid: 10 \(ccx-im0"):
+        open_dataset(config)
+
+
+def test_the_same_file_makes_two_patients_one(tmp_path):
+    pictures = {f"im{n}.png": n for n in range(10)} | {"im4.png": 2, "im6.png": 4}
+    pictures["im4.png"], pictures["im6.png"], pictures["im8.png"] = 2, 2, 0
+    dataset = open_dataset(write_ccx(tmp_path, CCX_ROWS, pictures=pictures))
+    patients = dict(zip(dataset.ids.tolist(), dataset.patient_ids.tolist(), strict=True))
+    assert patients["ccx-im2"] == patients["ccx-im4"] == patients["ccx-im6"] == "ccx-2"
+    assert patients["ccx-im0"] == patients["ccx-im8"] == "ccx-0" != patients["ccx-im1"]
+    assert dataset.notices == (
+        "3 patients have an image, byte for byte, of another one and are kept together: "
+        "ccx-4 is ccx-2, ccx-6 is ccx-2, ccx-8 is ccx-0",
+    )
+
+
+def test_the_same_file_under_two_labels_is_refused(tmp_path):
+    pictures = {f"im{n}.png": n for n in range(10)} | {"im4.png": 3}
+    with pytest.raises(InputError, match=r"ccx-im3 \(covid19\) and ccx-im4 \(normal\)\. Correct the label"):
+        open_dataset(write_ccx(tmp_path, CCX_ROWS, pictures=pictures))
+
+
+def test_what_is_not_used_is_printed_once(capsys):
+    found = {"a: b": Dropped(1, ("x",)), "a: c": Dropped(5, ("u", "v", "w"), True)}
+    for _ in range(2):
+        dropped.print_once(found, ["guessed"])
+    assert capsys.readouterr().out.splitlines() == [
+        "note: guessed",
+        "not used: a: c: 5 (u, v, w, ...)",
+        "not used: a: b: 1 (x)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 100_000, b"\xff\x00", None])
+def test_damaged_files_of_prepared_data_are_one_error_or_without_effect(tmp_path, name, content):
+    config = data_config(tmp_path)
+    fingerprint = open_dataset(config).fingerprint
+    (path,) = tmp_path.rglob(name)
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    try:
+        assert open_dataset(config).fingerprint == fingerprint
+    except InputError as error:
+        assert "remove that folder, it is then prepared again" in str(error)
+
+
+def test_an_image_that_changed_since_it_was_prepared_is_refused(tmp_path):
+    config = data_config(tmp_path)
+    dataset = open_dataset(config)
+    dataset.examples._parts[0]._hashes["image"][dataset.rows[2]] = "0" * 64
+    with pytest.raises(InputError, match=r"image of fake-p1_1 has changed .*remove that folder"):
+        dataset.image(2)
+
+
+def test_counts_that_changed_since_they_were_prepared_are_noticed(tmp_path):
+    config = data_config(tmp_path)
+    open_dataset(config)
+    (path,) = tmp_path.rglob("metadata.json")
+    path.write_text(path.read_text().replace("3", "4"))
+    with pytest.raises(InputError, match=r"metadata\.json has changed since it was prepared"):
+        open_dataset(config)
+
+
+def test_a_read_only_folder_is_used_without_a_lock_or_a_cache(tmp_path, monkeypatch, caplog):
+    config = data_config(tmp_path)
+    first = open_dataset(config)
+    (table,) = tmp_path.rglob("jaxcxr_table*.npz")
+    table.unlink()
+    for lock in tmp_path.glob(".*.lock"):
+        lock.unlink()
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(prepared.files, "write_bytes", refuse)
+    monkeypatch.setattr(locking.fcntl, "flock", refuse)
+    assert open_dataset(config).fingerprint == first.fingerprint
+    assert "cannot be kept" in caplog.text
+    config.options.fake_cxr.prefix = "other"
+    with pytest.raises(InputError, match="is not to be written to and does not hold it"):
+        open_dataset(config)
+
+
+def test_a_full_disk_while_preparing_is_one_error(tmp_path, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("writing shard failed: No space left on device")
+
+    monkeypatch.setattr(Builder, "_generate_examples", fail)
+    with pytest.raises(InputError, match="fake_cxr cannot be prepared: the disk of .* is full"):
+        open_dataset(data_config(tmp_path))
+
+
+def test_what_a_killed_preparation_left_is_cleared_away(tmp_path):
+    leftover = tmp_path / "fake_cxr" / "n8_drawn_fake" / "incomplete.ABCDEF_1.0.0"
+    leftover.mkdir(parents=True)
+    (leftover / "part").write_bytes(b"x")
+    assert len(open_dataset(data_config(tmp_path))) == 10
+    assert not leftover.exists()

@@ -1,0 +1,84 @@
+"""What a data set holds but a run does not use: counted, named, shown, and refused where it is too much."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxcxr.types import InputError
+
+NAMES = 3  # shown of each reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+    """Images, or rows of a table, that are not used for one reason.
+
+    Attributes:
+      count: how many.
+      names: the first of them, at most `NAMES`.
+      is_fault: they should have been usable (a missing file), and were not left out on purpose (a lateral view).
+    """
+
+    count: int
+    names: tuple[str, ...] = ()
+    is_fault: bool = False
+
+    @classmethod
+    def of(cls, names: Sequence[str], *, is_fault: bool) -> Dropped:
+        """All of these."""
+        return cls(len(names), tuple(names[:NAMES]), is_fault)
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
+        return f"{self.count:,} ({names})" if self.names else f"{self.count:,}"
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def check(
+    dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped: float
+) -> None:
+    """Refuses a data set of which too much is at fault.
+
+    Args:
+      dropped: of this data set.
+      name: of the data set.
+      images: how many there are without those at fault.
+      max_dropped: the fraction that may be at fault, `data.max_dropped`.
+
+    Raises:
+      InputError: more is; gives the reasons with counts and names.
+    """
+    faults = {reason: found for reason, found in dropped.items() if found.is_fault}
+    count = sum(found.count for found in faults.values())
+    fraction = count / max(count + images, 1)
+    if fraction <= max_dropped:
+        return
+    raise InputError(
+        f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped allows "
+        f"{max_dropped:.0%}: {'; '.join(lines(faults))}. Correct the data set, or set data.max_dropped to "
+        f"{math.ceil(100 * fraction) / 100} to go on without them"
+    )
+
+
+def lines(dropped: Mapping[str, Dropped]) -> list[str]:
+    """'missing file: 12 (a.png, b.png, c.png, ...)', faults first, then the largest."""
+    order = sorted(dropped.items(), key=lambda item: (not item[1].is_fault, -item[1].count, item[0]))
+    return [f"{reason}: {found}" for reason, found in order if found.count]
+
+
+_printed: set[str] = set()
+
+
+def print_once(dropped: Mapping[str, Dropped], notices: Sequence[str]) -> None:
+    """Tells the user what is not used and what was guessed; the same text only once in a process."""
+    text = "\n".join(
+        [f"note: {notice}" for notice in notices] + [f"not used: {line}" for line in lines(dropped)]
+    )
+    if text and text not in _printed:
+        _printed.add(text)
+        print(text, flush=True)

@@ -1,0 +1,39 @@
+"""Excluded images: what the data hold and the run does not use, by reason (CLAIM 2024, items on exclusion criteria)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxcxr.artifacts import MANIFEST
+from jaxcxr.report import document
+from jaxcxr.report.document import Report
+
+
+def add_excluded(report: Report, folder: Path) -> None:
+    """A section of reasons, numbers and names from `dataset.dropped` of a run's manifest.json."""
+    dataset: Mapping[str, Any] = (document.read_json(folder / MANIFEST) or {}).get("dataset", {})
+    dropped = dataset.get("dropped")
+    if dropped is None:
+        report.left_out.append("Excluded images (manifest.json does not list them).")
+        return
+    report.facts["excluded_images"] = dropped
+    report.facts["data_notices"] = dataset.get("notices", [])
+    report.add("## Excluded images")
+    order = sorted(dropped.items(), key=lambda item: (not item[1]["is_fault"], -item[1]["count"]))
+    if order:
+        rows = [
+            [
+                reason,
+                "could not be used" if found["is_fault"] else "not of this study",
+                f"{found['count']:,}",
+                ", ".join(found["names"]) + (", ..." if found["count"] > len(found["names"]) > 0 else ""),
+            ]
+            for reason, found in order
+        ]
+        report.table(["Reason", "Kind", "Images", "The first of them"], rows)
+    else:
+        report.add("None: the data set has no other image.")
+    if dataset.get("notices"):
+        report.add("\n".join(f"- Note: {notice}." for notice in dataset["notices"]))
