@@ -41,10 +41,18 @@ class Contents:
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """A file with these arrays, what it says of itself, and its hash."""
+    """A file with these arrays, what it says of itself, and its hash; equal content, equal bytes."""
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    content = save(plain, metadata={**metadata, HASH: _UNKNOWN})
+    content = _in_order(save(plain, metadata={**metadata, HASH: _UNKNOWN}))
     return content.replace(_UNKNOWN.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its header sorted: safetensors puts metadata in another order each time."""
+    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = json.dumps(json.loads(content[_LENGTH_BYTES:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # the format's alignment of what follows
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + content[end:]
 
 
 def read(path: Path) -> Contents:

@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save_file
 
 from jaxcxr.types import InputError
-from jaxcxr.weights import bounds
+from jaxcxr.weights import bounds, safetensors_file
 from jaxcxr.weights.read import SUFFIXES, read
 from tests.weights import samples
 
@@ -296,3 +296,12 @@ class TestHdf5:
         for name, value in values.items():
             np.testing.assert_array_equal(found[f"{name}/kernel"], value)
         np.testing.assert_array_equal(found["e/kernel"], np.full((3, 3), 2.5))
+
+
+def test_equal_weights_are_equal_bytes():
+    """safetensors writes what a file says of itself in another order each time."""
+    arrays = {"a/é": np.arange(5, dtype=np.float32), "b": np.ones((2, 3), np.int64)}
+    said = {name: name.upper() for name in "abcdefg"}
+    assert len({safetensors_file.to_bytes(arrays, said) for _ in range(9)}) == 1
+    whole = safetensors_file.to_bytes(arrays, said)
+    np.testing.assert_array_equal(load(whole)["a/é"], arrays["a/é"])
