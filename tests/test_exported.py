@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from jaxcxr.data.preprocessing import Preprocessing
 from jaxcxr.exported import Model
 from jaxcxr.ops.enhance import equalisation_lut
 from jaxcxr.types import InputError
+from tests.faults.trials.weights import export_of_one_product
 
 
 def xray(dtype=np.uint8, shape=(57, 83)) -> np.ndarray:
@@ -189,6 +192,96 @@ def test_an_image_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path, mon
         InputError, match=r"large\.png is 83x57 pixels, more than the 4,730 allowed"
     ):
         exported.read_image(tmp_path / "large.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    export_of_one_product(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("gamma", 3.0), ("equalise", True), ("classes", ["b", "a"]), ("threshold", 1)],
+)
+def test_what_model_json_says_is_compared_with_its_hash(folder, field, value):
+    path = folder / exported.SPEC
+    spec = json.loads(path.read_text())
+    path.write_text(json.dumps(spec, sort_keys=True))  # written in another way it says the same
+    Model.open(folder)
+    fields = spec["preprocessing"]["fields"]
+    (fields if field in fields else spec)[field] = value
+    path.write_text(json.dumps(spec))
+    with pytest.raises(InputError, match=r"model\.json is damaged or was changed: its SHA-256"):
+        Model.open(folder)
+
+
+def test_an_export_from_before_that_hash_is_read(folder):
+    path = folder / exported.SPEC
+    spec = json.loads(path.read_text())
+    del spec["sha256"]
+    path.write_text(json.dumps(spec))
+    Model.open(folder)
+
+
+@pytest.mark.parametrize("name", [exported.WEIGHTS, exported.PROGRAM])
+def test_a_file_without_its_hash_is_not_opened(folder, name):
+    path = folder / exported.SPEC
+    spec = json.loads(path.read_text())
+    del spec["files"][name]
+    path.write_text(json.dumps(spec))
+    with pytest.raises(InputError, match=rf"model\.json is damaged \(KeyError: '{name}'\)"):
+        Model.open(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"format": 1}', '{"format": 1, "classes": {}}', "[" * 10**5])
+def test_what_is_no_model_json_is_one_line(folder, text, capsys):
+    (folder / exported.SPEC).write_text(text)
+    assert exported.main([str(folder), "image.png"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1 and "model.json is damaged" in said
+
+
+def test_a_changed_runner_does_not_run_as_the_exports_own(folder):
+    runner = folder / exported.RUNNER
+    text = Path(exported.__file__).read_text()
+    spec = json.loads((folder / exported.SPEC).read_text())
+    spec["files"][exported.RUNNER] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    spec["sha256"] = exported.spec_hash(spec)
+    (folder / exported.SPEC).write_text(json.dumps(spec))
+
+    def run(path: Path) -> int:
+        own = importlib.util.module_from_spec(found := importlib.util.spec_from_file_location("own", path))
+        sys.modules["own"] = own  # dataclasses look there
+        found.loader.exec_module(own)
+        Image.fromarray(xray()).save(folder / "image.png")
+        return own.main([str(folder), str(folder / "image.png")])
+
+    runner.write_text(text)
+    assert run(runner) == 0
+    runner.write_text(text.replace("MAX_PIXELS = 64", "MAX_PIXELS = 65"))
+    assert run(runner) == 1
+    Model.open(folder)  # by the project it is not needed
+    assert run(runner.rename(folder / "mine.py")) == 0
+
+
+def test_an_error_of_one_image_does_not_end_the_others(folder, capsys, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(xray()).save(folder / name)
+    plain = Model.see
+
+    def fails(self, pixels, lungs=None):
+        fails.count += 1
+        if fails.count == 2:
+            raise MemoryError("<object at 0x7f0123456789>")
+        return plain(self, pixels, lungs)
+
+    fails.count = 0
+    monkeypatch.setattr(Model, "see", fails)
+    assert exported.main([str(folder), *(str(folder / name) for name in ("a.png", "b.png", "c.png"))]) == 1
+    said = capsys.readouterr()
+    assert [line.split(",")[0][-5:] for line in said.out.splitlines()[1:]] == ["a.png", "c.png"]
+    assert "b.png: MemoryError" in said.err and "0x7f" not in said.err and said.err.count("\n") == 1
 
 
 def test_weights_are_read_as_by_safetensors(tmp_path):

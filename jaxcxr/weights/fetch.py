@@ -56,7 +56,7 @@ def fetch(entry: Entry) -> Path:
             _download(_resolve(url), path, entry)
         except InputError:
             raise
-        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        except (OSError, ValueError, http.client.HTTPException, _BodyError) as error:  # URLError is an OSError
             failures.append(f"{url}: {getattr(error, 'reason', None) or files.reason(error)}")
             continue
         _remember(path, entry)
@@ -194,20 +194,31 @@ def _download(url: str, path: Path, entry: Entry) -> None:
                 files.atomic_file(path) as file,
                 tqdm(total=total, unit="B", unit_scale=True, desc=f"download {path.name}") as bar,
             ):
-                while received <= most and (chunk := response.read(_CHUNK_BYTES)):
+                while received <= most and (chunk := _next_chunk(response)):
                     received += len(chunk)
                     file.write(chunk)
                     bar.update(len(chunk))
                 if total is not None and received < total and received <= most:
-                    raise ConnectionError(f"only {received:,} of {total:,} bytes arrived")
+                    raise _BodyError(f"only {received:,} of {total:,} bytes arrived")
                 file.flush()
                 problem = problem_with(Path(file.name), entry)
                 if problem is not None:
-                    raise ValueError(f"what came {problem}")
+                    raise _BodyError(f"what came {problem}")
         except InputError as error:
             if files.is_disk_full(error):
                 raise _no_space(path, needed) from error
             raise
+
+
+class _BodyError(Exception):
+    """What was sent is not the file: no error of the disk, which an OSError would be where it is written."""
+
+
+def _next_chunk(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BodyError(f"the connection broke off ({files.reason(error)})") from error
 
 
 def _no_space(path: Path, needed: int) -> InputError:

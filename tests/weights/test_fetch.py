@@ -1,13 +1,19 @@
 """A file of the catalogue is fetched once and checked, or the user is told what to put where. Over a local server."""
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import http.server
+import os
 import threading
+import time
+import types
 
 import pytest
 
 from jaxcxr.types import InputError
+from jaxcxr.weights import fetch as fetching
 from jaxcxr.weights.catalog import Entry
 from jaxcxr.weights.fetch import cache_dir, fetch
 
@@ -19,6 +25,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         if self.path == "/missing":
             return self.send_error(404)
+        if self.path == "/nonsense":
+            return self.wfile.write(b"\x00\x01 no HTTP\r\n")
+        if self.path == "/page":
+            self.send_response(200)
+            self.end_headers()
+            return self.wfile.write(b"<!DOCTYPE html><title>Log in</title>")
+        if self.path == "/endless":
+            self.send_response(200)
+            with contextlib.suppress(OSError):
+                self.end_headers()
+                while True:
+                    self.wfile.write(bytes(1 << 16))
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -91,6 +109,84 @@ def test_what_cannot_be_fetched_leaves_nothing_and_says_what_to_do(server, cache
     for said in (str(cache / "resnet18.test"), f"{server.url}{path}", f"{given.size:,} bytes", given.sha256):
         assert said in message
     assert not [p for p in cache.rglob("*") if p.is_file()]
+
+
+def test_a_web_page_in_place_of_weights_is_told(server):
+    with pytest.raises(InputError, match="has 36 bytes, not 7,000: it is a web page, not weights"):
+        fetch(entry(f"{server.url}/page"))
+    with pytest.raises(InputError, match="/page: what came is a web page, not weights"):
+        fetch(entry(f"{server.url}/page", size=0, sha256=""))
+
+
+def test_a_server_that_speaks_no_http_is_told(server):
+    with pytest.raises(InputError, match="/nonsense: "):
+        fetch(entry(f"{server.url}/nonsense"))
+
+
+def test_a_body_without_an_end_is_left(server, monkeypatch):
+    with pytest.raises(InputError, match="what came has .* bytes, not 7,000"):
+        fetch(entry(f"{server.url}/endless"))
+
+
+@pytest.mark.parametrize("size", [0, len(CONTENT)])
+def test_a_full_disk_is_told_with_what_is_needed(server, cache, monkeypatch, size):
+    def refuse(self, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="7,000 bytes do not fit .* free") as at:
+        patch.setattr(fetching.tqdm, "update", refuse)
+        fetch(entry(f"{server.url}/model", f"{server.url}/missing", size=size))
+    assert "$JAXCXR_WEIGHTS" in str(at.value) and "\n" not in str(at.value)
+    assert server.asked == ["/model"] and not [p for p in cache.rglob("*") if p.is_file()]
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
+    with pytest.raises(InputError, match=r"7,000 bytes do not fit .* \(10 free\)"):
+        fetch(entry(f"{server.url}/model", size=size))
+
+
+def test_a_folder_that_cannot_be_written(server, cache, monkeypatch):
+    path = fetch(entry(f"{server.url}/model"))
+    monkeypatch.setattr(fetching.os, "access", lambda *_: False)
+    assert fetch(entry(f"{server.url}/model")) == path  # it is there
+    path.unlink()
+    with pytest.raises(InputError, match=r"cannot be written \(not writable\), .* not there yet: .*\$JAXCXR_WEIGHTS$"):
+        fetch(entry(f"{server.url}/model"))
+    monkeypatch.setenv("JAXCXR_WEIGHTS", str(cache / "file"))
+    (cache / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\)"):
+        fetch(entry(f"{server.url}/model"))
+
+
+def test_a_file_without_a_published_hash_is_compared_with_that_of_its_first_use(server):
+    unknown = entry(f"{server.url}/model", sha256="", size=0)
+    path = cache_dir() / unknown.name / unknown.file
+    path.parent.mkdir(parents=True)
+    content = bytearray(b"\x80" + CONTENT)  # no text
+    path.write_bytes(content)
+    assert fetch(unknown) == path
+    digest = hashlib.sha256(content).hexdigest()
+    assert path.with_name("model.pth.sha256").read_text() == f"{digest}  model.pth\n"
+    assert fetching.checked_by(path, unknown) == "the hash of its first use"
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"has not the sha256 of its first use, which is kept in model\.pth\.sha256"):
+        fetch(unknown)
+
+
+def test_what_a_killed_download_left_is_removed_after_a_day(server, cache):
+    folder = cache / "resnet18.test"
+    folder.mkdir(parents=True)
+    for name, age in ((".model.pth.1.tmp", 25 * 3600), (".model.pth.2.tmp", 3600)):
+        (folder / name).write_bytes(b"part")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    fetch(entry(f"{server.url}/model"))
+    assert sorted(path.name for path in folder.iterdir()) == [".model.pth.2.tmp", "model.pth"]
+
+
+def test_of_two_downloads_at_once_a_bad_one_does_not_take_the_good_one_away(server, monkeypatch):
+    good = fetch(entry(f"{server.url}/model"))
+    with pytest.raises(fetching._BodyError, match="what came has"):  # began before the other one ended
+        fetching._download(f"{server.url}/page", good, entry())
+    assert good.read_bytes() == CONTENT
 
 
 def test_without_a_network_the_message_is_the_same():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 
 import jax
 import numpy as np
@@ -93,6 +94,95 @@ def test_an_entry_is_kept_under_our_names_and_read_from_there(resnet, entry, mon
     same(again.variables, resnet[0])
     assert len(read) == 1
     assert read[0].endswith(".jaxcxr.safetensors")
+
+
+def kept_path(entry: Entry):
+    return next((loading.fetch.cache_dir() / entry.name).glob("*.jaxcxr.safetensors"))
+
+
+def loaded(name: str):
+    return weights.load(weights.find(name), network("resnet18", seed=1), arch="resnet18", new_head=False)
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.999], ids=["header", "middle", "end"])
+def test_a_damaged_conversion_is_made_again_from_its_source(resnet, entry, caplog, where):
+    first = loaded(entry.name)
+    path = kept_path(entry)
+    sound = path.read_bytes()
+    content = bytearray(sound)
+    content[int(where * len(content))] ^= 1
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        same(loaded(entry.name).variables, first.variables)
+    assert "is damaged" in caplog.text and "It is converted again from" in caplog.text
+    assert path.read_bytes() == sound
+
+
+def test_a_conversion_without_a_hash_or_by_other_rules_is_made_again(resnet, entry, caplog, monkeypatch):
+    first = loaded(entry.name)
+    path = kept_path(entry)
+    sound = path.read_bytes()
+    zeros = {name: np.zeros_like(array) for name, array in loading.read(path).items()}
+    save_file(zeros, path, metadata={"format": "jaxcxr"})  # of an older version
+    same(loaded(entry.name).variables, first.variables)
+    assert path.read_bytes() == sound
+    rules = dataclasses.replace(loading.FAMILIES["torchvision"], variance_offset=1.0)
+    monkeypatch.setitem(loading.FAMILIES, "torchvision", rules)
+    with caplog.at_level(logging.WARNING):
+        again = loaded(entry.name).variables["batch_stats"]["bn1"]["var"]
+    assert "is of an older conversion" in caplog.text
+    np.testing.assert_allclose(again, first.variables["batch_stats"]["bn1"]["var"] + 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("problem", [PermissionError(13, "Permission denied"), InputError("The disk is full")])
+def test_weights_are_used_where_their_conversion_cannot_be_kept(resnet, entry, caplog, monkeypatch, problem):
+    def refuse(*_):
+        raise problem
+
+    monkeypatch.setattr(loading.files, "write_bytes", refuse)
+    with caplog.at_level(logging.WARNING):
+        same(loaded(entry.name).variables, resnet[0])
+    assert "was not kept (" in caplog.text
+
+
+def test_what_a_file_was_checked_by_is_said(resnet, entry, tmp_path):
+    assert loaded(entry.name).checked_by == "the published hash"
+    assert loaded(str(resnet[1])).checked_by == weights.NO_HASH == "finite values and shapes alone"
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(kept_path(entry).read_bytes())
+    assert loaded(str(own)).checked_by == "the hash in its header"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("fc.bias", np.nan, r"fc\.bias holds 1 values that are infinite or no numbers"),
+        ("layer1.0.conv1.weight", np.inf, r"layer1\.0\.conv1\.weight holds 1 values"),
+        ("bn1.running_var", -1.0, r"bn1\.running_var holds negative variances"),
+    ],
+)
+def test_values_that_no_training_ends_with_are_refused(resnet, tmp_path, name, value, match):
+    state = as_torch(resnet[0])
+    state[name].flat[0] = value
+    save_file(state, tmp_path / "bad.safetensors")
+    with pytest.raises(InputError, match=match):
+        loaded(str(tmp_path / "bad.safetensors"))
+
+
+def test_numbers_beyond_float32_are_refused(resnet, tmp_path):
+    state = {name: np.asarray(array, np.float64) for name, array in as_torch(resnet[0]).items()}
+    state["fc.bias"][0] = 1e300
+    save_file(state, tmp_path / "bad.safetensors")
+    with pytest.raises(InputError, match="infinite"):
+        loaded(str(tmp_path / "bad.safetensors"))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("name", ["conv1.weight", "fc.weight", "block1_conv1/kernel", "fc1/kernel"])
+def test_an_array_of_any_shape_is_one_error(tmp_path, name, shape):
+    save_file({name: np.ones(shape, np.float32)}, tmp_path / "odd.safetensors")
+    with pytest.raises(InputError, match="does not fit"):
+        loaded(str(tmp_path / "odd.safetensors"))
 
 
 def test_inceptions_auxiliary_head_may_be_missing(tmp_path):
