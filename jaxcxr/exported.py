@@ -235,8 +235,42 @@ def _levels(pixels: np.ndarray, *, equalise: bool) -> np.ndarray:
             return np.asarray(_equalised(np.bincount(pixels.ravel(), minlength=count)))
     if pixels.dtype == np.uint8:
         return np.arange(count, dtype=np.float32) / (count - 1)
-    low, high = int(pixels.min()), int(pixels.max())
+    low, high = _grey_range(np.bincount(pixels.ravel(), minlength=count))
     return np.clip((np.arange(count, dtype=np.float32) - low) / max(high - low, 1), 0, 1)
+
+
+def _grey_range(histogram: np.ndarray) -> tuple[int, int]:
+    """`jaxcxr.data.preprocessing.grey_range`, which says what it is."""
+    levels = np.flatnonzero(histogram)
+    counts = histogram[levels]
+    whole, cut_off = (levels, counts), False
+    while len(levels) > 1:
+        gaps = np.diff(levels)
+        if 8 * gaps.max() <= gaps.sum() - gaps.max():
+            break
+        cut = int(gaps.argmax()) + 1
+        sides = [(levels[:cut], counts[:cut]), (levels[cut:], counts[cut:])]
+        pixels = [side[1].sum() for side in sides]
+        widths = [np.ptp(_middle(*side)) for side in sides]
+        if 100 * min(pixels) < sum(pixels):
+            levels, counts = sides[int(np.argmax(pixels))]
+            whole = whole if cut_off else (levels, counts)
+        elif 4 * min(widths) < max(widths):
+            levels, counts = sides[int(np.argmax(widths))]
+            cut_off = True
+        else:
+            levels, counts = whole
+            break
+    low, high = _middle(levels, counts)
+    reach = (high - low) // 2 if high > low else len(histogram)
+    return max(int(levels[0]), low - reach), min(int(levels[-1]), high + reach)
+
+
+def _middle(levels: np.ndarray, counts: np.ndarray) -> tuple[int, int]:
+    """The 1st and 99th percentiles of pixels [n] per level [n]."""
+    below = counts.cumsum()
+    low, high = np.searchsorted(below, (0.01 * below[-1], 0.99 * below[-1]))
+    return int(levels[low]), int(levels[high])
 
 
 @jax.jit

@@ -27,7 +27,7 @@ from jaxcxr.data.preprocessing import Prepared, Preprocessing
 from jaxcxr.types import InputError
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
-CODE_VERSION = 4
+CODE_VERSION = 5
 META = "meta.json"
 REFERENCE = "reference.png"  # the image whose histogram all others got
 # facts 1.5: sets stored as negatives, whose published equalisation saturates this many pixels at

@@ -138,7 +138,7 @@ def read(encoded: bytes, name: str) -> XRay:
         )
         raise InputError(f"{name} {what}")
     picture = decoding.decode_picture(encoded, name)
-    odd = {COLOUR: picture.coloured, PAGES: picture.pages > 1, TURNED: picture.turned}
+    odd = {COLOUR: picture.coloured, PAGES: picture.several, TURNED: picture.turned}
     return XRay(
         picture.pixels, (*(text for text, holds in odd.items() if holds), *look_at(picture.pixels))
     )
@@ -183,7 +183,7 @@ def look_at(pixels: np.ndarray) -> tuple[str, ...]:
         FLAT: flat,
         FEW_LEVELS: not flat and len(np.unique(sample)) < 32,
         SATURATED: not flat and bool(ends.mean() > 0.5),
-        INVERTED: not flat and _looks_inverted(pixels),
+        INVERTED: not flat and _looks_inverted(sample),
     }
     return tuple(text for text, holds in found.items() if holds)
 

@@ -149,7 +149,8 @@ def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> lis
         )
     else:
         steps.append(
-            "8 bits divided by 255; 16 bits stretched from the image's minimum 0 to its maximum 1"
+            "8 bits divided by 255; 16 bits stretched from 0 to 1 over the range that hot pixels, padding and "
+            f"burned-in text do not take ({exported.RUNNER}: _grey_range)"
         )
     if settings.gamma != 1:
         steps.append(f"to the power of {settings.gamma}")

@@ -124,7 +124,7 @@ def test_floating_point_images_are_refused():
 def test_a_picture_tells_what_is_odd_about_its_file():
     plain = decoding.decode_picture(encode(RAMP), "x")
     np.testing.assert_array_equal(plain.pixels, RAMP)
-    assert (plain.coloured, plain.pages, plain.turned) == (False, 1, False)
+    assert (plain.coloured, plain.several, plain.turned) == (False, False, False)
     grey = np.repeat(RAMP[..., None], 3, axis=-1)
     assert not decoding.decode_picture(encode(grey, "JPEG"), "x").coloured
     assert decoding.decode_picture(encode(grey * np.array([1, 0, 0], np.uint8)), "x").coloured
@@ -134,5 +134,5 @@ def test_a_picture_tells_what_is_odd_about_its_file():
     pages = save(
         Image.fromarray(RAMP), "TIFF", save_all=True, append_images=[Image.fromarray(255 - RAMP)]
     )
-    assert decoding.decode_picture(pages, "x").pages == 2
+    assert decoding.decode_picture(pages, "x").several
     np.testing.assert_array_equal(decoding.decode_picture(pages, "x").pixels, RAMP)
