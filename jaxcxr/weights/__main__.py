@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcxr import models
+from jaxcxr import files, models
 from jaxcxr.models.initialise import initialise
 from jaxcxr.types import InputError
 from jaxcxr.weights import catalog, fetch
@@ -23,6 +23,7 @@ from jaxcxr.weights.read import read
 from jaxcxr.weights.rules import FAMILIES, Renamed, rename
 
 _SIDE = 299  # pixels: enough for every network
+_NO_NETWORK = "no network here has arrays of such shapes"
 
 
 def list_entries() -> None:
@@ -61,11 +62,12 @@ def convert(given: str, out: str) -> None:
         raise InputError(f"{out}: what is written is safetensors, so the name must end in .safetensors")
     source = find(given)
     arrays = read(source.path)
-    arch, family, renamed = identify(arrays, [source.entry.arch] if source.entry else sorted(_archs()))
-    headless = f"{catalog.head_of(arch)[0]}/kernel" not in renamed.arrays
-    if headless:  # features alone may fit another head's network better, with fewer arrays of its own
-        arch = models.backbone(arch)
-    loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)  # raises unless it fits
+    with files.reading(source.path, _NO_NETWORK):
+        arch, family, renamed = identify(arrays, [source.entry.arch] if source.entry else sorted(_archs()))
+        headless = f"{catalog.head_of(arch)[0]}/kernel" not in renamed.arrays
+        if headless:  # features alone may fit another head's network better, with fewer arrays of its own
+            arch = models.backbone(arch)
+        loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)  # raises unless it fits
     save(path, renamed, origin=given)
     for name in loaded.fresh:
         print(f"not in the file: {name}")
@@ -83,8 +85,9 @@ def verify(name: str, file: str) -> None:
     if problem is not None:
         raise InputError(f"{file} {problem}")
     renamed = rename(read(path), FAMILIES[entry.family])
-    template = _template(entry.arch, renamed)
-    load(Source(name, entry, path), template, arch=entry.arch, new_head=entry.classes == 0)
+    with files.reading(path, _NO_NETWORK):
+        template = _template(entry.arch, renamed)
+        load(Source(name, entry, path), template, arch=entry.arch, new_head=entry.classes == 0)
     hashed = "size and hash are the published ones" if entry.sha256 or entry.md5 else "no hash is published"
     print(f"{file} fills {entry.arch} ({len(renamed.arrays)} arrays); {hashed}")
 
@@ -116,7 +119,7 @@ def _template(arch: str, renamed: Renamed) -> dict[str, Any]:
     return _shapes(
         arch,
         1000 if head is None else head.shape[-1],
-        3 if first is None else first.shape[2],
+        first.shape[2] if first is not None and first.ndim == 4 else 3,
         _side(renamed) if arch == "covid_cxnet_base" else _SIDE,
     )
 

@@ -65,6 +65,22 @@ def test_convert_refuses_what_no_network_takes(tmp_path, capsys):
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (1, 1, 1, 0), (2, 2, 2, 2, 2)])
+def test_convert_refuses_arrays_of_odd_shapes_in_one_error(tmp_path, capsys, monkeypatch, shape):
+    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"covid_cxnet_base"})  # to save time
+    names = ("conv_layer1/kernel", "conv_layer5/kernel", "fc_layer1/kernel", "output_layer/kernel")
+    np.savez(tmp_path / "odd.npz", **{name: np.zeros(shape, np.float32) for name in names})
+    assert main(["convert", str(tmp_path / "odd.npz"), str(tmp_path / "out.safetensors")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'odd.npz'} ")
+
+
+def test_convert_into_a_folder_that_is_a_file(keras_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["convert", str(keras_file[0]), str(tmp_path / "file" / "out.safetensors")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "Not a directory" in said and said.count("\n") == 1
+
+
 def test_verify_tells_the_published_file_from_another(keras_file, capsys):
     given, _ = keras_file
     assert main(["verify", "covid_cxnet_base.v_free", str(given)]) == 1
