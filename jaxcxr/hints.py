@@ -14,6 +14,7 @@ from typing import Any
 
 _PHANTOMS = "tfds_builders.phantom_cxr"
 _SEGMENTER = "configs/fc_densenet103.py"
+_REAL_SEGMENTER = f"{_SEGMENTER}:small"
 
 
 def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] = "") -> str:
@@ -34,31 +35,37 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
 
 
 def segmenter(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> str:
-    """The two commands that make lung masks of a data section: a segmenter's training, then its predict."""
-    return "\n".join(f"  {line}" for line in segmenter_commands(data, workdir))
+    """The commands that make lung masks of a data section: a segmenter's training, then its predict."""
+    return _lines(segmenter_commands(data, workdir))
 
 
 def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> list[str]:
     """As `segmenter`, a command an item. `:small` learns from real X-rays, without it from phantoms."""
     phantoms = tuple(data.builders) == (_PHANTOMS,)
-    file = _SEGMENTER if phantoms else f"{_SEGMENTER}:small"
-    places = [f"--config.data.{name}={data[name]}" for name in ("manual_dir", "data_dir") if data[name]]
-    if not phantoms and not data.manual_dir:
-        places.insert(0, "--config.data.manual_dir=...")
-    images = [
-        f"--config.predict.data.{name}={_literal(data[name])}"
-        for name in ("builders", "classes", "relabel", "patient_key")
-        if data[name]
-    ]
-    if phantoms:
-        options = data.options["phantom_cxr"]
-        images += [f"--config.predict.data.options.phantom_cxr.{name}={options[name]}" for name in sorted(options)]
+    file = _SEGMENTER if phantoms else _REAL_SEGMENTER
+    places = [] if phantoms else ["--config.data.manual_dir=..."]
+    fields = ["builders", "classes", "relabel", "patient_key", "manual_dir", "data_dir"]
+    values = {name: data[name] for name in fields if data[name]}
+    for module in data.builders:
+        name = module.rpartition(".")[2]
+        values |= {f"options.{name}.{key}": value for key, value in data.options.get(name, {}).items()}
+    images = [f"--config.predict.data.{name}={_literal(value)}" for name, value in values.items()]
     return [
         command(file, *places, workdir=workdir),
         command(file, *places, *images, "--config.run=predict", workdir=workdir),
     ]
 
 
+def any_segmenter(workdir: str | os.PathLike[str]) -> str:
+    """The commands that train a segmenter, where nothing says of which kind the X-rays are."""
+    real = command(_REAL_SEGMENTER, "--config.data.manual_dir=...", workdir=workdir)
+    return f"  {command(_SEGMENTER, workdir=workdir)}\nfor phantoms, or for real X-rays\n  {real}"
+
+
+def _lines(commands: Sequence[str]) -> str:
+    return "\n".join(f"  {line}" for line in commands)
+
+
 def _literal(value: Any) -> str:
     """As absl reads it."""
-    return value if isinstance(value, str) else repr(tuple(value)) if isinstance(value, Sequence) else str(value)
+    return repr(tuple(value)) if isinstance(value, (list, tuple)) else str(value)

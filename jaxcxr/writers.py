@@ -126,7 +126,7 @@ class MetricWriter:
         if not path.exists():
             return
         text = "".join(json.dumps(row) + "\n" for row in read_metrics(self._workdir) if wanted(row))
-        if text != path.read_text(encoding="utf-8"):
+        if text.encode() != path.read_bytes():
             files.write_text(path, text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcxr import artifacts
+from jaxcxr import artifacts, run_files
 from jaxcxr.artifacts import Predictions
 from jaxcxr.report import plots, tables
 from jaxcxr.types import InputError
@@ -67,12 +67,12 @@ class Report:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is no file.
+    """The JSON object in a file of a run; None where there is no file.
 
     Raises:
       InputError: the file is damaged.
     """
-    return artifacts.read_json(path) if path.exists() else None
+    return run_files.read(path) if path.exists() else None
 
 
 def read_predictions(folder: Path) -> Predictions:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, parallel
+from jaxcxr import data, hints, parallel
 from jaxcxr.artifacts import Predictions, check_same_split
 from jaxcxr.data import dropped
 from jaxcxr.data.dropped import Dropped
@@ -178,8 +178,7 @@ def mask_source(config: ConfigDict) -> data.MaskSource | None:
         if not m.workdir:
             raise InputError(
                 "masks.source='workdir' needs masks.workdir, the folder of a finished segment run; make one with\n"
-                "  python main.py --config=configs/fc_densenet103.py --workdir=RUN\n"
-                "  python main.py --config=configs/fc_densenet103.py --config.run=predict --workdir=RUN"
+                f"{hints.segmenter(config.data)}"
             )
         return data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty)
     raise InputError(f"masks.source={m.source!r} is unknown; known: dataset, workdir, none")

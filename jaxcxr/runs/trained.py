@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import data, exported, parallel
+from jaxcxr import data, exported, hints, parallel
 from jaxcxr.artifacts import CONFIG, RunFolder
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
@@ -130,7 +130,7 @@ def open_segmenter(path: Path) -> Network:
     if not saved or saved.get("task") != "segment" or not folder.is_finished("train"):
         raise InputError(
             f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one with\n"
-            f"  python main.py --config=configs/fc_densenet103.py --workdir={path}"
+            f"{hints.any_segmenter(path)}"
         )
     results.check(folder, CONFIG)
     try:

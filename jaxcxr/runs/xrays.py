@@ -17,7 +17,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, files, parallel
+from jaxcxr import data, files, hints, parallel
 from jaxcxr.artifacts import VOLATILE, RunFolder, encode_png
 from jaxcxr.data import xray_files
 from jaxcxr.data.xray_files import XRayFile
@@ -131,9 +131,7 @@ def _networks(config: ConfigDict, folder: RunFolder) -> _Networks:
         raise InputError(
             "this learner looks at lungs, and nothing says where these are in your X-rays: give it a finished segment "
             "run, --config.masks.workdir=SEGMENTER. Make one with\n"
-            "  python main.py --config=configs/fc_densenet103.py --workdir=SEGMENTER\n"
-            "for phantoms, or for real X-rays\n"
-            "  python main.py --config=configs/fc_densenet103.py:small --config.data.manual_dir=... --workdir=SEGMENTER"
+            f"{hints.any_segmenter('SEGMENTER')}"
         )
     return _Networks(config, own, None)
 
