@@ -1,17 +1,12 @@
-"""Fetching and unpacking with limits: TFDS's own extraction needs TensorFlow and has no size cap."""
+"""Fetching with limits and checksums."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -91,71 +86,3 @@ def _receive(url: str, path: Path, *, max_bytes: int, timeout_s: float) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def extract_tar(
-    archive: Path,
-    folder: Path,
-    *,
-    wanted: Callable[[str], bool],
-    max_bytes: int,
-    max_members: int,
-    commit: str | None = None,
-) -> Path:
-    """Unpacks a .tar.gz that has one top folder; its wanted content becomes `folder`, all at once.
-
-    Args:
-      archive: the file.
-      folder: must not exist yet.
-      wanted: told a file's path below the top folder; others are skipped.
-      max_bytes: limit on the unpacked size of all members together.
-      max_members: limit on their number.
-      commit: the git commit that must be recorded in the archive (`git archive` writes it).
-
-    Raises:
-      ValueError: damaged, too large, of another commit, or a member that leaves the folder or is
-        not a plain file; `folder` is then untouched.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        try:
-            with tarfile.open(archive, "r:gz") as tar:
-                tops = _extract_members(tar, scratch, wanted, max_bytes, max_members)
-                if commit is not None and tar.pax_headers.get("comment") != commit:
-                    found = tar.pax_headers.get("comment", "none")
-                    raise ValueError(f"{archive}: made of commit {found}, expected {commit}")
-        except tarfile.FilterError as error:
-            raise ValueError(f"{archive}: unsafe member, nothing unpacked ({error})") from error
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{archive}: damaged archive ({error}); fetch it again") from error
-        if len(tops) != 1:
-            raise ValueError(f"{archive}: {len(tops)} top folders with wanted files, expected one")
-        os.replace(Path(scratch) / tops.pop(), folder)
-    return folder
-
-
-def _extract_members(
-    tar: tarfile.TarFile,
-    scratch: str,
-    wanted: Callable[[str], bool],
-    max_bytes: int,
-    max_members: int,
-) -> set[str]:
-    """Unpacks into `scratch`; returns the names of the top folders."""
-    tops: set[str] = set()
-    size = 0
-    for count, member in enumerate(tar, start=1):
-        size += member.size
-        if size > max_bytes or count > max_members:
-            raise ValueError(
-                f"{tar.name}: unpacks to more than {max_bytes} bytes or {max_members} members"
-            )
-        tarfile.data_filter(member, scratch)  # of every member, so that none is skipped silently
-        top, _, below = member.name.partition("/")
-        if not wanted(below) or member.isdir():
-            continue
-        if not member.isfile():
-            raise ValueError(f"{tar.name}: member {member.name} is not a plain file")
-        tar.extract(member, scratch, filter="data")
-        tops.add(top)
-    return tops

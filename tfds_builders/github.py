@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, download
+from tfds_builders import archives, common, download
 
 MAX_DOWNLOAD = 2 * download.GIB
 MAX_UNPACKED = 4 * download.GIB
@@ -54,6 +55,10 @@ def find_or_download(
     folder = downloads / f"{name}-{commit[:12]}"
     if folder.exists():  # appears only when whole
         return folder
+    for leftover in downloads.glob(f".{folder.name}.*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in downloads.glob(f"{folder.name}.tar.gz.*.partial"):
+        leftover.unlink(missing_ok=True)
     try:
         archive = download.fetch(
             url, downloads / f"{folder.name}.tar.gz", sha256=None, max_bytes=MAX_DOWNLOAD
@@ -62,7 +67,7 @@ def find_or_download(
         problem = f"no manual folder with {name}/, and the download failed: {error}"
         raise common.missing_data(name, problem, instructions) from error
     try:
-        download.extract_tar(
+        archives.extract_tar(
             archive,
             folder,
             wanted=lambda file: any(file == path or file.startswith(f"{path}/") for path in paths),

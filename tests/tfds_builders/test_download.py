@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -9,7 +10,7 @@ import tarfile
 import pytest
 
 from tests.tfds_builders.http_files import serve, tar_gz
-from tfds_builders import download
+from tfds_builders import archives, download
 
 BODY = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -63,7 +64,7 @@ def extract(tmp_path, data: bytes, **changes):
     archive = tmp_path / "a.tar.gz"
     archive.write_bytes(data)
     options = {"wanted": lambda name: True, "max_bytes": 1 << 20, "max_members": 100, **changes}
-    return download.extract_tar(archive, tmp_path / "out" / "set", **options)
+    return archives.extract_tar(archive, tmp_path / "out" / "set", **options)
 
 
 def test_extract_takes_the_wanted_files_below_the_top_folder(tmp_path):
@@ -93,18 +94,45 @@ def device() -> bytes:
     return buffer.getvalue()
 
 
+def twice() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for data in (b"1", b"2"):
+            info = tarfile.TarInfo("top/a")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def huge_name() -> bytes:
+    """A member whose name alone would take 900 MB."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 900 << 20
+    return gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+
+
 @pytest.mark.parametrize(
     "data, message",
     [
         (tar_gz({"top/a": b"1", "top/../../evil": b"2"}), "unsafe member.*outside"),
         (tar_gz({"top/a": b"1", "../evil": b"2"}), "unsafe member.*outside"),
         (tar_gz({"top/a": b"1"}, links={"top/l": "/etc/passwd"}), "unsafe member.*absolute"),
-        (tar_gz({"top/a": b"1"}, links={"top/l": "a"}), "member top/l is not a plain file"),
+        (tar_gz({"top/a": b"1"}, links={"top/l": "a"}), "member 'top/l' is not a plain file"),
         (device(), "unsafe member.*special file"),
         (bomb(), "unpacks to more than 1048576 bytes"),
         (tar_gz({f"top/{i}": b"" for i in range(101)}), "or 100 members"),
         (truncated(), "damaged archive"),
         (b"no archive", "damaged archive"),
+        (tar_gz({"top/a": b"1"})[:-8] + bytes(8), "damaged archive .CRC check failed"),
+        (tar_gz({"top/a": b"1"}) + b"more", "damaged archive .Not a gzipped file"),
+        (tar_gz({"top/a": b"1"}) + tar_gz({"top/b": b"1"}), "something follows the last member"),
+        (tar_gz({"/top/a": b"1"}), "is not below a top folder"),
+        (tar_gz({"a": b"1"}), "is not below a top folder"),
+        (tar_gz({"top/a\nb": b"1"}), "means something else elsewhere"),
+        (tar_gz({"top/C:\\a": b"1"}), "means something else elsewhere"),
+        (tar_gz({"top/" + "a" * 300: b"1"}), "damaged archive .*too long"),
+        (twice(), "is there twice"),
+        (huge_name(), "a header of .* bytes"),
         (tar_gz({"one/a": b"1", "two/b": b"2"}), "2 top folders"),
         (tar_gz({}), "0 top folders"),
     ],
@@ -118,6 +146,16 @@ def device() -> bytes:
         "too many",
         "truncated",
         "not gzip",
+        "wrong checksum",
+        "something behind it",
+        "two archives",
+        "absolute",
+        "no top",
+        "line end in a name",
+        "Windows' name",
+        "long name",
+        "twice",
+        "huge name",
         "two tops",
         "empty",
     ],
