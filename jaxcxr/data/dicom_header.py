@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from jaxcxr.types import InputError
 
 MAX_BYTES = 256 << 20  # of a file: 64 million pixels of 16 bits, twice
-MAX_READS = 50_000  # of a header, one to three for each of its elements: half a second
+MAX_READS = 30_000  # of a header, one to three for each of its elements; those of X-rays have hundreds
 MAX_DEFLATED_HEADER = 16 << 20
 ELEMENTS = (
     "Modality", "BodyPartExamined", "ViewPosition", "ViewCodeSequence", "PatientOrientation", "PresentationIntentType",

@@ -9,6 +9,7 @@ from jaxcxr.data.dicom_pixels import Layout, Stored
 from jaxcxr.types import InputError
 
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
+_MAX_SEGMENTS = 20_000  # of one table; segments may name others, over and over
 
 
 def sequence_table(
@@ -113,11 +114,12 @@ def _segments(item: Header, data: str) -> bytes:
 def _expanded(segments: np.ndarray, count: int) -> np.ndarray:
     """The entries [count] of a segmented table, or fewer where it is damaged."""
     entries = np.zeros(count, np.uint16)
-    made = 0
+    made, left = 0, _MAX_SEGMENTS
 
     def expand(at: int, most: int, *, nested: bool) -> None:
-        nonlocal made
-        while at + 1 < len(segments) and most and made < count:
+        nonlocal made, left
+        while at + 1 < len(segments) and most and made < count and left:
+            left -= 1
             kind, length = int(segments[at]), int(segments[at + 1])
             values = segments[at + 2 :]
             step = {_DISCRETE: length, _LINEAR: 1, _INDIRECT: 2}.get(kind, 0)
