@@ -8,6 +8,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from jaxcxr import names
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment file, with :PRESET where it has one (small, paper)", lock_config=True
 )
@@ -40,10 +42,10 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def _fields(config: ConfigDict, prefix: str = "") -> list[str]:
     """'optim.learning_rate', ...: what can be overridden."""
-    names = []
+    found = []
     for key, value in config.items():
-        names += _fields(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [prefix + key]
-    return names
+        found += _fields(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [prefix + key]
+    return found
 
 
 def main(argv: list[str]) -> None:
@@ -62,5 +64,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    names.print_whatever_comes()
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks import cases, harness, machine, report
 from benchmarks.harness import Case, CaseResult
 from benchmarks.settings import Options
+from jaxcxr import names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,4 +128,5 @@ def summary(result: CaseResult) -> str:
 
 
 if __name__ == "__main__":
+    names.print_whatever_comes()
     sys.exit(main())

@@ -142,7 +142,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
     def __init__(self, job: Job, folder: Path, *, number: int = 0):
         self._log = folder / f"worker{number}.log"
         self.outputs = folder / f"outputs{number}.npz"
-        with self._log.open("w") as log:
+        with self._log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker"],
                 cwd=ROOT,
@@ -150,7 +150,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                encoding="utf-8",
             )
         told = {"function": job.function, "arguments": dict(job.arguments)}
         ours = job.function.startswith("benchmarks.ours.")  # as under main.py
@@ -172,7 +172,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         if line:
             return json.loads(line)
         status = self._process.wait()
-        words = self._log.read_text(errors="replace").strip().splitlines()
+        words = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise WorkerError(f"exit status {status}: {words[-1].strip() if words else 'no word'}")
 
     def ask(self, do: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _version(package: str) -> str:
 def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     if path.is_file():
-        match = re.search(r"model name\s*: (.+)", path.read_text())
+        match = re.search(r"model name\s*: (.+)", path.read_text(encoding="utf-8", errors="replace"))
         if match:
             return match[1]
     return platform.processor() or platform.machine()
@@ -89,7 +89,9 @@ def _cpu() -> str:
 def _git(*command: str) -> str:
     """'' outside a repository, or without git."""
     try:
-        done = subprocess.run(["git", *command], cwd=harness.ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *command], cwd=harness.ROOT, capture_output=True, encoding="utf-8", errors="replace"
+        )
     except OSError:
         return ""
     return done.stdout.strip()

@@ -193,5 +193,5 @@ def write(
     """results.json and table.md."""
     folder.mkdir(parents=True, exist_ok=True)
     content = to_json(results, machine, command=command, quick=quick)
-    (folder / "results.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    (folder / "table.md").write_text(table(results, machine, command=command, quick=quick))
+    (folder / "results.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(table(results, machine, command=command, quick=quick), encoding="utf-8")

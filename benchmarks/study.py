@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.results:
         file = flags.results / "results.json" if flags.results.is_dir() else flags.results
         try:
-            measured = rates(json.loads(file.read_text()))
+            measured = rates(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             parser.error(f"{file}: {error}")
     device.start(common.base("classify"))

@@ -17,7 +17,7 @@ from jaxcxr import host_memory
 
 def main() -> None:
     # What libraries print goes to the log; the answers have standard output to themselves.
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def answer(**fields: Any) -> None:

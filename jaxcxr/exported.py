@@ -451,9 +451,7 @@ def _deserialize(path: Path, spec: Mapping[str, Any]) -> export.Exported:
         raise InputError(
             f"{path}: exported programs are read with flatbuffers: pip install flatbuffers"
         ) from error
-    except (
-        Exception
-    ) as error:  # JAX reads what is half a year old, and has no type for what is older
+    except Exception as error:  # JAX has no type for what is more than half a year old
         raise InputError(
             f"{path} was exported by JAX {made_by}, and the installed {jax.__version__} cannot read it ({error}): "
             f"pip install jax=={made_by}, or export again"
@@ -472,16 +470,16 @@ def main(arguments: Sequence[str]) -> int:
         description="Class probabilities, or lung masks, of X-rays by an exported model. Research use only.",
     )
     parser.add_argument("export", metavar="EXPORT", help="folder that --config.run=export wrote")
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="PNG, JPEG, GIF, BMP or TIFF files, lungs dark"
-    )
+    files = "PNG, JPEG, GIF, BMP or TIFF files, lungs dark"
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help=files)
     parser.add_argument(
         "--lungs", metavar="EXPORT", help="an exported segmenter, for a model that looks at lungs"
     )
-    parser.add_argument(
-        "--masks-to", metavar="FOLDER", type=Path, help="of a segmenter: writes FOLDER/<IMAGE>.png"
-    )
+    where = "of a segmenter: writes FOLDER/<IMAGE>.png"
+    parser.add_argument("--masks-to", metavar="FOLDER", type=Path, help=where)
     given = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):  # whatever the terminal's encoding, no name stops a print
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         model = Model.open(given.export)
         segmenter = Model.open(given.lungs) if given.lungs else None
@@ -489,30 +487,44 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     values = [f"probability_{name}" for name in model.spec["classes"]] or ["lung_area_share"]
-    table, failed = csv.writer(sys.stdout, lineterminator="\n"), 0
+    table, failed, taken = csv.writer(sys.stdout, lineterminator="\n"), 0, set[str]()
     table.writerow(["file", *values, "note"])
     for name in given.images:
+        mask = given.masks_to / _mask_name(name, taken) if given.masks_to else None
         try:
-            numbers = _predict_file(model, segmenter, Path(name), given.masks_to)
+            numbers = _predict_file(model, segmenter, Path(name), mask)
         except Exception as error:  # of one file: the others are predicted
             said = str(error) if isinstance(error, InputError) else _reason(error)
-            print(f"error: {said if name in said else f'{name}: {said}'}", file=sys.stderr)
+            said = said if name in said else f"{name}: {said}"
+            shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
+            print(f"error: {''.join(shown)}", file=sys.stderr)
             failed += 1
         else:
+            name = f"'{name}" if re.match(r"'*[=+\-@\t\r\n]", name) else name  # no formula
             table.writerow([name, *(f"{number:.6g}" for number in numbers), NOTE])
     return 1 if failed else 0
 
 
+def _mask_name(image: str, taken: set[str]) -> str:
+    """'<the file's name>.png'; with a hash of the path where another image took that, or it is too long."""
+    name = Path(image).name
+    cut = name.encode(errors="surrogateescape")[:200].decode(errors="ignore")
+    if cut != name or name.casefold() in taken:
+        cut += f"~{hashlib.sha256(image.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    taken.add(cut.casefold())
+    return f"{cut}.png"
+
+
 def _predict_file(
-    model: Model, segmenter: Model | None, path: Path, masks_to: Path | None
+    model: Model, segmenter: Model | None, path: Path, mask_file: Path | None
 ) -> Sequence[float]:
     pixels = read_image(path)
     if model.spec["task"] == "segment":
         lungs = model.find_lungs(pixels)
-        if masks_to is not None:
-            masks_to.mkdir(parents=True, exist_ok=True)
+        if mask_file is not None:
+            mask_file.parent.mkdir(parents=True, exist_ok=True)
             mask = enlarged(lungs, pixels.shape).astype(np.uint8) * 255
-            Image.fromarray(mask).save(masks_to / f"{path.name}.png")
+            Image.fromarray(mask).save(mask_file)
         return [lungs.mean()]
     lungs = None
     if segmenter is not None and model.spec["lungs"]["needed"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
 import sys
 import unicodedata
@@ -78,6 +79,11 @@ class PictureNames:
 
     def _is_free(self, keys: set[str]) -> bool:
         return self._files.isdisjoint(keys) and self._folders.isdisjoint(keys)
+
+
+def on_disk(name: str) -> str:
+    """A name as the file system is told it: its bytes are UTF-8, whatever the locale says that names are."""
+    return os.fsdecode(name.encode(errors="surrogateescape"))
 
 
 def _harmless(part: str, whole: str, *, folder: bool = False, changed: bool = False) -> str:

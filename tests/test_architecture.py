@@ -118,6 +118,33 @@ def jax_names(tree: ast.AST) -> set[str]:
     return names
 
 
+def without_encoding(tree: ast.AST) -> list[str]:
+    """Calls that read or write text in whatever encoding the locale has."""
+
+    def is_text(call: ast.Call) -> bool:
+        names = {keyword.arg for keyword in call.keywords}
+        method = isinstance(call.func, ast.Attribute)
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if "encoding" in names:
+            return False
+        if name in ("run", "Popen", "check_output") and names & {"text", "universal_newlines"}:
+            return True
+        if name == "read_text":
+            return not call.args
+        if name == "write_text":
+            return method and len(call.args) < 2  # with two it is `files.write_text`
+        if name not in ("open", "fdopen"):
+            return False
+        # `path.open(mode)`, `open(path, mode)`; what has no mode and arguments is another `open`.
+        modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        modes = [mode for mode in modes if mode and set(mode) <= set("rwaxbt+")]
+        if name == "open" and method and not modes:
+            return names <= {"newline", "errors", "buffering"} and not call.args
+        return not modes or "b" not in modes[-1]
+
+    return [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and is_text(node)]
+
+
 @pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def source(request):
     return request.param
@@ -130,7 +157,7 @@ def module(source):
 
 @pytest.fixture
 def tree(source):
-    return ast.parse(source.read_text())
+    return ast.parse(source.read_text(encoding="utf-8"))
 
 
 def test_imports_go_down_the_layers(module, tree):
@@ -172,7 +199,7 @@ def test_devices_are_named_at_the_seam_only(module, tree):
 
 
 def test_files_stay_readable(source):
-    lines = len(source.read_text().splitlines())
+    lines = len(source.read_text(encoding="utf-8").splitlines())
     assert lines <= 450, f"{lines} lines: split the file"
 
 
@@ -187,3 +214,18 @@ def test_the_rules_bite():
     assert imports_of(tree) == {"jax", "jaxcxr.runs", "torch"}
     assert jax_names(tree) == {"pmap", "sharding", "Mesh", "process_count"}
     assert layer_of("jaxcxr.runs.train") == 5
+
+
+def test_text_is_read_and_written_as_utf8_whatever_the_locale(source):
+    assert without_encoding(ast.parse(source.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["open(p)", "open(p, 'w')", "p.open()", "p.open('w')", "p.read_text(errors='replace')", "p.write_text(t)",
+     "os.fdopen(1, 'w')", "subprocess.run(c, text=True)", "p.open(newline='')"],
+)  # fmt: skip
+def test_text_in_the_locales_encoding_is_noticed(call):
+    assert without_encoding(ast.parse(call)) == [call]
+    named = f"{call[:-1]}{'' if call.endswith('()') else ', '}encoding='utf-8')"
+    assert without_encoding(ast.parse(named)) == []

@@ -17,7 +17,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w")  # noqa: SIM115 (closed below)
+        file = open(path, "wb")  # noqa: SIM115 (closed below)
     except OSError as error:
         if not is_read_only(error):
             raise

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from PIL import Image
 from scipy import ndimage, stats
 
+from jaxcxr import files
 from jaxcxr.data import decoding, dicom
 from jaxcxr.names import printable
 from jaxcxr.types import InputError
@@ -111,10 +113,10 @@ def find(inputs: str, *, leave_out: Path | None = None) -> list[XRayFile]:
         for path, problem in _walk(place):
             if not (avoid and _is_below(path, avoid)):
                 found[path] = problem
-    files = [XRayFile(name, path, found[path]) for name, path in _ids(found, root).items()]
-    if not files:
+    listed = [XRayFile(name, path, found[path]) for name, path in _ids(found, root).items()]
+    if not listed:
         raise InputError(f"predict.inputs={inputs!r} holds no files")
-    return sorted(files, key=lambda file: file.id)
+    return sorted(listed, key=lambda file: file.id)
 
 
 def read(encoded: bytes, name: str) -> XRay:
@@ -164,6 +166,35 @@ def read_file(file: XRayFile) -> XRay:
         kind = DiskError if error.errno in OF_THE_DISK else InputError
         raise kind(f"{file.name} cannot be opened: {error.strerror}") from error
     return read(encoded, file.name)
+
+
+def reason(name: str, error: Exception) -> str:
+    """Why a file could not be used, whatever was done with it: what failed.csv says.
+
+    Texts that nobody wrote for it might quote a header, and are left out.
+
+    Args:
+      name: of the file.
+      error: what was raised.
+
+    Raises:
+      InputError: the next file would meet the same error, since a disk is full or gone.
+    """
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        raise DiskError(f"{name} or what is made of it: {error.strerror}") from error
+    if isinstance(error, DiskError) or (isinstance(error, InputError) and files.is_disk_full(error)):
+        raise error
+    if files.is_disk_full(error):
+        raise DiskError(f"The disk is full: what is made of {name} was not written.") from error
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{name} needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name} or what is made of it: {error.strerror}"
+    logging.info("%s:", name, exc_info=error)
+    kind = type(error).__name__
+    return f"{name}: unexpected {kind}; please report it, with what --verbosity=0 prints of it"
 
 
 def look_at(pixels: np.ndarray) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxcxr import parallel
+from jaxcxr.names import printable
 from jaxcxr.runs import (
     compare,
     enhance,
@@ -34,6 +35,7 @@ RUNS = {
     "enhance": enhance.run,
     "study": study.run,
 }
+_LAYOUT = "\n\t"  # what messages are laid out with
 
 
 def start(config: ConfigDict, workdir: Path) -> None:
@@ -53,7 +55,7 @@ def start(config: ConfigDict, workdir: Path) -> None:
         parallel.initialize(**config.parallel)
         RUNS[config.run](config, workdir)
     except (InputError, DivergedError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error), keep=_LAYOUT)}")
     except KeyboardInterrupt:  # outside training, or the second one within: nothing to be saved
         print("interrupted; rerun the same command to go on from what is finished", file=sys.stderr)
         sys.exit(130)

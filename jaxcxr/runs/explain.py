@@ -58,7 +58,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         }
         with (
             tqdm(total=predictions, **progress) as bar,
-            Album(folder, title=f"{explaining.TITLES[e.method]} of the {e.of} class") as album,
+            Album(
+                folder,
+                title=f"{explaining.TITLES[e.method]} of the {e.of} class",
+                classes=experiment.rows.classes,
+            ) as album,
         ):
             programs = explaining.Programs(
                 experiment, variables, layer.name if layer else "", bar.update
@@ -73,7 +77,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
                     "layer": dataclasses.asdict(layer) if layer else None,
                     "forward_passes": explaining.forward_passes(experiment.config, predictions),
                 },
-                classes=experiment.rows.classes,
             )
         patches = predictions * explaining.patches(experiment.config)
         folder.add_timing(

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcxr.artifacts import RunFolder, encode_png
+from jaxcxr.names import PictureNames, on_disk
 from jaxcxr.report import heat, plots
 
 FOLDER = "explain"
@@ -25,14 +26,19 @@ class Album:
     Until `finish`, what an earlier call left in `explain/` stays; a call that fails leaves it alone.
     """
 
-    def __init__(self, folder: RunFolder, *, title: str):
+    def __init__(self, folder: RunFolder, *, title: str, classes: Sequence[str]):
         """Starts an empty album.
 
         Args:
           folder: of the run.
           title: of the sheets, after the name of the class.
+          classes: of which there are sheets, in their order.
         """
         self._folder, self._title = folder, title
+        self._classes = tuple(classes)
+        sheets = PictureNames(reserved=("index.json", "votes"))
+        self._sheet_names = {name: sheets.of(f"sheet_{name}") for name in classes}
+        self._names = PictureNames(reserved=("index.json", "votes", *self._sheet_names.values()))
         self._images: list[dict[str, Any]] = []
         self._sheets: dict[str, list[tuple[np.ndarray, np.ndarray, str]]] = {}
 
@@ -78,13 +84,12 @@ class Album:
         picture = heat.side_by_side(
             [draw(image, values) for image, values in zip(images, heats, strict=True)]
         )
-        self._folder.write_bytes(f"{_NEW}/{entry['id']}.png", encode_png(picture))
+        name = self._names.of(entry["id"])
+        self._folder.write_bytes(f"{_NEW}/{on_disk(name)}", encode_png(picture))
         if votes:
             shown = [heat.overlay(i, np.nan_to_num(v)) for i, v in zip(images, votes, strict=True)]
-            self._folder.write_bytes(
-                f"{_NEW}/votes/{entry['id']}.png", encode_png(heat.side_by_side(shown))
-            )
-        self._images.append(dict(entry))
+            self._folder.write_bytes(f"{_NEW}/votes/{on_disk(name)}", encode_png(heat.side_by_side(shown)))
+        self._images.append({**entry, "picture": name})
         sheet = self._sheets.setdefault(entry["label"], [])
         if len(sheet) < _ON_A_SHEET:
             step = max(1, len(picture) // _THUMBNAIL)
@@ -92,12 +97,11 @@ class Album:
             outline = heat.side_by_side([lungs] * len(images))[::step, ::step]
             sheet.append((small, outline, _caption(entry)))
 
-    def finish(self, header: Mapping[str, Any], *, classes: Sequence[str]) -> dict[str, Any]:
+    def finish(self, header: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the sheets and `index.json`, and puts the folder in its place.
 
         Args:
           header: what `index.json` says besides.
-          classes: the order of the sheets.
 
         Returns:
           What is in `index.json`: the header, "classes" with the means of each true class, and "images".
@@ -110,9 +114,10 @@ class Album:
                 captions,
                 title=f"True class {name}: {self._title}. Research use only",
             )
-            self._folder.write_bytes(f"{_NEW}/sheet_{name}.png", plots.to_png(figure))
+            self._folder.write_bytes(f"{_NEW}/{self._sheet_names[name]}", plots.to_png(figure))
         of_class = {
-            name: [entry for entry in self._images if entry["label"] == name] for name in classes
+            name: [entry for entry in self._images if entry["label"] == name]
+            for name in self._classes
         }
         index = {
             **header,

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from jaxcxr.artifacts import RunFolder
+from jaxcxr.names import PictureNames, on_disk
 from jaxcxr.ops import geometry, patches
 from jaxcxr.report import plots
 from jaxcxr.runs.experiment import Experiment
@@ -26,6 +27,7 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
     _write_classes(experiment, folder, writer)
     config, rows = experiment.config, experiment.rows
     train = experiment.splits["train"]
+    names = PictureNames(reserved=("classes.png",))
     shown = [i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:1]]
     for i in shown:
         image = grey(np.asarray(experiment.arrays["image"][i])[None])[0]
@@ -40,7 +42,7 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
             boxes = [(int(y), int(x), config.patches.size) for y, x in np.asarray(origins)]
         label = f", {rows.classes[rows.labels[i]]}" if rows.classes else ""
         figure = plots.mask_overlay(image, mask, boxes=boxes, title=f"{rows.ids[i]}{label}")
-        folder.write_bytes(f"overlays/{rows.ids[i]}.png", plots.to_png(figure))
+        folder.write_bytes(f"overlays/{on_disk(names.of(str(rows.ids[i])))}", plots.to_png(figure))
         writer.image(0, f"inputs/{rows.ids[i]}", plots.to_array(figure))
 
 

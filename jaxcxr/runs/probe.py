@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from tqdm import tqdm
 from jaxcxr import data, parallel, weights
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.metrics.ranking import roc_auc
+from jaxcxr.names import csv_line
 from jaxcxr.report import plots
 from jaxcxr.report.probe import findings as draw_findings
 from jaxcxr.runs import steps
@@ -51,13 +50,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
         positive = rows.labels[index] == len(rows.classes) - 1
         area = roc_auc(positive, score)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["id", "label", *labels, "score", "note"])
+        lines = [csv_line(["id", "label", *labels, "score", "note"])]
         for n, i in enumerate(index):
             values = [f"{value:.6f}" for value in (*probabilities[n], score[n])]
-            table.writerow([rows.ids[i], rows.classes[rows.labels[i]], *values, NOTE])
-        folder.write_text("probe.csv", text.getvalue())
+            lines.append(csv_line([str(rows.ids[i]), rows.classes[rows.labels[i]], *values, NOTE]))
+        folder.write_text("probe.csv", "".join(lines))
         folder.write_json(
             "probe.json",
             {

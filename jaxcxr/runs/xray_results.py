@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from jaxcxr import files
-from jaxcxr.names import PictureNames, csv_line, printable
+from jaxcxr.names import PictureNames, csv_line, on_disk, printable
 from jaxcxr.types import InputError
 
 NOTE = "research use only; not a diagnosis"
@@ -140,7 +140,7 @@ class Results:
             files.write_bytes(self._picture(kind, name), png)
 
     def _picture(self, kind: str, name: str) -> Path:
-        return self.folder / kind / self._names.of(name)
+        return self.folder / kind / on_disk(self._names.of(name))
 
     def finish(self, made_of: Mapping[str, Any]) -> None:
         """Writes summary.json, with `made_of` in it; prints what was done.

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, files, hints, parallel
+from jaxcxr import data, hints, parallel
 from jaxcxr.artifacts import VOLATILE, RunFolder, encode_png
 from jaxcxr.data import xray_files
 from jaxcxr.data.xray_files import XRayFile
@@ -104,11 +103,7 @@ class _Loaded:
         Raises:
           InputError: the next file would meet the same error.
         """
-        if isinstance(error, OSError) and error.errno in xray_files.OF_THE_DISK:
-            raise InputError(f"{self.file.name} or its picture: {error.strerror}") from error
-        if isinstance(error, xray_files.DiskError) or files.is_disk_full(error):
-            raise error
-        return _Loaded(self.file, error=_reason(self.file.name, error))
+        return _Loaded(self.file, error=xray_files.reason(self.file.name, error))
 
     def row(self) -> Row:
         return Row(id=self.file.id, lung_area_share=self.lung_area, warnings=self.warnings)
@@ -168,21 +163,6 @@ def _load(networks: _Networks, file: XRayFile) -> _Loaded:
         return dataclasses.replace(loaded, seen=seen, pixels=pixels, warnings=xray.warnings)
     except Exception as error:
         return loaded.failed(error)
-
-
-def _reason(name: str, error: Exception) -> str:
-    """What failed.csv says; texts that nobody wrote for it might quote a header, and are left out."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return f"{name} needs more memory than there is"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{name} or its picture: {error.strerror}"
-    logging.info("%s:", name, exc_info=error)
-    kind = type(error).__name__
-    return (
-        f"{name} met an unexpected {kind}; please report it, with what --verbosity=0 prints of it"
-    )
 
 
 def _predict_batch(

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcxr import files, models
+from jaxcxr import files, models, names
 from jaxcxr.models.initialise import initialise
 from jaxcxr.types import InputError
 from jaxcxr.weights import catalog, fetch
@@ -173,4 +173,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    names.print_whatever_comes()
     sys.exit(main(sys.argv[1:]))

@@ -41,6 +41,7 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
     row_of = {name: n for n, name in enumerate(predictions.ids.tolist())}
     assert index["images"]
     for entry in index["images"]:
+        assert entry["picture"] == f"{entry['id']}.png"
         row = row_of[entry["id"]]
         seen = entry["inputs"]["original"]
         assert entry["label"] == predictions.classes[predictions.labels[row]]

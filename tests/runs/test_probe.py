@@ -68,8 +68,18 @@ class TestEnhance:
         with pytest.raises(InputError, match="1 of 2 files could not be used: two.png"):
             enhance.run(c, tmp_path / "run")
         there = sorted(path.name for path in (tmp_path / "run" / "enhance").iterdir())
-        assert there == ["one.png_figure2.png", "one.png_figure3.png"]
+        assert there == ["failed.csv", "one.png_figure2.png", "one.png_figure3.png"]
+        failed = (tmp_path / "run" / "enhance" / "failed.csv").read_text()
+        assert failed.startswith("file,reason\ntwo.png,two.png ")
         assert "two figures of each of 1 X-rays" in capsys.readouterr().out
+
+    def test_figures_of_files_whose_names_collide(self, tmp_path):
+        folder = tmp_path / "in"
+        for name in ("a", "a_figure2.png/b", "胸" * 80):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.eye(64, dtype=np.uint8) * 200).save(folder / name, format="PNG")
+        enhance.run(tiny.change(tiny.load("covid_cxnet"), predict__inputs=str(folder)), tmp_path / "run")
+        assert len(list((tmp_path / "run" / "enhance").rglob("*.png"))) == 6
 
     def test_it_needs_files(self, tmp_path):
         with pytest.raises(InputError, match="predict.inputs is empty"):

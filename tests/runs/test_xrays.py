@@ -263,12 +263,12 @@ def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch)
         run(runs, "segmenter", inputs, predict__overlays=True)
     assert "0x7f" not in str(raised.value) and "Quincunx" not in str(raised.value)
     assert list(rows_of(runs / "segmenter")) == ["more/e"]
-    unexpected = "met an unexpected {}; please report it, with what --verbosity=0 prints of it"
+    unexpected = "unexpected {}; please report it, with what --verbosity=0 prints of it"
     assert failures(runs / "segmenter") == {
-        "a.png": f"a.png {unexpected.format('RuntimeError')}",
+        "a.png": f"a.png: {unexpected.format('RuntimeError')}",
         "b.png": "b.png needs more memory than there is",
-        "c.tif": f"c.tif {unexpected.format('ValueError')}",
-        "d.dcm": "d.dcm or its picture: Invalid or incomplete multibyte or wide character",
+        "c.tif": f"c.tif: {unexpected.format('ValueError')}",
+        "d.dcm": "d.dcm or what is made of it: Invalid or incomplete multibyte or wide character",
     }
     pictures = sorted((runs / "segmenter" / "xrays").rglob("*.png"))
     assert [path.parent.parent.name for path in pictures] == ["masks", "overlays"]

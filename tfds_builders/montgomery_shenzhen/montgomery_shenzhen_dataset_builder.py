@@ -68,7 +68,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             source = layouts.SOURCES[pair.field("series")]
             key = f"{source}-{name}"
             patient_id = f"{source}-{pair.field('number')}"
-            reading = pair.reading.read_text(errors="replace") if pair.reading else ""
+            reading = pair.reading.read_text(encoding="utf-8", errors="replace") if pair.reading else ""
             yield (
                 key,
                 {

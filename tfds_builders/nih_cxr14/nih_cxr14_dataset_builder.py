@@ -61,7 +61,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             problem = f"{folder} has none of {', '.join(table.FILES)}."
             raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
         files = common.files_by_name(*image_folders(folder))
-        listed = frozenset((folder / name).read_text("utf-8-sig").split()) if name else None
+        listed = frozenset((folder / name).read_text(encoding="utf-8-sig").split()) if name else None
 
         def reject_reason(row: tables.Row) -> rejection.Reason | None:
             if listed is not None and row["image index"] not in listed:
