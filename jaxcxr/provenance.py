@@ -86,7 +86,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
             ["git", "-C", str(root), *arguments],
-            env=environment, capture_output=True, encoding="utf-8", errors="replace", errors="replace", timeout=_GIT_SECONDS, check=True,
+            env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=_GIT_SECONDS, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
