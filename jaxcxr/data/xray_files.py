@@ -8,6 +8,7 @@ import errno
 import fnmatch
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,6 +43,9 @@ OF_THE_DISK = frozenset(
     (errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT,
      errno.ENODEV, errno.EMFILE, errno.ENFILE)
 )  # fmt: skip
+
+
+_ADDRESS = re.compile(r"( object)? at 0x[0-9a-fA-F]+")
 
 
 class DiskError(InputError):
@@ -171,7 +175,7 @@ def read_file(file: XRayFile) -> XRay:
 def reason(name: str, error: Exception) -> str:
     """Why a file could not be used, whatever was done with it: what failed.csv says.
 
-    Texts that nobody wrote for it might quote a header, and are left out.
+    Texts that nobody wrote for it might quote a header, and are left out, as are addresses in memory.
 
     Args:
       name: of the file.
@@ -187,7 +191,7 @@ def reason(name: str, error: Exception) -> str:
     if files.is_disk_full(error):
         raise DiskError(f"The disk is full: what is made of {name} was not written.") from error
     if isinstance(error, InputError):
-        return str(error)
+        return _ADDRESS.sub("", str(error))
     if isinstance(error, MemoryError):
         return f"{name} needs more memory than there is"
     if isinstance(error, OSError) and error.strerror:

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,6 @@ CSV, JSONL, FAILED, SUMMARY, OVERLAYS, MASKS = (
     "predictions.csv", "predictions.jsonl", "failed.csv", "summary.json", "overlays", "masks",
 )  # fmt: skip
 _DIGITS = 6
-_ADDRESS = re.compile(r" (object )?at 0x[0-9a-fA-F]+")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -124,7 +122,6 @@ class Results:
 
     def fail(self, name: str, reason: str) -> None:
         """Lists a file that could not be used, and takes back the pictures that it got."""
-        reason = _ADDRESS.sub("", reason)
         self.failed += 1
         if len(self._first_failures) < 3:
             shown = printable(name)

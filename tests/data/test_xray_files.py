@@ -181,6 +181,14 @@ def test_folders_may_be_nested_deeper_than_functions(tmp_path):
     assert found == [[f"{deep}x.png"]] * 2
 
 
+def test_reasons_have_no_addresses_and_quote_nothing_that_was_not_written_for_them():
+    damaged = InputError("a.png: cannot identify image file <_io.BytesIO object at 0x7fe3cd33b420>")
+    assert xray_files.reason("a.png", damaged) == "a.png: cannot identify image file <_io.BytesIO>"
+    unexpected = xray_files.reason("a.dcm", KeyError("Quincunx"))
+    assert unexpected == "a.dcm: unexpected KeyError; please report it, with what --verbosity=0 prints of it"
+    assert xray_files.reason("a", MemoryError()) == "a needs more memory than there is"
+
+
 def test_messages_show_a_name_without_what_a_terminal_obeys(tmp_path):
     (tmp_path / "a\x1b[2J\n.png").write_bytes(b"")
     [file] = xray_files.find(str(tmp_path))
