@@ -71,7 +71,7 @@ def _limits(samples: int) -> Any:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with contextlib.suppress(OSError, ValueError):  # there is no /proc on macOS, and no limit
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         allowed = now + RUN_UP + BYTES_PER_SAMPLE * samples
         resource.setrlimit(resource.RLIMIT_AS, (allowed if hard < 0 else min(allowed, hard), hard))
