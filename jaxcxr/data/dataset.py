@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from jaxcxr.data import decoding
 from jaxcxr.data.dropped import Dropped
@@ -92,7 +93,7 @@ class Dataset:
         values = decoding.decode_grey(encoded, called)
         if values.dtype != np.uint8:
             raise InputError(f"{called} must have 8 bits, values 0 and 255")
-        levels = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+        levels = levels_of(values)
         if levels[-1] in (0, 255):
             return values
         if len(levels[levels > 0]) > 1:
@@ -127,6 +128,13 @@ class Dataset:
             **{name: getattr(self, name)[indices] for name in (*columns, "image_hashes", "rows")},
             mask_hashes={name: column[indices] for name, column in self.mask_hashes.items()},
         )
+
+
+def levels_of(pixels: np.ndarray) -> np.ndarray:
+    """The values that occur in [H, W] uint8 or uint16, sorted."""
+    if pixels.dtype == np.uint8:  # NumPy widens what it counts eightfold
+        return np.flatnonzero(Image.fromarray(pixels).histogram())
+    return np.unique(pixels)
 
 
 def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from jaxcxr import files
 from jaxcxr.data import decoding
-from jaxcxr.data.dataset import Dataset
+from jaxcxr.data.dataset import Dataset, levels_of
 from jaxcxr.data.masks import OnEmpty, OnImplausible, check_options, sha256_of
 from jaxcxr.names import PictureNames
 from jaxcxr.types import InputError
@@ -93,7 +93,7 @@ class FolderMasks:
         name = dataset.ids[index].item()
         encoded, file = self._encoded(name), self._file(name)
         stored = decoding.decode_grey(encoded, f"mask {file}")
-        levels = np.flatnonzero(np.bincount(stored.ravel()))
+        levels = levels_of(stored)
         if len(self._index["structures"]) == 1 and len(levels) <= _MAX_LEVELS:
             stored = np.minimum(stored, 1)
         elif levels[-1] > len(self._index["structures"]):
