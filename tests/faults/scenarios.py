@@ -173,7 +173,7 @@ def _timeless(path: Path) -> Iterator[bytes]:
     if path.name == "report.md":
         text, _, _ = content.partition(b"### Time")
         lines = text.split(b"\n")
-        volatile = (b"- Time", b"- Started", b"- Earlier starts", b"- Command", b"- Upstream")
+        volatile = (b"- Time", b"- Started", b"- Earlier starts", b"- Command", b"- Upstream", b"- Jaxcxr")
         yield from (_TIMES.sub(b"", line) for line in lines if not line.startswith(volatile))
     elif path.name == "training.json":
         yield json.dumps(
