@@ -76,14 +76,15 @@ class Model:
         spec = _read_spec(folder)
         with _reading(folder / SPEC):
             for name in {*spec["files"], PROGRAM, WEIGHTS} - {RUNNER}:
-                _check_hash(folder / name, spec["files"][name]["sha256"])
+                _check_hash(folder / name, spec)
             exported = _deserialize(folder / PROGRAM, spec)
             if spec["task"] == "classify" and exported.out_avals[0].shape[-1] != len(spec["classes"]):
                 raise InputError(
                     f"{folder / SPEC} names {len(spec['classes'])} classes, and the program tells "
                     f"{exported.out_avals[0].shape[-1]} apart: export again"
                 )
-            _check_spec_hash(folder / SPEC, spec)
+            if spec.get("sha256", spec_hash(spec)) != spec_hash(spec):  # earlier exports have none
+                raise InputError(f"{folder / SPEC} is damaged or was changed: its SHA-256 is another; export again")
             _check_runner(folder, spec)
         with _reading(folder / WEIGHTS):
             weights = read_safetensors(folder / WEIGHTS)
@@ -369,22 +370,16 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _read_spec(folder: Path) -> dict[str, Any]:
     path = folder / SPEC
-    try:
+    with _reading(path, "make it with --config.run=export"):
         spec = json.loads(path.read_text(encoding="utf-8"))
         form = spec["format"]
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): make it with --config.run=export"
-        ) from error
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error!r}): export again") from error
-    if form != FORMAT:
-        raise InputError(
-            f"{path} is of format {form}, and this program reads {FORMAT}: run the {RUNNER} beside it"
-        )
-    for name, kind in _FIELDS.items():
-        if not isinstance(spec.get(name), kind):
-            raise InputError(f"{path} is damaged (its field {name!r}): export again")
+        if form != FORMAT:
+            raise InputError(
+                f"{path} is of format {form}, and this program reads {FORMAT}: run the {RUNNER} beside it"
+            )
+        for name, kind in _FIELDS.items():
+            if not isinstance(spec[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
     return spec
 
 
@@ -394,30 +389,27 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _check_spec_hash(path: Path, spec: Mapping[str, Any]) -> None:
-    if spec.get("sha256", spec_hash(spec)) != spec_hash(spec):  # exports of 2025 have none
-        raise InputError(f"{path} is damaged or was changed: its SHA-256 is not the one that it names; export again")
-
-
 def _check_runner(folder: Path, spec: Mapping[str, Any]) -> None:
     """Where this is the export's own run.py: that it is what was written."""
     runner = folder / RUNNER
     if RUNNER in spec["files"] and runner.is_file() and runner.samefile(__file__):
         try:
-            _check_hash(runner, spec["files"][RUNNER]["sha256"])
+            _check_hash(runner, spec)
         except InputError as error:
             raise InputError(f"{error}, or copy it under another name to run it as it is") from error
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path, what_to_do: str = "export again") -> Iterator[None]:
     """Whatever the block raises is an InputError that names the file; as `jaxcxr.files.reading`."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} is damaged ({_reason(error)}): export again") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{path} cannot be read ({error.strerror}): {what_to_do}") from error
+        raise InputError(f"{path} is damaged ({_reason(error)}): {what_to_do}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -426,15 +418,13 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _check_hash(path: Path, sha256: str) -> None:
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): export again") from error
-    if found != sha256:
+def _check_hash(path: Path, spec: Mapping[str, Any]) -> None:
+    expected = spec["files"][path.name]["sha256"]
+    with _reading(path), path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
         raise InputError(
-            f"{path} is damaged or of another export: its SHA-256 is {found}, and {SPEC} says {sha256}; export again"
+            f"{path} is damaged or of another export: its SHA-256 is {found}, and {SPEC} says {expected}; export again"
         )
 
 
