@@ -8,6 +8,8 @@ decompresses one to whatever size it has.
 from __future__ import annotations
 
 import importlib
+import itertools
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,15 +38,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
     allowance, arrays = bounds.Allowance(path), {}
     # Without a lock, which file systems that are read-only or far away refuse.
     with h5py.File(path, "r", locking=False) as file:
-        root = file
-        if "model_weights" in file:
-            root = _child(h5py, path, file, "model_weights")
-        for parts, dataset in _datasets(h5py, path, root, []):
+        root = _child(h5py, path, file, "model_weights") if "model_weights" in file else file
+        if not isinstance(root, h5py.Group):
+            raise InputError(f"{path} holds no layers: take another file")
+        datasets = list(itertools.islice(_datasets(h5py, path, root, []), bounds.ARRAYS + 1))
+        if len(datasets) > bounds.ARRAYS:
+            raise bounds.too_many(path, len(datasets))
+        for parts, dataset in datasets:
             name = keras_name(_layer(parts), parts[-1])
             if name in arrays:
                 raise InputError(f"{path} holds {bounds.shown(name)} twice: take another file")
-            if len(arrays) == bounds.ARRAYS:
-                raise bounds.too_many(path, len(arrays) + 1)
             arrays[name] = _array(h5py, path, "/".join(parts), dataset, allowance)
     return arrays
 
@@ -80,12 +83,22 @@ def _array(h5py: Any, path: Path, name: str, dataset: Any, allowance: bounds.All
         raise InputError(f"{path}: the numbers of {bounds.shown(name)} are in another file, which is not followed")
     allowance.claim(name, bounds.array_bytes(shape, dtype))
     if layout != h5py.h5d.CHUNKED:
+        if dataset.nbytes and not dataset.id.get_storage_size():
+            raise _unwritten(path, name)
         return np.asarray(dataset)
     if not set(filters) <= {_DEFLATE, _SHUFFLE}:
         raise InputError(
             f"{path}: {bounds.shown(name)} is compressed in a way that is not read; save it without compression"
         )
-    return _chunked(dataset, plist.get_chunk(), filters, allowance)
+    chunk = plist.get_chunk()
+    expected = math.prod(-(-whole // n) for whole, n in zip(shape, chunk, strict=True))
+    if dataset.id.get_num_chunks() < expected:
+        raise _unwritten(path, name)
+    return _chunked(dataset, chunk, filters, allowance)
+
+
+def _unwritten(path: Path, name: str) -> InputError:
+    return InputError(f"{path}: numbers of {bounds.shown(name)} were never written: fetch the file again")
 
 
 def _chunked(dataset: Any, chunk: tuple[int, ...], filters: list[int], allowance: bounds.Allowance) -> np.ndarray:
@@ -93,7 +106,7 @@ def _chunked(dataset: Any, chunk: tuple[int, ...], filters: list[int], allowance
     count = dataset.id.get_num_chunks()
     if count > _CHUNKS:
         raise ValueError(f"{count:,} chunks")
-    array = np.full(dataset.shape, dataset.fillvalue, dataset.dtype)
+    array = np.empty(dataset.shape, dataset.dtype)
     for i in range(count):
         corner = dataset.id.get_chunk_info(i).chunk_offset
         skipped, content = dataset.id.read_direct_chunk(corner)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-_MOST_WORK = 200_000  # instructions, and items that they copy; DenseNet-161 takes 40,000, with Adam's state 90,000
+_MOST_WORK = 150_000  # instructions, and items that they copy; DenseNet-161 takes 40,000, with Adam's state 90,000
 _MOST_DIMENSIONS = 32
 _NAME_LENGTH = 200
 _NUMBERS = {

@@ -291,11 +291,18 @@ class TestHdf5:
             file.create_dataset("b/kernel", data=values["b"], chunks=(64,), maxshape=(None,), compression="gzip")
             file.create_dataset("c/kernel", data=values["c"])
             file.create_dataset("d/kernel", data=values["d"], chunks=(3, 3), shuffle=True)
-            file.create_dataset("e/kernel", (3, 3), np.float32, chunks=(2, 2), fillvalue=2.5)
         found = read(path)
         for name, value in values.items():
             np.testing.assert_array_equal(found[f"{name}/kernel"], value)
-        np.testing.assert_array_equal(found["e/kernel"], np.full((3, 3), 2.5))
+
+    @pytest.mark.parametrize("chunks", [None, (2, 2)])
+    def test_numbers_that_were_never_written_are_not_taken_for_zeros(self, h5py, tmp_path, chunks):
+        with h5py.File(tmp_path / "weights.h5", "w") as file:
+            dataset = file.create_dataset("a/kernel", (3, 3), np.float32, chunks=chunks)
+            if chunks:
+                dataset[:2] = 1
+        with pytest.raises(InputError, match="numbers of 'a/kernel' were never written"):
+            read(tmp_path / "weights.h5")
 
 
 def test_equal_weights_are_equal_bytes():
