@@ -60,6 +60,8 @@ def main(argv: list[str]) -> None:
     from jaxcxr import runs
 
     config = _CONFIG.value
+    if _WORKDIR.value is not None and not _WORKDIR.value.strip():
+        sys.exit("error: --workdir is empty; name a folder, or leave it out for runs/<name of the config>")
     runs.start(config, Path(_WORKDIR.value or Path("runs") / config.name))
 
 

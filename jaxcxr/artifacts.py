@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ __all__ = [
     "environment", "read_json", "sha256_file", "upstream", "write_bytes", "write_json", "write_npz", "write_png",
     "write_text",
 ]  # fmt: skip
+
+
+logger = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -93,7 +97,11 @@ class RunFolder:
                 folder._read_only = str(error)
         try:
             with files.reading(folder.path, "give another run folder (--workdir=...)."):
-                folder._empty = active and set(os.listdir(folder.path)) <= {LOCK}
+                there = set(os.listdir(folder.path)) - {LOCK} if active else set()
+            folder._empty = not there
+            if there and not os.path.lexists(folder.path / CONFIG) and not folder._read_only:
+                shown = ", ".join(sorted(there)[:3])
+                logger.warning("%s holds other files than a run's (%s); a run folder of its own is safer.", path, shown)
             folder._check_config(files.jsonable(config), volatile)
         except BaseException:
             folder.close()

@@ -60,9 +60,10 @@ def run(monkeypatch, tmp_path):
             "there is no field config.train.epoch; did you mean --config.train.epochs?",
         ),
         (["--config=configs/resnet.py", "--config.train.epochs=many"], "epochs"),
+        (["--config=configs/resnet.py", "--workdir="], "--workdir is empty; name a folder"),
         (["--config=configs/resnett.py"], "there is no file configs/resnett.py; did you mean configs/resnet.py?"),
     ],
-    ids=["no config", "argument", "preset", "field", "value", "file"],
+    ids=["no config", "argument", "preset", "field", "value", "workdir", "file"],
 )
 def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
     answer = start(*arguments)

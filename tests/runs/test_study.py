@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.artifacts import Predictions, read_json, sha256_file
+from jaxcxr.artifacts import Predictions, read_json, sha256_file, write_json
 from jaxcxr.runs import predict, study, train
 from jaxcxr.runs.experiment import open_store, prepare
 from jaxcxr.types import InputError
@@ -111,6 +111,47 @@ def test_started_again_it_runs_nothing(done, capsys, monkeypatch):
     study.run(config(), done)
     assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_started_by_another_path_it_runs_nothing(done, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "run", None)
+    monkeypatch.setattr(predict, "run", None)
+    moved = done.with_name("moved")
+    (tmp_path / "link").symlink_to(done)
+    monkeypatch.chdir(done.parent)
+    capsys.readouterr()
+    for path in (Path("study"), Path("../", done.parent.name, "study"), tmp_path / "link"):
+        study.run(config(), path)
+        assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False), path
+    done.rename(moved)
+    try:
+        study.run(config(), moved)
+        assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False)
+    finally:
+        moved.rename(done)
+
+
+def test_inputs_recorded_by_an_earlier_version_are_the_same_files(done, capsys):
+    """Their keys were paths as they were given."""
+    record = read_json(done / "stages.json")
+    before = (done / "stages.json").read_bytes()
+    assert all(not Path(name).is_absolute() for stage in record.values() for name in stage["inputs"])
+    old = {n: {**s, "inputs": {f"/old/study/{k}": v for k, v in s["inputs"].items()}} for n, s in record.items()}
+    write_json(done / "stages.json", old)
+    try:
+        capsys.readouterr()
+        study.run(config(), done)
+        assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False)
+    finally:
+        (done / "stages.json").write_bytes(before)
+
+
+def test_a_study_that_fails_before_its_first_stage_leaves_nothing(tmp_path):
+    c = config()
+    c.segment.train.placement = "moon"
+    with pytest.raises(InputError, match=r"train\.placement"):
+        study.run(c, tmp_path / "study")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lost_learner_is_trained_again_and_alone(done, tmp_path, capsys):
