@@ -115,9 +115,14 @@ def build_store(
                         _log.warning("prepared images: %s %s; they are made again", folder, problem)
                     _build(folder, dataset, settings, masks)
         except OSError as error:
+            if files.is_disk_full(error):
+                raise InputError(
+                    files.disk_full(folder, "what was prepared before is untouched")
+                    + " data.data_dir chooses another place."
+                ) from error
             raise InputError(
-                f"the prepared images cannot be kept in {cache_dir}: {error.strerror or error}. Free "
-                "some space, or set data.data_dir to a folder that can be written to"
+                f"the prepared images cannot be kept in {cache_dir}: {error.strerror or error}. "
+                "Set data.data_dir to a folder that can be written to"
             ) from error
     return _open(folder, dataset, settings, masks, max_bad_images)
 

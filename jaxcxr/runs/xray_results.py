@@ -209,7 +209,8 @@ class _Lines:
             self._file.truncate(self._size)
             if files.is_disk_full(error):
                 raise InputError(
-                    f"The disk is full: {self._path} ends with the last whole row."
+                    f"The disk is full: {self._path} ends with the last whole row. Free some space and start "
+                    "the same command again."
                 ) from error
             raise
 
