@@ -30,7 +30,7 @@ NOTE = (
 def threshold_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the scores at each threshold of segmentation.json; no rows where there is only one."""
     scores = overlap.get("scores", [])
-    rows = [[_CHOICES[row["choice"]], _number(row["threshold"], 2), *_cells(row)] for row in scores]
+    rows = [[_CHOICES.get(row["choice"], row["choice"]), _number(row["threshold"], 2), *_cells(row)] for row in scores]
     return ["Choice", "Threshold", *_COLUMNS.values()], rows if len(rows) > 1 else []
 
 
