@@ -201,7 +201,7 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs):
     assert list(rows_of(runs / "patched")) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
     reasons = failures(runs / "patched")
     assert list(reasons) == ["broken.png", "notes.txt", "plan.dcm"]
-    assert reasons["plan.dcm"] == "plan.dcm is a DICOM file without an image"
+    assert reasons["plan.dcm"] == "plan.dcm is a DICOM file without an image, or cut off before it"
     assert read_json(runs / "patched" / "xrays" / "summary.json")["failed"] == 3
 
 
@@ -475,6 +475,7 @@ def test_mistakes_are_named(runs, inputs, tmp_path):
 
 def test_a_segmenter_of_an_earlier_version_is_named(runs, inputs, tmp_path):
     old = shutil.copytree(runs / "segmenter", tmp_path / "old")
+    (old / "checksums.json").unlink()  # there were none
     saved = json.loads((old / "config.json").read_text())
     del saved["augment"]
     (old / "config.json").write_text(json.dumps(saved))
