@@ -96,10 +96,11 @@ def layout(header: ImageHeader, name: str) -> Layout:
         if photometric in (*GREY, *_COLOUR, PALETTE):
             raise InputError(f"{name}: its {described('PhotometricInterpretation')} and its "
                              f"{described('SamplesPerPixel')} contradict each other")  # fmt: skip
-        header.ignore(
-            "PhotometricInterpretation", "is none that is known" if photometric else "is missing"
-        )
+        why = "is none that is known" if photometric else "is missing"
         photometric = "MONOCHROME2" if samples == 1 else "RGB"
+        header.note(
+            f"{described('PhotometricInterpretation')} {why} and was taken to be {photometric}"
+        )
     stored = _bits(header, "BitsStored", allocated)
     high = _bits(header, "HighBit", allocated - 1, least=0)
     if stored is None:

@@ -19,6 +19,7 @@ from tests.data.test_dicom_values import assert_shows
 WINDOW = {"WindowCenter": "2000", "WindowWidth": "1000.5"}
 CENTRE, WIDTH, FRAMES = b"\x28\x00\x50\x10", b"\x28\x00\x51\x10", b"\x28\x00\x08\x00"
 INTERCEPT, SLOPE = b"\x28\x00\x52\x10", b"\x28\x00\x53\x10"
+TAKEN = "and was taken to be MONOCHROME2"
 KEYWORDS = {
     CENTRE: "WindowCenter",
     WIDTH: "WindowWidth",
@@ -89,8 +90,8 @@ def test_half_a_window_and_an_unknown_function_are_named():
         ({"BitsStored": 0, "HighBit": 11}, "Bits Stored is impossible and is ignored"),
         ({"BitsStored": 40, "HighBit": 11}, "Bits Stored is impossible and is ignored"),
         ({"HighBit": None}, "High Bit is missing"),
-        ({"PhotometricInterpretation": None}, "Photometric Interpretation is missing and is ignored"),
-        ({"PhotometricInterpretation": "GREY"}, "Photometric Interpretation is none that is known and is ignored"),
+        ({"PhotometricInterpretation": None}, f"Photometric Interpretation is missing {TAKEN}"),
+        ({"PhotometricInterpretation": "GREY"}, f"Photometric Interpretation is none that is known {TAKEN}"),
         ({"NumberOfFrames": 0}, "Number of Frames is below 1 and is ignored"),
     ],
 )  # fmt: skip
