@@ -217,7 +217,7 @@ def test_masks_of_a_segment_run_are_joined_by_id(tmp_path):
 
 def test_a_full_disk_leaves_nothing_behind_and_is_said_clearly(tmp_path, monkeypatch):
     def full(*_):
-        raise OSError(errno.ENOSPC, "disk is full.*start the same command again")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="disk is full.*start the same command again"):
