@@ -68,6 +68,15 @@ def test_images_and_masks_are_prepared_as_by_the_project(dtype, equalise, gamma,
     assert image.dtype == np.uint8 and len(np.unique(image)) > 50
 
 
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_ranges_that_are_not_the_x_rays_are_left_out_as_by_the_project(gamma):
+    settings = Preprocessing(image_size=32, equalise=False, gamma=gamma)
+    pixels = xray(np.uint16) // 16 + 20000
+    pixels[:, :9], pixels[3, 40:43] = 0, (65535, 61000, 30000)
+    image, _ = exported.prepare(pixels, None, settings.to_json())
+    np.testing.assert_array_equal(image, preprocessing.prepare(pixels, None, settings, name="x").image)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_levels_are_equalised_to_the_last_bit(seed):
     rng = np.random.default_rng(seed)

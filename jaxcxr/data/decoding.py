@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jaxcxr import files
-from jaxcxr.data import containers, wide_colour
+from jaxcxr.data import containers, memory_budget, wide_colour
 from jaxcxr.data.containers import Container
 from jaxcxr.types import InputError
 
@@ -138,6 +138,8 @@ def _reading(encoded: bytes, name: str) -> Iterator[Container]:
             reason = "it is cut off: the file ends within its pixels"
         elif isinstance(error, UnidentifiedImageError):
             reason = _unidentified(container)
+        elif "decoder error" in str(error):  # Pillow's number, of libtiff
+            reason = "its compressed pixels are damaged, or compressed in a way that is not read"
         else:
             reason = f"{files.reason(error)} ({type(error).__name__})"
         raise InputError(f"{name} is unreadable: {reason}") from error
@@ -201,13 +203,20 @@ def _decoded(
 ) -> Iterator[tuple[np.ndarray, Image.Image | np.ndarray]]:
     """Grey pixels, and what they were made of: Pillow's image, or samples [H, W, 1 to 4] uint16."""
     if container.bits > 8 and container.samples > 1:
-        samples, has_alpha = _wide_samples(container, name)
-        yield wide_colour.to_grey(samples, has_alpha=has_alpha), samples
+        check_size(container.size, name)
+        with _memory(container.size):
+            samples, has_alpha = _wide_samples(container, name)
+            yield wide_colour.to_grey(samples, has_alpha=has_alpha), samples
         return
     with Image.open(io.BytesIO(container.encoded), formats=FORMATS) as image:
         check_size(image.size, name)
         _check_claims(image.size, _BITS.get(image.mode, 32), container, name)
-        yield _to_grey(image, container, name), image
+        with _memory(image.size):
+            yield _to_grey(image, container, name), image
+
+
+def _memory(size: tuple[int, int]) -> contextlib.AbstractContextManager[None]:
+    return memory_budget.IMAGES.hold(size[0] * size[1] * memory_budget.BYTES_PER_PIXEL)
 
 
 def _wide_samples(container: Container, name: str) -> tuple[np.ndarray, bool]:
@@ -215,7 +224,6 @@ def _wide_samples(container: Container, name: str) -> tuple[np.ndarray, bool]:
     bits = container.tags.get(258, (container.bits,))
     if set(bits) != {16}:
         raise InputError(f"{name} has samples of {'/'.join(map(str, bits[:4]))} bits: {_AS_GREY}")
-    check_size(container.size, name)
     _check_claims(container.size, container.bits * container.samples, container, name)
     if container.kind == "PNG":
         return wide_colour.read_png(container.encoded), container.samples in (2, 4)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxcxr.data import contrast, lung_crop
+from jaxcxr.data import contrast, lung_crop, memory_budget
 from jaxcxr.data.masks import IGNORE, check_same_aspect, lung_ids
 from jaxcxr.ops.enhance import equalisation_lut
 from jaxcxr.types import InputError
@@ -144,8 +144,9 @@ def prepare(
             else:
                 top, left, bottom, right = lung_crop.lung_box(grown, margin=round(scale * settings.lung_margin))
                 pixels, mask = pixels[top:bottom, left:right], mask[top:bottom, left:right]
-    levels = grey_levels(pixels, settings, negative_tail=negative_tail)
-    grey = resized(pixels, levels, settings)
+    with memory_budget.IMAGES.hold(pixels.size * memory_budget.BYTES_PER_PIXEL):
+        levels = grey_levels(pixels, settings, negative_tail=negative_tail)
+        grey = resized(pixels, levels, settings)
     distinct = int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)))
     few = distinct < min(FEWEST_LEVELS, grey.size // 16)
     size = (settings.image_size, settings.image_size)

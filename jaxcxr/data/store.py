@@ -187,7 +187,7 @@ def _build(
     for leftover in (folder, temporary):  # damaged, or of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
-    kept, bad, mismatched, empty = [], {}, [], []
+    kept, bad, mismatched, empty, few_levels = [], {}, [], [], []
     looks: dict[str, MaskLook] = {}
     reference = _reference(dataset, settings, masks)
     try:
@@ -208,6 +208,8 @@ def _build(
                     empty.append(name)
                 if not (prepared.empty and masks and masks.on_empty == "drop"):
                     kept.append(index)
+                    if prepared.few_levels:
+                        few_levels.append(name)
                     images.write(np.ascontiguousarray(prepared.image).data)
                     if prepared.mask is not None:
                         m.write(np.ascontiguousarray(prepared.mask).data)
@@ -217,6 +219,7 @@ def _build(
             "kept": kept,
             "bad": bad,
             "empty": empty,
+            "few_levels": few_levels,
             "has_masks": masks is not None,
             "masks": mask_looks.summary(looks, masks.structures) if masks else {},
         }
@@ -289,6 +292,13 @@ def _open(
         mask_looks.refuse_implausible(meta["masks"])
     for doubt in meta["masks"].get("doubts", ()):
         _log.warning("lung masks: %s", doubt)
+    if few := meta["few_levels"]:
+        _log.warning(
+            "%d of %d images show the networks fewer than %d of 256 grey levels: %s%s. Look at them: "
+            "their range may be that of a border, text or damaged pixels",
+            *(len(few), len(dataset), preprocessing.FEWEST_LEVELS, ", ".join(few[:3])),
+            ", ..." if len(few) > 3 else "",
+        )
     if not kept:
         raise InputError("no image of the data set is left")
     shape = (len(kept), *settings.shape)

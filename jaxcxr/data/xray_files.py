@@ -19,7 +19,8 @@ from PIL import Image
 from scipy import ndimage, stats
 
 from jaxcxr import files
-from jaxcxr.data import decoding, dicom
+from jaxcxr.data import decoding, dicom, memory_budget
+from jaxcxr.data.preprocessing import FEWEST_LEVELS, Prepared
 from jaxcxr.names import printable
 from jaxcxr.types import InputError
 
@@ -30,6 +31,7 @@ PAGES = "several images in the file, of which the first was taken"
 TURNED = "the file asks viewers to turn it, which is not done here"
 FLAT = "implausible intensity range: hardly any contrast"
 FEW_LEVELS = "implausible intensity range: too few grey levels for an X-ray"
+SEES_FEW = f"the network sees fewer than {FEWEST_LEVELS} grey levels of it"
 SATURATED = "implausible intensity range: half of the pixels are the darkest or the brightest"
 INVERTED = "looks inverted: lungs and air should be dark"
 NO_LUNGS = "no lungs found"
@@ -134,7 +136,8 @@ def read(encoded: bytes, name: str) -> XRay:
       InputError: neither a picture nor DICOM, unreadable, or too large.
     """
     if dicom.is_dicom(encoded[:132]):
-        decoded = dicom.decode_dicom(encoded, name)
+        with memory_budget.IMAGES.hold(_dicom_pixels(encoded) * memory_budget.BYTES_PER_PIXEL):
+            decoded = dicom.decode_dicom(encoded, name)
         return XRay(decoded.pixels, (*decoded.doubts, *look_at(decoded.pixels)))
     if not encoded.startswith(_SIGNATURES):
         what = (
@@ -223,6 +226,11 @@ def look_at(pixels: np.ndarray) -> tuple[str, ...]:
     return tuple(text for text, holds in found.items() if holds)
 
 
+def look_at_view(view: Prepared, warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Warnings about what a network sees of an X-ray, beside those about its file."""
+    return (SEES_FEW,) if view.few_levels and not {FLAT, FEW_LEVELS} & {*warnings} else ()
+
+
 def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
     """Warnings about a lung mask [h, w] bool.
 
@@ -239,6 +247,16 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
         NOT_TWO_LUNGS: len(pieces) < 2 or bool(pieces[1] < 0.15 * area),
     }
     return tuple(text for text, holds in found.items() if holds)
+
+
+def _dicom_pixels(encoded: bytes) -> int:
+    """How many pixels a DICOM file has, by the first rows and columns in it; the most, if there are none."""
+    pixels = 1
+    for tag in (b"\x28\x00\x10\x00", b"\x28\x00\x11\x00"):
+        at = encoded.find(tag)
+        side = int.from_bytes(encoded[at + 8 : at + 10], "little") if at >= 0 else 0
+        pixels *= side or decoding.MAX_SIDE
+    return min(pixels, decoding.MAX_PIXELS)
 
 
 def _looks_inverted(pixels: np.ndarray) -> bool:

@@ -160,7 +160,8 @@ def _load(networks: _Networks, file: XRayFile) -> _Loaded:
         # Of its pixels the masks and the learner's view are made.
         pixels = xray.pixels if networks.lungs else None
         seen = first.view(xray.pixels, None, file.name)
-        return dataclasses.replace(loaded, seen=seen, pixels=pixels, warnings=xray.warnings)
+        warnings = (*xray.warnings, *xray_files.look_at_view(seen, xray.warnings))
+        return dataclasses.replace(loaded, seen=seen, pixels=pixels, warnings=warnings)
     except Exception as error:
         return loaded.failed(error)
 
@@ -216,7 +217,8 @@ def _with_lungs(
             if not learner.can_use(seen):
                 reason = f"{xray_files.NO_LUNGS} (masks.on_empty={learner.config.masks.on_empty!r})"
                 return _Loaded(one.file, error=reason)
-        warnings = (*one.warnings, *xray_files.look_at_lungs(lung))
+        known = dict.fromkeys((*one.warnings, *xray_files.look_at_view(seen, one.warnings)))
+        warnings = (*known, *xray_files.look_at_lungs(lung))
         return dataclasses.replace(
             one, seen=seen, pixels=None, warnings=warnings, lung_area=float(lung.mean())
         )

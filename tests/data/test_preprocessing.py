@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.data import Preprocessing, contrast
-from jaxcxr.data.preprocessing import prepare
+from jaxcxr.data import Preprocessing, contrast, preprocessing
+from jaxcxr.data.preprocessing import grey_range, prepare
 from jaxcxr.types import InputError
 
 PLAIN = {"equalise": False, "gamma": 1.0}
@@ -167,3 +167,96 @@ def test_margins_are_cut_off_the_resized_image_and_its_mask():
 def test_margins_that_make_no_sense_are_refused(cut):
     with pytest.raises(InputError, match=r"data\.cut=.* is not \(top, left, bottom, right\)"):
         image(noise(0), image_size=16, cut=cut)
+
+
+def wide(shape=(256, 256)) -> np.ndarray:
+    """An image of 12 bits with tails: [*shape] uint16 from about 1000 to 3000."""
+    rows, columns = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    smooth = 2000 + 700 * np.cos(3 * rows) * np.cos(4 * columns)
+    return (smooth + np.random.default_rng(0).normal(0, 40, shape)).astype(np.uint16)
+
+
+def hot(pixels: np.ndarray, *values: int) -> np.ndarray:
+    pixels = pixels.copy()
+    pixels[5, 5 : 5 + len(values)] = values
+    return pixels
+
+
+def bordered(pixels: np.ndarray, value: int, width: int, noise: int = 0) -> np.ndarray:
+    pixels = pixels.copy()
+    pixels[:, :width] = value + np.random.default_rng(1).integers(0, noise + 1, (len(pixels), width))
+    return pixels
+
+
+def lettered(pixels: np.ndarray, value: int) -> np.ndarray:
+    pixels = pixels.copy()
+    pixels[20:50:3, 200:240] = value
+    return pixels
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        hot(wide(), 65535),
+        hot(wide(), 65535, 64000, 30000, 9000),
+        hot(wide() + 30000, 0),
+        hot(wide() + 20000, 0, 65535, 3),
+        bordered(wide() + 30000, 0, 100),
+        bordered(wide() + 30000, 0, 100, noise=9),
+        bordered(wide(), 65535, 30),
+        hot(np.fliplr(bordered(np.fliplr(bordered(wide() + 20000, 0, 60)), 65535, 40)), 60000),
+        lettered(wide(), 65535),
+    ],
+    ids=[
+        "hot pixel", "hot pixels", "dead pixel", "hot and dead", "padding", "noisy padding", "white padding",
+        "two paddings and a hot pixel", "letters",
+    ],
+)  # fmt: skip
+def test_what_is_no_x_ray_leaves_the_grey_levels_to_it(pixels):
+    """Stretched from minimum to maximum, these have 9 to 60 levels left."""
+    whole = len(np.unique(image(wide(), image_size=224)))
+    kept = prepared(pixels, None, image_size=224)
+    assert len(np.unique(kept.image)) > 0.9 * whole > 200 and not kept.few_levels
+
+
+def test_scattered_pixels_of_any_value_leave_most_grey_levels():
+    pixels, rng = wide(), np.random.default_rng(2)
+    pixels.ravel()[rng.choice(pixels.size, 300, replace=False)] = rng.integers(4000, 65536, 300)
+    assert len(np.unique(image(pixels, image_size=224))) > 128
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        wide(),
+        np.minimum(wide(), 2400),
+        wide() // 128 * 128,
+        np.kron([[100, 900], [3000, 3900]], np.ones((40, 40))).astype(np.uint16),
+    ],
+    ids=["with tails", "saturated", "of few levels", "of four levels"],
+)
+def test_a_range_that_is_the_images_own_is_kept_whole(pixels):
+    histogram = np.bincount(pixels.ravel(), minlength=65536)
+    assert grey_range(histogram) == (pixels.min(), pixels.max())
+
+
+def test_an_image_of_one_level_is_black():
+    assert not image(np.full((40, 40), 700, np.uint16), image_size=16).any()
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "opencv_cubic"])
+@pytest.mark.parametrize("equalise", [True, False])
+def test_large_plates_are_resized_in_parts_to_the_same_pixels(monkeypatch, resize, equalise):
+    pixels = noise(0, (300, 400))
+    settings = {"image_size": 64, "resize": resize, "equalise": equalise}
+    whole = image(pixels, **settings)
+    monkeypatch.setattr(preprocessing, "_LARGE", 1000)
+    monkeypatch.setattr(preprocessing, "_BAND", 4000)
+    np.testing.assert_array_equal(image(pixels, **settings), whole)
+
+
+def test_a_view_of_few_grey_levels_is_known():
+    few = noise(0, (64, 64)) // 8
+    assert prepared(few, None, image_size=64).few_levels
+    assert not prepared(noise(0, (64, 64)), None, image_size=64).few_levels
+    assert not prepared(noise(0, (64, 64)), None, image_size=8).few_levels

@@ -236,3 +236,11 @@ def test_channels_are_stored_and_histograms_follow_the_first_readable_image(tmp_
         for image in built.images[1:, ..., 0]:
             np.testing.assert_allclose(np.sort(image.ravel()), np.sort(reference.ravel()), atol=12)
     assert build(dataset, tmp_path, max_bad_images=1).reference is None
+
+
+def test_images_of_few_grey_levels_are_counted_and_named(tmp_path, caplog):
+    dark = [{"image": encode(noise(i, (64, 64)) // (1, 9, 8)[i])} for i in range(3)]
+    for _ in range(2):  # made, and read again
+        caplog.clear()
+        build(make_dataset(dark), tmp_path, masks=None, image_size=64)
+        assert "2 of 3 images show the networks fewer than 64 of 256 grey levels: x1, x2" in caplog.text

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.data import dicom, xray_files
+from jaxcxr.data import Preprocessing, dicom, xray_files
+from jaxcxr.data.preprocessing import prepare
 from jaxcxr.data.xray_files import XRayFile
 from jaxcxr.types import InputError
 from tests.data import dicoms
@@ -289,3 +290,11 @@ def test_lungs_that_are_missing_small_or_not_two_are_mentioned():
     one = lungs(width=12)
     one[:, :32] = False
     assert xray_files.look_at_lungs(one) == (xray_files.NOT_TWO_LUNGS,)
+
+
+def test_few_grey_levels_in_the_networks_view_are_mentioned_once():
+    few = prepare(
+        chest() // 6, None, Preprocessing(image_size=224, equalise=False, gamma=1.0), name="x"
+    )
+    assert xray_files.look_at_view(few, ()) == (xray_files.SEES_FEW,)
+    assert xray_files.look_at_view(few, (xray_files.FLAT,)) == ()

@@ -6,13 +6,14 @@ import functools
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from jaxcxr.data import xray_files
+from tests.data.encoded import png_chunks, png_of, tiff_of, tiled, with_chunk, zeros
 from tests.faults.limits import mutants, reading
 from tests.faults.promises import Context, promise
 
@@ -101,71 +102,6 @@ def bombs(context: Context) -> Iterator[str]:
         yield f"{n} {name}: {problem}" if problem else ""
 
 
-def tiled(pixels: np.ndarray, *, tile: int) -> bytes:
-    """A deflated TIFF [H, W] or [H, W, C] uint16 of square tiles."""
-    height, width = pixels.shape[:2]
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    parts = [
-        zlib.compress(np.ascontiguousarray(pixels[top : top + tile, left : left + tile]).tobytes())
-        for top in range(0, height, tile)
-        for left in range(0, width, tile)
-    ]
-    tags = {
-        256: width, 257: height, 258: [16] * channels, 259: 8, 262: 1 if channels < 3 else 2, 277: channels,
-        322: tile, 323: tile,
-    }  # fmt: skip
-    return tiff_of(parts, tags, places=(324, 325))
-
-
-def tiff_of(
-    parts: list[bytes], tags: Mapping[int, int | list[int]], *, places: tuple[int, int] = (273, 279)
-) -> bytes:
-    """A little-endian TIFF of encoded strips, or tiles, and tags of whole numbers."""
-    body = b"".join(parts)
-    starts = np.cumsum([8, *map(len, parts)])[:-1].tolist()
-    entries = {**tags, places[0]: starts, places[1]: [len(part) for part in parts]}
-    at = 8 + len(body) + 2 + 12 * len(entries) + 4
-    directory, arrays = struct.pack("<H", len(entries)), b""
-    for tag, value in sorted(entries.items()):
-        values = value if isinstance(value, list) else [value]
-        data = struct.pack(f"<{len(values)}I", *values)
-        if len(data) > 4:
-            data, arrays = struct.pack("<I", at + len(arrays)), arrays + data
-        directory += struct.pack("<HHI", tag, 4, len(values)) + data
-    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory + bytes(4) + arrays
-
-
-def png_of(width: int, height: int, *, bits: int = 8, colours: int = 0, data: bytes | None = None) -> bytes:
-    """A PNG of zeros, or of other deflated rows."""
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
-    row = 1 + (width * bits * channels + 7) // 8
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0))]
-    if colours == 3:
-        chunks.append((b"PLTE", bytes(range(6))))
-    chunks += [(b"IDAT", _zeros(row * height) if data is None else data), (b"IEND", b"")]
-    return png_chunks(chunks)
-
-
-def png_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG of (kind, content)."""
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-
-
-def with_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
-    """A PNG with another chunk behind its header."""
-    chunk = png_chunks([(kind, data)])[8:]
-    return png[:33] + chunk + png[33:]
-
-
-def _zeros(count: int) -> bytes:
-    pack, part = zlib.compressobj(9), bytes(1 << 20)
-    pieces = [pack.compress(part) for _ in range(count >> 20)]
-    return b"".join((*pieces, pack.compress(bytes(count & (1 << 20) - 1)), pack.flush()))
-
-
 def _interlaced(pixels: np.ndarray) -> bytes:
     """A PNG [H, W] uint8 by Adam7."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -233,8 +169,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "TIFF of 200,000 pages": lambda: _pages(200_000),
     "TIFF of 60,000 tags of 1 MB": _many_tags,
     "PNG that claims 2^31 x 2^31": lambda: png_of(2**31 - 1, 2**31 - 1, data=b""),
-    "PNG with a zTXt of 256 MB": lambda: with_chunk(png_of(64, 64), b"zTXt", b"a\0\0" + _zeros(256 << 20)),
-    "PNG with a profile of 256 MB": lambda: with_chunk(png_of(64, 64), b"iCCP", b"a\0\0" + _zeros(256 << 20)),
+    "PNG with a zTXt of 256 MB": lambda: with_chunk(png_of(64, 64), b"zTXt", b"a\0\0" + zeros(256 << 20)),
+    "PNG with a profile of 256 MB": lambda: with_chunk(png_of(64, 64), b"iCCP", b"a\0\0" + zeros(256 << 20)),
     "TIFF of one tile of 2^31 pixels": lambda: tiff_of(
         [zlib.compress(bytes(9))], {256: 9, 257: 9, 258: 8, 259: 8, 262: 1, 277: 1, 322: 65536, 323: 32768},
         places=(324, 325),
@@ -259,13 +195,13 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "JPEG of 40 scans": lambda: _scans(40, side=5000),
     "TIFF of 64 megapixels, deflated": lambda: tiff_of(
-        [_zeros(64_000_000)], {256: 8000, 257: 8000, 258: 8, 259: 8, 262: 1, 277: 1}
+        [zeros(64_000_000)], {256: 8000, 257: 8000, 258: 8, 259: 8, 262: 1, 277: 1}
     ),
     "TIFF of 64 megapixels, 1 bit": lambda: _save(
         np.zeros((8000, 8000), np.uint8), "TIFF", mode="1", compression="group4"
     ),
     "TIFF of 8,000 strips in one place": lambda: tiff_of(
-        [_zeros(8000)], {256: 8000, 257: 8000, 258: 8, 259: 8, 262: 1, 277: 1, 278: 1}
+        [zeros(8000)], {256: 8000, 257: 8000, 258: 8, 259: 8, 262: 1, 277: 1, 278: 1}
     ),
     "TIFF of a million strips": lambda: tiff_of(
         [b""] * 1_100_000, {256: 9, 257: 1_100_000, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1}
