@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from jaxcxr import parallel
+from jaxcxr import hints, parallel
 from jaxcxr import state as states
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.checkpoint import Checkpointer
@@ -26,7 +26,7 @@ def training_result(folder: RunFolder) -> dict[str, Any]:
     if not folder.is_finished("fit"):
         raise InputError(
             f"{folder.path} holds no finished training; start or resume it:\n"
-            f"  python main.py --config=... --workdir={folder.path}"
+            f"  {hints.again('train', folder.path)}"
         )
     result = folder.read_json(TRAINING)
     if not isinstance(result, dict) or not isinstance(result.get("best_step"), int):

@@ -13,7 +13,7 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from jaxcxr import data, exported, files, parallel
+from jaxcxr import data, exported, files, hints, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.runs import export_spec
@@ -100,7 +100,7 @@ def _check(config: ConfigDict, workdir: Path) -> None:
     if not RunFolder(workdir).is_finished("train"):
         raise InputError(
             f"{workdir} is not the folder of a finished run: train it first, or to its end, with\n"
-            f"  python main.py --config=... --workdir={workdir}"
+            f"  {hints.again('train', workdir)}"
         )
 
 
