@@ -41,7 +41,9 @@ class Rejected:
 
     def add(self, reason: Reason, names: Iterable[str]) -> None:
         for name in names:
-            self._names[reason.text].append(name or "(blank)")
+            # A name of the file system need not be text.
+            shown = name.encode(errors="backslashreplace").decode() or "(blank)"
+            self._names[reason.text].append(shown)
             if reason.is_fault:
                 self._faults.add(reason.text)
 

@@ -216,8 +216,8 @@ def _check_copies(
         ]
         shown = "; ".join(pairs) + ("; ..." if len(wrong) > 3 else "")
         raise InputError(
-            f"{len(wrong)} images are, byte for byte, others of another label: {shown}. Correct the label in the "
-            "data set, or remove both images from it"
+            f"the same image file has labels that contradict each other ({len(wrong)} times): {shown}. Correct the "
+            "label in the data set, or remove both images from it"
         )
 
 

@@ -36,4 +36,4 @@ def add_excluded(report: Report, folder: Path) -> None:
     else:
         report.add("None: the data set has no other image.")
     if dataset.get("notices"):
-        report.add("\n".join(f"- Note: {notice}." for notice in dataset["notices"]))
+        report.add("\n".join(f"- Note: {notice}" for notice in dataset["notices"]))

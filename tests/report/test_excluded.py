@@ -23,7 +23,7 @@ def test_each_reason_is_shown_with_its_number_and_names_faults_first(tmp_path):
     text = "\n".join(report.blocks)
     assert text.startswith("## Excluded images")
     assert text.index("ccx: missing file") < text.index("ccx: view L")
-    assert "1,200" in text and "c.png, d.png, e.png, ..." in text and "- Note: a is b." in text
+    assert "1,200" in text and "c.png, d.png, e.png, ..." in text and "- Note: a is b" in text
     assert report.facts["excluded_images"] == DROPPED
 
 
