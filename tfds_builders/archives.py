@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 _CHUNK = 1 << 20
 _BLOCK = 512  # of a tar file; at least one of zeros ends it
 _HEADERS = 8 << 10  # bytes of headers and padding that a member may have
+_MAX_NAME = 1000  # characters of a member's path
 _OF_THE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -118,6 +119,8 @@ def _extract(
             size += max(member.size, 0)
             if size > max_bytes or count > max_members:
                 raise _RefusedError(f"unpacks to more than {max_bytes} bytes or {max_members} members")
+            if len(member.name) > _MAX_NAME:
+                raise _RefusedError(f"a name of {len(member.name)} characters")
             tarfile.data_filter(member, scratch)  # of every member, so that none is skipped silently
             top, _, below = member.name.partition("/")
             if not wanted(below) or member.isdir():
