@@ -197,7 +197,8 @@ def number(value: float | None, digits: int = 4) -> str:
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its first column to the left, the others to the right."""
     cells = [
-        [str(c).replace("|", "\\|").replace("\n", " ") for c in row] for row in (header, *rows)
+        [str(c).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for c in row]
+        for row in (header, *rows)
     ]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
     rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
