@@ -7,6 +7,7 @@ from jaxcxr.data.builders import (
     learned_classes,
     open_dataset,
     relabelling,
+    shared_cache_dir,
     targets,
     where_given,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "make_folds",
     "open_dataset",
     "relabelling",
+    "shared_cache_dir",
     "targets",
     "train_iterator",
     "where_given",

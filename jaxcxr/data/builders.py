@@ -108,12 +108,17 @@ def _pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def cache_dir(data_config: Any) -> Path:
-    """Where preprocessed images are kept: beside the prepared data sets, or the user's cache if these are read-only."""
+    """Where preprocessed images are written: beside the data sets, in the user's cache if these are read-only."""
     folder = data_folder(data_config.data_dir)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if os.access(there, os.W_OK):
-        return folder / "preprocessed"
+        return shared_cache_dir(data_config)
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxcxr" / "preprocessed"
+
+
+def shared_cache_dir(data_config: Any) -> Path:
+    """The folder of preprocessed images beside the prepared data sets, which others may have filled."""
+    return data_folder(data_config.data_dir) / "preprocessed"
 
 
 def _concatenate(

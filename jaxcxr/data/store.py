@@ -79,6 +79,7 @@ def build_store(
     masks: MaskSource | None,
     cache_dir: str | Path,
     max_bad_images: int,
+    shared_dir: str | Path | None = None,
 ) -> Store:
     """Preprocesses every image once; the same images and settings are read from the cache.
 
@@ -88,6 +89,7 @@ def build_store(
         masks: where masks come from, None = no masks.
         cache_dir: holds one folder for every combination of data and settings.
         max_bad_images: how many unreadable images may be left out, with a warning.
+        shared_dir: another such folder, which is only read.
 
     Raises:
         InputError: more unreadable images than that (all are named), missing masks, masks of
@@ -106,7 +108,9 @@ def build_store(
     # A folder of that name is whole, since it was renamed to it: no lock is needed to read it, which
     # may be where nobody can write.
     folder = cache_dir / key
-    if not _is_intact(folder):
+    if shared_dir is not None and _is_intact(Path(shared_dir) / key):
+        folder = Path(shared_dir) / key
+    elif not _is_intact(folder):
         try:
             with locked(cache_dir / f".{key[:16]}.lock"):
                 if not _is_intact(folder):

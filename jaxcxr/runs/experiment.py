@@ -152,6 +152,7 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
             data.Preprocessing.of(section),
             masks=masks,
             cache_dir=data.cache_dir(section),
+            shared_dir=data.shared_cache_dir(section),
             max_bad_images=section.max_bad_images,
         )
 

@@ -120,6 +120,15 @@ def test_a_prepared_data_set_is_read_where_nobody_can_write(tmp_path, monkeypatc
 
     monkeypatch.setattr(store, "locked", refuse)
     np.testing.assert_array_equal(build(dataset, tmp_path).images, expected)
+    shared = build_store(
+        dataset,
+        Preprocessing(image_size=16, **PLAIN),
+        masks=MASKS,
+        cache_dir=tmp_path / "mine",
+        max_bad_images=0,
+        shared_dir=tmp_path / "cache",
+    )
+    assert shared.path.parent == tmp_path / "cache" and not (tmp_path / "mine").exists()
     with pytest.raises(InputError, match="Read-only file system.*data.data_dir"):
         build(dataset, tmp_path, gamma=0.5)
 
