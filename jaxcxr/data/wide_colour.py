@@ -60,7 +60,7 @@ def read_tiff(container: Container, read_grey: Callable[[bytes], np.ndarray]) ->
     else:
         wider = {tag: (samples * tags[tag][0],) for tag in (256, 322) if tags.get(tag)}
         grey = read_grey(rewritten(container.encoded, {**plain, **wider}))
-        pixels = grey.reshape(grey.shape[0], -1, samples)
+        pixels = grey.reshape(grey.shape[0], -1, samples).copy()  # Pillow's own are read-only
     if predictor == 2:  # of samples of the same kind, which the grey image does not know
         step = (tags.get(322) or (pixels.shape[1],))[0]
         for left in range(0, pixels.shape[1], step):

@@ -265,6 +265,7 @@ def tiff16(*channels: np.ndarray, order="<", planar=False, predictor=1, extra=2)
         tiff16(DEEP, DEEP, extra=0),
         tiff16(DEEP, DEEP, DEEP),
         tiff16(DEEP, DEEP, DEEP, order=">", predictor=2),
+        tiff16(DEEP, DEEP, DEEP, predictor=2),
         tiff16(DEEP, DEEP, DEEP, planar=True),
         tiff16(DEEP, DEEP, DEEP, OPAQUE, planar=True, predictor=2),
         tiled(np.stack([DEEP] * 3, axis=-1), tile=16),
