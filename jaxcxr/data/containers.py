@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import zlib
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -92,6 +93,11 @@ def _png(encoded: bytes) -> Container:
             end = encoded.find(b"IDAT", at + 8) - 4
             if end < at:
                 break
+        elif kind in _PNG_KEPT and end > len(encoded):
+            # Readers take memory for all that a chunk announces: it announces what is there.
+            data = encoded[at + 8 : at + 8 + length]
+            checksum = struct.pack(">I", zlib.crc32(kind + data))
+            parts.append(struct.pack(">I", len(data)) + kind + data + checksum)
         elif kind in _PNG_KEPT:
             parts.append(encoded[at:end])
         if kind == b"IHDR" and at + 18 <= len(encoded):

@@ -279,6 +279,17 @@ def test_grey_stored_as_colour_of_16_bits_keeps_its_levels(encoded):
     assert decoding.image_shape(encoded, "x") == DEEP.shape
 
 
+def test_a_damaged_png_of_16_bit_colour_is_no_image():
+    """OpenCV reads these, and takes memory for all that a chunk announces."""
+    encoded = png16(DEEP, DEEP, DEEP)
+    at = encoded.index(b"IDAT")
+    announced = encoded[: at - 4] + b"\x7f\xff\xff\xff" + encoded[at : at + 200]
+    half = encoded[: at + 300] + bytes((encoded[at + 300] ^ 255,)) + encoded[at + 301 :]
+    for damaged in (encoded[:-300], announced, half, png_of(20, 24, bits=16, colours=2, data=b"")):
+        with pytest.raises(InputError, match="x is unreadable"):
+            decoding.decode_grey(damaged, "x")
+
+
 def test_colour_and_transparency_of_16_bits_become_grey_as_those_of_8():
     zero = np.zeros_like(DEEP)
     for encoded in (png16(DEEP, zero, zero), tiff16(DEEP, zero, zero)):
