@@ -182,6 +182,7 @@ class Progress:
         self._begin = self._shown = time.monotonic()
         self._values: dict[str, Any] = {}
         self._first: int | None = None
+        self._unseen = True  # whether anything came after the last line
         self._bar = None
         if active and self._file.isatty():
             self._bar = tqdm(
@@ -210,22 +211,23 @@ class Progress:
             if self._bar is not None:
                 self._bar.start_t = time.time()
                 self._bar.initial = step
-        self._step = step
+        self._step, self._unseen = step, True
         self._values |= values
         if time.monotonic() - self._shown >= self._interval:
             self._show()
 
     def close(self) -> None:
-        """Shows the last step and ends the line."""
+        """Shows the last step, if it has not been shown, and ends the line."""
         if self._active:
-            self._show()
+            if self._bar is not None or self._unseen:
+                self._show()
             if self._bar is not None:
                 self._bar.close()
             self._active = False
 
     def _show(self) -> None:
         now = time.monotonic()
-        self._shown = now
+        self._shown, self._unseen = now, False
         numbers = {name: f"{float(value):.4g}" for name, value in self._values.items()}
         if self._bar is not None:
             self._bar.set_postfix(numbers, refresh=False)
@@ -233,11 +235,12 @@ class Progress:
             self._bar.refresh()
             return
         elapsed, done = now - self._begin, self._step - (self._first or self._start)
-        rate = done / elapsed if elapsed > 0 else 0.0
-        left = tqdm.format_interval((self._total - self._step) / rate) if rate > 0 else "?"
         shown = "".join(f", {name} {value}" for name, value in numbers.items())
+        pace = left = ""
+        if elapsed > 0 and done > 0:  # before that nothing is known of the rate
+            pace = f", {done / elapsed:.2f} {self._unit}/s"
+            left = f", {tqdm.format_interval((self._total - self._step) * elapsed / done)} left"
         self._file.write(
-            f"{self._description}: {self._unit} {self._step}/{self._total}, "
-            f"{rate:.2f} {self._unit}/s{shown}, {left} left\n"
+            f"{self._description}: {self._unit} {self._step}/{self._total}{pace}{shown}{left}\n"
         )
         self._file.flush()

@@ -204,6 +204,14 @@ def test_a_terminal_gets_a_bar_with_step_rate_loss_and_time_left(monkeypatch):
     assert "loss=0.125" in last
 
 
+def test_a_step_that_has_been_shown_is_not_shown_again_at_the_end(monkeypatch):
+    clock, out = Clock(monkeypatch), io.StringIO()
+    with Progress(1, description="train", file=out) as progress:
+        clock.now += 60
+        progress.update(1, loss=0.5)
+    assert out.getvalue() == "train: step 1/1, loss 0.5\n"
+
+
 def test_a_device_value_is_waited_for_only_when_shown(monkeypatch):
     clock = Clock(monkeypatch)
 
@@ -228,7 +236,7 @@ def test_no_progress_is_shown_without_dividing_by_it(steps):
     with Progress(5, description="train", file=out) as progress:
         for step in steps:
             progress.update(step)
-    assert out.getvalue() == "train: step 0/5, 0.00 step/s, ? left\n"
+    assert out.getvalue() == "train: step 0/5\n"
 
 
 def test_inactive_progress_is_silent():

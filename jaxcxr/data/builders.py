@@ -219,9 +219,9 @@ def _check_copies(
             f"{ids[a]} ({classes[labels[a]]}) and {ids[b]} ({classes[labels[b]]})"
             for a, b in zip(first[copy_of[wrong[:3]]].tolist(), wrong[:3].tolist(), strict=True)
         ]
-        shown = "; ".join(pairs) + ("; ..." if len(wrong) > 3 else "")
+        shown = "; ".join(pairs) + (f"; ... ({len(wrong)} pairs)" if len(wrong) > 3 else "")
         raise InputError(
-            f"the same image file has labels that contradict each other ({len(wrong)} times): {shown}. Correct the "
+            f"the same image file has labels that contradict each other: {shown}. Correct the "
             "label in the data set, or remove both images from it"
         )
 

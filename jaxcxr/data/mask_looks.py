@@ -124,8 +124,7 @@ def refuse_implausible(found: Mapping[str, Any]) -> None:
     if found.get("implausible"):
         raise InputError(
             f"the masks are not of lungs: {'; '.join(found['doubts'])}. Lungs must be 255, all else 0: "
-            "invert, fill or draw them again. If they are right, set "
-            "masks.on_implausible='warn'"
+            "invert, fill or draw them again. If they are right, add --config.masks.on_implausible=warn"
         )
 
 

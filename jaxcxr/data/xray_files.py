@@ -47,6 +47,7 @@ OF_THE_DISK = frozenset(
 )  # fmt: skip
 
 
+_HIDDEN = "begins with a dot"  # a `problem` that `find` keeps apart
 _ADDRESS = re.compile(r"( object)? at 0x[0-9a-fA-F]+")
 
 
@@ -75,6 +76,14 @@ class XRayFile:
 
 
 @dataclasses.dataclass(frozen=True)
+class Found:
+    """files: in the order of their ids. hidden: ids of what was passed over, as its name begins with a dot, sorted."""
+
+    files: list[XRayFile]
+    hidden: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
 class XRay:
     """pixels: [H, W] uint8 or uint16, lungs dark. warnings: what is doubtful about it, mostly nothing."""
 
@@ -82,8 +91,8 @@ class XRay:
     warnings: tuple[str, ...]
 
 
-def find(inputs: str, *, leave_out: Path | None = None) -> list[XRayFile]:
-    """The files that `inputs` names, in the order of their ids.
+def find(inputs: str, *, leave_out: Path | None = None) -> Found:
+    """The files that `inputs` names.
 
     Args:
       inputs: a file, a folder (with all folders below it), or a pattern with *, ? or ** of files and folders. Files
@@ -119,10 +128,14 @@ def find(inputs: str, *, leave_out: Path | None = None) -> list[XRayFile]:
         for path, problem in _walk(place):
             if not (avoid and _is_below(path, avoid)):
                 found[path] = problem
-    listed = [XRayFile(name, path, found[path]) for name, path in _ids(found, root).items()]
-    if not listed:
-        raise InputError(f"predict.inputs={inputs!r} holds no files")
-    return sorted(listed, key=lambda file: file.id)
+    hidden = {path for path, problem in found.items() if problem is _HIDDEN}
+    named = _ids(found.keys() - hidden, root)
+    if not named:
+        raise InputError(f"predict.inputs={inputs!r} holds no files{' but hidden ones' * bool(hidden)}")
+    return Found(
+        [XRayFile(name, path, found[path]) for name, path in sorted(named.items())],
+        sorted(_ids(hidden, root)),
+    )
 
 
 def read(encoded: bytes, name: str) -> XRay:
@@ -322,9 +335,11 @@ def _walk(place: Path) -> Iterator[tuple[Path, str]]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if _is_folder_to_enter(entry):
+                    if entry.name.startswith("."):
+                        yield Path(entry.path), _HIDDEN
+                    elif entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
-                    elif not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
+                    else:
                         yield Path(entry.path), _problem(Path(entry.path))
         except OSError as error:
             if error.errno in OF_THE_DISK:

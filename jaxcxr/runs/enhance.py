@@ -34,7 +34,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     figures = {"_figure2.png": contrast.figure2, "_figure3.png": contrast.figure3}
     names = PictureNames(tuple(figures), reserved=(FAILED,))
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
-        found = xray_files.find(config.predict.inputs, leave_out=workdir / FOLDER)
+        listed = xray_files.find(config.predict.inputs, leave_out=workdir / FOLDER)
+        found = listed.files
         for file in tqdm(found, desc="enhance", unit="image", disable=not parallel.is_main()):
             try:
                 pixels = xray_files.read_file(file).pixels

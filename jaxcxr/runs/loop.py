@@ -194,8 +194,9 @@ def fit(
         )
 
     if parallel.is_main() and step < schedule.steps:
+        todo, devices = schedule.steps - step, parallel.device_count()
         print(
-            f"{description}: {schedule.steps - step} steps on {parallel.device_count()} device(s); the first one "
+            f"{description}: {todo} step{'s'[: todo != 1]} on {devices} device{'s'[: devices != 1]}; the first one "
             f"compiles, which takes minutes on a CPU and is kept for later runs\n{experiment.placement}",
             flush=True,
         )
@@ -226,6 +227,7 @@ def fit(
                 metrics = {}
                 save()
                 checkpointer.close()
+                progress.close()  # its last line would else come after ours
                 if parallel.is_main():
                     print(f"stopped by a signal after step {step}; the same command goes on from there", flush=True)
                 raise SystemExit(128 + (request.signal or signal.SIGTERM))

@@ -139,8 +139,12 @@ class Results:
     def _picture(self, kind: str, name: str) -> Path:
         return self.folder / kind / on_disk(self._names.of(name))
 
-    def finish(self, made_of: Mapping[str, Any]) -> None:
+    def finish(self, made_of: Mapping[str, Any], *, hidden: Sequence[str] = ()) -> None:
         """Writes summary.json, with `made_of` in it; prints what was done.
+
+        Args:
+          made_of: what made the predictions.
+          hidden: ids of files and folders that nobody looked at, since their names begin with a dot.
 
         Raises:
           InputError: some file failed; says how many and where they are listed.
@@ -150,6 +154,7 @@ class Results:
                 "files": self.predicted + self.failed,
                 "predicted": self.predicted,
                 "failed": self.failed,
+                "hidden": len(hidden),
             }
             files.write_json(
                 self.folder / SUMMARY,
@@ -161,7 +166,7 @@ class Results:
                     **made_of,
                 },
             )
-            print(self._table())
+            print(self._table(hidden))
         if self.failed:
             shown = "; ".join(self._first_failures) + (
                 "; ..." if self.failed > len(self._first_failures) else ""
@@ -178,7 +183,7 @@ class Results:
         rounded = [round(float(value), _DIGITS) for value in values]
         return dict(zip(self.classes, rounded, strict=True))
 
-    def _table(self) -> str:
+    def _table(self, hidden: Sequence[str]) -> str:
         lines = [
             f"{'X-rays done':14} {self.predicted:>7,}",
             f"{'with warnings':14} {self.doubtful:>7,}",
@@ -186,6 +191,11 @@ class Results:
         lines += [f"  {count:>5,} x {text}" for text, count in self._warned.most_common()]
         lines += [
             f"{'not usable':14} {self.failed:>7,}",
+        ]
+        if hidden:
+            names = ", ".join(map(printable, hidden[:3])) + ", ..." * (len(hidden) > 3)
+            lines.append(f"{'hidden, unread':14} {len(hidden):>7,} ({names})")
+        lines += [
             "",
             f"wrote {self.folder / CSV} and {JSONL}",
         ]

@@ -62,10 +62,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 folder.path / FOLDER, classes, active=parallel.is_main(), pictures=_pictures(config)
             ) as results,
             tqdm(
-                total=len(found), desc="X-rays", unit="image", disable=not parallel.is_main()
+                total=len(found.files), desc="X-rays", unit="image", disable=not parallel.is_main()
             ) as bar,
         ):
-            _predict(networks, found, results, bar)
+            _predict(networks, found.files, results, bar)
         count = results.predicted
         patches = config.patches.eval_count if "patches" in config and config.patches.enabled else 0
         folder.add_timing(
@@ -73,7 +73,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
         segmenter = networks.lungs.folder if networks.lungs else None
         results.finish(
-            {"model": config.model.name, "patches_an_image": patches, "lungs_from": segmenter}
+            {"model": config.model.name, "patches_an_image": patches, "lungs_from": segmenter},
+            hidden=found.hidden,
         )
 
 

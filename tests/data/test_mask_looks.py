@@ -50,7 +50,7 @@ def test_masks_that_cannot_be_lungs_are_refused_with_their_names(mask, kind, wor
     found = summary([mask] * 10)
     assert found[kind] == 10
     with pytest.raises(
-        InputError, match=rf"not of lungs: .*{words} \(x0, x1, x2, \.\.\.\).*on_implausible='warn'"
+        InputError, match=rf"not of lungs: .*{words} \(x0, x1, x2, \.\.\.\).*on_implausible=warn"
     ):
         mask_looks.refuse_implausible(found)
 

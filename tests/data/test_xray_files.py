@@ -49,7 +49,7 @@ def folder(tmp_path):
 
 
 def ids(*arguments, **options) -> list[str]:
-    return [file.id for file in xray_files.find(*arguments, **options)]
+    return [file.id for file in xray_files.find(*arguments, **options).files]
 
 
 def test_a_folder_is_searched_with_all_below_it_in_the_order_of_the_ids(folder):
@@ -60,6 +60,14 @@ def test_a_folder_is_searched_with_all_below_it_in_the_order_of_the_ids(folder):
         "sub/a.dcm",
         "sub/deep/c",
     ]
+
+
+def test_what_was_passed_over_for_its_dot_is_named(folder):
+    assert xray_files.find(str(folder)).hidden == [".git", ".hidden.png"]
+    (folder / "new").mkdir()
+    (folder / "new" / "._a.png").write_bytes(b"")
+    with pytest.raises(InputError, match="holds no files but hidden ones"):
+        xray_files.find(str(folder / "new"))
 
 
 def test_ids_are_paths_below_what_was_searched(folder, monkeypatch):
@@ -88,7 +96,7 @@ def test_nothing_to_find_is_an_error_that_names_the_field(folder):
 
 def problems(folder: Path, **options) -> dict[str, str]:
     """id -> what cannot be read as a file."""
-    return {file.id: file.problem for file in xray_files.find(str(folder), **options) if file.problem}
+    return {file.id: file.problem for file in xray_files.find(str(folder), **options).files if file.problem}
 
 
 def test_what_is_no_file_is_found_and_says_what_it_is(folder, monkeypatch):
@@ -165,7 +173,7 @@ def test_what_cannot_even_be_looked_at_is_an_error(tmp_path):
 def test_names_that_are_no_utf8_have_ids_of_their_own(tmp_path):
     for name in (b"\xff", b"\\xff", b"a\xc3"):
         (tmp_path / os.fsdecode(name)).write_bytes(b"")
-    found = {file.id: os.fsencode(file.path.name) for file in xray_files.find(str(tmp_path))}
+    found = {file.id: os.fsencode(file.path.name) for file in xray_files.find(str(tmp_path)).files}
     assert found == {"\\xff": b"\\xff", "\\xff (2)": b"\xff", "a\\xc3": b"a\xc3"}
 
 
@@ -192,7 +200,7 @@ def test_reasons_have_no_addresses_and_quote_nothing_that_was_not_written_for_th
 
 def test_messages_show_a_name_without_what_a_terminal_obeys(tmp_path):
     (tmp_path / "a\x1b[2J\n.png").write_bytes(b"")
-    [file] = xray_files.find(str(tmp_path))
+    [file] = xray_files.find(str(tmp_path)).files
     assert file.id == "a\x1b[2J\n.png" and file.name == "a\\x1b[2J\\n.png"
     with pytest.raises(InputError, match=r"^a\\x1b\[2J\\n\.png is empty$"):
         xray_files.read_file(file)
@@ -203,7 +211,7 @@ def test_content_tells_what_a_file_is_not_its_name(tmp_path):
     files = {"a.dcm": encode(pixels), "b.png": dicoms.dicom(pixels), "c": encode(pixels, "TIFF")}
     for name, encoded in files.items():
         (tmp_path / name).write_bytes(encoded)
-    for file in xray_files.find(str(tmp_path)):
+    for file in xray_files.find(str(tmp_path)).files:
         xray = xray_files.read_file(file)
         np.testing.assert_array_equal(xray.pixels, pixels)
         assert xray.warnings == ()

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -189,7 +190,8 @@ def test_the_same_pixels_as_png_tiff_and_dicom_give_the_same_numbers(runs, phant
         assert {**row, "id": ""} == {**rows[0], "id": ""}
 
 
-def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs):
+def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
+    (inputs / ".DS_Store").write_bytes(b"x")
     (inputs / "broken.png").write_bytes((inputs / "a.png").read_bytes()[:200])
     (inputs / "notes.txt").write_text("PA view")
     (inputs / "plan.dcm").write_bytes(dicoms.shipped("rtplan.dcm"))
@@ -202,7 +204,9 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs):
     reasons = failures(runs / "patched")
     assert list(reasons) == ["broken.png", "notes.txt", "plan.dcm"]
     assert reasons["plan.dcm"] == "plan.dcm is a DICOM file without an image, or cut off before it"
-    assert read_json(runs / "patched" / "xrays" / "summary.json")["failed"] == 3
+    summary = read_json(runs / "patched" / "xrays" / "summary.json")
+    assert summary["failed"] == 3 and summary["hidden"] == 1
+    assert re.search(r"hidden, unread +1 \(\.DS_Store\)\n", capsys.readouterr().out)
 
 
 def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):

@@ -85,7 +85,7 @@ def _name(rng: np.random.Generator) -> str:
 
 
 def _problem(rng: np.random.Generator, inputs: Path, outputs: Path, made: int) -> str:
-    found = xray_files.find(str(inputs))
+    found = xray_files.find(str(inputs)).files
     ids = [file.id for file in found]
     if len(found) != made:
         return f"{len(found)} of {made} files were found"
@@ -166,7 +166,7 @@ from jaxcxr.types import InputError
 names.print_whatever_comes()
 inputs, outputs = sys.argv[1:]
 with Results(Path(outputs), ("normal",), active=True, pictures=(MASKS,)) as results:
-    for file in xray_files.find(inputs):
+    for file in xray_files.find(inputs).files:
         print(file.name)
         try:
             xray_files.read_file(file)
