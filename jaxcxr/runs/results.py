@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from jaxcxr import manifests, parallel
+import fnmatch
+
+from jaxcxr import hints, manifests, parallel
 from jaxcxr.artifacts import CONFIG, MANIFEST, RunFolder
 from jaxcxr.data.store import REFERENCE
 from jaxcxr.types import InputError
 
 CHECKSUMS = "checksums.json"
 # Checkpoints and masks have manifests of their own, timings.json grows with every command.
+_MADE_AGAIN = (  # by evaluate
+    "predictions.npz", "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png",
+)  # fmt: skip
 _PATTERNS = (
-    CONFIG, MANIFEST, REFERENCE, "training.json", "metrics.jsonl", "pretrained.json", "predictions.npz",
-    "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png", "overlays/*.png",
+    CONFIG, MANIFEST, REFERENCE, "training.json", "metrics.jsonl", "pretrained.json", *_MADE_AGAIN, "overlays/*.png",
 )  # fmt: skip
 
 
@@ -43,11 +47,22 @@ def check(folder: RunFolder, *names: str) -> None:
     Raises:
       InputError: a file has changed since the run ended; names it.
     """
-    if not parallel.is_main() or not (folder.path / CHECKSUMS).exists():
+    path = folder.path / CHECKSUMS
+    if not parallel.is_main() or not path.exists():
         return
-    problem = manifests.problem(folder.path / CHECKSUMS, names=names)
-    if problem is not None:
+    listed = (manifests.read(path) or {"files": {}})["files"]
+    kept = [
+        name
+        for name in names or listed
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _MADE_AGAIN)
+    ]
+    if kept and (problem := manifests.problem(path, names=kept)):
         raise InputError(
-            f"The run {folder.path} {problem} since it finished. Restore it from a copy, or make "
-            "predictions and reports again with --config.run=evaluate."
+            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or delete the run folder and "
+            "train again"
+        )
+    if problem := manifests.problem(path, names=names):
+        raise InputError(
+            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or make predictions and "
+            f"reports again:\n  {hints.again('evaluate', folder.path)}"
         )

@@ -22,11 +22,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """Train, predict and evaluate; a finished run says so and changes nothing."""
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         if folder.is_finished("train"):
+            results.check(folder)
+            best.check_best(folder)
             if parallel.is_main():
                 print(f"{workdir} is finished; nothing to do. Its result:\n")
                 print(evaluate.closing(folder))
-            results.check(folder)
-            best.check_best(folder)
             return
         experiment = prepare(config)
         results.unseal(folder)
