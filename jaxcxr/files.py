@@ -136,7 +136,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 def read_json(
     path: str | os.PathLike[str],
-    what_to_do: str = "start the run that writes it again, or put the file back.",
+    what_to_do: str = "put the file back, or delete the run folder and start the run again.",
 ) -> Any:
     """Reads a JSON file.
 

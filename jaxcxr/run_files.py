@@ -63,7 +63,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     problem = problem or misfit(value, SHAPES.get(Path(path).name, dict))
     if problem:
         raise InputError(
-            f"{path} is damaged ({problem}): start the run that writes it again, or put the file back."
+            f"{path} is damaged ({problem}): put the file back, or delete the run folder and start the run again."
         )
     return value
 
