@@ -38,7 +38,7 @@ SHAPES: Mapping[str, Any] = {
         "versions?": dict,
     },
     FINISHED: {str: dict},
-    TIMINGS: {"stages": {str: {"seconds": NUMBER, "images": _COUNT, "patches": _COUNT}}},
+    TIMINGS: {"stages": {str: {"seconds": NUMBER, "images?": _COUNT, "patches?": _COUNT}}},
     TRAINING: {"step": int, "best_step?": _COUNT, "best?": NUMBER},
     STAGES: {str: {"inputs": {str: str}, "seconds": NUMBER}},
     SEGMENTATION: {

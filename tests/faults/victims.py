@@ -60,9 +60,10 @@ class Server:
         }
 
     def close(self) -> None:
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 Kill = dict[str, Any]  # {"event": name, "number": n, "signal": 9}: the n-th event of that name

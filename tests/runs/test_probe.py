@@ -70,7 +70,7 @@ class TestEnhance:
         there = sorted(path.name for path in (tmp_path / "run" / "enhance").iterdir())
         assert there == ["failed.csv", "one.png_figure2.png", "one.png_figure3.png"]
         failed = (tmp_path / "run" / "enhance" / "failed.csv").read_text()
-        assert failed.startswith("file,reason\ntwo.png,two.png ")
+        assert failed.startswith('file,reason\ntwo.png,"two.png is unreadable: ')
         assert "two figures of each of 1 X-rays" in capsys.readouterr().out
 
     def test_figures_of_files_whose_names_collide(self, tmp_path):
