@@ -89,8 +89,8 @@ def test_what_torchvision_gave(family):
     theirs = {n.removeprefix("gradient/"): v for n, v in reference.items() if n.startswith("gradient/")}
     assert len(theirs) >= 2
     for name, value in rename(theirs, FAMILIES["torchvision"]).arrays.items():
-        # A sum over all pixels of two images: JAX 0.12 rounds Inception's first kernel's to 1.3e-4, 0.10 to 2e-5, and on
-        # CPUs without AVX-512 to 3.2e-4. In float64 (tests/parity) it is torchvision's.
+        # A sum over all pixels of two images: JAX 0.12 rounds Inception's first kernel's to 1.3e-4, 0.10 to 2e-5, and
+        # without AVX-512 to 3.2e-4. In float64 (tests/parity) it is torchvision's.
         close(leaf_of(gradients, name), value, 1e-3)
     theirs = {n.removeprefix("after/"): v for n, v in reference.items() if n.startswith("after/")}
     assert bool(theirs) == (family != "vgg")
