@@ -23,10 +23,11 @@ def unseal(folder: RunFolder) -> None:
     """Drops the checksums, before files that they cover are written again.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: the folder cannot be written, or what is not written again has changed.
     """
     if folder.active:
         folder.claim()
+        _check_kept(folder)
         (folder.path / CHECKSUMS).unlink(missing_ok=True)
 
 
@@ -47,6 +48,19 @@ def check(folder: RunFolder, *names: str) -> None:
     Raises:
       InputError: a file has changed since the run ended; names it.
     """
+    _check_kept(folder, *names)
+    path = folder.path / CHECKSUMS
+    if not parallel.is_main() or not path.exists():
+        return
+    if problem := manifests.problem(path, names=names):
+        raise InputError(
+            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or make predictions and "
+            f"reports again:\n  {hints.again('evaluate', folder.path)}"
+        )
+
+
+def _check_kept(folder: RunFolder, *names: str) -> None:
+    """`check` of the results that only training writes: new checksums must not cover what has changed."""
     path = folder.path / CHECKSUMS
     if not parallel.is_main() or not path.exists():
         return
@@ -60,9 +74,4 @@ def check(folder: RunFolder, *names: str) -> None:
         raise InputError(
             f"the run {folder.path} {problem} since it finished. Restore it from a copy, or delete the run folder and "
             "train again"
-        )
-    if problem := manifests.problem(path, names=names):
-        raise InputError(
-            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or make predictions and "
-            f"reports again:\n  {hints.again('evaluate', folder.path)}"
         )

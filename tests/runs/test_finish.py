@@ -134,6 +134,15 @@ def test_evaluating_again_seals_the_results_again(copied, whole):
     assert_same(copied, whole)
 
 
+def test_evaluating_again_covers_no_damage_that_it_does_not_mend(copied):
+    (copied / "metrics.jsonl").write_bytes((copied / "metrics.jsonl").read_bytes()[1:])
+    before = files_of(copied)
+    for command in (evaluate, predict):
+        with pytest.raises(InputError, match="metrics.jsonl has .* since it finished. Restore it"):
+            command.run(config(), copied)
+    assert files_of(copied) == before
+
+
 def test_the_best_step_is_that_of_early_stopping_whatever_counts_as_better(tmp_path):
     """With this slack each evaluation is an improvement: the last one, good or bad, is the best."""
     slack = config(train__min_delta=-2.0)
