@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+from logging import Formatter
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; overrides are written --config.FIELD=VALUE")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which backends it did not find
+        logging.get_absl_handler().setFormatter(Formatter("{levelname}: {message}", style="{"))
     # Here, so that --help and mistyped flags answer at once.
     from jaxcxr import host_memory
 

@@ -44,6 +44,7 @@ _FIELDS = {  # of model.json that are read here
     "versions": dict,
 }  # fmt: skip
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
+_ORIENTATION = 0x112  # of TIFF
 # The preprocessing that is done here: fields of any value, and those that must have this one.
 _ANY = ("image_size", "equalise", "gamma", "lung_margin", "cut")
 _PLAIN = {"enhance": [], "resize": "bilinear", "match": "none", "lungs": "whole"}
@@ -302,7 +303,8 @@ def read_image(path: str | Path) -> np.ndarray:
       [H, W] uint8 or uint16.
 
     Raises:
-      InputError: it is none of these (DICOM is not), is damaged, or too large.
+      InputError: it is none of these (DICOM is not), is damaged, too large, or of a kind that only jaxcxr reads as
+        stored: colour of 16 bits, TIFF that asks to be turned.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
@@ -310,6 +312,7 @@ def read_image(path: str | Path) -> np.ndarray:
                 raise InputError(
                     f"{path} is {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed"
                 )
+            _check_kind(image, path)
             return _to_grey(image, path)
     except InputError:
         raise
@@ -322,6 +325,26 @@ def read_image(path: str | Path) -> np.ndarray:
         raise InputError(
             f"{path} is unreadable: {_reason(error)}. Give {', '.join(_FORMATS)}{hint}"
         ) from error
+
+
+def _check_kind(image: Image.Image, path: str | Path) -> None:
+    """Raises InputError for files of which Pillow keeps 8 of 16 bits, or turns the pixels."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    bits, samples = tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,)), tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    if image.format == "PNG":
+        with Path(path).open("rb") as file:
+            depth, colour = file.read(26)[24:]
+        bits, samples = (depth,), 1 if colour in (0, 3) else 3
+    if samples > 1 and max(bits) > 8:
+        raise InputError(
+            f"{path} has colours of {max(bits)} bits, of which 8 would be left: save it as grey, or read it with "
+            "jaxcxr (--config.run=predict)"
+        )
+    if tags.get(_ORIENTATION, 1) != 1:
+        raise InputError(
+            f"{path} asks viewers to turn it: save it the way it is stored, or read it with jaxcxr "
+            "(--config.run=predict)"
+        )
 
 
 def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:

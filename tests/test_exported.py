@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -192,6 +193,20 @@ def test_unreadable_files_are_named(tmp_path):
     Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(InputError, match="32-bit values"):
         exported.read_image(tmp_path / "float.tif")
+
+
+def test_files_of_which_pillow_would_lose_something_are_refused(tmp_path):
+    colours = np.repeat(xray(np.uint16)[..., None], 3, axis=-1)
+    cv2.imwrite(str(tmp_path / "wide.png"), colours)
+    cv2.imwrite(str(tmp_path / "wide.tif"), colours)
+    for name in ("wide.png", "wide.tif"):
+        with pytest.raises(InputError, match="colours of 16 bits, of which 8 would be left: save it as grey"):
+            exported.read_image(tmp_path / name)
+        decoded = decoding.decode_grey((tmp_path / name).read_bytes(), name)
+        np.testing.assert_array_equal(decoded, xray(np.uint16))
+    Image.fromarray(xray()).save(tmp_path / "turned.tif", tiffinfo={0x112: 6})
+    with pytest.raises(InputError, match="asks viewers to turn it: save it the way it is stored"):
+        exported.read_image(tmp_path / "turned.tif")
 
 
 def test_an_image_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path, monkeypatch):

@@ -60,8 +60,8 @@ def check(
         return
     raise InputError(
         f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped allows "
-        f"{max_dropped:.0%}: {'; '.join(lines(faults))}. Correct the data set, or set data.max_dropped to "
-        f"{math.ceil(100 * fraction) / 100} to go on without them"
+        f"{max_dropped:.0%}: {'; '.join(lines(faults))}. Correct the data set, or go on without "
+        f"them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
     )
 
 

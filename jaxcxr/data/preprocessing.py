@@ -128,7 +128,9 @@ def prepare(
     if mask is not None:
         check_same_aspect(name, pixels.shape, mask.shape)
     elif settings.lungs != "whole":
-        raise InputError(f"data.lungs={settings.lungs!r} needs lung masks: set masks.source to dataset or workdir")
+        raise InputError(
+            f"data.lungs={settings.lungs!r} needs lung masks: add --config.masks.source=dataset or workdir"
+        )
     outside = None
     if mask is not None and settings.lungs != "whole":
         # At the image's own size, where the published dilation and margin are measured.

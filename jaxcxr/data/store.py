@@ -259,8 +259,8 @@ def _raise_mask_errors(mismatched: list[str], empty: list[str], masks: MaskSourc
     if empty and masks and masks.on_empty == "error":
         raise InputError(
             f"{len(empty)} images have an empty lung mask: {', '.join(empty[:10])}"
-            f"{', ...' if len(empty) > 10 else ''}. Mend the masks, or set masks.on_empty to "
-            "'whole_image' or 'drop'"
+            f"{', ...' if len(empty) > 10 else ''}. Repair the masks, or go on with "
+            "--config.masks.on_empty=whole_image or drop"
         )
 
 
@@ -288,8 +288,8 @@ def _open(
         message = f"{len(bad)} of {len(dataset)} images are unreadable: {reasons}"
         if len(bad) > max_bad_images:
             raise InputError(
-                f"{message}. Mend or remove them, or set data.max_bad_images to {len(bad)} to go "
-                "on without them"
+                f"{message}. Repair or remove them, or go on without them with "
+                f"--config.data.max_bad_images={len(bad)}"
             )
         _log.warning("%s. They are left out (data.max_bad_images=%d)", message, max_bad_images)
     if masks and masks.on_implausible == "error":

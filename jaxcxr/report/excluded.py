@@ -13,13 +13,15 @@ from jaxcxr.report.document import Report
 
 def add_excluded(report: Report, folder: Path) -> None:
     """A section of reasons, numbers and names from `dataset.dropped` of a run's manifest.json."""
-    dataset: Mapping[str, Any] = (document.read_json(folder / MANIFEST) or {}).get("dataset", {})
+    manifest = document.read_json(folder / MANIFEST) or {}
+    dataset: Mapping[str, Any] = manifest.get("dataset", {})
+    notices = [*dataset.get("notices", ()), *manifest.get("masks", {}).get("doubts", ())]
     dropped = dataset.get("dropped")
     if dropped is None:
         report.left_out.append("Excluded images (manifest.json does not list them).")
         return
     report.facts["excluded_images"] = dropped
-    report.facts["data_notices"] = dataset.get("notices", [])
+    report.facts["data_notices"] = notices
     report.add("## Excluded images")
     order = sorted(dropped.items(), key=lambda item: (not item[1]["is_fault"], -item[1]["count"]))
     if order:
@@ -35,5 +37,5 @@ def add_excluded(report: Report, folder: Path) -> None:
         report.table(["Reason", "Kind", "Images", "The first of them"], rows)
     else:
         report.add("None: the data set has no other image.")
-    if dataset.get("notices"):
-        report.add("\n".join(f"- Note: {notice}" for notice in dataset["notices"]))
+    if notices:
+        report.add("\n".join(f"- Note: {notice}" for notice in notices))

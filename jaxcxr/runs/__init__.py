@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from ml_collections import ConfigDict
 
@@ -35,6 +38,7 @@ RUNS = {
     "enhance": enhance.run,
     "study": study.run,
 }
+_RERUN = "rerun the same command to go on from what is finished"
 _LAYOUT = "\n\t"  # what messages are laid out with
 
 
@@ -44,6 +48,7 @@ def start(config: ConfigDict, workdir: Path) -> None:
     Raises:
       SystemExit: what ended it, with the exit status or the line.
     """
+    signal.signal(signal.SIGTERM, _end)
     try:
         if config.run not in RUNS:
             raise InputError(f"config.run={config.run!r} is unknown; known: {', '.join(RUNS)}")
@@ -57,5 +62,13 @@ def start(config: ConfigDict, workdir: Path) -> None:
     except (InputError, DivergedError) as error:
         sys.exit(f"error: {printable(str(error), keep=_LAYOUT)}")
     except KeyboardInterrupt:  # outside training, or the second one within: nothing to be saved
-        print("interrupted; rerun the same command to go on from what is finished", file=sys.stderr)
+        print(f"interrupted; {_RERUN}", file=sys.stderr)
         sys.exit(130)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends at once, as the signal would without a handler, since any moment will do; but says what comes next."""
+    del frame
+    os.write(2, f"\ninterrupted by {signal.Signals(number).name}; {_RERUN}\n".encode())
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.data import preprocessing, xray_files
-from jaxcxr.names import PictureNames, csv_line, on_disk
+from jaxcxr.names import PictureNames, csv_line, on_disk, printable
 from jaxcxr.report import contrast, plots
 from jaxcxr.types import InputError
 
@@ -48,6 +48,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
         lines = [csv_line(row) for row in (("file", "reason"), *failed.items())]
         folder.write_text(f"{FOLDER}/{FAILED}", "".join(lines))
     if parallel.is_main():
+        if listed.hidden:
+            shown = ", ".join(map(printable, listed.hidden[:3])) + ", ..." * (len(listed.hidden) > 3)
+            print(f"not read, as their names begin with a dot: {len(listed.hidden)} ({shown})")
         print(f"wrote two figures of each of {len(found) - len(failed)} X-rays to {workdir / FOLDER}")
     if failed:
         raise InputError(

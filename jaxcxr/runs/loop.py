@@ -229,7 +229,11 @@ def fit(
                 checkpointer.close()
                 progress.close()  # its last line would else come after ours
                 if parallel.is_main():
-                    print(f"stopped by a signal after step {step}; the same command goes on from there", flush=True)
+                    name = signal.Signals(request.signal or signal.SIGTERM).name
+                    print(
+                        f"interrupted by {name} at step {step}, checkpoint saved; rerun the same command to resume",
+                        flush=True,
+                    )
                 raise SystemExit(128 + (request.signal or signal.SIGTERM))
             if last:
                 break

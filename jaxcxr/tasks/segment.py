@@ -203,5 +203,5 @@ def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:
     if loss == "cross_entropy" and outputs == "sigmoid" and len(structures) != 1:
         raise InputError(
             "model.outputs='sigmoid' tells one structure from background, and masks.structures has "
-            f"{len(structures)}: {', '.join(structures)}. For several set loss.name='binary_cross_entropy'"
+            f"{len(structures)}: {', '.join(structures)}. For several add --config.loss.name=binary_cross_entropy"
         )

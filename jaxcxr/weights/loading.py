@@ -99,7 +99,8 @@ def _check_arch(name: str, given: str, arch: str, new_head: bool) -> None:
         raise InputError(f"{name} are weights of {given}, and the network is {arch}")
     if not new_head:
         raise InputError(
-            f"{name} are weights of {given}, and {arch} has its features under another head: set model.head=new"
+            f"{name} are weights of {given}, and {arch} has its features under another head: add "
+            "--config.model.head=new"
         )
 
 

@@ -264,7 +264,7 @@ def test_too_many_images_at_fault_are_refused_with_reasons_and_names(tmp_path):
     assert "3 of 10 images of ccx cannot be used, and data.max_dropped allows 20%" in str(caught.value)
     assert "ccx: missing file: 2 (im0.png, im1.png)" in str(caught.value)
     assert "ccx: view sideways: 1 (im8.png)" in str(caught.value)
-    assert "set data.max_dropped to 0.3" in str(caught.value)
+    assert "--config.data.max_dropped=0.3" in str(caught.value)
     config.max_dropped = 0.3
     dataset = open_dataset(config)
     assert len(dataset) == 7

@@ -112,7 +112,7 @@ def test_an_image_without_lungs_is_seen_whole():
 
 
 def test_lungs_need_a_mask():
-    with pytest.raises(InputError, match="data.lungs='box' needs lung masks: set masks.source"):
+    with pytest.raises(InputError, match="data.lungs='box' needs lung masks: add --config.masks.source=dataset"):
         image(noise(5), image_size=16, lungs="box")
 
 

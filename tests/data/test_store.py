@@ -137,7 +137,7 @@ def test_unreadable_images_are_all_named_and_counted(tmp_path):
     broken = examples()
     broken[1]["image"] = b"?"
     broken[3]["image"] = broken[3]["image"][:100]
-    with pytest.raises(InputError, match=r"2 of 5 images .*x1 is .*x3 is .*max_bad_images to 2"):
+    with pytest.raises(InputError, match=r"2 of 5 images .*x1 is .*x3 is .*max_bad_images=2"):
         build(make_dataset(broken), tmp_path)
     with pytest.raises(InputError, match="2 of 5 images"):
         build(make_dataset(broken), tmp_path, max_bad_images=1)

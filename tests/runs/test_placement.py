@@ -158,7 +158,7 @@ def test_a_run_goes_on_in_another_place_from_where_a_signal_stopped_it(
     with pytest.raises(SystemExit) as left:
         fit(seven(first), tmp_path, before=interrupt)
     assert left.value.code == 128 + signal.SIGTERM
-    assert f"stopped by a signal after step {stops}" in capsys.readouterr().out
+    assert f"at step {stops}, checkpoint saved; rerun the same command to resume" in capsys.readouterr().out
     RunFolder.open(tmp_path, seven(then).to_dict()).close()  # is no other configuration
     assert fit(seven(then), tmp_path)["began_at"] == stops
     assert_same(tmp_path, whole[then], tolerance=tolerance)

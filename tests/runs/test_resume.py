@@ -72,7 +72,8 @@ def test_sigterm_saves_and_leaves_with_143(whole, tmp_path, capsys):
         # Without the periodic checkpoints: this one is there because of the signal.
         fit(config(checkpoint__every_minutes=60.0), tmp_path, before=interrupt)
     assert left.value.code == 128 + signal.SIGTERM == 143
-    assert "stopped by a signal after step 4; the same command goes on from there" in capsys.readouterr().out
+    told = "interrupted by SIGTERM at step 4, checkpoint saved; rerun the same command to resume"
+    assert told in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
     assert newest(config(), tmp_path).step == 4
     assert fit(config(), tmp_path)["began_at"] == 4
