@@ -19,7 +19,7 @@ from jaxcxr.checkpoint import Checkpointer
 from jaxcxr.runs import stepping, steps
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.state import Variables
-from jaxcxr.types import DivergedError, InputError
+from jaxcxr.types import DivergedError
 from jaxcxr.writers import MetricWriter, Progress
 
 
@@ -107,11 +107,6 @@ def fit(
       DivergedError: the loss is not finite; the last good checkpoint stays.
     """
     config, task, compiled = experiment.config, experiment.task, experiment.compiled
-    if not len(experiment.splits["valid"]):
-        raise InputError(
-            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, which choose the "
-            "checkpoint; raise it"
-        )
     schedule = plan(experiment)
     watch = optim.Watch(
         mode=task.mode,

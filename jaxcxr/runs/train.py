@@ -29,10 +29,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 print(evaluate.closing(folder))
             return
         experiment = prepare(config)
+        is_fitted = folder.is_finished("fit")
+        if not is_fitted:
+            check(experiment, has_checkpoints=(folder.path / best.CHECKPOINTS).exists())
         results.unseal(folder)
         folder.write_manifest(manifest(experiment))
         predict.keep_reference(experiment, folder)
-        if not folder.is_finished("fit"):
+        if not is_fitted:
             fit(experiment, folder)
         keep_best_checkpoint(experiment, folder)
         if config.task != "segment":
@@ -42,6 +45,36 @@ def run(config: ConfigDict, workdir: Path) -> None:
         evaluate.report(folder, segments=config.task == "segment")
         results.seal(folder)
         folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
+
+
+def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
+    """Raises InputError for what training would only meet later, before a folder is claimed for it.
+
+    Args:
+      experiment: what is to be trained.
+      has_checkpoints: training has begun, and needs no weights to begin with.
+    """
+    config = experiment.config
+    if not len(experiment.splits["valid"]):
+        raise InputError(
+            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, which choose the "
+            "checkpoint; raise it"
+        )
+    if config.model.pretrained and not has_checkpoints:
+        find_pretrained(config.model)
+
+
+def find_pretrained(model: ConfigDict) -> weights.Source:
+    """The weights that a `model` section names, fetched by one process; the others find them."""
+    if model.head not in ("new", "pretrained"):
+        raise InputError(f"model.head={model.head!r} is unknown; known: new, pretrained")
+    if not parallel.is_main():
+        parallel.barrier("weights")
+        return weights.find(model.pretrained)
+    try:
+        return weights.find(model.pretrained)
+    finally:
+        parallel.barrier("weights")
 
 
 def fit(experiment: Experiment, folder: RunFolder) -> None:
@@ -80,16 +113,7 @@ def keep_best_checkpoint(experiment: Experiment, folder: RunFolder) -> None:
 def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) -> Variables:
     """The first variables with the weights of `model.pretrained` in them; `pretrained.json` says which and how."""
     c = experiment.config.model
-    if c.head not in ("new", "pretrained"):
-        raise InputError(f"model.head={c.head!r} is unknown; known: new, pretrained")
-    if parallel.is_main():  # fetched once, the other processes find it
-        try:
-            source = weights.find(c.pretrained)
-        finally:
-            parallel.barrier("weights")
-    else:
-        parallel.barrier("weights")
-        source = weights.find(c.pretrained)
+    source = find_pretrained(c)
     loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
     entry = source.entry
     if loaded.checked_by == weights.NO_HASH and parallel.is_main():

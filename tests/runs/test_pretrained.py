@@ -84,6 +84,15 @@ def test_a_file_says_nothing_of_its_normalisation(weights, tmp_path):
         train.run(tiny.learner(model__pretrained=str(weights[0])), tmp_path / "run")
 
 
-def test_an_unknown_name_ends_before_anything_is_trained(tmp_path):
-    with pytest.raises(InputError, match=r"did you mean resnet152\.tv_in1k"):
-        train.run(tiny.learner(model__pretrained="resnet152.imagenet"), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model__pretrained": "resnet152.imagenet"}, r"did you mean resnet152\.tv_in1k"),
+        ({"split__valid_fraction": 0.0}, "leaves no validation patients"),
+    ],
+)
+def test_what_training_could_not_begin_with_ends_before_the_folder_is_claimed(fields, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train.run(tiny.learner(**fields), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "run" / "manifest.json").exists()
