@@ -17,9 +17,23 @@ _SEGMENTER = "configs/fc_densenet103.py"
 _REAL_SEGMENTER = f"{_SEGMENTER}:small"
 
 
+def program() -> list[str]:
+    """The words that start jaxcxr: as this process was started, else those of the repository."""
+    return _started() or ["python", "main.py"]
+
+
+def _started() -> list[str]:
+    """`python main.py`, `jaxcxr` or `python -m jaxcxr`; empty where this process is another program."""
+    folder, name = os.path.split(sys.argv[0])
+    if name == "__main__.py" and os.path.basename(folder) == "jaxcxr":
+        return ["python", "-m", "jaxcxr"]
+    words = {"main.py": ["python", "main.py"], "jaxcxr": ["jaxcxr"]}
+    return words.get(name.removesuffix(".exe"), [])
+
+
 def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] = "") -> str:
-    """`python main.py --config=... [--config.FIELD=...] [--workdir=...]`."""
-    words = ["python", "main.py", f"--config={config_file}", *overrides]
+    """`python main.py --config=... [--config.FIELD=...] [--workdir=...]`, or the same of `jaxcxr`."""
+    words = [*program(), f"--config={config_file}", *overrides]
     if workdir:
         words.append(f"--workdir={os.fspath(workdir)}")
     return shlex.join(words).replace("'...'", "...")
@@ -27,7 +41,7 @@ def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] =
 
 def again(run: str, workdir: str | os.PathLike[str]) -> str:
     """The command of this process with another config.run; `--config=...` where main.py was not started."""
-    given = sys.argv[1:] if os.path.basename(sys.argv[0]) == "main.py" else []
+    given = sys.argv[1:] if _started() else []
     given = [re.sub(r"^--?config", "--config", word) for word in given]
     file = next((word.removeprefix("--config=") for word in given if word.startswith("--config=")), "...")
     kept = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]

@@ -15,6 +15,8 @@ LAYERS = {
     "jaxcxr.manifests": 1,
     "jaxcxr.host_memory": 0,
     "jaxcxr.hints": 0,
+    "jaxcxr.shipped": 0,
+    "jaxcxr.run_modes": 1,
     "jaxcxr.ops": 1,
     "jaxcxr.losses": 1,
     "jaxcxr.metrics": 1,
@@ -40,7 +42,10 @@ LAYERS = {
     "jaxcxr.tasks": 4,
     "jaxcxr.report": 5,
     "jaxcxr.runs": 5,
-    "main": 6,
+    "jaxcxr.command_help": 6,
+    "jaxcxr.command_line": 6,
+    "jaxcxr.__main__": 7,
+    "main": 7,
 }
 PACKAGES = ("jaxcxr", "configs", "tfds_builders", "benchmarks")
 FILES = sorted([p for name in PACKAGES for p in (ROOT / name).rglob("*.py")] + [ROOT / "main.py"])

@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-import main as command
+from jaxcxr import command_line as command
 from jaxcxr import hints
 from jaxcxr.runs import RUNS
 from jaxcxr.types import InputError

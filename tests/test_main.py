@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-import main as command
+from jaxcxr import command_line, hints, run_modes, runs, shipped
 from jaxcxr.artifacts import Predictions
+from tests import golden, tiny
 from tests.runs.test_ensemble import write_learners
 
 ROOT = Path(__file__).parent.parent
@@ -34,12 +37,12 @@ def start(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """`main.main` in this process, in a folder of its own: (arguments) -> nothing, or SystemExit."""
+    """`command_line.main` in this process, in a folder of its own: (arguments) -> nothing, or SystemExit."""
 
     def run(*arguments: str) -> None:
         argv = ["main.py", *arguments]
         monkeypatch.setattr(sys, "argv", argv)  # where ml_collections looks for overrides
-        command.main(flags.FLAGS(argv))
+        command_line.main(flags.FLAGS(argv))
 
     monkeypatch.chdir(tmp_path)
     yield run
@@ -52,8 +55,9 @@ def run(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "Flag --config must have a value other than None"),
-        (["--config=configs/resnet.py", "train"], "unexpected argument 'train'; overrides are written --config.FIELD"),
+        ([], "error: no experiment is named"),
+        (["--workdir=a"], "error: no experiment is named"),
+        (["--config=configs/resnet.py", "train"], "unexpected argument 'train'; a run mode is written --config.run="),
         (["--config=configs/resnet.py:papr"], "unknown preset 'papr' after the colon of --config; known: '', 'small'"),
         (
             ["--config=configs/resnet.py", "--config.train.epoch=3"],
@@ -62,8 +66,10 @@ def run(monkeypatch, tmp_path):
         (["--config=configs/resnet.py", "--config.train.epochs=many"], "epochs"),
         (["--config=configs/resnet.py", "--workdir="], "--workdir is empty; name a folder"),
         (["--config=configs/resnett.py"], "there is no file configs/resnett.py; did you mean configs/resnet.py?"),
+        (["resnett"], "there is no experiment 'resnett'; did you mean resnet?"),
+        (["resnet", "--config.run=trian"], "config.run='trian' is unknown; known: train, evaluate"),
     ],
-    ids=["no config", "argument", "preset", "field", "value", "workdir", "file"],
+    ids=["nothing", "no config", "argument", "preset", "field", "value", "workdir", "file", "name", "run"],
 )
 def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
     answer = start(*arguments)
@@ -73,11 +79,93 @@ def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
     assert "Traceback" not in said
 
 
-def test_an_unknown_run_names_the_known_ones(run):
-    with pytest.raises(SystemExit) as left:
-        run("--config=" + str(ROOT / "configs/resnet.py"), "--config.run=trian")
-    known = "train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, study"
-    assert left.value.code == f"error: config.run='trian' is unknown; known: {known}"
+@pytest.fixture
+def asked(monkeypatch, capsys):
+    """What the command prints before it ends: (arguments) -> (exit status, stdout, stderr)."""
+
+    def ask(*arguments: str) -> tuple[object, str, str]:
+        argv = ["main.py", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as left:
+            command_line.parse_flags(argv)
+        output = capsys.readouterr()
+        return left.value.code, output.out, output.err
+
+    yield ask
+    flags.FLAGS["config"].unparse()
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["-h"], 0), ([], 2)])
+def test_help_lists_run_modes_presets_and_experiments(asked, arguments, status):
+    code, text, _ = asked(*arguments)
+    assert code == status
+    words = {line.split()[0] for line in text.splitlines() if line.startswith("  ")}
+    assert words >= {*runs.RUNS, *shipped.experiments(), ":small", ":paper"}
+    assert max(map(len, text.splitlines())) <= 100
+    assert "not for diagnosis" in text
+
+
+def test_the_run_modes_of_help_are_those_that_run():
+    assert list(run_modes.RUN_MODES) == list(runs.RUNS)
+
+
+@pytest.mark.parametrize("name", shipped.experiments())
+def test_help_of_an_experiment_shows_its_fields_values_and_comments(asked, name):
+    config = tiny.load(name, "paper")
+    code, text, _ = asked(f"--config=configs/{name}.py:paper", "--help")
+    assert code == 0
+    lines = text.splitlines()
+    assert f"name = {config.name!r}" in text
+    if config.task == "study":
+        assert any(line.startswith("study.system = ") for line in lines)
+        return
+    for field, value in golden.fields(config).items():
+        assert any(line.partition(" # ")[0].rstrip() == f"{field} = {value!r}" for line in lines), field
+    field = lines.index(next(line for line in lines if line.startswith("train.patience = ")))
+    assert "evaluations without improvement before stopping early" in " ".join(lines[field : field + 2])
+    bare = {
+        match[1].rpartition(".")[2]
+        for line, below in itertools.pairwise([*lines, ""])
+        if (match := re.match(r"([\w.]+) = ", line))
+        if not re.search(r"\.data\.|data\.options\.|explain\.masks\.", line)  # their section has it
+        if " # " not in line and not below.startswith("    # ")
+    }
+    assert bare <= PLAIN, "these have no comment"
+
+
+PLAIN = {"process_id", "num_processes", "decay", "learning_rate", "seed", "size", "label_smoothing"}
+
+
+def test_help_and_mistakes_need_no_heavy_module():
+    """Then they are answered at once: JAX alone takes seconds to import on a busy machine."""
+    code = "import sys; from jaxcxr import command_line; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"jax", "numpy", "flax", "scipy", "PIL", "tensorflow_datasets"} & set(loaded.stdout.split())
+
+
+def test_an_experiment_is_found_by_name_by_path_and_by_its_path_in_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = shipped.experiments()["resnet"]
+    names = ("resnet", "resnet.py", "configs/resnet.py", str(ours))
+    assert {shipped.experiment_file(name) for name in names} == {ours}
+    own = tmp_path / "configs" / "resnet.py"
+    own.parent.mkdir()
+    own.touch()
+    assert shipped.experiment_file("configs/resnet.py") == Path("configs/resnet.py")  # the user's own
+    assert shipped.experiment_file("resnet") == ours
+    assert shipped.experiment_file("common") == Path("common")  # what experiments share is none
+
+
+def test_the_first_argument_may_be_the_experiment(monkeypatch):
+    argv = ["jaxcxr", "patched_densenet:small", "--config.seed=3"]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert command_line.parse_flags(argv) == ["jaxcxr"]
+    config = flags.FLAGS["config"].value
+    assert (config.name, config.seed) == ("patched_densenet-small", 3)
+    again = hints.again("explain", "RUN")
+    assert again == "jaxcxr --config=patched_densenet:small --config.seed=3 --config.run=explain --workdir=RUN"
+    delattr(flags.FLAGS, "config.seed")
+    flags.FLAGS["config"].unparse()
 
 
 def test_a_study_config_does_not_train_and_a_learner_is_no_study(run):

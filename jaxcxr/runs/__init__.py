@@ -10,7 +10,7 @@ from types import FrameType
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
+from jaxcxr import parallel, run_modes
 from jaxcxr.names import printable
 from jaxcxr.runs import (
     compare,
@@ -50,13 +50,7 @@ def start(config: ConfigDict, workdir: Path) -> None:
     """
     signal.signal(signal.SIGTERM, _end)
     try:
-        if config.run not in RUNS:
-            raise InputError(f"config.run={config.run!r} is unknown; known: {', '.join(RUNS)}")
-        if (config.task == "study") != (config.run == "study"):
-            raise InputError(
-                f"config.run={config.run!r} does not go with config.task={config.task!r}: a study "
-                "config runs as 'study', its stages by their own configs, and no other config does"
-            )
+        run_modes.check(config)
         parallel.initialize(**config.parallel)
         RUNS[config.run](config, workdir)
     except (InputError, DivergedError) as error:

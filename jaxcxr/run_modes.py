@@ -1,0 +1,35 @@
+"""The run modes, `--config.run=`: their names and what each does, known without importing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxcxr.types import InputError
+
+RUN_MODES = {
+    "train": "train, predict with the best checkpoint, score, report (the default)",
+    "evaluate": "predict again with the best checkpoint and rewrite the report; or score another data set",
+    "predict": "predict again, or predict your own X-rays; a segmenter writes lung masks",
+    "explain": "saliency of a trained classifier: Grad-CAM, LIME, occlusion",
+    "compare": "two finished classifiers on the same test images: exact McNemar test, intervals over patients",
+    "export": "the trained network as a program (StableHLO) and its weights (safetensors)",
+    "lr_find": "learning-rate range test: the loss over a growing learning rate",
+    "probe": "score images by findings of pretrained weights, without training",
+    "enhance": "histogram equalisation, CLAHE and BEASF on your X-rays, as figures",
+    "study": "all stages of a study in their order (the default of studies)",
+}
+
+
+def check(config: Any) -> None:
+    """Checks that the config's run mode exists and goes with its task.
+
+    Raises:
+        InputError: unknown, or a study's run mode for a config that is none, or the reverse.
+    """
+    if config.run not in RUN_MODES:
+        raise InputError(f"config.run={config.run!r} is unknown; known: {', '.join(RUN_MODES)}")
+    if (config.task == "study") != (config.run == "study"):
+        raise InputError(
+            f"config.run={config.run!r} does not go with config.task={config.task!r}: a study "
+            "config runs as 'study', its stages by their own configs, and no other config does"
+        )
