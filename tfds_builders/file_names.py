@@ -15,6 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 # What a picture may end in; '.113564' of a DICOM number is no extension.
 _EXTENSION = re.compile(r"\.(png|jpe?g|jfif|jp2|tiff?|bmp|gif|webp|dcm|dicom|img)$")
 
+# What lies beside pictures and is none: systems' own files, texts, tables, archives.
+_BESIDE = re.compile(
+    r"^(thumbs\.db|desktop\.ini|icon\r|.*"
+    r"\.(txt|md|rst|csv|tsv|xlsx?|ods|json|xml|ya?ml|html?|pdf|docx?|py|ipynb|log|sha256|md5|zip|gz|tgz|tar|7z|rar))$"
+    r"|^(readme|licen[cs]e|sha256sums|md5sums)"
+)
+
 
 def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
     """Maps the names of a table to those of files; what has no file, or more than one, is absent.
@@ -43,6 +50,20 @@ def respelt(found: Mapping[str, str]) -> list[str]:
         return []
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
     return [f"{len(others)} names of files are spelt otherwise in the table: {shown}"]
+
+
+def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list[str]:
+    """The pictures that no row of a table names, in one sentence for a notice; empty where there is none."""
+    left = sorted({file for file in files if may_be_picture(file)}.difference(found))
+    if not left:
+        return []
+    shown = ", ".join(map(repr, left[:3])) + (", ..." if len(left) > 3 else "")
+    return [f"{len(left)} images are in no row of {table} and are not used: {shown}"]
+
+
+def may_be_picture(name: str) -> bool:
+    """Whether a plain file may be a picture, of whatever extension: all but hidden ones, texts, tables and archives."""
+    return not name.startswith(".") and not _BESIDE.search(name.casefold())
 
 
 def _by_spelling(

@@ -7,6 +7,7 @@ import collections
 import csv
 import dataclasses
 import io
+import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
 
     Raises:
       ValueError: a needed column is missing (names those it has), one is there twice, a quotation mark is never
-        closed, a row has more cells than the header, or the file is no text; names the line.
+        closed or has swallowed a row, a row has more cells than the header or text in a column without a name, or
+        the file is no text; names the line.
     """
     text, notices = _decode(path)
     separator, header = _header(path, text, required)
@@ -60,20 +62,21 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
     twice = [name for name, count in collections.Counter(filter(None, names)).items() if count > 1]
     if twice:
         raise ValueError(f"{path}: more than one column {', '.join(twice)}: rename or remove one")
-    rows = []
-    for line, record in _records(path, text, separator):
-        cells = [cell.strip() for cell in record]
-        if any(cells[len(names) :]):
-            raise ValueError(
-                f"{path}, line {line}: {len(cells)} cells, but the header has {len(names)}: put quotation marks "
-                "around a cell that has the separator in it"
-            )
-        _check_no_row_within(path, line, record, separator, width=len(names))
+    rows, several_lines = [], []
+    for record in _records(path, text, separator):
+        cells = [cell.strip() for cell in record.cells]
+        _check_all_named(path, record.line, cells, names)
         if any(cells):
             cells += [""] * (len(names) - len(cells))
             rows.append({name: cell for name, cell in zip(names, cells, strict=False) if name})
-    # The first is the header itself.
-    return Table(tuple(filter(None, names)), tuple(rows[1:]), tuple(notices))
+            if len(record.text) > 1:
+                several_lines.append(record)
+    rows = rows[1:]  # the first is the header itself
+    if several_lines:
+        is_row = _row_of(rows, {name: names.index(name) for name in required}, separator)
+        for record in several_lines:
+            _check_no_row_within(path, record, is_row)
+    return Table(tuple(filter(None, names)), tuple(rows), tuple(notices))
 
 
 def _decode(path: Path) -> tuple[str, list[str]]:
@@ -120,18 +123,34 @@ def _reader(text: str, separator: str) -> Iterator[list[str]]:
         return
 
 
-def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the number of its first line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """One row: the number of its first line, its cells, its lines (several where cells have breaks)."""
+
+    line: int
+    cells: list[str]
+    text: list[str]
+
+
+def _records(path: Path, text: str, separator: str) -> Iterator[_Record]:
+    lines: list[str] = []
+
+    def read() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            lines.append(line)
+            yield line
+
+    reader = csv.reader(read(), delimiter=separator, strict=True)
     while True:
         line = reader.line_num + 1
+        lines.clear()
         try:
-            record = next(reader)
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise ValueError(f"{path}, line {line}: {_explain(error)}") from error
-        yield line, record
+        yield _Record(line, cells, lines.copy())
 
 
 def _explain(error: csv.Error) -> str:
@@ -143,16 +162,77 @@ def _explain(error: csv.Error) -> str:
     return f"not CSV ({text})"
 
 
-def _check_no_row_within(
-    path: Path, line: int, record: Sequence[str], separator: str, *, width: int
-) -> None:
-    """Refuses a cell that has swallowed rows: an unclosed quotation mark, and another one later that closes it."""
-    for cell in record:
-        inner = cell.splitlines()[1:-1] if width > 3 and "\n" in cell else ()
-        if any(len(next(_reader(text, separator), ())) == width for text in inner):
+def _check_all_named(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> None:
+    """Refuses text where the header has no name: an unquoted separator moved it there, or nobody would read it."""
+    advice = "put quotation marks around a cell that has the separator in it"
+    if any(cells[len(names) :]):
+        raise ValueError(
+            f"{path}, line {line}: {len(cells)} cells, but the header has {len(names)}: {advice}"
+        )
+    # The row numbers that pandas writes have no name either, but are in front: nothing moves there.
+    first = next((at for at, name in enumerate(names) if name), 0)
+    for at in range(first, len(cells)):
+        if cells[at] and not names[at]:
+            shown = textwrap.shorten(cells[at], 50)
             raise ValueError(
-                f"{path}, line {line}: a cell of this row has whole rows in it: is a quotation mark not closed?"
+                f"{path}, line {line}: {shown!r} is in column {at + 1}, which has no name: {advice}, or name the column"
             )
+
+
+def _check_no_row_within(path: Path, record: _Record, is_row: Callable[[str], bool]) -> None:
+    """Refuses a cell that has swallowed rows: an unclosed quotation mark, and another one later that closes it.
+
+    Notes may have line breaks: then one of the lines at most looks like a row, or has the cells that a row needs.
+    """
+    found = [number for number, text in enumerate(record.text) if is_row(text)]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}, line {record.line}: a cell of this row has whole rows in it "
+            f"(line {record.line + found[1]}): is a quotation mark not closed?"
+        )
+
+
+def _row_of(
+    rows: Sequence[Row], required: Mapping[str, int], separator: str
+) -> Callable[[str], bool]:
+    """Tells whether a line, read for itself, is a row like `rows`: half of its needed cells are like theirs.
+
+    Args:
+      rows: all rows.
+      required: the needed columns and their places.
+      separator: of cells.
+    """
+    known = {name: {_form(row[name]) for row in rows} for name in required}
+
+    def is_row(line: str) -> bool:
+        cells = [cell.strip().strip('"').strip() for cell in _cells(line, separator)]
+        needed = {name: cells[at] for name, at in required.items() if at < len(cells)}
+        filled = [name for name, cell in needed.items() if cell]
+        alike = sum(_form(needed[name]) in known[name] for name in filled)
+        return len(needed) == len(required) and alike > 0 and 2 * alike >= len(filled)
+
+    return is_row
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    """The cells of a line that may begin or end within quotation marks."""
+    whole = line.rstrip("\r\n")
+    if whole.count('"') % 2:  # the odd one opens or closes what goes on in another line
+        at = whole.rfind(separator + '"')
+        ends_inside = at >= 0 and whole.count('"', at) % 2
+        if ends_inside:
+            before, inside = whole[:at], whole[at + len(separator) :]
+            return [*next(_reader(before, separator), []), *inside.split(separator)]
+        return whole.split(separator)
+    return next(_reader(whole, separator), [])
+
+
+def _form(cell: str) -> str:
+    """What cells of one column have in common: names with numbers but for these, any other cell itself."""
+    text = cell.casefold()
+    if not re.search(r"\d", text):
+        return text
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", text))
 
 
 def choose_rows(
@@ -163,6 +243,7 @@ def choose_rows(
     reject_reason: Callable[[Row], rejection.Reason | None],
     origin: Path,
     missing: rejection.Reason = rejection.MISSING,
+    every_image_has_row: bool = True,
 ) -> tuple[dict[str, Row], rejection.Rejected, list[str]]:
     """Usable rows by the name of their file, in the order of the table; the others by reason; and notices.
 
@@ -174,6 +255,7 @@ def choose_rows(
       reject_reason: why a row is not used, or None.
       origin: the table's file, for errors.
       missing: why a row without a file is not used.
+      every_image_has_row: an image that no row names is not used, which a notice says.
 
     Raises:
       ValueError: two usable rows of one image that differ.
@@ -193,7 +275,11 @@ def choose_rows(
             kept[name] = row
         elif reason is not None:
             rejected.add(reason, [file_name(row)])
-    notices = [*table.notices, *file_names.respelt({n: f for n, f in found.items() if f in kept})]
+    notices = [
+        *table.notices,
+        *file_names.respelt({n: f for n, f in found.items() if f in kept}),
+        *(file_names.not_named(files, found.values(), table=origin.name) if every_image_has_row else ()),
+    ]
     return kept, rejected, notices
 
 

@@ -75,8 +75,24 @@ def test_another_separator_is_read_and_said(tmp_path, separator, word):
             b'id,note,age,view\n1,"x,9,PA\n2,y,9,PA\n3,z",9,PA\n',
             r"t\.csv, line 2: a cell of this row has whole rows in it",
         ),
+        (
+            b'id,view,note\n1,PA,"14x17\n2,AP,film 17"\n3,PA,\n',
+            r"t\.csv, line 2: a cell of this row has whole rows in it \(line 3\)",
+        ),
+        (
+            b'id,view,note,date\n1,PA,"film,2020\n2,AP,film",2020\n3,PA,,\n',
+            r"t\.csv, line 2: a cell of this row has whole rows in it \(line 3\)",
+        ),
+        (
+            b'note,id,view\n"film,1,PA\nfilm",2,AP\n,3,PA\n',
+            r"t\.csv, line 2: a cell of this row has whole rows in it \(line 3\)",
+        ),
         (b"id,view,ID\n1,PA,2\n", r"t\.csv: more than one column id"),
         (b"id,view\n1,PA\n2,AP,x\n", r"t\.csv, line 3: 3 cells, but the header has 2"),
+        (
+            b"id,view,\n1,PA,\n2,AP, supine\n",
+            r"t\.csv, line 3: 'supine' is in column 3, which has no name: put quotation marks",
+        ),
         (b"\xff\xfei\x00d\x00\x00", r"t\.csv: damaged UTF-16 text"),
     ],
     ids=[
@@ -88,14 +104,40 @@ def test_another_separator_is_read_and_said(tmp_path, separator, word):
         "quote never closed",
         "quote closed by the next one",
         "quote closed rows later",
+        "one row within the last cell",
+        "one row within a middle cell",
+        "one row within the first cell",
         "column twice",
         "row too long",
+        "text in a column without a name",
         "half a UTF-16 character",
     ],
 )
 def test_a_file_that_is_not_the_table_is_refused(tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
         tables.read_table(write(tmp_path, data), required=("id", "view"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'id,view,note\n1,PA,"Fever, cough,\nno dyspnoea, on day 3, home"\n2,AP,\n',
+        b'note,id,view\n"Fever, cough,\nno dyspnoea",1,PA\n,2,AP\n',
+        b'id,note,view\n1,"a\n\nb, c, d\n",PA\n2,,AP\n',
+        b",id,view\n0,1,PA\n1,2,AP\n",
+    ],
+    ids=["last cell", "first cell", "middle cell", "row numbers of pandas"],
+)
+def test_notes_may_have_line_breaks_and_row_numbers_no_name(tmp_path, data):
+    table = tables.read_table(write(tmp_path, data), required=("id", "view"))
+    assert [(row["id"], row["view"]) for row in table.rows] == [("1", "PA"), ("2", "AP")]
+
+
+def test_images_that_no_row_names_are_said(tmp_path):
+    files = ["a", "b.tif", "c.dcm", "1.2.840", "Thumbs.db", "notes.txt"]
+    _, rejected, notices = choose(tmp_path, [("a", "1"), ("b.png", "")], files)
+    assert notices == ["2 images are in no row of t.csv and are not used: '1.2.840', 'c.dcm'"]
+    assert rejected.counts == {"no x": 1}
 
 
 def choose(tmp_path, names, files):

@@ -98,5 +98,9 @@ def select_rows(
             kept[name] = [row]
         if reason is not None:
             rejected.add(reason, [row.filename])
-    notices = [*table.notices, *file_names.respelt({n: f for n, f in found.items() if f in kept})]
+    notices = [
+        *table.notices,
+        *file_names.respelt({n: f for n, f in found.items() if f in kept}),
+        *file_names.not_named(files, found.values(), table="metadata.csv"),
+    ]
     return kept, rejected, notices

@@ -83,6 +83,7 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
         file_name=lambda row: Path(row["filename"]).stem if safe(row["filename"]) else "",
         reject_reason=lambda row: None if row["patient_id"] else rejection.NO_PATIENT,
         origin=metadata,
+        every_image_has_row=False,
     )
     chosen: dict[str, Image] = {}
     seen: set[bytes] = set()
