@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 import zlib
+from collections.abc import Iterator
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -121,6 +122,16 @@ def _png(encoded: bytes) -> Container:
         turned=turned,
         is_cut_off=not is_whole,
     )
+
+
+def png_data(encoded: bytes) -> Iterator[memoryview]:
+    """The compressed pixels of a PNG that `essential` made, a chunk at a time."""
+    at = len(_PNG)
+    while at + 8 <= len(encoded):
+        length = int.from_bytes(encoded[at : at + 4], "big")
+        if encoded[at + 4 : at + 8] == b"IDAT":
+            yield memoryview(encoded)[at + 8 : at + 8 + length]
+        at += 12 + length
 
 
 def _jpeg(encoded: bytes) -> Container:

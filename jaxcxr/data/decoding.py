@@ -226,7 +226,7 @@ def _wide_samples(container: Container, name: str) -> tuple[np.ndarray, bool]:
         raise InputError(f"{name} has samples of {'/'.join(map(str, bits[:4]))} bits: {_AS_GREY}")
     _check_claims(container.size, container.bits * container.samples, container, name)
     if container.kind == "PNG":
-        return wide_colour.read_png(container.encoded), container.samples in (2, 4)
+        return wide_colour.read_png(container), container.samples in (2, 4)
     photometry = (container.tags.get(262) or (1,))[0]
     colours = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3}.get(photometry)
     if colours is None or not colours <= container.samples <= 4:

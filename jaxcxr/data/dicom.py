@@ -90,6 +90,7 @@ def decode_dicom(encoded: bytes, name: str) -> Decoded:
         header = read_header(encoded, name)
         layout = dicom_pixels.layout(header, name)
         stored = dicom_pixels.first_frame(header, layout, name)
+        layout = dataclasses.replace(layout, signed=stored.signed)
         doubts = _doubts(header, layout)
         if layout.photometric in dicom_pixels.GREY:
             pixels = displayed(stored, layout, header)

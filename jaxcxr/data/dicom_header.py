@@ -234,9 +234,9 @@ def read_header(encoded: bytes, name: str) -> ImageHeader:
     Raises:
       InputError: damaged, without pixel data, or with more elements than MAX_READS allows.
     """
-    if _DEFLATED not in encoded:
+    start = _deflated_from(encoded) if _DEFLATED in encoded else None
+    if start is None:
         return _parse(encoded, name)
-    start = _meta_end(encoded, name)
     # File meta information of one element: (0002,0010) UI, the transfer syntax of what is there now.
     syntax = str(uid.ExplicitVRLittleEndian).encode() + b"\0"
     meta = bytes(128) + _MAGIC + b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
@@ -253,14 +253,13 @@ def read_header(encoded: bytes, name: str) -> ImageHeader:
     )
 
 
-def _meta_end(encoded: bytes, name: str) -> int:
-    """Where the file meta information of a deflated file ends."""
+def _deflated_from(encoded: bytes) -> int | None:
+    """Where what is deflated begins, after the file meta information; None where that names another syntax."""
     file = _Reads(encoded)
     filereader.read_preamble(file, True)
     meta = filereader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-    if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
-        raise InputError(f"{name} is a damaged DICOM file: its transfer syntax is not clear")
-    return file.tell()
+    is_deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
+    return file.tell() if is_deflated else None
 
 
 def _parse(content: bytes, name: str, inflate: Any = None, packed: int = 0) -> ImageHeader:

@@ -89,7 +89,8 @@ def _look_up(
     raw = item.raw(data)[: 2 * count]
     if len(raw) == 2 * count:
         entries = np.frombuffer(raw, f"{order}u2")
-    elif len(raw) >= count:  # bytes, of which big-endian words hold the second one first
+    elif bits == 8 and count <= len(raw) <= count + 1:
+        # Bytes, of which big-endian words hold the second one first.
         words = np.frombuffer(raw[: len(raw) // 2 * 2], f"{order}u2").astype("<u2")
         entries = words.view("u1")[:count]
     elif segments := _segments(item, data):

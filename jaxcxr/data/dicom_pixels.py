@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 
 import numpy as np
 from pydicom import uid
@@ -68,10 +69,17 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """patterns: [H, W] or [H, W, 3] uint8 or uint16, bit patterns. precision: how many of their bits may be used."""
+    """The pixels as they are stored.
+
+    Attributes:
+      patterns: [H, W] or [H, W, 3] uint8 or uint16, bit patterns.
+      precision: how many of their bits may be used.
+      signed: whether they stand for signed numbers: by Pixel Representation, or JPEG 2000's own sign.
+    """
 
     patterns: np.ndarray
     precision: int
+    signed: bool
 
 
 def layout(header: ImageHeader, name: str) -> Layout:
@@ -159,9 +167,12 @@ def first_frame(header: ImageHeader, layout: Layout, name: str) -> Stored:
     """
     syntax = header.syntax
     if not syntax.is_transfer_syntax:
-        raise InputError(f"{name} is a damaged DICOM file: its transfer syntax is not known")
+        number = f" {syntax}" if re.fullmatch(r"[0-9.]{1,64}", syntax) else ""
+        raise InputError(
+            f"{name} has the transfer syntax{number}, which is not read: save it without compression"
+        )
     if not syntax.is_encapsulated:
-        return Stored(_native(header, layout, name), layout.allocated)
+        return Stored(_native(header, layout, name), layout.allocated, layout.signed)
     if syntax not in _STREAMS:
         raise InputError(
             f"{name} is compressed in a way that cannot be decoded: save it without compression"
@@ -285,7 +296,7 @@ def _rle(frame: bytes, layout: Layout, name: str) -> Stored:
         )
     _check_packing(len(frame), layout, "lossless", name)
     decoded = _decompressed("rle", frame, layout, name, allocated=layout.allocated)
-    return Stored(_in_rows(decoded, layout, planar=True), layout.allocated)
+    return Stored(_in_rows(decoded, layout, planar=True), layout.allocated, layout.signed)
 
 
 def _decoded(frame: bytes, header: ImageHeader, layout: Layout, name: str) -> Stored:
@@ -325,7 +336,10 @@ def _decoded(frame: bytes, header: ImageHeader, layout: Layout, name: str) -> St
         )  # fmt: skip
         photometric = "RGB" if stream.rgb else "YBR_FULL" if stream.ycc else layout.photometric
     pixels = _in_rows(decoded, layout, planar=False, photometric=photometric)
-    return Stored(pixels, stream.precision)
+    # Writers that make unsigned code streams of signed values are known; none the other way round.
+    if stream.signed and not layout.signed:
+        header.ignore("PixelRepresentation", "contradicts the JPEG 2000 code stream, which is signed,")
+    return Stored(pixels, stream.precision, layout.signed or stream.signed)
 
 
 def _decompressed(

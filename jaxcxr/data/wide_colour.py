@@ -5,23 +5,34 @@ X-rays of 10 to 14 bits are stored so by image editors, and would have 4 to 64 g
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from jaxcxr.data.containers import Container, rewritten
+from jaxcxr.data.containers import Container, png_data, rewritten
 
 _RGB = (19595, 38470, 7471)  # ITU-R 601-2 of 65536, as Pillow
 _BAND = 1 << 20  # pixels that are worked on at a time
 
 
-def read_png(encoded: bytes) -> np.ndarray:
+def read_png(container: Container) -> np.ndarray:
     """[H, W, 3 or 4] uint16, red, green, blue, transparency.
 
     Raises:
-      ValueError: damaged.
+      ValueError: damaged, or with more pixels than its header says, which libpng would inflate to the end.
     """
+    encoded = container.encoded
+    (width, height), samples = container.size, container.samples
+    # Each row has a byte for its filter; interlaced, there are seven images with up to two rows for one.
+    most = 2 * height * (width * samples + 1) + 2 * height + 64
+    inflate = zlib.decompressobj()
+    left = most
+    for data in png_data(encoded):
+        left -= len(inflate.decompress(data, max(left, 1)))
+        if left <= 0:
+            raise ValueError("it holds more pixels than its header says")
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.ndim != 3 or pixels.dtype != np.uint16:
         raise ValueError("its pixels are damaged")

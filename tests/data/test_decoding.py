@@ -231,9 +231,10 @@ DEEP = np.random.default_rng(1).integers(0, 4096, (24, 20), np.uint16)
 OPAQUE = np.full_like(DEEP, 65535)
 
 
-def png16(*channels: np.ndarray) -> bytes:
+def png16(*channels: np.ndarray, more: int = 0) -> bytes:
+    """more: bytes of zeros behind the pixels."""
     rows = np.stack(channels, axis=-1).astype(">u2")
-    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    data = b"".join(b"\0" + row.tobytes() for row in rows) + bytes(more)
     colours = {1: 0, 2: 4, 3: 2, 4: 6}[len(channels)]
     return png_of(20, 24, bits=16, colours=colours, data=zlib.compress(data))
 
@@ -319,3 +320,10 @@ def test_a_small_file_of_many_pixels_is_refused_and_a_blank_mask_is_not():
     with pytest.raises(InputError, match="x is 8000x8000 pixels in .* bytes, a decompression bomb"):
         decoding.decode_grey(png_of(8000, 8000, data=zlib.compress(bytes(100_000))), "x")
     assert not decoding.decode_grey(png_of(3000, 2000), "x").any()
+
+
+def test_a_png_of_16_bits_is_inflated_as_far_as_its_pixels():
+    """libpng would go on to the end of its data."""
+    bomb = png16(DEEP, DEEP, DEEP, more=64 << 20)
+    with pytest.raises(InputError, match="x is unreadable: it holds more pixels than its header says"):
+        decoding.decode_grey(bomb, "x")

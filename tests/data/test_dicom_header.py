@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from jaxcxr.data import dicom
 from jaxcxr.types import InputError
 from tests.data import dicoms
-from tests.data.test_dicom import EIGHT, TWELVE, jpeg
+from tests.data.test_dicom import EIGHT, TWELVE, decode, jpeg
 from tests.data.test_dicom_values import assert_shows
 
 WINDOW = {"WindowCenter": "2000", "WindowWidth": "1000.5"}
@@ -196,3 +196,14 @@ def test_a_large_image_in_a_few_bytes_is_refused(syntax):
     black = dicoms.written(np.zeros((2100, 2100), np.uint8), syntax)
     with pytest.raises(InputError, match="bytes for 2100x2100 pixels: no X-ray packs so small"):
         dicom.decode_dicom(black, "x")
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ImageComments": str(uid.DeflatedExplicitVRLittleEndian)},
+        {"AvailableTransferSyntaxUID": uid.DeflatedExplicitVRLittleEndian},
+    ],
+)
+def test_only_the_file_meta_information_says_that_a_file_is_deflated(elements):
+    np.testing.assert_array_equal(decode(dicoms.dicom(TWELVE, BitsStored=12, **elements)), TWELVE)

@@ -118,6 +118,20 @@ def test_signed_values_of_odd_bits_keep_their_sign(bits, syntax):
     np.testing.assert_array_equal(decode(unextended), values + half)
 
 
+@pytest.mark.parametrize(("pixels", "header"), [(SIGNED, 0), (SIGNED.view(np.uint16) & 0xFFF, 1)])
+def test_values_are_signed_where_the_header_or_jpeg_2000_itself_says_so(pixels, header):
+    """Writers contradict themselves in both ways; two's complement is what they mean."""
+    encoded = dicoms.written(pixels, uid.JPEG2000Lossless, BitsStored=12)
+    representation = b"\x28\x00\x03\x01US\x02\x00"
+    at = encoded.index(representation) + len(representation)
+    shown, doubts = read(encoded[:at] + bytes([header, 0]) + encoded[at + 2 :])
+    np.testing.assert_array_equal(shown, SIGNED.astype(int) + 2048)
+    contradicted = (
+        "Pixel Representation contradicts the JPEG 2000 code stream, which is signed, and is ignored",
+    )
+    assert doubts == (() if header else contradicted)
+
+
 @pytest.mark.parametrize("vr", ["SS", "US", "OW"])
 @pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
 def test_entries_of_luts_are_unsigned_whatever_their_type_says(sequence, vr):
@@ -155,8 +169,11 @@ def test_a_descriptor_begins_where_the_values_are_whatever_its_sign():
         dicoms.lut_item([4096, 0, 40], list(range(4096)), "US"),
         dicoms.lut_item([9000, 0, 16], list(range(4096)), "US"),
         dicoms.lut_item([4096, 0, 16], b"", "OW"),
+        dicoms.lut_item([4096, 0, 16], list(range(4095)), "US"),
+        dicoms.lut_item([4096, 0, 12], list(range(2048)), "US"),
+        dicoms.lut_item([4096, 0, 8], bytes(4100), "OW"),
     ],
-    ids=["empty", "0 bits", "40 bits", "too short", "no data"],
+    ids=["empty", "0 bits", "40 bits", "too short", "no data", "one less", "half", "neither bytes nor words"],
 )
 def test_an_impossible_lut_beside_a_good_window_is_ignored_by_name(item, sequence):
     window = {"WindowCenter": 2000, "WindowWidth": 1000, "VOILUTFunction": "LINEAR_EXACT"}
