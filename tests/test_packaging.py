@@ -1,11 +1,18 @@
-"""The two lists of dependencies are one: requirements*.txt for a checkout, pyproject.toml for an installation."""
+"""What an installation holds, and that its dependencies are those of a checkout."""
 
 import ast
+import os
+import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import jaxcxr
+from jaxcxr import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -60,3 +67,88 @@ def test_every_imported_package_is_listed():
     needed = {NAMES.get(name, name) for name in imported - set(sys.stdlib_module_names) - ours}
     listed = {line.split(">=")[0].replace("_", "-") for line in PROJECT["dependencies"]}
     assert {name.replace("_", "-") for name in needed} <= listed
+
+
+def test_the_version_is_the_same_everywhere():
+    assert PROJECT["version"] == jaxcxr.__version__
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == jaxcxr.__version__
+    assert re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == jaxcxr.__version__
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder as setup.py lays out site-packages, and a folder of a user's own beside it."""
+    site = tmp_path_factory.mktemp("site")
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "jaxcxr", site / "jaxcxr", ignore=ignore)
+    for name in shipped.PACKAGES:
+        shutil.copytree(ROOT / name, site / "jaxcxr" / f"_{name}", ignore=ignore)
+    # A folder with a `configs` of another project, and a builder and an experiment of the user's own.
+    user = site.parent / "user"
+    (user / "configs").mkdir(parents=True)
+    (user / "configs" / "common.py").write_text("raise ImportError('another project')")
+    (user / "mine.py").write_text(
+        "from configs import common\n\n\ndef get_config(preset=''):\n"
+        "    return common.named(common.segment(preset=preset), 'mine', preset)\n"
+    )
+    (user / "tfds_builders" / "own").mkdir(parents=True)
+    (user / "tfds_builders" / "own" / "own_dataset_builder.py").write_text("class Builder: pass\n")
+    return site
+
+
+def run(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=site.parent / "user",
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--help"], "patched_densenet"),
+        (["patched_densenet:small", "--help"], "name = 'patched_densenet-small'"),
+        (["--config=configs/patched_densenet.py", "--help"], "name = 'patched_densenet'"),
+        (["--config=mine.py:paper", "--help"], "name = 'mine-paper'"),
+    ],
+    ids=["overview", "by name", "by its path in the repository", "own file"],
+)
+def test_an_installation_finds_experiments_from_any_folder(installed, arguments, text):
+    answer = run(installed, "-m", "jaxcxr", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    assert text in answer.stdout
+
+
+def test_an_installation_finds_its_builders_and_the_users_own(installed):
+    code = (
+        "import sys\nfrom jaxcxr.data import prepared\n"
+        "for name in ('tfds_builders.phantom_cxr', 'tfds_builders.own'):\n"
+        "    print(prepared._builder_class(name)[0].__module__)\n"
+        "print(sys.modules['tfds_builders.phantom_cxr'].__file__)"
+    )
+    answer = run(installed, "-c", code)
+    assert answer.returncode == 0, answer.stderr
+    phantoms, own, folder = answer.stdout.splitlines()
+    assert phantoms == "tfds_builders.phantom_cxr.phantom_cxr_dataset_builder"
+    assert own == "tfds_builders.own.own_dataset_builder"
+    assert Path(folder).parent == installed / "jaxcxr" / "_tfds_builders" / "phantom_cxr"
+
+
+def test_the_wheel_has_every_package_below_one_name(monkeypatch):
+    setuptools = pytest.importorskip("setuptools", reason="only building needs it")
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+    monkeypatch.chdir(ROOT)
+    exec((ROOT / "setup.py").read_text(), {})
+    folders = {"jaxcxr": "jaxcxr", **{f"jaxcxr._{name}": name for name in shipped.PACKAGES}}
+    expected = {
+        ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
+        for package, folder in folders.items()
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert set(given["packages"]) == expected

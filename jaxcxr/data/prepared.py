@@ -20,7 +20,7 @@ import absl.logging
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxcxr import files
+from jaxcxr import files, shipped
 from jaxcxr.data.dataset import Examples
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.data.locking import is_read_only, locked
@@ -104,6 +104,7 @@ def _builder_class(module: str) -> tuple[Any, str]:
     """The Builder of `<package>.<name>` lives in `<package>.<name>.<name>_dataset_builder`."""
     package, _, name = module.rpartition(".")
     path = f"{module}.{name}_dataset_builder"
+    shipped.make_importable()
     try:
         return importlib.import_module(path).Builder, name
     except ModuleNotFoundError as error:
