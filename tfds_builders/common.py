@@ -120,6 +120,20 @@ def safe_id(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
 
 
+def distinct_id(text: str, *, key: str | None = None) -> str:
+    """As `safe_id`, but other texts have other ids: a short hash says what was replaced.
+
+    Args:
+      text: to be seen in the id.
+      key: what the hash is of, if not of `text`: the same for spellings that mean the same.
+    """
+    safe = safe_id(text)
+    if safe == text:
+        return text
+    digest = hashlib.sha256((text if key is None else key).encode(errors="surrogatepass")).hexdigest()[:8]
+    return "-".join(filter(None, (safe.strip("_"), digest)))
+
+
 def unique_ids(file_names: Iterable[str], *, prefix: str) -> dict[str, str]:
     """Maps distinct file names to ids: the stem; where stems clash, the name and a short hash.
 
@@ -132,7 +146,7 @@ def unique_ids(file_names: Iterable[str], *, prefix: str) -> dict[str, str]:
     def make(name: str) -> str:
         if count[stems[name]] == 1:
             return f"{prefix}-{stems[name]}"
-        return f"{prefix}-{safe_id(name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return f"{prefix}-{safe_id(name)}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
     return {name: make(name) for name in names}
 

@@ -11,6 +11,7 @@ import collections
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 
 # What a picture may end in; '.113564' of a DICOM number is no extension.
 _EXTENSION = re.compile(r"\.(png|jpe?g|jfif|jp2|tiff?|bmp|gif|webp|dcm|dicom|img)$")
@@ -32,7 +33,7 @@ def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
     """
     names = dict.fromkeys(names)
     found = {name: name for name in names if name in files}
-    for spelling in (_plain, _stem):
+    for spelling in (plain, _stem):
         taken = set(found.values())
         files_of = _by_spelling(files, spelling)
         left = _by_spelling((name for name in names if name not in found), spelling)
@@ -61,6 +62,18 @@ def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list
     return [f"{len(left)} images are in no row of {table} and are not used: {shown}"]
 
 
+def unread(folder: Path, read: Collection[Path]) -> list[str]:
+    """Files below `folder` that may be pictures and are not among `read`, by their path below it."""
+    left = []
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        below = path.relative_to(folder)
+        # macOS leaves __MACOSX/._name beside the files of an archive.
+        is_passed_over = any(part.startswith((".", "__MACOSX")) for part in below.parts)
+        if path not in read and not is_passed_over and may_be_picture(path.name) and path.is_file():
+            left.append(below.as_posix())
+    return left
+
+
 def may_be_picture(name: str) -> bool:
     """Whether a plain file may be a picture, of whatever extension: all but hidden ones, texts, tables and archives."""
     return not name.startswith(".") and not _BESIDE.search(name.casefold())
@@ -76,13 +89,13 @@ def _by_spelling(
     return grouped
 
 
-def _plain(name: str) -> str | None:
+def plain(name: str) -> str | None:
     """Without folders, in composed characters and small letters; None where a folder is '..'."""
     parts = [part.strip() for part in name.replace("\\", "/").split("/")]
     return None if ".." in parts else unicodedata.normalize("NFC", parts[-1].casefold())
 
 
 def _stem(name: str) -> str | None:
-    """As `_plain`, without the extension of a picture."""
-    plain = _plain(name)
-    return plain and _EXTENSION.sub("", plain)
+    """As `plain`, without the extension of a picture."""
+    whole = plain(name)
+    return whole and _EXTENSION.sub("", whole)

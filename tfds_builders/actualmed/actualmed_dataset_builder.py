@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, rejection, tables
+from tfds_builders import common, patient_ids, rejection, tables
 
 REQUIRED = ("patientid", "finding", "view", "imagename")
 INSTRUCTIONS = """\
@@ -25,7 +25,7 @@ CONFIGS = common.all_configs({"no_finding": ("normal", "left_out")})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Actualmed and Universitat Jaume I 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -58,17 +58,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             reject_reason=reject_reason,
             origin=origin,
         )
+        patients = patient_ids.read((row["patientid"] for row in kept.values()), prefix="actualmed")
         rejection.record_counts(
             self,
             kept=len(kept),
             rejected=rejected,
-            notices=notices,
+            notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown((row["finding"] for row in kept.values()), FINDINGS),
         )
-        return {common.SPLIT: self._generate_examples(files, kept)}
+        return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 
     def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row]
+        self, files: dict[str, Path], kept: dict[str, tables.Row], patients: Mapping[str, str]
     ) -> Iterator[tuple[str, dict]]:
         ids = common.unique_ids(kept, prefix="actualmed")
         no_finding = common.options_of(self)["no_finding"]
@@ -78,7 +79,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
         def listed(name: str, row: tables.Row) -> tables.Listed:
-            patient_id = f"actualmed-{common.safe_id(row['patientid'])}"
+            patient_id = patients[row["patientid"]]
             return tables.Listed(
                 image=files[name],
                 patient_id=patient_id,
@@ -98,4 +99,4 @@ def reject_reason(row: tables.Row) -> rejection.Reason | None:
     """Why a row is not used, or None."""
     if reason := rejection.view_reason(row["view"]):
         return reason
-    return None if row["patientid"] else rejection.NO_PATIENT
+    return None if patient_ids.key(row["patientid"]) else rejection.NO_PATIENT

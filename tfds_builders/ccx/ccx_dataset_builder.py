@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, file_names, rejection, tables
+from tfds_builders import common, file_names, patient_ids, rejection, tables
 from tfds_builders.ccx import labels, metadata, source
 
 CONFIGS = common.all_configs(
@@ -18,7 +18,7 @@ CONFIGS = common.all_configs(
 class Builder(tfds.core.GeneratorBasedBuilder):
     """ieee8023/covid-chestxray-dataset, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = source.INSTRUCTIONS
 
@@ -42,27 +42,36 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         table = metadata.read_metadata(folder / "metadata.csv")
         images = folder / "images"
         kept, rejected, notices = select_rows(table, common.files_by_name(images))
+        patients = metadata.read_patients(table.rows)
         findings = [row.finding for rows in kept.values() for row in rows]
         rejection.record_counts(
             self,
             kept=len(kept),
             rejected=rejected,
-            notices=notices,
+            notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown(findings, labels.known_findings()),
             metadata_era=table.era,
         )
-        return {common.SPLIT: self._generate_examples(images, kept)}
+        return {common.SPLIT: self._generate_examples(images, kept, patients.ids)}
 
     def _generate_examples(
-        self, images: Path, kept: dict[str, list[metadata.Row]]
+        self,
+        images: Path,
+        kept: dict[str, list[metadata.Row]],
+        patients: Mapping[str, str],
     ) -> Iterator[tuple[str, dict]]:
         table = labels.label_table(**common.options_of(self))
         classes = {finding.casefold(): label for finding, label in table.items()}
         ids = common.unique_ids(kept, prefix="ccx")
         for name, rows in kept.items():
             found = {classes.get(row.finding.casefold(), "") for row in rows}
-            patient = labels.SAME_PATIENT.get(rows[0].patient, rows[0].patient)
-            patient_id = f"ccx-{common.safe_id(patient)}"
+            if len(found - {""}) > 1 and len({patient_ids.key(row.patient) for row in rows}) > 1:
+                said = ", ".join(f"{row.patient} ({row.finding})" for row in rows)
+                raise ValueError(
+                    f"{images / name}: metadata.csv gives this one image to patients whose labels "
+                    f"contradict each other, {said}: correct the rows, or remove them"
+                )
+            patient_id = patients[rows[0].patient]
             yield (
                 ids[name],
                 {

@@ -8,9 +8,11 @@ RT_PCR_positive). Columns are found by name, so further ones do no harm.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
-from tfds_builders import rejection, tables
+from tfds_builders import file_names, patient_ids, rejection, tables
+from tfds_builders.ccx import labels
 
 REQUIRED = ("patientid", "finding", "view", "filename")
 
@@ -63,10 +65,23 @@ def read_metadata(path: Path) -> Metadata:
     return Metadata(era=era, rows=rows, notices=table.notices)
 
 
+def read_patients(rows: Iterable[Row]) -> patient_ids.Patients:
+    """The patients of a table, the same for every builder that reads it; one file has one patient."""
+    first: dict[str, str] = {}
+    together = []
+    rows = [row for row in rows if patient_ids.key(row.patient)]
+    for row in rows:
+        if name := file_names.plain(row.filename):
+            together.append((first.setdefault(name, row.patient), row.patient))
+    return patient_ids.read(
+        (row.patient for row in rows), prefix="ccx", same=labels.SAME_PATIENT, together=together
+    )
+
+
 def reject_reason(row: Row) -> rejection.Reason | None:
     """Why a row is not used, whether or not it has a file, or None."""
     if row.modality and (reason := rejection.modality_reason(row.modality)):
         return reason
     if reason := rejection.view_reason(row.view):
         return reason
-    return None if row.patient else rejection.NO_PATIENT
+    return None if patient_ids.key(row.patient) else rejection.NO_PATIENT

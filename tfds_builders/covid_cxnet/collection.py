@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfds_builders import common, rejection, tables
+from tfds_builders import common, patient_ids, rejection, tables
 from tfds_builders.covid_cxnet import origins
 
 NAME = re.compile(r"(?P<number>\d+)(?P<marks>p?-?)\.(jpe?g|jfif|png|webp)", re.IGNORECASE)
@@ -26,10 +26,11 @@ UNKNOWN = "covid_cxnet-unknown"
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image and its row of metadata.csv, if it has one."""
+    """One image, its row of metadata.csv, if it has one, and the id of the patient whom that names."""
 
     path: Path
     row: tables.Row | None
+    patient: str = ""
 
     @property
     def marks(self) -> str:
@@ -56,9 +57,8 @@ class Image:
     @property
     def patient_id(self) -> str:
         """The table's patient; without a row the other set's; else a patient of its own."""
-        if self.row is not None:
-            patient = SAME_PATIENT.get(self.row["patient_id"], self.row["patient_id"])
-            return f"covid_cxnet-{common.safe_id(patient)}"
+        if self.patient:
+            return self.patient
         return origins.patient_id(self.number) or f"covid_cxnet-image_{self.path.stem}"
 
 
@@ -81,10 +81,16 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
         tables.read_table(metadata, required=REQUIRED),
         files,
         file_name=lambda row: Path(row["filename"]).stem if safe(row["filename"]) else "",
-        reject_reason=lambda row: None if row["patient_id"] else rejection.NO_PATIENT,
+        reject_reason=lambda row: (
+            None if patient_ids.key(row["patient_id"]) else rejection.NO_PATIENT
+        ),
         origin=metadata,
         every_image_has_row=False,
     )
+    patients = patient_ids.read(
+        (row["patient_id"] for row in rows.values()), prefix="covid_cxnet", same=SAME_PATIENT
+    )
+    notices += patients.notices
     chosen: dict[str, Image] = {}
     seen: set[bytes] = set()
     for name in sorted(
@@ -99,7 +105,9 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
                 rejection.Reason("copy of another image", is_fault=False), [files[name].name]
             )
         else:
-            chosen[name] = Image(path=files[name], row=rows.get(name))
+            row = rows.get(name)
+            patient = patients.ids[row["patient_id"]] if row is not None else ""
+            chosen[name] = Image(files[name], row, patient)
         seen.add(digest)
     return dict(sorted(chosen.items())), rejected, notices
 

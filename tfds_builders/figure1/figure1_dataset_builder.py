@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, rejection, tables
+from tfds_builders import common, patient_ids, rejection, tables
 
 REQUIRED = ("patientid", "finding", "view")
 LABELS = {"covid-19": "covid19", "no finding": "normal", "pneumonia": "pneumonia"}
@@ -28,7 +28,7 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Figure 1 and DarwinAI 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -62,32 +62,33 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             reject_reason=reject_reason,
             origin=origin,
         )
+        patients = patient_ids.read(map(patient, kept.values()), prefix="figure1")
         rejection.record_counts(
             self,
             kept=len(kept),
             rejected=rejected,
-            notices=notices,
+            notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown((row["finding"] for row in kept.values()), (*LABELS, "")),
         )
-        return {common.SPLIT: self._generate_examples(files, kept)}
+        return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 
     def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row]
+        self, files: dict[str, Path], kept: dict[str, tables.Row], patients: Mapping[str, str]
     ) -> Iterator[tuple[str, dict]]:
         images = (
-            (f"figure1-{common.safe_id(name)}", listed(files[name], row))
+            (f"figure1-{common.distinct_id(name)}", listed(files[name], row, patients[patient(row)]))
             for name, row in kept.items()
         )
         return tables.examples(images, source="figure1")
 
 
-def listed(path: Path, row: tables.Row) -> tables.Listed:
+def listed(path: Path, row: tables.Row, patient_id: str) -> tables.Listed:
     """What the table says of one image."""
-    number = patient(row["patientid"])
+    elsewhere = {patient_ids.key(name): other for name, other in CCX_PATIENTS.items()}
     return tables.Listed(
         image=path,
-        patient_id=f"figure1-{number}",
-        strict_patient_id=CCX_PATIENTS.get(number, f"figure1-{number}"),
+        patient_id=patient_id,
+        strict_patient_id=elsewhere.get(patient_ids.key(patient(row)), patient_id),
         label=LABELS.get(row["finding"].casefold(), ""),
         finding=row["finding"],
         view=common.frontal_view(row["view"]) or "",
@@ -95,15 +96,15 @@ def listed(path: Path, row: tables.Row) -> tables.Listed:
     )
 
 
-def patient(name: str) -> str:
+def patient(row: tables.Row) -> str:
     """'COVID-00003' of 'COVID-00003a': a letter counts the images of one patient."""
-    return re.sub(r"(?<=\d)[a-z]$", "", name)
+    return re.sub(r"(?<=\d)[A-Za-z]$", "", row["patientid"])
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:
     """Why a row is not used, or None. A blank view is: all 55 published images are frontal."""
     if row["view"] and (reason := rejection.view_reason(row["view"])):
         return reason
-    if not re.fullmatch(r"[A-Za-z]+-\d+[a-z]?", row["patientid"]):
+    if not re.fullmatch(r"[A-Za-z]+-\d+[A-Za-z]?", row["patientid"]):
         return rejection.NO_PATIENT
     return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, github, rejection, tables
+from tfds_builders import common, github, patient_ids, rejection, tables
 from tfds_builders.hannover import patients
 
 COMMIT = "ad7ab099b425f16e06bba22322336b7d6a732965"  # the newest; data of version 2.0
@@ -29,7 +29,7 @@ CONFIGS = common.all_configs({"before_admission": ("left_out", "guideline", "pub
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Winther et al. 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -66,24 +66,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             reject_reason=reject_reason,
             origin=origin,
         )
+        found = patient_ids.read((row["patient_id"] for row in kept.values()), prefix="hannover")
+        notices += found.notices
         rejection.record_counts(self, kept=len(kept), rejected=rejected, notices=notices)
-        return {common.SPLIT: self._generate_examples(files, kept)}
+        return {common.SPLIT: self._generate_examples(files, kept, found.ids)}
 
     def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row]
+        self, files: dict[str, Path], kept: dict[str, tables.Row], ids: Mapping[str, str]
     ) -> Iterator[tuple[str, dict]]:
         rule = common.options_of(self)["before_admission"]
 
         def listed(path: Path, row: tables.Row) -> tables.Listed:
-            patient = common.safe_id(row["patient_id"])
+            patient_id = ids[row["patient_id"]]
             try:
                 label, finding = classify(row["admission_offset"], rule=rule)
             except ValueError as error:
                 raise ValueError(f"hannover: {path.name}: {error}") from error
             return tables.Listed(
                 image=path,
-                patient_id=f"hannover-{patient}",
-                strict_patient_id=patients.strict_patient_id(patient),
+                patient_id=patient_id,
+                strict_patient_id=patients.strict_patient_id(patient_id.removeprefix("hannover-")),
                 label=label,
                 finding=finding,
                 view=common.frontal_view(row["projection"]) or "",
@@ -125,4 +127,4 @@ def reject_reason(row: tables.Row) -> rejection.Reason | None:
     reason = rejection.modality_reason(row["modality"]) or rejection.view_reason(row["projection"])
     if reason is not None:
         return reason
-    return None if row["patient_id"] else rejection.NO_PATIENT
+    return None if patient_ids.key(row["patient_id"]) else rejection.NO_PATIENT

@@ -18,5 +18,5 @@ CCX_PATIENTS = {name: number for name, number in (pair.split(":") for pair in _C
 
 def strict_patient_id(patient: str) -> str:
     """'ccx-219' where the collection has the patient, else 'hannover-<patient>'."""
-    number = CCX_PATIENTS.get(patient)
+    number = CCX_PATIENTS.get(patient.casefold())
     return f"ccx-{number}" if number else f"hannover-{patient}"

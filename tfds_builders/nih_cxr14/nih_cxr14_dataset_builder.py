@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, rejection, tables
+from tfds_builders import common, patient_ids, rejection, tables
 from tfds_builders.nih_cxr14 import table
 
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
@@ -27,7 +27,7 @@ CONFIGS = common.all_configs({"cap": tuple(table.PNEUMONIA), "list": ("all", *LI
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Wang et al. 2017, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -101,7 +101,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return tables.examples(images, source="nih_cxr14")
 
     def _listed(self, path: Path, row: tables.Row) -> tables.Listed:
-        patient_id = f"nih_cxr14-{int(row['patient id'])}"  # zeros in front in 2017 only
+        patient_id = f"nih_cxr14-{patient_ids.key(row['patient id'])}"  # zeros in front in 2017 only
         try:
             label = table.label(row["finding labels"], cap=common.options_of(self)["cap"])
         except ValueError as error:

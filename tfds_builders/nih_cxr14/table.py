@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tfds_builders import common, rejection, tables
+from tfds_builders import common, patient_ids, rejection, tables
 
 # The newest first. Kaggle's sample has 5,606 of the images and a table of its own.
 FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
@@ -65,6 +65,6 @@ def reject_reason(row: tables.Row) -> rejection.Reason | None:
         return reason
     if not row["finding labels"]:
         return rejection.Reason("no finding labels")
-    if not re.fullmatch(r"[0-9]{1,9}", row["patient id"]):
+    if not re.fullmatch(r"[0-9]{1,9}", patient_ids.key(row["patient id"])):
         return rejection.Reason("no patient number")
     return None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 
 from tfds_builders import common, tables
-from tfds_builders.ccx import labels, metadata
+from tfds_builders.ccx import metadata
 from tfds_builders.kcx import names
 from tfds_builders.qatar_radiography import layouts
 
@@ -76,7 +76,7 @@ def find_origins(images: Iterable[layouts.Image], root: Path) -> dict[str, Origi
     rows = read_index(path, files)
     kcx = kcx_patients(root / "kcx" / "chest_xray")
     wanted = any(row["ccx_same_image"] for row in rows.values())
-    ccx = ccx_rows(root / "ccx" / "metadata.csv", index=path) if wanted else {}
+    ccx, patients = ccx_rows(root / "ccx" / "metadata.csv", index=path) if wanted else ({}, {})
     for image in images:
         row = rows.get(image.path.name)
         if row is None:
@@ -88,7 +88,7 @@ def find_origins(images: Iterable[layouts.Image], root: Path) -> dict[str, Origi
             if kcx_name:
                 origins[image.key] = of_kcx(kcx_name, kcx)
             elif ccx_name:
-                origins[image.key] = of_ccx(ccx_name, ccx)
+                origins[image.key] = of_ccx(ccx_name, ccx, patients)
         except ValueError as error:
             raise ValueError(f"{path}: {image.path.name}: {error}") from error
     return origins
@@ -149,7 +149,9 @@ def of_kcx(name: str, there: Collection[str]) -> Origin:
     )
 
 
-def of_ccx(name: str, rows: dict[str, metadata.Row]) -> Origin:
+def of_ccx(
+    name: str, rows: Mapping[str, metadata.Row], patients: Mapping[str, str]
+) -> Origin:
     """The patient that the builder ccx gives to the picture `name`.
 
     Raises:
@@ -158,11 +160,10 @@ def of_ccx(name: str, rows: dict[str, metadata.Row]) -> Origin:
     if name not in rows:
         raise ValueError(f"ccx/metadata.csv has no picture {name!r} with a patient")
     row = rows[name]
-    patient = common.safe_id(labels.SAME_PATIENT.get(row.patient, row.patient))
     return Origin(
         source="qatar-mixed",
-        patient_id=f"ccx-{patient}",
-        strict_patient_id=f"ccx-{patient}",
+        patient_id=patients[row.patient],
+        strict_patient_id=patients[row.patient],
         view=common.frontal_view(row.view) or "",
         age_group=common.age_group(row.age),
     )
@@ -174,8 +175,8 @@ def kcx_patients(folder: Path) -> set[str]:
     return {name.patient_id for name in parsed if name is not None}
 
 
-def ccx_rows(path: Path, *, index: Path) -> dict[str, metadata.Row]:
-    """The first row with a patient of each picture of ccx.
+def ccx_rows(path: Path, *, index: Path) -> tuple[dict[str, metadata.Row], Mapping[str, str]]:
+    """The first row with a patient of each picture of ccx, and the ids of the patients.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -188,10 +189,12 @@ def ccx_rows(path: Path, *, index: Path) -> dict[str, metadata.Row]:
         )
         raise common.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
     rows: dict[str, metadata.Row] = {}
-    for row in metadata.read_metadata(path).rows:
-        if row.patient:
+    table = metadata.read_metadata(path).rows
+    patients = metadata.read_patients(table).ids
+    for row in table:
+        if row.patient in patients:
             rows.setdefault(row.filename, row)
-    return rows
+    return rows, patients
 
 
 def read_urls(release: Path, images: Iterable[layouts.Image]) -> dict[str, str]:

@@ -20,7 +20,9 @@ import numpy as np
 
 from tfds_builders import common
 
-STRUCTURES = ("Lung", "Ignore")  # other classes that are drawn are not read
+# Canonical names of the classes that are read; `structure` finds them under other spellings.
+LUNG, IGNORE = "Lung", "Ignore"
+_SIDES = frozenset({"left", "right", "l", "r", "lt", "rt", "both", "bilateral"})
 MAX_BYTES = 16 << 20  # those of covid-only have 60 kB
 FAR = 100_000  # pixels off the image: no slip of an annotator's hand goes that far
 _IMAGE_URL = re.compile(r"/images/(\d+)(/|$)")
@@ -44,7 +46,7 @@ class Annotation:
 
     key: Darwin's number of the image, which names the semantic mask too; the file's stem where no address tells it.
     names: file names of the image, the one it was uploaded under first. width, height: in pixels. shapes: in the order
-    in which they are painted.
+    in which they are painted. others: names of drawn classes that are not read, one a shape.
     """
 
     path: Path
@@ -54,10 +56,28 @@ class Annotation:
     height: int
     tags: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    others: tuple[str, ...]
 
     @property
     def has_lungs(self) -> bool:
-        return any(shape.name == "Lung" for shape in self.shapes)
+        return any(shape.name == LUNG for shape in self.shapes)
+
+    @property
+    def unclear(self) -> tuple[str, ...]:
+        """Classes that are not read although they may be lungs, or regions to ignore."""
+        return tuple(
+            name
+            for name in dict.fromkeys(self.others)
+            if "lung" in name.casefold() or "ignor" in name.casefold()
+        )
+
+
+def structure(name: str) -> str | None:
+    """'Lung' or 'Ignore' for a class of that name in any capitals, plural or of one side; None for others."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # LeftLung
+    words = [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
+    rest = [word.removesuffix("s") for word in words if word not in _SIDES]
+    return {("lung",): LUNG, ("ignore",): IGNORE}.get(tuple(rest))
 
 
 def same_content(one: Annotation, other: Annotation) -> bool:
@@ -72,6 +92,7 @@ def same_content(one: Annotation, other: Annotation) -> bool:
             annotation.width,
             annotation.height,
             sorted(annotation.tags),
+            sorted(annotation.others),
             shapes,
         )
 
@@ -111,23 +132,26 @@ def read(path: Path) -> Annotation:
         raise ValueError(
             f"{path}: {at}width and {at}height are {width} and {height}: no image of 1 to {common.MAX_PIXELS} pixels"
         )
-    tags, shapes = [], []
+    tags, shapes, others = [], [], []
     for number, record in enumerate(_get(data, "annotations", list, path, "")):
         at = f"annotations[{number}]"
         name = _get(record, "name", str, path, f"{at}.").strip()
         if "tag" in record:
             tags.append(name)
-        elif name in STRUCTURES:
-            shapes.append(Shape(name=name, paths=tuple(_paths(record, path, at))))
-    found = _IMAGE_URL.search(url)
+        elif (found := structure(name)) is not None:
+            shapes.append(Shape(name=found, paths=tuple(_paths(record, path, at))))
+        else:
+            others.append(name)
+    numbered = _IMAGE_URL.search(url)
     return Annotation(
         path=path,
-        key=found[1] if found else path.stem,
+        key=numbered[1] if numbered else path.stem,
         names=tuple(dict.fromkeys(name for name in names if name)),
         width=width,
         height=height,
         tags=tuple(tags),
         shapes=tuple(shapes),
+        others=tuple(others),
     )
 
 

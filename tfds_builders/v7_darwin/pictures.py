@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from tfds_builders import common, file_names, rejection, tables
 from tfds_builders.ccx import ccx_dataset_builder as ccx
-from tfds_builders.ccx import labels, metadata
+from tfds_builders.ccx import metadata
 from tfds_builders.kcx import kcx_dataset_builder as kcx
 from tfds_builders.kcx import names as kcx_names
 from tfds_builders.v7_darwin import darwin, regions, tags
@@ -32,8 +32,12 @@ class Picture(tables.Listed):
 class Pictures:
     """The pictures below a manual folder: ccx/, kcx/ and v7/images/, each of which may be absent."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, tagged: Iterable[str] = ()):
         """Reads names, ccx's table and kcx's index; no image is opened, save kcx's that share a name.
+
+        Args:
+          root: the manual folder.
+          tagged: patients whom annotations name.
 
         Raises:
           ValueError: ccx/metadata.csv or kcx/index.csv lacks a column, or kcx has files of other names.
@@ -44,9 +48,18 @@ class Pictures:
         self._kcx = _by_key((path.name, path) for path in pooled.values())
         self._kcx_of_key = _read_index(root, set(pooled.values()))
         self._ccx = _plain_files(root / "ccx" / "images")
-        self._ccx_names, self._ccx_patients = _read_ccx(
-            root / "ccx" / "metadata.csv", set(self._ccx)
-        )
+        path = root / "ccx" / "metadata.csv"
+        self._ccx_names, self._ccx_patients = _read_ccx(path, set(self._ccx))
+        known = metadata.read_metadata(path).rows if path.is_file() else ()
+        others = (metadata.Row(patient, "", "", "", "", "") for patient in tagged)
+        patients = metadata.read_patients([*known, *others])
+        self._ids, self.notices = patients.ids, patients.notices
+
+    def own_not_named(self, annotations: Iterable[darwin.Annotation], keys: Iterable[str]) -> list[str]:
+        """The files in v7/images that are of none of these annotations and numbers."""
+        names = {name for annotation in annotations for name in annotation.names}
+        stems = {PurePath(name).stem for name in names} | set(keys)
+        return [name for name in self._own if name not in names and PurePath(name).stem not in stems]
 
     def of_key(self, key: str) -> Picture | rejection.Reason | None:
         """The picture that kcx/index.csv pairs with Darwin's number `key`, why there is none, or None: no such row."""
@@ -95,9 +108,9 @@ class Pictures:
         if isinstance(path, rejection.Reason):
             return path
         patient = self._ccx_patients.get(name or "") or tags.value(annotation.tags, "PatientID")
-        if not patient:
+        if patient not in self._ids:
             return rejection.NO_PATIENT
-        patient_id = f"ccx-{common.safe_id(labels.SAME_PATIENT.get(patient, patient))}"
+        patient_id = self._ids[patient]
         return Picture(
             image=path,
             patient_id=patient_id,
@@ -137,12 +150,15 @@ def _read_index(root: Path, known: set[Path]) -> dict[str, Path | None]:
     path = root / "kcx" / "index.csv"
     if not path.is_file():
         return {}
-    rows = tables.read_table(path, required=("image", "v7_id")).rows
+    rows = [row for row in tables.read_table(path, required=("image", "v7_id")).rows if row["v7_id"]]
+    images: dict[str, str] = {}
+    for row in rows:
+        if images.setdefault(row["v7_id"], row["image"]) != row["image"]:
+            both = f"{images[row['v7_id']]} and {row['image']}"
+            raise ValueError(f"{path}: gives {row['v7_id']} to both {both}: keep the right one")
     # Being one of the pooled files is the only way to be found, so that ../x is never followed.
     return {
-        row["v7_id"]: file if (file := root / row["image"]) in known else None
-        for row in rows
-        if row["v7_id"]
+        key: file if (file := root / image) in known else None for key, image in images.items()
     }
 
 

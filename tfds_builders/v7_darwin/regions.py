@@ -15,7 +15,7 @@ from tfds_builders import common, mask_files
 from tfds_builders.v7_darwin import darwin
 
 BACKGROUND, IGNORE, LUNG = 0, 127, 255
-_VALUES = {"Lung": LUNG, "Ignore": IGNORE}
+_VALUES = {darwin.LUNG: LUNG, darwin.IGNORE: IGNORE}
 
 
 def read_semantic(path: Path) -> np.ndarray:

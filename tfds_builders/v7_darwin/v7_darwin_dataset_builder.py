@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, rejection
+from tfds_builders import common, file_names, rejection
 from tfds_builders.v7_darwin import darwin, pictures, regions, tags
 
 MASKS = "annotations/all-images-semantic-masks"
@@ -18,6 +18,7 @@ JSON = ("annotations/all-images", "annotations/covid-only")
 UNNAMED = rejection.Reason("mask whose image nothing names", is_fault=False)
 NO_LUNGS = rejection.Reason("no lung annotation")
 OTHER_SHAPE = rejection.Reason("image of another shape than its annotation")
+UNREAD = rejection.Reason("annotation of another kind, or in a subfolder")
 AGAIN = rejection.Reason("same annotation in two exports", is_fault=False)
 NOT_FOUND = (UNNAMED, pictures.MISSING, pictures.SEVERAL)
 INSTRUCTIONS = """\
@@ -48,7 +49,7 @@ class Item:
 class Builder(tfds.core.GeneratorBasedBuilder):
     """v7labs/covid-19-xray-dataset, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: classes and patients in any spelling
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -71,7 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         root = common.require_manual(
             dl_manager, name=self.name, paths=("v7/annotations",), instructions=INSTRUCTIONS
         )
-        items, rejected = select(root)
+        items, rejected, notices = select(root)
         missing = [reason for reason in NOT_FOUND if rejected.names(reason)]
         if missing and common.options_of(self)["missing_images"] == "error":
             raise common.missing_data(self.name, _not_found(rejected, missing), INSTRUCTIONS)
@@ -79,6 +80,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             self,
             kept=len(items),
             rejected=rejected,
+            notices=notices,
             masks_from_png=sum(item.mask is not None for item in items.values()),
             masks_from_polygons=sum(item.mask is None for item in items.values()),
             sources=dict(collections.Counter(item.picture.source for item in items.values())),
@@ -101,19 +103,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected]:
-    """The usable annotations below `root` by id, sorted, and the others by reason.
+def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
+    """The usable annotations below `root` by id, sorted, the others by reason, and notices.
 
     Raises:
       ValueError: a damaged file, or two JSON files of one image that differ.
     """
     folder = root / "v7"
     masks = _files(folder / MASKS, ".png")
-    found = pictures.Pictures(root)
     items: dict[str, Item] = {}
     rejected = rejection.Rejected()
     annotations = _annotations(folder, rejected)
-    for key in sorted({*masks, *annotations}):
+    rejected.add(UNREAD, file_names.unread(folder / MASKS, set(masks.values())))
+    for export in JSON:
+        there = {path for path in (folder / export).rglob("*.json") if path.parent != folder / export}
+        rejected.add(UNREAD, sorted(path.relative_to(folder).as_posix() for path in there))
+    tagged = (tags.value(annotation.tags, "PatientID") for annotation in annotations.values())
+    found = pictures.Pictures(root, tagged)
+    keys = sorted({*masks, *annotations})
+    for key in keys:
         annotation, mask = annotations.get(key), masks.get(key)
         if annotation is not None:
             picture = _not_usable(annotation) or found.of(annotation)
@@ -127,10 +135,24 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected]:
             name = f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
             rejected.add(picture, [name])
         else:
-            items[f"v7-{common.safe_id(key)}"] = Item(
+            items[f"v7-{common.distinct_id(key)}"] = Item(
                 picture, mask, annotation.path if annotation else None
             )
-    return items, rejected
+    notices = [*found.notices, *_classes_not_read(annotations.values())]
+    if unused := found.own_not_named(annotations.values(), keys):
+        shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+        notices.append(f"{len(unused)} images in v7/images have no annotation: {shown}")
+    return items, rejected, notices
+
+
+def _classes_not_read(annotations: Iterable[darwin.Annotation]) -> list[str]:
+    """What is drawn but neither lung nor ignored, in one sentence for a notice."""
+    counts = collections.Counter(name for annotation in annotations for name in annotation.others)
+    if not counts:
+        return []
+    shown = ", ".join(f"{name or '(blank)'} ({count})" for name, count in counts.most_common(10))
+    more = ", ..." if len(counts) > 10 else ""
+    return [f"classes that are drawn and not read, with the number of their regions: {shown}{more}"]
 
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
@@ -158,7 +180,11 @@ def _annotations(folder: Path, rejected: rejection.Rejected) -> dict[str, darwin
 
 def _not_usable(annotation: darwin.Annotation) -> rejection.Reason | None:
     """Why an annotation is not of a frontal X-ray's lungs, or None."""
-    return tags.reject_reason(annotation.tags) or (None if annotation.has_lungs else NO_LUNGS)
+    if reason := tags.reject_reason(annotation.tags):
+        return reason
+    if annotation.unclear:
+        return rejection.Reason(f"class that may be a lung or not: {', '.join(annotation.unclear)}")
+    return None if annotation.has_lungs else NO_LUNGS
 
 
 def _has_lungs(mask: Path) -> bool:
