@@ -52,7 +52,8 @@ def _study(system: str) -> ConfigDict:
     c.seed = 0
     c.study = ConfigDict()
     c.study.system = system  # flannel | classifiers: which stages there are
-    # These two hold for every stage.
-    c.data = ConfigDict(dict(manual_dir="", data_dir=""))
+    # These three sections hold for every stage.
+    c.data = ConfigDict(dict(manual_dir="", data_dir="", max_dropped=0.2, max_bad_images=0))
+    c.masks = ConfigDict(dict(on_implausible="error"))
     c.parallel = common.base("study").parallel.copy_and_resolve_references()
     return c

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 _PHANTOMS = "tfds_builders.phantom_cxr"
-_SEGMENTER = "configs/fc_densenet103.py"
-_REAL_SEGMENTER = f"{_SEGMENTER}:small"
+_SEGMENTER = "fc_densenet103"
 
 
 def program() -> list[str]:
@@ -27,7 +28,7 @@ def _started() -> list[str]:
     folder, name = os.path.split(sys.argv[0])
     if name == "__main__.py" and os.path.basename(folder) == "jaxcxr":
         return ["python", "-m", "jaxcxr"]
-    words = {"main.py": ["python", "main.py"], "jaxcxr": ["jaxcxr"]}
+    words = {"main.py": ["python", sys.argv[0]], "jaxcxr": ["jaxcxr"]}
     return words.get(name.removesuffix(".exe"), [])
 
 
@@ -39,13 +40,60 @@ def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] =
     return shlex.join(words).replace("'...'", "...")
 
 
+def _experiment(name: str, preset: str = "") -> str:
+    """`configs/NAME.py` where that is the file's name from here, else the name alone, which is known anywhere."""
+    in_repository = program()[-1] in ("main.py", "./main.py")
+    return f"configs/{name}.py{preset}" if in_repository else name + preset
+
+
+def in_folder(workdir: str | os.PathLike[str]) -> str:
+    """`--workdir=FOLDER`, to be pasted."""
+    return shlex.quote(f"--workdir={os.fspath(workdir)}")
+
+
 def again(run: str, workdir: str | os.PathLike[str]) -> str:
     """The command of this process with another config.run; `--config=...` where main.py was not started."""
-    given = sys.argv[1:] if _started() else []
+    given = _joined(sys.argv[1:]) if _started() else []
     given = [re.sub(r"^--?config", "--config", word) for word in given]
     file = next((word.removeprefix("--config=") for word in given if word.startswith("--config=")), "...")
     kept = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]
     return command(file, *kept, f"--config.run={run}", workdir=workdir)
+
+
+def of_stage(message: str, section: str, study: ConfigDict) -> str:
+    """A stage's message as its study's: `--config.model.head` is `--config.learners.vgg19_bn.model.head` there.
+
+    Whole commands, which name a config of their own, stay what they are.
+
+    Args:
+      message: of an error.
+      section: where the study's config has the stage's fields; '': nowhere.
+      study: the study's config, whose own fields hold for every stage.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        part: Any = study
+        for name in match[1].split("."):
+            part = part.get(name) if isinstance(part, ConfigDict) else None
+        return match[0] if part is not None else f"--config.{section}.{match[1]}"
+
+    if not section:
+        return message
+    lines = message.split("\n")
+    fields = re.compile(r"--config\.([a-z_]+(?:\.[a-z0-9_]+)+)")
+    return "\n".join(line if "--config=" in line else fields.sub(replaced, line) for line in lines)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--config.seed 3`, which absl takes too, as `--config.seed=3`."""
+    joined: list[str] = []
+    for word in words:
+        is_value = not word.startswith("-") or re.fullmatch(r"-[\d.e+-]+", word)
+        if joined and is_value and joined[-1].startswith("-") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def segmenter(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> str:
@@ -56,7 +104,7 @@ def segmenter(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> str:
 def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> list[str]:
     """As `segmenter`, a command an item. `:small` learns from real X-rays, without it from phantoms."""
     phantoms = tuple(data.builders) == (_PHANTOMS,)
-    file = _SEGMENTER if phantoms else _REAL_SEGMENTER
+    file = _experiment(_SEGMENTER, "" if phantoms else ":small")
     places = [] if phantoms else ["--config.data.manual_dir=..."]
     fields = ["builders", "classes", "relabel", "patient_key", "manual_dir", "data_dir"]
     values = {name: data[name] for name in fields if data[name]}
@@ -72,8 +120,9 @@ def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER")
 
 def any_segmenter(workdir: str | os.PathLike[str]) -> str:
     """The commands that train a segmenter, where nothing says of which kind the X-rays are."""
-    real = command(_REAL_SEGMENTER, "--config.data.manual_dir=...", workdir=workdir)
-    return f"  {command(_SEGMENTER, workdir=workdir)}\nfor phantoms, or for real X-rays\n  {real}"
+    phantoms = command(_experiment(_SEGMENTER), workdir=workdir)
+    real = command(_experiment(_SEGMENTER, ":small"), "--config.data.manual_dir=...", workdir=workdir)
+    return f"  {phantoms}\nfor phantoms, or for real X-rays\n  {real}"
 
 
 def _lines(commands: Sequence[str]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import re
 import sys
@@ -123,17 +121,18 @@ def _key(name: str) -> str:
 def csv_line(cells: Sequence[Any]) -> str:
     """A line of a table, in which no spreadsheet takes a text for a formula.
 
-    A text that would begin one gets a ' in front, which spreadsheets do not show. Numbers stay what they are: give
-    them as numbers.
+    A text that would begin one gets a ' in front, which spreadsheets do not show; one with a semicolon or a tab, which
+    some take for the end of a cell, stands in quotes. Numbers stay what they are: give them as numbers.
     """
-    text = io.StringIO()
-    # With '\n' as the end of lines Python 3.11 would leave a '\r' in a cell without quotes.
-    csv.writer(text, lineterminator="\r\n").writerow([_as_text(cell) for cell in cells])
-    return text.getvalue().removesuffix("\r\n") + "\n"
+    return ",".join(map(_as_text, cells)) + "\n"
 
 
-def _as_text(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+def _as_text(cell: Any) -> str:
+    if not isinstance(cell, str):
+        return "" if cell is None else str(cell)
+    text = f"'{cell}" if _FORMULA.match(cell) else cell
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"' if re.search(r'[",;\t\r\n]', text) else text
 
 
 def printable(text: str, *, keep: str = "") -> str:

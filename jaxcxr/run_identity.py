@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxcxr.weights.loading import is_file_name
+
 # Fields that do not change what a run computes. In a study each also matches in the configurations
 # of its stages: `learners.densenet161.train.log_every`, `learners.densenet161.name`, not `model.name`.
 VOLATILE = (
@@ -18,7 +20,6 @@ VOLATILE = (
 )  # fmt: skip
 # Fields that name files and folders: where these lie may change, as when a study is moved.
 _PATHS = ("masks.workdir", "inputs.learners", "model.pretrained")
-_FILE_NAMES = (".safetensors", ".npz", ".pth", ".h5")
 
 
 def differing_fields(
@@ -118,7 +119,7 @@ def _is_path(name: str, value: Any) -> bool:
     """Whether a value of _PATHS names a file, and not a catalogue's weights or nothing."""
     if not isinstance(value, str) or not value:
         return False
-    return not name.endswith("model.pretrained") or value.endswith(_FILE_NAMES)
+    return not name.endswith("model.pretrained") or is_file_name(value)
 
 
 def _map_paths(config: Mapping[str, Any], change: Callable[[str], str], prefix: str = "") -> dict[str, Any]:

@@ -37,7 +37,7 @@ LAYERS = {
     "jaxcxr.folder_lock": 1,
     "jaxcxr.provenance": 1,
     "jaxcxr.run_files": 1,
-    "jaxcxr.run_identity": 1,
+    "jaxcxr.run_identity": 3,
     "jaxcxr.exported": 3,
     "jaxcxr.tasks": 4,
     "jaxcxr.report": 5,

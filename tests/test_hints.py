@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import command_line as command
 from jaxcxr import hints
-from jaxcxr.runs import RUNS
+from jaxcxr.runs import RUNS, stages
 from jaxcxr.types import InputError
 from tests import tiny
 
@@ -92,8 +92,10 @@ def test_runs_that_messages_name_exist():
 
 
 def test_config_files_and_presets_that_messages_name_exist():
-    named = _matches(r"configs/(\w+)\.py(?::(\w+))?")
+    pattern = r"configs/(\w+)\.py(?::(\w+))?"
+    named = [("hints", found) for found in re.findall(pattern, hints.any_segmenter("SEGMENTER"))]
     assert named
+    named += _matches(pattern)
     for where, (name, preset) in named:
         assert (ROOT / "configs" / f"{name}.py").exists(), where
         importlib.import_module(f"configs.{name}").get_config(preset)
@@ -191,3 +193,41 @@ def test_the_same_command_with_another_run(monkeypatch, parsed):
     assert (config.run, config.seed) == ("evaluate", 3)
     monkeypatch.setattr(sys, "argv", ["notebook"])
     assert hints.again("evaluate", "a") == "python main.py --config=... --config.run=evaluate --workdir=a"
+
+
+def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkeypatch, parsed):
+    typed = ["/a b/main.py", "--config", "configs/densenet.py", "--config.seed", "3", "--config.train.epochs", "-1"]
+    monkeypatch.setattr(sys, "argv", typed)
+    assert hints.again("evaluate", "x") == (
+        "python '/a b/main.py' --config=configs/densenet.py --config.seed=3 --config.train.epochs=-1 "
+        "--config.run=evaluate --workdir=x"
+    )
+    assert hints.any_segmenter("S").startswith("  python '/a b/main.py' --config=fc_densenet103 ")
+    assert hints.in_folder("a b") == "'--workdir=a b'"
+
+
+STUDY = tiny.load("patched_flannel", "small")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("add --config.masks.on_implausible=warn", "add --config.masks.on_implausible=warn"),
+        ("with --config.data.max_dropped=0.5", "with --config.data.max_dropped=0.5"),
+        ("add --config.model.head=new", "add --config.learners.vgg19_bn.model.head=new"),
+        ("x\n  python main.py --config=configs/a.py --config.model.head=new", None),
+    ],
+)
+def test_a_study_names_the_fields_that_it_has(message, expected):
+    told = hints.of_stage(message, "learners.vgg19_bn", STUDY)
+    assert told == (expected or message)
+    for name in re.findall(r"--config\.([\w.]+)", told if expected else ""):
+        assert name in _fields(STUDY)
+
+
+def test_what_a_study_decides_reaches_every_stage():
+    study = tiny.change(STUDY.copy_and_resolve_references(), data__max_dropped=0.7, masks__on_implausible="warn")
+    for stage in (study.segment, study.learners.densenet161):
+        assert stages.own(stage, study).data.max_dropped == 0.7
+        assert stages.own(stage, study).masks.on_implausible == "warn"
+    assert stages.own(study.ensemble, study).data.max_dropped == 0.7

@@ -121,6 +121,13 @@ def test_no_spreadsheet_takes_a_text_for_a_formula(text):
     assert (cell, number, other) == (f"'{text}", "-0.5", "a=b")
 
 
+@pytest.mark.parametrize("text", [";=1+1.png", "a\t=cmd.png", 'b;"-1'])
+def test_what_others_take_for_the_end_of_a_cell_stands_in_quotes(text):
+    line = csv_line([text, 1, None])
+    assert line.startswith('"') and next(csv.reader([line])) == [text, "1", ""]
+    assert all(not row[0].startswith("=") for d in ";\t" for row in csv.reader([line], delimiter=d))
+
+
 def test_a_terminal_obeys_no_name():
     assert (
         printable("\x1b]0;x\x07胸 é\u202e\r\n\x9b\udcff")

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcxr import files
+from jaxcxr import files, hints
 from jaxcxr.data import decoding
 from jaxcxr.data.dataset import Dataset, levels_of
 from jaxcxr.data.masks import OnEmpty, OnImplausible, check_options, sha256_of
@@ -116,7 +116,7 @@ class FolderMasks:
         """How to make the masks."""
         return (
             "Make them again: the command that trained this run with --config.run=predict "
-            f"--workdir={self.path}, and with --config.predict.data.* as --config.data.* is here"
+            f"{hints.in_folder(self.path)}, and with --config.predict.data.* as --config.data.* is here"
         )
 
     def _file(self, name: str) -> Path:

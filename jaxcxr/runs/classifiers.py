@@ -33,7 +33,7 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
     for name in config.study.models:
         for number in range(config.repeats):
             folder = f"models/{name}/repeat{number}"
-            yield from _model(config, config.models[name], folder, number, workdir, masks)
+            yield from _model(config, name, folder, number, workdir, masks)
     if not config.study.training_sizes:
         return
     grown = config.study.training_sizes_of
@@ -45,18 +45,21 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
         learner = _ready(config, config.models[grown], 0, workdir, masks)
         learner.split.train_fraction = share
         folder = f"training_sizes/{grown}/{round(100 * share)}percent"
-        yield training(folder, learner, workdir / folder, masks)
+        yield training(folder, learner, workdir / folder, masks, section=f"models.{grown}")
 
 
 def _model(
-    config: ConfigDict, model: ConfigDict, folder: str, number: int, workdir: Path, masks: tuple[Path, ...]
+    config: ConfigDict, model_name: str, folder: str, number: int, workdir: Path, masks: tuple[Path, ...]
 ) -> Iterator[Stage]:
+    model, section = config.models[model_name], f"models.{model_name}"
     if "level1" not in model:
-        yield training(folder, _ready(config, model, number, workdir, masks), workdir / folder, masks)
+        ready = _ready(config, model, number, workdir, masks)
+        yield training(folder, ready, workdir / folder, masks, section=section)
         return
     levels = ConfigDict({name: _ready(config, model[name], number, workdir, masks) for name in model})
     for name, level in levels.items():
-        yield training(f"{folder}/{name}", level, workdir / folder / name, masks)
+        own_section = f"{section}.{name}"
+        yield training(f"{folder}/{name}", level, workdir / folder / name, masks, section=own_section)
     trained = tuple(workdir / folder / name / "finished.json" for name in levels)
     yield Stage(folder, levels, workdir / folder, hierarchy.run, trained, workdir / folder / "predictions.npz")
 

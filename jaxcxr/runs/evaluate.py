@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def closing(folder: RunFolder) -> str:
             "",
             f"run folder   {folder.path}",
             f"report       {folder.path / 'report.md'}",
-            f"TensorBoard  tensorboard --logdir {folder.path / 'tensorboard'}",
+            f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.path / 'tensorboard')])}",
             *([f"set aside    {damaged}: damaged checkpoints, to delete"] if damaged.exists() else []),
             "Research use only. Not for diagnosis.",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ def _check(config: ConfigDict, workdir: Path) -> None:
         )
     if config.repeats > 1:
         raise InputError(
-            f"repeats={config.repeats} are so many networks: export one of them, --config.repeats=1 "
-            f"--config.seed=... --workdir={workdir}/models/{config.model.name}/repeat..."
+            f"repeats={config.repeats} are {config.repeats} networks: export one of them, --config.repeats=1 "
+            f"--config.seed=... {hints.in_folder(workdir / 'models' / config.model.name / 'repeat')}..."
         )
     if config.task == "segment":
         segment.check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
@@ -202,8 +203,9 @@ def _closing(config: ConfigDict, folder: RunFolder) -> str:
     lungs = "--lungs SEGMENTER/export " if needs_lungs else ""
     lines = [
         f"wrote {place}, for {', '.join(config.export.platforms)}",
-        f"to run it         python -m jaxcxr.exported {place} {lungs}IMAGE...",
-        f"to start from it  --config.model.pretrained={place / exported.WEIGHTS} --config.model.head=pretrained "
+        f"to run it         python -m jaxcxr.exported {shlex.quote(str(place))} {lungs}IMAGE...",
+        f"to start from it  --config.model.pretrained={shlex.quote(str(place / exported.WEIGHTS))} "
+        "--config.model.head=pretrained "
         f"--config.model.mean='{mean}' --config.model.std='{std}'",
         "Research use only. Not for diagnosis.",
     ]

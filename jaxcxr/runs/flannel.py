@@ -30,7 +30,7 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             if masks:
                 learner.masks.source, learner.masks.workdir = "workdir", str(workdir / "segment")
             folder = f"learners/{name}/fold{fold}"
-            yield training(folder, learner, workdir / folder, masks)
+            yield training(folder, learner, workdir / folder, masks, section=f"learners.{name}")
     for fold in range(config.study.folds):
         ensemble = own(config.ensemble, config)
         ensemble.split.folds, ensemble.split.fold = config.study.folds, fold
@@ -41,4 +41,4 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             for k in range(config.study.folds)
         )
         folder = f"ensemble/fold{fold}"
-        yield training(folder, ensemble, workdir / folder, inputs)
+        yield training(folder, ensemble, workdir / folder, inputs, section="ensemble")

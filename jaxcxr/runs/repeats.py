@@ -28,5 +28,5 @@ def run(config: ConfigDict, workdir: Path) -> None:
         name = f"models/{config.model.name}/repeat{number}"
         todo.append(training(name, one, workdir / name))
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
-        run_stages(folder, todo)
+        run_stages(folder, todo, config)
         report(folder, "run folder", write_models_report, {"task": "repeats", "seed": config.seed})

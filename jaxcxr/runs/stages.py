@@ -14,10 +14,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import files, host_memory, parallel
+from jaxcxr import files, hints, host_memory, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
 from jaxcxr.run_files import STAGES
 from jaxcxr.runs import predict, train
+from jaxcxr.types import InputError
 
 TABLE = "table.txt"  # what the terminal shows
 _SET_ASIDE = ".old-"
@@ -34,6 +35,7 @@ class Stage:
       run: the function of the RUNS table that does it.
       inputs: files of earlier stages that it reads.
       output: the file whose presence shows, with unchanged inputs, that the stage is done.
+      section: of the study's config, where the stage's own fields are: 'learners.densenet161'.
     """
 
     name: str
@@ -42,10 +44,16 @@ class Stage:
     run: Callable[[ConfigDict, Path], None]
     inputs: tuple[Path, ...]
     output: Path
+    section: str = ""
 
 
-def run_stages(folder: RunFolder, stages: Iterable[Stage]) -> None:
+def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -> None:
     """Runs in their order those that are not done; `stages.json` of the folder remembers them.
+
+    Args:
+      folder: of the study.
+      stages: its runs.
+      shared: the study's config, whose fields messages of a stage may name.
 
     Raises:
       InputError: a stage is to run and the folder cannot be written, or a result of an earlier stage is lost.
@@ -60,16 +68,21 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage]) -> None:
         folder.check_writable()
         _set_aside_if_stale(stage, folder)
         started = time.monotonic()
-        stage.run(stage.config, stage.workdir)
+        try:
+            stage.run(stage.config, stage.workdir)
+        except InputError as error:
+            raise InputError(hints.of_stage(str(error), stage.section, shared)) from error
         host_memory.give_back()
         if parallel.is_main():
             _remember(stage, folder, seconds=time.monotonic() - started)
         parallel.barrier(stage.name)
 
 
-def training(name: str, config: ConfigDict, workdir: Path, inputs: tuple[Path, ...] = ()) -> Stage:
+def training(
+    name: str, config: ConfigDict, workdir: Path, inputs: tuple[Path, ...] = (), *, section: str = ""
+) -> Stage:
     """A stage that trains, predicts and reports."""
-    return Stage(name, config, workdir, train.run, inputs, workdir / "finished.json")
+    return Stage(name, config, workdir, train.run, inputs, workdir / "finished.json", section)
 
 
 def lung_masks(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
@@ -77,9 +90,10 @@ def lung_masks(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
     segmenter = workdir / "segment"
     segment = own(config.segment, config)
     segment.predict.data.update(config.data)
-    trained = training("segment", segment, segmenter)
+    trained = training("segment", segment, segmenter, section="segment")
     yield trained
-    yield Stage("masks", segment, segmenter, predict.run, (trained.output,), masks_index(workdir))
+    inputs = (trained.output,)
+    yield Stage("masks", segment, segmenter, predict.run, inputs, masks_index(workdir), "segment")
 
 
 def masks_index(workdir: Path) -> Path:
@@ -92,6 +106,8 @@ def own(stage: ConfigDict, study: ConfigDict) -> ConfigDict:
     own = stage.copy_and_resolve_references()
     own.seed = study.seed
     own.data.update(study.data)
+    if "masks" in own:
+        own.masks.update(study.masks)
     own.parallel.update(study.parallel)
     return own
 

@@ -29,5 +29,5 @@ def run(config: ConfigDict, workdir: Path) -> None:
         raise InputError(f"study.system={config.study.system!r} is unknown; known: {', '.join(SYSTEMS)}")
     stages, write_report = SYSTEMS[config.study.system]
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
-        run_stages(folder, stages(config, workdir))
+        run_stages(folder, stages(config, workdir), config)
         report(folder, "study folder", write_report, {"task": "study", "seed": config.seed})

@@ -51,7 +51,7 @@ class Network:
                 raise InputError(
                     f"data.match={settings.match!r} gives all images the histogram of one training image, and "
                     f"{path}, which keeps it, does not exist: predict with the run's own data once "
-                    f"(--config.run=predict --workdir={folder.path})"
+                    f"(--config.run=predict {hints.in_folder(folder.path)})"
                 )
             results.check(folder, REFERENCE)
             reference = decoding.decode_grey(path.read_bytes(), str(path))

@@ -85,7 +85,7 @@ def _training(folder: Path) -> None:
 def _stages(folder: Path) -> None:
     stage = Stage("a", tiny.load("patched_densenet"), folder / "a", lambda *_: None, (), folder / "a" / "none")
     with contextlib.redirect_stdout(None), RunFolder.open(folder, {}) as run:
-        run_stages(run, [stage])
+        run_stages(run, [stage], stage.config)
 
 
 def _segmentation(folder: Path) -> None:
