@@ -15,9 +15,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
@@ -70,7 +72,8 @@ def read_mask(path: Path) -> Mask:
     """
     with open_mask(path) as image:
         try:
-            return _read(image)
+            samples = _wide_samples(image, path)
+            return _read(image) if samples is None else _of_wide(samples)
         except _UnclearError as error:
             raise ValueError(
                 f"{path}: {error}. Save this mask as 0 outside and 255 inside"
@@ -169,6 +172,82 @@ def _read(image: Image.Image) -> Mask:
     if image.mode == "L":
         return _of_levels(np.asarray(image), lossy=lossy)
     return _of_colours(lambda: _strips(image, "RGB"), lossy=lossy)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    """Colours [H, W, 1 or 3] uint16, and how opaque pixels are [H, W] uint16, where the file says so."""
+
+    colours: np.ndarray
+    alpha: np.ndarray | None
+
+
+def _wide_samples(image: Image.Image, path: Path) -> _Samples | None:
+    """What a file has in several samples of 16 bits, of which Pillow keeps the upper 8; None for others.
+
+    Raises:
+      _UnclearError: they cannot be read as they are.
+    """
+    if image.format == "TIFF" and len(image.getbands()) > 1 and isinstance(image, TiffImageFile):
+        bits = image.tag_v2.get(258, (8,))
+        if max(bits if isinstance(bits, tuple) else (bits,)) > 8:
+            raise _UnclearError("it has several samples of more than 8 bits for each pixel")
+    if image.format != "PNG" or len(image.getbands()) == 1:
+        return None
+    encoded = path.read_bytes()
+    bits, kind = encoded[24], encoded[25]
+    if bits != 16 or kind not in (2, 4, 6):
+        return None
+    if "transparency" in image.info:
+        raise _UnclearError("it has 16 bits for each colour, one of which is transparent")
+    channels = {2: 3, 4: 2, 6: 4}[kind]
+    if image.width * image.height * 2 * channels > MAX_BYTES:
+        raise _UnclearError("its samples of 16 bits are too large for a mask")
+    pixels = cv2.imdecode(
+        np.frombuffer(_PNG + b"".join(_pixel_chunks(encoded, path)), np.uint8),
+        cv2.IMREAD_UNCHANGED,
+    )
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise _UnclearError("its samples of 16 bits cannot be decoded")
+    # OpenCV gives blue, green, red, and three equal channels for grey with alpha.
+    colours = pixels[..., 2:3] if kind == 4 else pixels[..., 2::-1]
+    return _Samples(colours, None if kind == 2 else pixels[..., -1])
+
+
+def _of_wide(samples: _Samples) -> Mask:
+    """As `_read`, by all 16 bits: greys as they are, colours where 8 bits tell them apart, too."""
+    colours, alpha = samples.colours, samples.alpha
+    if alpha is not None and alpha.max() == 0:
+        raise _UnclearError("it is transparent everywhere")
+    if alpha is None or alpha.min() == alpha.max():
+        grey = np.ascontiguousarray(colours[..., 0])
+        if all((colours[..., n] == grey).all() for n in range(1, colours.shape[-1])):
+            return _of_levels(grey, lossy=False)
+        image = Image.fromarray(_in_8_bits(colours))
+        return _of_colours(lambda: _strips(image, "RGB"), lossy=False)
+    eight = np.broadcast_to(_in_8_bits(colours), (*alpha.shape, 3))
+    return _of_alpha(Image.fromarray(np.dstack([eight, _in_8_bits(alpha)])))
+
+
+def _in_8_bits(values: np.ndarray) -> np.ndarray:
+    """uint16 values as uint8, each a value of its own.
+
+    Raises:
+      _UnclearError: 8 bits are too few for them.
+    """
+    used = np.flatnonzero(_counts(values))
+    if len(used) <= _MAX_LEVELS:  # far from each other, as colours are
+        spread = np.linspace(0 if used[0] == 0 else 64, 255, max(len(used), 2)).astype(np.uint8)
+        table, eight = np.zeros(65536, np.uint8), np.empty(values.shape, np.uint8)
+        table[used] = spread[: len(used)]
+        for top in range(0, len(values), _ROWS):
+            eight[top : top + _ROWS] = table[values[top : top + _ROWS]]
+        return eight
+    if used[-1] < 256:
+        return values.astype(np.uint8)
+    if len(np.unique(used >> 8)) < len(used):
+        raise _UnclearError(f"{_listed(used)} in colours, which 8 bits do not tell apart")
+    return (values >> 8).astype(np.uint8)
 
 
 def _whole_numbers(values: np.ndarray) -> np.ndarray:
@@ -283,7 +362,10 @@ def _strips(image: Image.Image, mode: str) -> Iterator[np.ndarray]:
 def _of_colours(strips: _Strips, *, lossy: bool) -> Mask:
     """RGB: greys in three channels, or a background and other colours; the background is along the border."""
     if all((strip.max(axis=0) - strip.min(axis=0)).max() <= _NOISE for strip in strips()):
-        grey = [np.asarray(_picture(strip).convert("L")) for strip in strips()]
+        if max(int(strip.max()) for strip in strips()) <= _NOISE:  # labels, of a colour maybe
+            grey = [strip.max(axis=0) for strip in strips()]
+        else:
+            grey = [np.asarray(_picture(strip).convert("L")) for strip in strips()]
         return _of_levels(np.concatenate(grey), lossy=lossy)
     background = _border_colour(strips)[:, np.newaxis, np.newaxis]
     distance = np.concatenate(

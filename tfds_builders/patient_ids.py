@@ -17,7 +17,23 @@ from tfds_builders import common
 
 # What tables write where they know no patient.
 _NOBODY = frozenset(
-    {"", "-", "--", "?", ".", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "nat", "none", "null", "nil"}
+    {
+        "",
+        "-",
+        "--",
+        "?",
+        ".",
+        "nan",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "<na>",
+        "nat",
+        "none",
+        "null",
+        "nil",
+    }
     | {"unknown", "not available", "missing"}
 )
 _NUMBER = re.compile(r"0*([0-9]+)(\.0+)?")
@@ -92,7 +108,9 @@ def read(
         if name in spelt and key(text) == name and text != spelt[name]
     ]
     joined = [
-        (spelt.get(name, name), spelt.get(one, one)) for name in first if (one := one_of(name)) != name
+        (spelt.get(name, name), spelt.get(one, one))
+        for name in first
+        if (one := one_of(name)) != name
     ]
     return Patients(
         ids,

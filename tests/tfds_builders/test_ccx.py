@@ -348,3 +348,27 @@ def test_real_pack_extended(real_data, tmp_path):
     examples = builds.read(builds.prepare(Builder, tmp_path, real_data, **options))
     count = collections.Counter(e["label"] for e in examples.values())
     assert count == {"covid19": 410, "viral": 14, "bacterial": 28, "normal": 14, "": 31}
+
+
+def test_one_file_of_two_patients_makes_them_one_and_is_said(tmp_path):
+    rows = [row("B", "SARS", "x.png"), row("B", "SARS", "b.png")]
+    rows += [row("A", "SARS", "X.PNG"), row("A", "SARS", "a.png"), row("C", "SARS", "c.png")]
+    builder = builds.prepare(Builder, tmp_path, write_ccx(tmp_path, rows, absent={"X.PNG"}))
+    patients = builds.column(builds.read(builder), "patient_id")
+    assert {patients[f"ccx-{name}"] for name in "xba"} == {"ccx-B"}
+    assert patients["ccx-c"] == "ccx-C"
+    assert any("'A' is 'B'" in notice for notice in builds.metadata(builder)["notices"])
+
+
+def test_one_file_of_two_patients_whose_labels_contradict_each_other_is_refused(tmp_path):
+    rows = [row("A", "SARS", "x.png"), row("B", "No Finding", "x.png")]
+    with pytest.raises(ValueError, match=r"x\.png: .* contradict each other, A \(SARS\), B \(No F"):
+        builds.prepare(Builder, tmp_path, write_ccx(tmp_path, rows))
+
+
+def test_a_patient_called_nan_is_none(tmp_path):
+    rows = [row("nan", "SARS", "x.png"), row("N/A", "SARS", "y.png"), row("1.0", "SARS", "z.png")]
+    builder = builds.prepare(Builder, tmp_path, write_ccx(tmp_path, rows))
+    assert builds.column(builds.read(builder), "patient_id") == {"ccx-z": "ccx-1"}
+    assert builds.metadata(builder)["rejected"] == {"no patient id": 2}
+    assert builds.metadata(builder)["faults"] == ["no patient id"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,3 +222,56 @@ def test_forms_are_counted(tmp_path):
         path.write_bytes(encode(picture, file_format))
         reader.read(path)
     assert reader.forms == {LABELS: 2, COLOURS: 1}
+
+
+def wide_png(path: Path, channels: np.ndarray) -> Path:
+    """Writes [H, W, 2, 3 or 4] uint16 as PNG of 16 bits per sample, which Pillow cannot."""
+    height, width, count = channels.shape
+    kind = {2: 4, 3: 2, 4: 6}[count]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("value", [1, 100, 255, 300, 4095, 65535])
+@pytest.mark.parametrize("form", ["rgb", "grey and alpha", "red", "alpha", "rgb of two values"])
+def test_colours_of_16_bits_keep_their_lower_bits(tmp_path, value, form):
+    inside = np.zeros((32, 32), bool)
+    inside[8:24, 4:14] = inside[8:24, 18:28] = True
+    drawn, full = (inside * value).astype(np.uint16), np.full(inside.shape, 65535, np.uint16)
+    right = drawn.copy()
+    right[:, 16:] = np.where(inside[:, 16:], max(1, value // 3), 0)
+    channels = {
+        "rgb": [drawn] * 3,
+        "grey and alpha": [drawn, full],
+        "red": [drawn, 0 * drawn, 0 * drawn],
+        "alpha": [full, full, full, drawn],
+        "rgb of two values": [right] * 3,
+    }[form]
+    mask = mask_files.read_mask(wide_png(tmp_path / "m.png", np.dstack(channels)))
+    np.testing.assert_array_equal(mask.inside, inside)
+
+
+def test_colours_that_8_bits_do_not_tell_apart_are_refused(tmp_path):
+    pixels = np.zeros((8, 8, 3), np.uint16)
+    pixels[..., 0] = np.arange(64).reshape(8, 8)
+    pixels[7, 7, 0] = 4095
+    with pytest.raises(ValueError, match=r"m\.png: it has 64 values, .* in colours, which 8 bits"):
+        mask_files.read_mask(wide_png(tmp_path / "m.png", pixels))
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_label_in_one_channel_of_8_bits_is_inside(tmp_path, channel):
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[..., channel] = LUNGS
+    Image.fromarray(pixels).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(mask_files.read_mask(tmp_path / "m.png").inside, LUNGS)

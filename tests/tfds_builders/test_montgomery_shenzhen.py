@@ -195,3 +195,31 @@ def test_real_pack(real_data, tmp_path):
         assert mask.shape == builds.pixels(example["image"]).shape == (512, 512)
         assert set(np.unique(mask)) == {0, 255}
         assert 0.05 < (mask > 0).mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    "moved", ["lungs/cxr/MCUCXR_0001_0.dcm", "lungs/cxr/part2/MCUCXR_0001_0.jpg"]
+)
+def test_an_image_that_is_not_read_and_its_mask_are_faults(tmp_path, moved):
+    root = write_pack(tmp_path, ["MCUCXR_0001_0", "MCUCXR_0002_0"])
+    (root / moved).parent.mkdir(exist_ok=True)
+    (root / "lungs/cxr/MCUCXR_0001_0.jpg").rename(root / moved)
+    (root / "lungs/cxr/Thumbs.db").write_bytes(b"x")
+    pairs, rejected = layouts.find_pairs(root)
+    assert list(pairs) == ["MCUCXR_0002_0"]
+    assert rejected.first_names == {
+        layouts.NO_IMAGE.text: ["lungs/masks/MCUCXR_0001_0.png"],
+        layouts.NOT_READ.text: [moved.removeprefix("lungs/cxr/")],
+    }
+    assert rejected.faults == [layouts.NOT_READ.text, layouts.NO_IMAGE.text]
+
+
+@pytest.mark.parametrize("extension", ["tif", "bmp"])
+def test_tiff_and_bmp_images_are_read(tmp_path, extension):
+    root = write_pack(tmp_path, ["MCUCXR_0001_0"])
+    image = root / "lungs/cxr/MCUCXR_0001_0.jpg"
+    data = builds.encode(np.zeros(SIZE, np.uint8), kind={"tif": "TIFF"}.get(extension, "BMP"))
+    image.with_suffix(f".{extension}").write_bytes(data)
+    image.unlink()
+    examples = builds.read(builds.prepare(Builder, tmp_path, root))
+    assert examples["montgomery-MCUCXR_0001_0"]["image"] == data

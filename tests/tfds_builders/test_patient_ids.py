@@ -25,7 +25,11 @@ from tfds_builders import patient_ids
 def test_spellings_of_one_patient_give_one_id_and_a_notice(one, other):
     found = patient_ids.read([one, other, "else"], prefix="x")
     assert found.ids[one] == found.ids[other] != found.ids["else"]
-    assert len(found.notices) == 1 and repr(other) in found.notices[0] and repr(one) in found.notices[0]
+    assert (
+        len(found.notices) == 1
+        and repr(other) in found.notices[0]
+        and repr(one) in found.notices[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,9 @@ def test_ids_of_plain_letters_and_digits_are_as_written():
     assert patient_ids.read(["7.0"], prefix="x").ids == {"7.0": "x-7"}
 
 
-@pytest.mark.parametrize("text", ["", " ", "nan", "NaN", "None", "n/a", "N/A", "NULL", "-", "unknown"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "nan", "NaN", "None", "n/a", "N/A", "NULL", "-", "unknown"]
+)
 def test_what_stands_for_nobody_is_no_patient(text):
     assert patient_ids.key(text) == ""
     assert patient_ids.read([text, "1"], prefix="x").ids == {"1": "x-1"}

@@ -342,3 +342,40 @@ def test_real_pack(real_data, tmp_path):
         ("kcx", "bacterial"): 210,
         ("kcx", "viral"): 207,
     }
+
+
+def own_images(root: Path, *names: str) -> None:
+    for seed, name in enumerate(names):
+        image(root / "v7" / "images" / name, seed=seed)
+
+
+def test_what_is_drawn_and_not_read_is_said_and_what_may_be_a_lung_is_a_fault(tmp_path):
+    heart, field = ("Heart", square(1, 1, 2, 2)), ("Lung field", square(1, 1, 2, 2))
+    for key, more in (("1", heart), ("2", heart), ("3", field)):
+        annotate(tmp_path, key, f"{key}.jpg", shapes=(*LUNGS, more), tags=COVID)
+    own_images(tmp_path, "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    items, rejected, notices = v7_darwin.select(tmp_path)
+    assert sorted(items) == ["v7-1", "v7-2"]
+    assert rejected.counts == {"class that may be a lung or not: Lung field": 1}
+    assert rejected.faults == list(rejected.counts)
+    assert notices == [
+        "classes that are drawn and not read, with the number of their regions: Heart (2), Lung field (1)",
+        "1 images in v7/images have no annotation: 4.jpg",
+    ]
+
+
+def test_annotations_in_subfolders_and_masks_of_another_kind_are_faults(tmp_path):
+    annotate(tmp_path, "1", "1.jpg", tags=COVID)
+    annotate(tmp_path, "2", "2.jpg", tags=COVID, export="all-images/part2")
+    write_mask(tmp_path, "1", semantic()).with_name("3.tif").write_bytes(b"x")
+    own_images(tmp_path, "1.jpg")
+    items, rejected, _ = v7_darwin.select(tmp_path)
+    assert list(items) == ["v7-1"]
+    assert rejected.names(v7_darwin.UNREAD) == ["3.tif", "annotations/all-images/part2/2.json"]
+
+
+def test_an_index_that_gives_one_annotation_to_two_images_is_refused(tmp_path):
+    rows = [{"image": f"kcx/chest_xray/train/NORMAL/{n}.jpeg", "v7_id": "7"} for n in "ab"]
+    builds.write_csv(tmp_path / "kcx" / "index.csv", rows)
+    with pytest.raises(ValueError, match=r"index\.csv: gives 7 to both .*a\.jpeg and .*b\.jpeg"):
+        v7_darwin.select(tmp_path)

@@ -246,3 +246,22 @@ def test_a_mask_of_three_channels_or_damaged_is_an_error(tmp_path):
     path.write_bytes(builds.encode(noise)[:300])
     with pytest.raises(ValueError, match=r"1\.png: damaged mask"):
         regions.read_semantic(path)
+
+
+@pytest.mark.parametrize(
+    "name, found",
+    [
+        *((name, "Lung") for name in ("Lung", "lung", "LUNG", "Lungs", "Left Lung", "lung_right")),
+        *((name, "Lung") for name in ("LeftLung", "Lung (L)", "lungs-both", "Lung 2")),
+        ("ignore", "Ignore"),
+        *((name, None) for name in ("Heart", "Lung nodule", "Lunge", "")),
+    ],
+)
+def test_a_class_is_known_in_any_capitals_plural_and_side(name, found):
+    assert darwin.structure(name) == found
+
+
+def test_a_class_that_may_be_a_lung_is_unclear(tmp_path):
+    shapes = (*LUNGS, ("Lung field", square(1, 1, 2, 2)), ("Heart", square(1, 1, 2, 2)))
+    found = darwin.read(write(tmp_path / "7.json", document("7", "a.png", shapes=shapes)))
+    assert found.others == ("Lung field", "Heart") and found.unclear == ("Lung field",)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfds_builders import common, patient_ids, rejection, tables
+from tfds_builders import common, file_names, patient_ids, rejection, tables
 from tfds_builders.covid_cxnet import origins
 
 NAME = re.compile(r"(?P<number>\d+)(?P<marks>p?-?)\.(jpe?g|jfif|png|webp)", re.IGNORECASE)
@@ -71,6 +71,7 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
     """
     files = common.files_by_stem(folder)
     strange = [path.name for path in files.values() if not NAME.fullmatch(path.name)]
+    strange += file_names.unread(folder, list(files.values()))  # of subfolders
     if strange:
         shown = ", ".join(strange[:10]) + (", ..." if len(strange) > 10 else "")
         raise ValueError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, mask_files, rejection
+from tfds_builders import common, file_names, mask_files, rejection
 from tfds_builders.jsrt_scr import raw
 
 CONFIGS = common.all_configs({"png_polarity": ("display", "stored")})
@@ -22,6 +22,8 @@ MASKS = {
     "mask_left_clavicle": "left clavicle",
     "mask_right_clavicle": "right clavicle",
 }
+NOT_READ = rejection.Reason("image of another name, or neither .IMG nor .png")
+NO_IMAGE = rejection.Reason("masks without image")
 FOLDS = ("fold1", "fold2")
 INSTRUCTIONS = """\
 JSRT forbids copying and distribution, so nothing is downloaded. Ask for the images at
@@ -42,7 +44,8 @@ db.jsrt.or.jp and for the masks at the SCR database, and put them under the manu
 class Builder(tfds.core.GeneratorBasedBuilder):
     """JSRT with SCR masks, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")  # 1.1: masks are read by what they are
+    # 1.1: masks are read by what they are. 1.2: all of 16 bits, and all files are counted.
+    VERSION = tfds.core.Version("1.2.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -72,6 +75,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         kept = {name: path for name, path in images.items() if masks[name] is not None}
         rejected = rejection.Rejected()
         rejected.add(rejection.Reason("no SCR masks"), [name for name in images if name not in kept])
+        unread = file_names.unread(root / "jsrt" / "images", list(images.values()))
+        rejected.add(NOT_READ, [name for name in unread if Path(name).stem not in images])
+        rejected.add(NO_IMAGE, masks_without(root / "jsrt" / "scr", images))
         rejection.record_counts(self, kept=len(kept), rejected=rejected)
         return {common.SPLIT: self._generate_examples(kept, masks)}
 
@@ -145,6 +151,12 @@ def find_masks(folder: Path, name: str) -> Path | None:
     if len(found) > 1:
         raise ValueError(f"{folder}: both folds have masks of {name}; SCR has each in one")
     return found[0] if found else None
+
+
+def masks_without(folder: Path, images: Collection[str]) -> list[str]:
+    """The names for which some mask is there and no image."""
+    paths = (path for fold in FOLDS for path in (folder / fold / "masks").glob("*/*"))
+    return sorted({path.stem for path in paths if NAME.fullmatch(path.stem)}.difference(images))
 
 
 def grey_png(path: Path, *, png_polarity: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from tfds_builders import common, file_names, rejection
@@ -12,9 +12,11 @@ from tfds_builders import common, file_names, rejection
 NAME = re.compile(r"(?P<series>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<suffix>[01])")
 SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
 FINDINGS = {"0": "normal", "1": "tuberculosis"}
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NOT_NAMED = rejection.Reason("not named MCUCXR_dddd_0|1 or CHNCXR_dddd_0|1")
 NO_MASK = rejection.Reason("no mask")
+NOT_READ = rejection.Reason("image in a subfolder or of an extension that is not read")
+NO_IMAGE = rejection.Reason("mask without image")
 SAME_NAME = rejection.Reason("same name in another layout", is_fault=False)
 
 
@@ -39,6 +41,15 @@ class Layout:
     images: str
     masks: tuple[str, ...]
     readings: str
+
+    def masks_without(self, root: Path, stems: Collection[str]) -> list[str]:
+        """The mask files of none of these images, by their path below the manual folder."""
+        left = []
+        for mask in self.masks:
+            pattern = root / mask
+            unread = file_names.unread(pattern.parent, list(_found(pattern, stems).values()))
+            left += [f"{Path(mask).parent.as_posix()}/{name}" for name in unread]
+        return left
 
     def pairs(self, root: Path, images: Iterable[Path]) -> dict[Path, Pair | rejection.Reason]:
         """The pair of each image file, or why it has none."""
@@ -91,11 +102,13 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
     """Pairs by name in a fixed order, and the unused files by reason."""
     pairs: dict[str, Pair] = {}
     rejected = rejection.Rejected()
+    stems: set[str] = set()
     for layout in LAYOUTS:
         folder = root / layout.images
         files = common.files_by_name(folder).values() if folder.is_dir() else ()
-        # Thumbs.db and the like are no images.
         images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        rejected.add(NOT_READ, file_names.unread(folder, images))
+        stems.update(path.stem for path in images)
         for image, pair in layout.pairs(root, images).items():
             if isinstance(pair, Pair) and pair.name in pairs:
                 pair = SAME_NAME
@@ -103,6 +116,8 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
                 pairs[pair.name] = pair
             else:
                 rejected.add(pair, [image.name])
+    for layout in LAYOUTS:  # a mask's image may be in another layout, beside its copy there
+        rejected.add(NO_IMAGE, layout.masks_without(root, stems))
     return pairs, rejected
 
 

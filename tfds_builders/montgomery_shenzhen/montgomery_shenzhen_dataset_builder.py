@@ -24,7 +24,7 @@ Expected under the manual folder: one or more of
       mask/                                  CHNCXR_0001_0_mask.png, ... (Stirenko et al.)
       ClinicalReadings/                      CHNCXR_0001_0.txt, ... (optional: age)
   lungs/
-    cxr/                                     MCUCXR_0001_0.jpg or .png, CHNCXR_0001_0.jpg, ...
+    cxr/                                     MCUCXR_0001_0.jpg, .png, .tif or .bmp, ...
     masks/                                   MCUCXR_0001_0.png, CHNCXR_0001_0.png, ...
 """
 CONFIGS = common.all_configs({})
@@ -33,7 +33,8 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Montgomery County and Shenzhen Hospital sets, one split "main"."""
 
-    VERSION = tfds.core.Version("1.1.0")  # 1.1: masks are read by what they are
+    # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files are counted.
+    VERSION = tfds.core.Version("1.2.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfds_builders import common, rejection
+from tfds_builders import common, file_names, rejection
 
 FOLDER = "qatar"
+NO_IMAGE = rejection.Reason("mask without image")
 RELEASES = ("COVID-19_Radiography_Dataset", "COVID-19 Radiography Database")
 INSTRUCTIONS = """\
 Expected under the manual folder (Kaggle tawsifurrahman/covid19-radiography-database, unpacked; one
@@ -159,6 +160,16 @@ def images_of(folder: Path, kind: Kind) -> list[Image]:
     if not inner.is_dir() and (folder / "masks").is_dir():
         problem = f"{folder} has masks/ but no images/."
         raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+    nested = [
+        name
+        for name in file_names.unread(folder, list(inner.glob("*")) if inner.is_dir() else [])
+        if "/" in name and not name.startswith("masks/")
+    ]
+    if nested:
+        raise ValueError(
+            f"qatar_radiography: {len(nested)} files in folders below {folder} are not read: "
+            f"{shortened(nested)}. Move them up, or away."
+        )
     files = common.files_by_name(folder)
     if inner.is_dir():
         if files:
@@ -190,7 +201,8 @@ def images_of(folder: Path, kind: Kind) -> list[Image]:
 
 
 def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection.Rejected]:
-    """Mask files by the images' keys, and the images of the classes that have none.
+    """Mask files by the images' keys, and the images of the classes that have none, with the masks
+    that no image has.
 
     A class without masks/ has none at all; one with it must have them all.
 
@@ -200,12 +212,14 @@ def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection
     masks: dict[str, Path] = {}
     without = rejection.Rejected()
     missing = []
+    folders = set()
     for image in images:
         if image.masks is None:
             # Whoever asks for masks asks for the classes that have them.
             reason = rejection.Reason(f"no mask: {image.kind.finding}", is_fault=False)
             without.add(reason, [image.path.name])
             continue
+        folders.add(image.masks)
         masks[image.key] = image.masks / image.path.name
         if not masks[image.key].is_file():
             missing.append(f"{image.masks.parent.name}/masks/{image.path.name}")
@@ -215,6 +229,10 @@ def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection
     if not masks:
         problem = "masks='lung', but no class has masks/ beside images/: only the last release has."
         raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+    used = set(masks.values())
+    for folder in sorted(folders):
+        unread = file_names.unread(folder, used)
+        without.add(NO_IMAGE, [f"{folder.parent.name}/masks/{name}" for name in unread])
     return masks, without
 
 
