@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a side failed, or computed other numbers than jaxcxr."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="jaxcxr beside PyTorch on the same numbers. Parts that cannot run here say why.",
+        description=(
+            "jaxcxr beside PyTorch on the same numbers. Parts that cannot run here say why."
+        ),
     )
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help="names or patterns: 'step/*/whole'; default: all"
@@ -99,10 +101,11 @@ def at_least_1(text: str) -> int:
 
 
 def choose(known: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
-    """The cases of the patterns in their own order, the machine's peaks first; all without patterns.
+    """The cases of the patterns in their own order, the machine's peaks first; all without
+    patterns.
 
     Raises:
-      LookupError: a pattern that fits no case.
+        LookupError: a pattern that fits no case.
     """
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(case.name, pattern) for case in known):

@@ -1,4 +1,7 @@
-"""Every case, with its sides. This file imports neither framework; the functions it names do, in their processes."""
+"""Every case, with its sides.
+
+This file imports neither framework; the functions it names do, in their processes.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,14 @@ class _Tolerances(NamedTuple):
 
 
 _PREDICTION = _Tolerances(1e-3, 1e-3, 0.1)
-# With ReLUs within rounding of 0 in many layers of batch statistics, norms of float32 gradients are up to a hundredth
-# off (in float64 they agree to 1e-9: tests/parity). In the channels_last layout PyTorch sums these statistics one
-# pixel after the other: a variance of a million pixels is off by 2e-4, and the gradient of a deep network by its half.
+# With ReLUs within rounding of 0 in many layers of batch statistics, norms of float32 gradients are
+# up to a hundredth off (in float64 they agree to 1e-9: tests/parity). In the channels_last layout
+# PyTorch sums these statistics one pixel after the other: a variance of a million pixels is off by
+# 2e-4, and the gradient of a deep network by its half.
 _STEP = _Tolerances(
-    {"loss": 1e-3, "gradient": 0.03}, {"loss": 5e-3, "gradient": 0.5}, {"loss": 0.1, "gradient": 0.5}
+    {"loss": 1e-3, "gradient": 0.03},
+    {"loss": 5e-3, "gradient": 0.5},
+    {"loss": 0.1, "gradient": 0.5},
 )
 
 
@@ -164,7 +170,9 @@ def _segmenter(name: str, what: str, o: Options) -> Case:
 
 
 def _tables(o: Options) -> list[Case]:
-    """Ensemble, metrics, bootstrap; their table has about as many rows as the papers' data have images."""
+    """Ensemble, metrics, bootstrap; their table has about as many rows as the papers' data have
+    images.
+    """
     rows = 200 if o.quick else 6400
     draw = (Job("benchmarks.predictions:draw", {"rows": rows}),)
     given: Fields = {"config": "flannel.ensemble", "fields": {}}

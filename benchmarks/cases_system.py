@@ -1,4 +1,7 @@
-"""Input, start-up, cost against size: the cases around the networks. Neither framework is imported here."""
+"""Input, start-up, cost against size: the cases around the networks.
+
+Neither framework is imported here.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def all_cases(options: Options) -> list[Case]:
 
 
 def _input(o: Options) -> list[Case]:
-    """Images from their files to the store, from there to the device, and what of that a training step waits for."""
+    """Images from their files to the store, from there to the device, and what of that a training
+    step waits for.
+    """
     side, rows = (160, 8 * o.batch) if o.quick else (1024, 16 * o.batch)
     phantoms: Fields = {
         "data.builders": ["tfds_builders.phantom_cxr"],
@@ -128,7 +133,9 @@ def _startup(o: Options) -> list[Case]:
 
 
 def _scaling(o: Options) -> list[Case]:
-    """Time of patched predictions against their number of images and patches, the images' side, the devices."""
+    """Time of patched predictions against their number of images and patches, the images' side, the
+    devices.
+    """
     fields = learner_fields("densenet161", o, trains=False)
     side = 128 if o.quick else 1024
     fields |= {"data.image_size": side}
@@ -148,7 +155,11 @@ def _scaling(o: Options) -> list[Case]:
         return Case(
             f"scaling/{name}",
             tuple(
-                Side(f"{size} {unit}", Job("benchmarks.ours.classify:predict", point, needs), size=size)
+                Side(
+                    f"{size} {unit}",
+                    Job("benchmarks.ours.classify:predict", point, needs),
+                    size=size,
+                )
                 for size, point in zip(sizes, points, strict=True)
             ),
             prepare=tuple(
@@ -187,13 +198,17 @@ def _scaling(o: Options) -> list[Case]:
                 for s in sides
             ],
         ),
-        # Devices that JAX simulates share one CPU's cores: more of them make nothing faster, and should cost nothing.
+        # Devices that JAX simulates share one CPU's cores: more of them make nothing faster, and
+        # should cost nothing.
         curve(
             "devices",
             devices,
             "devices",
             0.0,
-            [{**few, "fields": four_at_once, "images": 4, "count": 8, "devices": d} for d in devices],
+            [
+                {**few, "fields": four_at_once, "images": 4, "count": 8, "devices": d}
+                for d in devices
+            ],
             CPU,
         ),
     ]

@@ -1,4 +1,6 @@
-"""Configs as the cases use them: a shipped file's `:paper`, with some fields changed, from random values."""
+"""Configs as the cases use them: a shipped file's `:paper`, with some fields changed, from random
+values.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from ml_collections import ConfigDict
 
 
 def load(name: str, fields: Mapping[str, Any]) -> ConfigDict:
-    """`--config=configs/<name>.py:paper --config.model.pretrained=`, then `--config.<field>=<value>` for the fields.
+    """`--config=configs/<name>.py:paper --config.model.pretrained=`, then
+    `--config.<field>=<value>` for the fields.
 
     'flannel.ensemble' is the stage `ensemble` of the study in configs/flannel.py.
     """

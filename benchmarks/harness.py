@@ -1,7 +1,7 @@
 """Runs the sides of a case in turn, each in a process of its own, and compares what they computed.
 
-In every round each side runs once, A B C, then C B A: a machine that slows down slows all of them. The sides' times
-are compared round by round.
+In every round each side runs once, A B C, then C B A: a machine that slows down slows all of them.
+The sides' times are compared round by round.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from benchmarks.protocol import Job
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Before each turn. The threads of GNU's OpenMP spin for some milliseconds after their last work, Intel's for 200, and
-# would take a core from the side that follows. OMP_WAIT_POLICY=passive would end that, too, but makes PyTorch wake its
-# threads at every operation; so its own setting stays, and `idle_cpu` shows that nobody was disturbed.
+# Before each turn. The threads of GNU's OpenMP spin for some milliseconds after their last work,
+# Intel's for 200, and would take a core from the side that follows. OMP_WAIT_POLICY=passive would
+# end that, too, but makes PyTorch wake its threads at every operation; so its own setting stays,
+# and `idle_cpu` shows that nobody was disturbed.
 PAUSE = 0.25
 
 
@@ -39,10 +40,10 @@ class Side:
     """One way of computing a case.
 
     Attributes:
-      name: what the table calls it.
-      job: gives a `Prepared`.
-      tolerance: of this side, instead of the case's.
-      size: what the case varies (images, patches, pixels), where it is one point of a curve.
+        name: what the table calls it.
+        job: gives a `Prepared`.
+        tolerance: of this side, instead of the case's.
+        size: what the case varies (images, patches, pixels), where it is one point of a curve.
     """
 
     name: str
@@ -56,14 +57,16 @@ class Case:
     """What is measured.
 
     Attributes:
-      name: 'patched/densenet161'.
-      sides: run in this order.
-      prepare: run first, one after the other: they write the files in the case's folder that all sides read.
-      reference: name of the side that the others are compared with.
-      tolerance: largest relative difference of any output from the reference's, or of each by name.
-      warmups: rounds that do not count; the first one compiles.
-      at_most: repetitions, where many would take hours; None: as asked for.
-      exponent: of the time against `Side.size`, as it should be.
+        name: 'patched/densenet161'.
+        sides: run in this order.
+        prepare: run first, one after the other: they write the files in the case's folder that all
+            sides read.
+        reference: name of the side that the others are compared with.
+        tolerance: largest relative difference of any output from the reference's, or of each by
+            name.
+        warmups: rounds that do not count; the first one compiles.
+        at_most: repetitions, where many would take hours; None: as asked for.
+        exponent: of the time against `Side.size`, as it should be.
     """
 
     name: str
@@ -81,16 +84,18 @@ class SideResult:
     """What came out of a side; the fields of a side that did not run keep their defaults.
 
     Attributes:
-      seconds: of each counted repetition.
-      ratios: this side's seconds over the reference's, round by round: 2 where the reference is twice as fast.
-      prepare_seconds: imports, weights, everything before the first repetition.
-      first_seconds: the first repetition, which compiles.
-      idle_cpu: CPU seconds a second that its process used while it was another side's turn.
-      host_bytes, device_bytes: memory at the peak.
-      flops, bytes: of a repetition.
-      difference: largest |output - reference's|, as a share of the largest |reference's| of the same array.
-      skipped: why it could not run here.
-      failed: what went wrong.
+        seconds: of each counted repetition.
+        ratios: this side's seconds over the reference's, round by round: 2 where the reference is
+            twice as fast.
+        prepare_seconds: imports, weights, everything before the first repetition.
+        first_seconds: the first repetition, which compiles.
+        idle_cpu: CPU seconds a second that its process used while it was another side's turn.
+        host_bytes, device_bytes: memory at the peak.
+        flops, bytes: of a repetition.
+        difference: largest |output - reference's|, as a share of the largest |reference's| of the
+            same array.
+        skipped: why it could not run here.
+        failed: what went wrong.
     """
 
     name: str
@@ -118,8 +123,8 @@ class CaseResult:
     """The sides of a case, in its order.
 
     Attributes:
-      expected_exponent: as it should be, where the case is a curve.
-      exponents: of the time against the size, a fit for each round.
+        expected_exponent: as it should be, where the case is a curve.
+        exponents: of the time against the size, a fit for each round.
     """
 
     name: str
@@ -154,7 +159,14 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             )
         told = {"function": job.function, "arguments": dict(job.arguments)}
         ours = job.function.startswith("benchmarks.ours.")  # as under main.py
-        self.tell({**told, "keep_freed": ours or job.keep_freed, "folder": str(folder), "outputs": str(self.outputs)})
+        self.tell(
+            {
+                **told,
+                "keep_freed": ours or job.keep_freed,
+                "folder": str(folder),
+                "outputs": str(self.outputs),
+            }
+        )
 
     def tell(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -165,7 +177,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         """Waits for the next answer.
 
         Raises:
-          WorkerError: the process has ended instead.
+            WorkerError: the process has ended instead.
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -185,7 +197,9 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
 
 def environment() -> dict[str, str]:
-    """Of every worker: one device, whose memory JAX takes as it needs it, since others need some, too."""
+    """Of every worker: one device, whose memory JAX takes as it needs it, since others need some,
+    too.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
     return {
@@ -206,9 +220,9 @@ def measure(case: Case, *, repeats: int, missing: Mapping[str, str]) -> CaseResu
     """Runs a case.
 
     Args:
-      case: what to run.
-      repeats: counted rounds.
-      missing: what this machine lacks, of `Job.needs` -> why; sides that need it are skipped.
+        case: what to run.
+        repeats: counted rounds.
+        missing: what this machine lacks, of `Job.needs` -> why; sides that need it are skipped.
     """
     results = [SideResult(side.name, side.size) for side in case.sides]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name, contextlib.ExitStack() as stack:
@@ -276,7 +290,9 @@ def _finish(worker: Worker, result: SideResult) -> None:
 
 
 def _compare(case: Case, running: Mapping[int, Worker], results: Sequence[SideResult]) -> None:
-    """Fills in the differences from the reference, or from the first side that ran; too large ones fail."""
+    """Fills in the differences from the reference, or from the first side that ran; too large ones
+    fail.
+    """
     outputs = {i: read_arrays(worker.outputs) for i, worker in running.items()}
     if not outputs:
         return
@@ -298,12 +314,15 @@ def _compare(case: Case, running: Mapping[int, Worker], results: Sequence[SideRe
                 limit = tolerance[name] if isinstance(tolerance, Mapping) else tolerance
                 if not difference <= limit:
                     result.failed = (
-                        f"{name} differs from that of {case.sides[reference].name} by {difference:.2g}, above {limit}"
+                        f"{name} differs from that of {case.sides[reference].name} by "
+                        f"{difference:.2g}, above {limit}"
                     )
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """max |found - expected| / max |expected|; infinite where one is not finite or the shapes differ."""
+    """max |found - expected| / max |expected|; infinite where one is not finite or the shapes
+    differ.
+    """
     if found.shape != expected.shape or not (
         np.isfinite(found).all() and np.isfinite(expected).all()
     ):

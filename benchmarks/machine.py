@@ -54,7 +54,9 @@ def describe() -> tuple[dict[str, Any], dict[str, str]]:
         "environment": {
             name: value
             for name, value in sorted(os.environ.items())
-            if re.match(r"(GLIBC_TUNABLES|MALLOC_|OMP|MKL|KMP|JAX|XLA|TORCH|PYTORCH|CUDA_VISIBLE)", name)
+            if re.match(
+                r"(GLIBC_TUNABLES|MALLOC_|OMP|MKL|KMP|JAX|XLA|TORCH|PYTORCH|CUDA_VISIBLE)", name
+            )
         },
     }
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
@@ -80,7 +82,9 @@ def _version(package: str) -> str:
 def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     if path.is_file():
-        match = re.search(r"model name\s*: (.+)", path.read_text(encoding="utf-8", errors="replace"))
+        match = re.search(
+            r"model name\s*: (.+)", path.read_text(encoding="utf-8", errors="replace")
+        )
         if match:
             return match[1]
     return platform.processor() or platform.machine()
@@ -90,7 +94,11 @@ def _git(*command: str) -> str:
     """'' outside a repository, or without git."""
     try:
         done = subprocess.run(
-            ["git", *command], cwd=harness.ROOT, capture_output=True, encoding="utf-8", errors="replace"
+            ["git", *command],
+            cwd=harness.ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError:
         return ""

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.memory`: what memory the largest programs need, as the compiler for this device counts it.
+"""`python -m benchmarks.memory`: what memory the largest programs need, as the compiler for this
+device counts it.
 
-Predictions of one image of 1024 px with K = 100 patches of 224 px, and the backward pass of FC-DenseNet103 with and
-without `model.remat`. Nothing is run. What a backward pass keeps is counted in the program before it is compiled: XLA's
-CPU compiler undoes recomputation.
+Predictions of one image of 1024 px with K = 100 patches of 224 px, and the backward pass of
+FC-DenseNet103 with and without `model.remat`. Nothing is run. What a backward pass keeps is counted
+in the program before it is compiled: XLA's CPU compiler undoes recomputation.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ GIB = 2**30
 
 
 def prediction(config: ConfigDict, *, count: int) -> tuple[int, int]:
-    """(bytes of weights and images, bytes of everything between these and the result) of one image's prediction."""
-    compiled = steps.compile_for(config, class_weights=np.ones(len(config.data.classes), np.float32))
+    """(bytes of weights and images, bytes of everything between these and the result) of one
+    image's prediction.
+    """
+    compiled = steps.compile_for(
+        config, class_weights=np.ones(len(config.data.classes), np.float32)
+    )
     program: Any = compiled.predict(count)
     arguments = compiled.task.init(None), shapes.batch(config, 1), jax.random.key(0)
     memory = program.lower(*arguments).compile().memory_analysis()
@@ -49,7 +54,9 @@ def backward(config: ConfigDict) -> int:
         return jax.vmap(of_device, axis_name="data")(batch).mean()
 
     batch = shapes.batch(config, config.train.batch_size)
-    kept = jax.eval_shape(lambda *given: jax.vjp(losses, *given)[1], variables["params"], model_state, batch)
+    kept = jax.eval_shape(
+        lambda *given: jax.vjp(losses, *given)[1], variables["params"], model_state, batch
+    )
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
 
 
@@ -63,8 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = experiments.load(f"patched_{LEARNERS[name]}", {})
         given, between = prediction(config, count=config.patches.eval_count)
         print(
-            f"{name}: K = {config.patches.eval_count}, {config.patches.chunk} at once: weights and image "
-            f"{given / GIB:.2f} GiB, temporaries {between / GIB:.2f} GiB",
+            (
+                f"{name}: K = {config.patches.eval_count}, {config.patches.chunk} at once: "
+                f"weights and image {given / GIB:.2f} GiB, temporaries {between / GIB:.2f} GiB"
+            ),
             flush=True,
         )
     for remat in (False, True):
@@ -75,7 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{backward(config) / GIB:.2f} GiB kept for the backward pass",
             flush=True,
         )
-    print(f"JAX {jax.__version__} for {parallel.platform()}, {datetime.datetime.now(datetime.UTC).date()}")
+    print(
+        f"JAX {jax.__version__} for {parallel.platform()}, "
+        f"{datetime.datetime.now(datetime.UTC).date()}"
+    )
     return 0
 
 

@@ -14,8 +14,9 @@ _TABLE = "table.npz"
 def draw(folder: Path, *, rows: int, learners: int = 5, classes: int = 4, seed: int = 0) -> None:
     """Writes a table of `rows` images and the first numbers of a neural weight module for it.
 
-    inputs [N, L, C] float32: probabilities, right more often than not; probabilities [N, C]: their mean; labels [N]
-    int32; patients [N] strings, about two images each. Numbers: weight [L, (L C)^2], bias [L].
+    inputs [N, L, C] float32: probabilities, right more often than not; probabilities [N, C]: their
+    mean; labels [N] int32; patients [N] strings, about two images each. Numbers: weight [L, (L
+    C)^2], bias [L].
     """
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=rows).astype(np.int32)

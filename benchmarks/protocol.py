@@ -1,7 +1,7 @@
 """What a worker process is told to do, and what it gives the harness to run.
 
-A worker reads one JSON object a line and answers each with one: first a job, then {"do": "run"} as often as wanted,
-and {"do": "finish"} once. See `benchmarks.worker` and `benchmarks.harness.Worker`.
+A worker reads one JSON object a line and answers each with one: first a job, then {"do": "run"} as
+often as wanted, and {"do": "finish"} once. See `benchmarks.worker` and `benchmarks.harness.Worker`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ class Job:
     """A function that a worker process calls.
 
     Attributes:
-      function: "module:name"; called with the case's folder and the arguments.
-      arguments: by name; what JSON can say.
-      needs: what it cannot run without: 'torch', 'torchvision', 'a GPU', 'simulated devices'.
-      keep_freed: whether its process keeps freed memory, as those of jaxcxr do, see `jaxcxr.host_memory`.
+        function: "module:name"; called with the case's folder and the arguments.
+        arguments: by name; what JSON can say.
+        needs: what it cannot run without: 'torch', 'torchvision', 'a GPU', 'simulated devices'.
+        keep_freed: whether its process keeps freed memory, as those of jaxcxr do, see
+            `jaxcxr.host_memory`.
     """
 
     function: str
@@ -35,9 +36,11 @@ class Prepared:
     """A side that is ready to run.
 
     Attributes:
-      run: one repetition; returns when the device has finished it.
-      outputs: arrays by name that all sides of the case must agree on; asked for once, after the last repetition.
-      measures: 'flops' and 'bytes' of a repetition, 'device_bytes' at the peak: those that are known; likewise.
+        run: one repetition; returns when the device has finished it.
+        outputs: arrays by name that all sides of the case must agree on; asked for once, after the
+            last repetition.
+        measures: 'flops' and 'bytes' of a repetition, 'device_bytes' at the peak: those that are
+            known; likewise.
     """
 
     run: Callable[[], object]

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.harness import CaseResult, SideResult
 
 QUICK = (
-    "**This is a quick run: small networks and images, too few repetitions. It shows that every case works and that "
-    "the sides agree. Its times measure nothing.**"
+    "**This is a quick run: small networks and images, too few repetitions. It shows that every "
+    "case works and that the sides agree. Its times measure nothing.**"
 )
 _COLUMNS = [
     "case",
@@ -31,12 +31,12 @@ _COLUMNS = [
 _COLUMNS += ["GFLOP/s", "of peak", "host, MiB", "device, MiB"]
 _PEAKS = {"flops": "peak/matmul", "bytes": "peak/copy"}
 _EXPLANATION = """\
-"x of ours" is the side's time over that of jaxcxr in the same round: above 1 jaxcxr is faster (in input/train over that
-of the steps alone: what is above 1 they wait for input). "difference" is the
-largest difference of any output from jaxcxr's, as a share of the output's largest value. "first" is the first
-repetition, which compiles, or reads what was compiled before. "of peak" is against the faster framework's float32
-matrix product in this run; the peers do jaxcxr's floating-point operations, as XLA counts them. "host" is the
-process's largest resident set."""
+"x of ours" is the side's time over that of jaxcxr in the same round: above 1 jaxcxr is faster
+(in input/train over that of the steps alone: what is above 1 they wait for input). "difference"
+is the largest difference of any output from jaxcxr's, as a share of the output's largest value.
+"first" is the first repetition, which compiles, or reads what was compiled before. "of peak" is
+against the faster framework's float32 matrix product in this run; the peers do jaxcxr's
+floating-point operations, as XLA counts them. "host" is the process's largest resident set."""
 
 
 def peaks(results: Sequence[CaseResult]) -> dict[str, float]:
@@ -193,5 +193,9 @@ def write(
     """results.json and table.md."""
     folder.mkdir(parents=True, exist_ok=True)
     content = to_json(results, machine, command=command, quick=quick)
-    (folder / "results.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / "table.md").write_text(table(results, machine, command=command, quick=quick), encoding="utf-8")
+    (folder / "results.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    (folder / "table.md").write_text(
+        table(results, machine, command=command, quick=quick), encoding="utf-8"
+    )

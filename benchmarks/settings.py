@@ -26,10 +26,10 @@ class Options:
     """What the command line sets.
 
     Attributes:
-      patches: K of an image.
-      batch: images of a learner's training step.
-      quick: small networks and images.
-      gpu: both frameworks run on a GPU.
+        patches: K of an image.
+        batch: images of a learner's training step.
+        quick: small networks and images.
+        gpu: both frameworks run on a GPU.
     """
 
     patches: int = 100

@@ -1,9 +1,10 @@
 """`python -m benchmarks.shared [RUN]`: do patches gain by sharing their first convolutions?
 
-K = 100 patches of 224 px cover an image of 1024 px five times over, and each runs the first layers anew. Here these
-run once over the whole image, every patch cuts its part out of their map, and the later layers go on from there. That
-is not the same: a patch sees its neighbours where it saw zeros, and lies on the map's grid, a few pixels off. So the
-command prints how often the votes agree beside the times.
+K = 100 patches of 224 px cover an image of 1024 px five times over, and each runs the first layers
+anew. Here these run once over the whole image, every patch cuts its part out of their map, and the
+later layers go on from there. That is not the same: a patch sees its neighbours where it saw zeros,
+and lies on the map's grid, a few pixels off. So the command prints how often the votes agree beside
+the times.
 """
 
 from __future__ import annotations
@@ -41,19 +42,23 @@ Logits = Callable[..., jax.Array]
 
 
 def programs(config: ConfigDict, *, layer: str, count: int) -> tuple[Logits, Logits, str]:
-    """(exact, shared, what the layer is): the programs are (variables, image [H, W], mask, key) -> logits [K, C].
+    """(exact, shared, what the layer is): the programs are (variables, image [H, W], mask, key) ->
+    logits [K, C].
 
     Args:
-      config: of a patched learner.
-      layer: name of the feature map that is shared, as `explain.layer`.
-      count: K.
+        config: of a patched learner.
+        layer: name of the feature map that is shared, as `explain.layer`.
+        count: K.
 
     Raises:
-      ValueError: the network sees patches at another size than they are cut, or the map does not divide its patch.
+        ValueError: the network sees patches at another size than they are cut, or the map does not
+            divide its patch.
     """
     network, p = Network(config, axis_name=None), config.patches
     if network.shape[:2] != (p.size, p.size):
-        raise ValueError(f"{config.model.name} resizes patches of {p.size} px to {network.shape[0]}")
+        raise ValueError(
+            f"{config.model.name} resizes patches of {p.size} px to {network.shape[0]}"
+        )
     patch = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
     maps = gradcam.feature_maps(network.module, network.init(None), patch)
     if layer not in maps:
@@ -64,7 +69,10 @@ def programs(config: ConfigDict, *, layer: str, count: int) -> tuple[Logits, Log
     _, cells, _, channels = maps[layer]
     stride = p.size // cells
     if cells * stride != p.size or config.data.image_size % stride:
-        raise ValueError(f"{layer} has {cells} places on a patch of {p.size} px: not a whole number of pixels each")
+        raise ValueError(
+            f"{layer} has {cells} places on a patch of {p.size} px: not a whole number of pixels "
+            "each"
+        )
 
     def early(variables: Any, x: jax.Array) -> jax.Array:
         found: list[jax.Array] = []
@@ -84,7 +92,9 @@ def programs(config: ConfigDict, *, layer: str, count: int) -> tuple[Logits, Log
         )
 
     def cut(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        centres = patches.evaluation_centres(key[None], mask[None], count=count, sampling=p.sampling)[0]
+        centres = patches.evaluation_centres(
+            key[None], mask[None], count=count, sampling=p.sampling
+        )[0]
         return (masks.apply_mask(image, mask) if p.apply_mask else image), centres
 
     @jax.jit
@@ -111,11 +121,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status; argparse's 2 for a folder or layer that does not do."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared", description=__doc__)
     parser.add_argument(
-        "run", nargs="?", type=Path, metavar="RUN",
-        help="a finished patched learner, on its test images; without one: random weights, one phantom, times only",
-    )  # fmt: skip
-    parser.add_argument("--config", default="patched_densenet", help="config file, of its :paper, without a RUN")
-    parser.add_argument("--layer", default="features/transition1", help="the map that patches share")
+        "run",
+        nargs="?",
+        type=Path,
+        metavar="RUN",
+        help=(
+            "a finished patched learner, on its test images; without one: random weights, one "
+            "phantom, times only"
+        ),
+    )
+    parser.add_argument(
+        "--config", default="patched_densenet", help="config file, of its :paper, without a RUN"
+    )
+    parser.add_argument(
+        "--layer", default="features/transition1", help="the map that patches share"
+    )
     parser.add_argument("--patches", type=at_least_1, help="K (default: of the config)")
     parser.add_argument("--repeats", type=at_least_1, default=3, help="rounds of the times")
     flags = parser.parse_args(arguments)
@@ -135,16 +155,21 @@ def _compare(flags: argparse.Namespace) -> int:
         experiment = prepare(config)
         variables = best_variables(experiment.task, RunFolder(flags.run))
         rows = experiment.splits["test"]
-        arrays = {name: np.asarray(experiment.arrays[name])[rows] for name in ("image", "mask", "label")}
+        arrays = {
+            name: np.asarray(experiment.arrays[name])[rows] for name in ("image", "mask", "label")
+        }
     else:
         config = experiments.load(flags.config, {})
         device.start(config)
         variables = Network(config, axis_name=None).init(0)
         arrays, rows = classify.draw_phantoms(config, 1), np.arange(1)
-    exact, shared, layer = programs(config, layer=flags.layer, count=flags.patches or config.patches.eval_count)
+    exact, shared, layer = programs(
+        config, layer=flags.layer, count=flags.patches or config.patches.eval_count
+    )
     key = jax.random.fold_in(jax.random.key(config.seed), 1)  # `Experiment.predict`'s
     images = [
-        (arrays["image"][n], arrays["mask"][n], jax.random.fold_in(key, row)) for n, row in enumerate(rows.tolist())
+        (arrays["image"][n], arrays["mask"][n], jax.random.fold_in(key, row))
+        for n, row in enumerate(rows.tolist())
     ]
     found = [
         [np.asarray(program(variables, *image)) for image in tqdm(images, desc=name)]
@@ -176,9 +201,15 @@ def _agreement(exact: np.ndarray, shared: np.ndarray, labels: np.ndarray) -> lis
     scores = [f1_score(labels, of, average="macro", zero_division=0) for of in classes]  # pyright: ignore
     return [
         f"votes of patches agree: {100 * (votes[0] == votes[1]).mean():.1f} % of {votes[0].size:,}",
-        f"classes of images agree: {100 * (classes[0] == classes[1]).mean():.1f} % of {len(labels)}",
-        f"probabilities of images differ by {np.abs(probabilities[0] - probabilities[1]).mean():.4f} in the mean, "
-        f"{np.abs(probabilities[0] - probabilities[1]).max():.4f} at most",
+        (
+            f"classes of images agree: {100 * (classes[0] == classes[1]).mean():.1f} % of "
+            f"{len(labels)}"
+        ),
+        (
+            "probabilities of images differ by "
+            f"{np.abs(probabilities[0] - probabilities[1]).mean():.4f} in the mean, "
+            f"{np.abs(probabilities[0] - probabilities[1]).max():.4f} at most"
+        ),
         f"macro-F1: exact {scores[0]:.4f}, shared {scores[1]:.4f}",
     ]
 

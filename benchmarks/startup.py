@@ -31,12 +31,12 @@ def first_step(
     """A process from its start to the end of its first training step.
 
     Args:
-      folder: of the case.
-      job: of the training step, the fields of a `Job`.
-      number: of the process, in its case.
-      cache: name of a folder in the case's for JAX's compiled programs, put into the job's config; '': the job has no
-        such cache.
-      keep: the cache keeps what earlier repetitions compiled; else each begins with an empty one.
+        folder: of the case.
+        job: of the training step, the fields of a `Job`.
+        number: of the process, in its case.
+        cache: name of a folder in the case's for JAX's compiled programs, put into the job's
+            config; '': the job has no such cache.
+        keep: the cache keeps what earlier repetitions compiled; else each begins with an empty one.
     """
     arguments = dict(job["arguments"])
     if cache:

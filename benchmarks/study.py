@@ -1,9 +1,10 @@
 """`python -m benchmarks.study [RESULTS]`: what the whole Patched FLANNEL costs, from its parts.
 
-Nobody runs five learners x five folds x 200 epochs to learn how long they take. The work of every part is counted: its
-examples, from the config and the number of images, times the floating-point operations of one, as XLA counts them in
-the programs that runs compile. Over a rate that makes hours: over those that `python -m benchmarks --out RESULTS`
-measured with these programs and with PyTorch's, or over an assumed one.
+Nobody runs five learners x five folds x 200 epochs to learn how long they take. The work of every
+part is counted: its examples, from the config and the number of images, times the floating-point
+operations of one, as XLA counts them in the programs that runs compile. Over a rate that makes
+hours: over those that `python -m benchmarks --out RESULTS` measured with these programs and with
+PyTorch's, or over an assumed one.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class Part:
     """A kind of work of the study.
 
     Attributes:
-      name: network and what it does.
-      case: of `python -m benchmarks`, which measures the same program.
-      examples: patches or images, over all folds and epochs.
-      flops: floating-point operations of one.
+        name: network and what it does.
+        case: of `python -m benchmarks`, which measures the same program.
+        examples: patches or images, over all folds and epochs.
+        flops: floating-point operations of one.
     """
 
     name: str
@@ -56,9 +57,11 @@ class Part:
 
 
 def parts(*, images: int = IMAGES, lungs: int = LUNGS) -> Iterator[Part]:
-    """The parts of configs/patched_flannel.py:paper, all epochs of it: stopping early makes them fewer.
+    """The parts of configs/patched_flannel.py:paper, all epochs of it: stopping early makes them
+    fewer.
 
-    Left out, being small beside them: the ensembles (a table of probabilities), files, reports, compiling.
+    Left out, being small beside them: the ensembles (a table of probabilities), files, reports,
+    compiling.
     """
     study = patched_flannel.get_config("paper")
     yield from segmenter_parts(study.segment, images, lungs)
@@ -81,15 +84,26 @@ def segmenter_parts(config: ConfigDict, images: int, lungs: int) -> Iterator[Par
         _training_flops(config, compiled),
     )
     yield Part(
-        f"{name}, evaluations while training", f"{name}/predict", round(evaluations * split["valid"]), forward
+        f"{name}, evaluations while training",
+        f"{name}/predict",
+        round(evaluations * split["valid"]),
+        forward,
     )
-    yield Part(f"{name}, prediction and masks", f"{name}/predict", round(split["oof"] + images), forward)
+    yield Part(
+        f"{name}, prediction and masks", f"{name}/predict", round(split["oof"] + images), forward
+    )
 
 
 def learner_parts(config: ConfigDict, images: int, *, folds: int) -> Iterator[Part]:
     """A training and its predictions in every fold."""
-    split, name, count = _sizes(config.split, images, folds=folds), config.model.name, config.patches
-    compiled = steps.compile_for(config, class_weights=np.ones(len(config.data.classes), np.float32))
+    split, name, count = (
+        _sizes(config.split, images, folds=folds),
+        config.model.name,
+        config.patches,
+    )
+    compiled = steps.compile_for(
+        config, class_weights=np.ones(len(config.data.classes), np.float32)
+    )
     network = Network(config, axis_name=None)
     patch = jax.ShapeDtypeStruct((1, *network.shape[:2]), jnp.float32)
     forward = device.flops(jax.jit(network.logits), network.init(None), patch)
@@ -107,7 +121,12 @@ def learner_parts(config: ConfigDict, images: int, *, folds: int) -> Iterator[Pa
         round(evaluations * split["valid"] * count.valid_count),
         forward,
     )
-    yield Part(f"{name}, prediction", f"patched/{name}", round(folds * predicted * count.eval_count), forward)
+    yield Part(
+        f"{name}, prediction",
+        f"patched/{name}",
+        round(folds * predicted * count.eval_count),
+        forward,
+    )
 
 
 def _sizes(split: ConfigDict, images: int, *, folds: int) -> dict[str, float]:
@@ -115,23 +134,32 @@ def _sizes(split: ConfigDict, images: int, *, folds: int) -> dict[str, float]:
     test = images * split.test_fraction
     held_out = (images - test) / folds
     valid = (images - test - held_out) * split.valid_fraction
-    return {"test": test, "oof": held_out, "valid": valid, "train": images - test - held_out - valid}
+    return {
+        "test": test,
+        "oof": held_out,
+        "valid": valid,
+        "train": images - test - held_out - valid,
+    }
 
 
 def _training_flops(config: ConfigDict, compiled: steps.Compiled) -> float:
     """Of a training step, for an image of its batch."""
     batch = shapes.batch(config, config.train.batch_size)
-    return device.flops(compiled.train_step, shapes.state(compiled), batch, jax.random.key(0)) / config.train.batch_size
+    return (
+        device.flops(compiled.train_step, shapes.state(compiled), batch, jax.random.key(0))
+        / config.train.batch_size
+    )
 
 
 def rates(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Case -> way -> floating-point operations a second, from a results.json of `python -m benchmarks`.
+    """Case -> way -> floating-point operations a second, from a results.json of
+    `python -m benchmarks`.
 
-    jaxcxr and PyTorch's best are the fastest sides of theirs, the published way is the first of PyTorch's: one patch
-    at a time, float32, in the default layout.
+    jaxcxr and PyTorch's best are the fastest sides of theirs, the published way is the first of
+    PyTorch's: one patch at a time, float32, in the default layout.
 
     Raises:
-      ValueError: of a quick run, which measures nothing, or of another file.
+        ValueError: of a quick run, which measures nothing, or of another file.
     """
     if not isinstance(results, dict) or not {"measures_nothing", "cases"} <= results.keys():
         raise ValueError("it is no results.json of `python -m benchmarks`")
@@ -139,7 +167,9 @@ def rates(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         raise ValueError("it is of a quick run, which measures nothing")
     found: dict[str, dict[str, float]] = {}
     for case in results["cases"]:
-        sides = {s["name"]: s["flops"] / s["median"] for s in case["sides"] if s["median"] and s["flops"]}
+        sides = {
+            s["name"]: s["flops"] / s["median"] for s in case["sides"] if s["median"] and s["flops"]
+        }
         ours = [rate for name, rate in sides.items() if name.startswith("jaxcxr")]
         peers = [rate for name, rate in sides.items() if name.startswith("PyTorch")]
         if ours:
@@ -155,10 +185,17 @@ def table(costs: Sequence[Part], hours: Mapping[str, Sequence[float]]) -> str:
     lines = [["part", "examples", "GFLOP each", "PFLOP", "%", *(f"{way}, hours" for way in hours)]]
     lines += [["---", *["--:"] * (len(lines[0]) - 1)]]
     for n, part in enumerate(costs):
-        row = [part.name, f"{part.examples:,}", f"{part.flops / 1e9:.1f}", f"{part.total / 1e15:,.1f}"]
+        row = [
+            part.name,
+            f"{part.examples:,}",
+            f"{part.flops / 1e9:.1f}",
+            f"{part.total / 1e15:,.1f}",
+        ]
         lines += [[*row, f"{part.total / share:.1f}", *(_hours(of[n]) for of in hours.values())]]
     total = f"{share / 1e13:,.1f}"
-    lines += [["**all**", "", "", total, "100", *(f"**{_hours(sum(of))}**" for of in hours.values())]]
+    lines += [
+        ["**all**", "", "", total, "100", *(f"**{_hours(sum(of))}**" for of in hours.values())]
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -178,13 +215,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status; argparse's 2 for results that do not do."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description=__doc__)
     parser.add_argument(
-        "results", nargs="?", type=Path, metavar="RESULTS",
+        "results",
+        nargs="?",
+        type=Path,
+        metavar="RESULTS",
         help=f"what `python -m benchmarks {' '.join(map(repr, NEEDED))} --out RESULTS` wrote",
-    )  # fmt: skip
-    parser.add_argument("--images", type=at_least_1, default=IMAGES, help=f"of the study (default {IMAGES:,})")
-    parser.add_argument("--lungs", type=at_least_1, default=LUNGS, help=f"of the segmenter (default {LUNGS})")
-    parser.add_argument("--tflops", type=_positive, default=PEAK, help=f"without RESULTS: the peak (default {PEAK:g})")
-    parser.add_argument("--share", type=_positive, default=SHARE, help=f"and its share reached (default {SHARE:g})")
+    )
+    parser.add_argument(
+        "--images", type=at_least_1, default=IMAGES, help=f"of the study (default {IMAGES:,})"
+    )
+    parser.add_argument(
+        "--lungs", type=at_least_1, default=LUNGS, help=f"of the segmenter (default {LUNGS})"
+    )
+    parser.add_argument(
+        "--tflops",
+        type=_positive,
+        default=PEAK,
+        help=f"without RESULTS: the peak (default {PEAK:g})",
+    )
+    parser.add_argument(
+        "--share", type=_positive, default=SHARE, help=f"and its share reached (default {SHARE:g})"
+    )
     flags = parser.parse_args(arguments)
     measured: dict[str, dict[str, float]] = {}
     if flags.results:

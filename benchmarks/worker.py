@@ -1,4 +1,6 @@
-"""`python -m benchmarks.worker`: one side of a case in a process of its own, which runs when it is told to."""
+"""`python -m benchmarks.worker`: one side of a case in a process of its own, which runs when it is
+told to.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def main() -> None:
 
 
 class _Idle:
-    """CPU seconds, as a share of the time, that this process used while it was another one's turn."""
+    """CPU seconds, as a share of the time, that this process used while it was another one's
+    turn.
+    """
 
     def __init__(self) -> None:
         self._cpu = self._wall = 0.0

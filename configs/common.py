@@ -1,6 +1,7 @@
 """Every field of every experiment, once, with its meaning; the experiment files choose values.
 
-There are no hidden defaults: what a run uses stands in its config, and unknown fields fail. Presets:
+There are no hidden defaults: what a run uses stands in its config, and unknown fields fail.
+Presets:
 ''      embedded phantom images, minutes on two CPU cores
 'small' real X-rays at reduced resolution, for two CPU cores (give --config.data.manual_dir)
 'paper' the paper's data and hyper-parameters (a GPU or TPU, and --config.data.manual_dir)
@@ -30,9 +31,11 @@ def base(task: str) -> ConfigDict:
     c = ConfigDict()
     c.name = ""  # of the run folder below runs/
     c.task = task  # segment | classify | ensemble | study: what is learned
-    c.run = "train"  # train | evaluate | predict | explain | compare | export | lr_find | probe | enhance | study
+    # train | evaluate | predict | explain | compare | export | lr_find | probe | enhance | study
+    c.run = "train"
     c.seed = 0  # of initialisation, batches, patches and dropout
-    c.repeats = 1  # training runs with the seeds seed, seed + 1, ... on the same split; above 1 with intervals
+    # Training runs with the seeds seed, seed + 1, ... on the same split; above 1 with intervals.
+    c.repeats = 1
 
     c.data = data_section()
 
@@ -42,15 +45,19 @@ def base(task: str) -> ConfigDict:
     c.split.fold = 0  # the block held out of this run
     c.split.test_fraction = 0.2  # patients of the fixed test set (paper 2.1: 4:1)
     c.split.valid_fraction = 0.15  # of a fold's training patients, for early stopping only
-    c.split.train_fraction = 1.0  # of a fold's training patients that are used; smaller ones are parts of larger ones
-    c.split.group_by = "patient"  # patient | image (as published: leaks patients between the splits)
+    # Of a fold's training patients that are used; smaller ones are parts of larger ones.
+    c.split.train_fraction = 1.0
+    # patient | image (as published: leaks patients between the splits)
+    c.split.group_by = "patient"
 
     c.masks = ConfigDict()
     c.masks.source = "dataset"  # dataset | workdir | none
     c.masks.workdir = ""  # a finished segment run, for source = workdir
-    c.masks.structures = ("lung",)  # structures of the data set's own masks; ids 1, 2, ... in this order
+    # structures of the data set's own masks; ids 1, 2, ... in this order
+    c.masks.structures = ("lung",)
     c.masks.on_empty = "error"  # error | drop | whole_image: an image whose lung mask is empty
-    c.masks.on_implausible = "error"  # error | warn: masks of the data set that are inverted, empty or full
+    # error | warn: masks of the data set that are inverted, empty or full
+    c.masks.on_implausible = "error"
 
     c.model = ConfigDict()
     c.model.name = ""  # a row of jaxcxr.models.MODELS
@@ -59,10 +66,13 @@ def base(task: str) -> ConfigDict:
     c.model.in_channels = 3  # grey is repeated to 3 for networks made for ImageNet
     c.model.input_size = 0  # patches are resized to this side before the network; 0 leaves them
     c.model.outputs = "softmax"  # softmax | sigmoid (two classes from one logit, as COVID-CXNet)
-    # '' random values | a name of `python -m jaxcxr.weights list` | a file (.safetensors, .npz, .pth, .h5)
+    # '' random values | a name of `python -m jaxcxr.weights list` | a file (.safetensors, .npz,
+    # .pth, .h5)
     c.model.pretrained = ""
-    c.model.head = "new"  # new | pretrained: the last layer of the weights is kept, its classes must be data.classes
-    c.model.mean = ()  # of pixels in [0, 1], per channel or one for all; () = of the weights, else 0.5 (FLANNEL)
+    # new | pretrained: the last layer of the weights is kept, its classes must be data.classes
+    c.model.head = "new"
+    # Of pixels in [0, 1], per channel or one for all; () = of the weights, else 0.5 (FLANNEL).
+    c.model.mean = ()
     c.model.std = ()  # pixels become (x - mean) / std
 
     c.optim = ConfigDict()
@@ -70,14 +80,16 @@ def base(task: str) -> ConfigDict:
     c.optim.learning_rate = 1e-3
     c.optim.momentum = 0.9  # sgd only
     c.optim.weight_decay = 0.0  # coupled L2, as torch.optim.Adam
-    c.optim.decay_on = ()  # regular expressions of the parameters that weight_decay acts on, '/kernel$'; () = all
+    # Regular expressions of the parameters that weight_decay acts on, '/kernel$'; () = all.
+    c.optim.decay_on = ()
     c.optim.l1 = 0.0  # factor of the L1 penalty on all parameters
     c.optim.clip_norm = 0.0  # global gradient norm limit; 0 = none
     c.optim.schedule = "constant"  # constant | cosine | milestones
     c.optim.warmup = 0.0  # share of the run with a linear rise
     c.optim.milestones = ()  # shares of the run at which `decay` multiplies the learning rate
     c.optim.decay = 0.1
-    c.optim.freeze = ()  # regular expressions of parameters that stay as they are, such as '^features/'
+    # Regular expressions of parameters that stay as they are, such as '^features/'.
+    c.optim.freeze = ()
     c.optim.plateau_patience = 0  # evaluations without improvement before `decay`; 0 = never
 
     c.train = ConfigDict()
@@ -88,8 +100,9 @@ def base(task: str) -> ConfigDict:
     c.train.min_delta = 0.0  # what counts as improvement; negative is the published slack rule
     c.train.balance = "none"  # none | class: draw classes equally often
     c.train.log_every = 10  # steps between log rows, 1 or more
-    # auto | device | host: where the images of a run live. On devices they are copied into each one's memory once, and
-    # `log_every` steps are taken without the host; auto does that on a GPU or TPU half of whose free memory holds them.
+    # auto | device | host: where the images of a run live. On devices they are copied into each
+    # one's memory once, and `log_every` steps are taken without the host; auto does that on a GPU
+    # or TPU half of whose free memory holds them.
     c.train.placement = "auto"
 
     c.lr_find = ConfigDict()  # learning-rate range test (Smith, 2017), of run = lr_find
@@ -102,21 +115,25 @@ def base(task: str) -> ConfigDict:
     c.evaluate.batch_size = 16  # images a batch in evaluation and prediction
 
     c.compare = ConfigDict()  # of run = compare
-    c.compare.other = ""  # run folder whose predictions for the same test images are compared with this run's
+    # Run folder whose predictions for the same test images are compared with this run's.
+    c.compare.other = ""
 
     c.export = ConfigDict()  # of run = export
     c.export.platforms = ("cpu", "cuda", "tpu")  # what the exported program runs on; also rocm
 
     c.checkpoint = ConfigDict()
-    c.checkpoint.every_minutes = 5.0  # at least this often (between steps, see placement), besides every improvement
+    # At least this often (between steps, see placement), besides every improvement.
+    c.checkpoint.every_minutes = 5.0
 
     c.predict = ConfigDict()
     c.predict.splits = ("oof", "valid", "test")  # what `predictions.npz` holds
-    c.predict.inputs = ""  # your own X-rays instead: a file, folder or pattern of pictures and DICOM -> xrays/
+    # Your own X-rays instead: a file, folder or pattern of pictures and DICOM -> xrays/
+    c.predict.inputs = ""
     c.predict.overlays = False  # also draw each of these with the outline of its lungs
 
     c.parallel = ConfigDict()
-    c.parallel.coordinator = ""  # host:port of process 0; 'auto' on TPU pods and SLURM; '' = one process
+    # host:port of process 0; 'auto' on TPU pods and SLURM; '' = one process
+    c.parallel.coordinator = ""
     c.parallel.process_id = 0
     c.parallel.num_processes = 1
     c.parallel.compilation_cache = "~/.cache/jaxcxr/xla"  # '' = compile anew in every process
@@ -128,7 +145,8 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     check_preset(preset)
     c = base("classify")
     c.model.name = learner
-    c.model.dtype = "float32"  # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
+    # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
+    c.model.dtype = "float32"
 
     c.patches = ConfigDict()
     c.patches.enabled = patched  # False: the whole image, FLANNEL's crops
@@ -141,10 +159,12 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.patches.apply_mask = True  # zero outside the lungs (paper 2.1)
     c.patches.flip = True  # random horizontal flips (paper 3.2)
     c.patches.max_rotation = 0.0  # degrees either way (published code: 5)
-    # What the ensemble gets: mean_softmax | vote_fraction (the paper's text) | mean_sigmoid (its code).
+    # What the ensemble gets: mean_softmax | vote_fraction (the paper's text) | mean_sigmoid (its
+    # code).
     c.patches.aggregate = "mean_softmax"
 
-    c.augment = ConfigDict()  # of whole images in training, besides patches.flip; patches have max_rotation
+    # Of whole images in training, besides patches.flip; patches have max_rotation.
+    c.augment = ConfigDict()
     c.augment.max_rotation = 0.0  # degrees either way
     c.augment.zoom = (1.0, 1.0)  # range of factors; above 1 shows more than the image
     c.augment.shift = 0.0  # share of the side, either way
@@ -156,12 +176,13 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.loss.label_smoothing = 0.0
     c.loss.aux_weight = 0.4  # of Inception's auxiliary head
 
-    # Another labelled data set to measure the finished run on; builders = () is none. Pixels and classes are the run's
-    # own: of the fields only builders, options, data_dir and manual_dir ('' = data's), relabel (onto data.classes),
-    # patient_key, limit and max_bad_images count here.
+    # Another labelled data set to measure the finished run on; builders = () is none. Pixels and
+    # classes are the run's own: of the fields only builders, options, data_dir and manual_dir ('' =
+    # data's), relabel (onto data.classes), patient_key, limit and max_bad_images count here.
     c.evaluate.data = data_section()
     c.evaluate.data.builders = ()
-    c.evaluate.same_source = "left_out"  # left_out | kept: its images of a source that the run's own data also has
+    # left_out | kept: its images of a source that the run's own data also has
+    c.evaluate.same_source = "left_out"
 
     c.probe = ConfigDict()  # of run = probe: named findings as a score of the last class
     c.probe.findings = ("Pneumonia",)  # of the weights' findings, those that count
@@ -172,12 +193,15 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.explain.per_class = 8  # at most so many images of each class; 0 = all
     c.explain.of = "predicted"  # predicted | true: the class whose heat is shown
     c.explain.method = "gradcam"  # gradcam | lime | occlusion
-    # original, then text_masked and lung_masked if wanted: the heat on each, side by side (COVID-CXNet, Figs 17, 18)
+    # original, then text_masked and lung_masked if wanted: the heat on each, side by side
+    # (COVID-CXNet, Figs 17, 18)
     c.explain.inputs = ("original",)
-    # Grad-CAM's feature map, such as layer4 or features/norm5; '' = the last one of 4 x 4 places or more.
+    # Grad-CAM's feature map, such as layer4 or features/norm5; '' = the last one of 4 x 4 places or
+    # more.
     c.explain.layer = ""
     c.explain.form = "plain"  # plain | guided (COVID-CXNet's code)
-    c.explain.patches = 0  # patches an image in each prediction of lime and occlusion; 0 = patches.eval_count
+    # patches an image in each prediction of lime and occlusion; 0 = patches.eval_count
+    c.explain.patches = 0
     c.explain.lime = ConfigDict()  # COVID-CXNet's settings
     c.explain.lime.samples = 1000  # predictions an image
     c.explain.lime.features = 5  # superpixels that are shown
@@ -189,7 +213,8 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.explain.occlusion.size = 0.15  # of the square, share of the image's side
     c.explain.occlusion.stride = 0.075  # between squares, likewise
     c.explain.occlusion.fill = 0.5  # grey of the square, 0 to 1
-    # Lungs to measure a whole-image learner's heat with, as `masks`: dataset | workdir | none. Patches have theirs.
+    # Lungs to measure a whole-image learner's heat with, as `masks`: dataset | workdir | none.
+    # Patches have theirs.
     c.explain.masks = ConfigDict(dict(source="dataset" if preset == "" else "none", workdir=""))
 
     c.train.monitor = "macro_f1"  # metric of the validation patients: macro_f1 | accuracy | loss
@@ -224,7 +249,8 @@ def _classify_phantom(c: ConfigDict, learner: str, patched: bool) -> None:
 def _from_random_values(c: ConfigDict, learner: str) -> None:
     """A few dozen steps: what the networks can take before their batch statistics have settled."""
     if learner == "vgg19_bn":
-        # Its first linear layer sees each feature 49 times in small patches; Adam's even steps overshoot there.
+        # Its first linear layer sees each feature 49 times in small patches; Adam's even steps
+        # overshoot there.
         c.optim.name = "sgd"
         c.optim.learning_rate = 2e-3
     if learner == "inception_v3":
@@ -232,7 +258,8 @@ def _from_random_values(c: ConfigDict, learner: str) -> None:
 
 
 def _classify_small(c: ConfigDict, learner: str, patched: bool) -> None:
-    # As the phantoms, a patch is a quarter of the side. Sized for two CPU cores: five learners x three folds.
+    # As the phantoms, a patch is a quarter of the side. Sized for two CPU cores: five learners x
+    # three folds.
     real_classes(c.data)
     c.data.image_size = 128 if patched else 72
     c.patches.size = 32 if patched else 64
@@ -254,7 +281,8 @@ def _classify_paper(c: ConfigDict, learner: str, patched: bool) -> None:
     # COVID-Net's own weights are TensorFlow checkpoints, which nothing here reads.
     published = {"efficientnet_b4": "efficientnet_b4.torchvision", "covid_net": ""}
     c.model.pretrained = published.get(learner, f"{learner}.tv_in1k")
-    c.model.mean = c.model.std = (0.5,)  # as published, though the weights were trained with ImageNet's
+    # As published, though the weights were trained with ImageNet's.
+    c.model.mean = c.model.std = (0.5,)
     c.train.epochs = 200.0
     c.train.eval_every = 1.0
     c.masks.on_empty = "whole_image"
@@ -273,7 +301,8 @@ def _classify_paper(c: ConfigDict, learner: str, patched: bool) -> None:
         if learner == "inception_v3":
             c.model.input_size = 299
     else:
-        # FLANNEL: 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5) / 0.5.
+        # FLANNEL: 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5)
+        # / 0.5.
         c.data.image_size = 336
         c.data.equalise = False
         c.patches.size = 299 if learner == "inception_v3" else 224
@@ -290,15 +319,19 @@ def segment(*, preset: str) -> ConfigDict:
     c = base("segment")
     c.model.name = "fc_densenet103"
     c.model.in_channels = 1
-    # Channels of a ReLU before the last convolution of a U-Net. zhixuhao/unet has 2: if both die, every pixel gets the
-    # same logit for good (its issue 148), so 0 leaves it out.
+    # Channels of a ReLU before the last convolution of a U-Net. zhixuhao/unet has 2: if both die,
+    # every pixel gets the same logit for good (its issue 148), so 0 leaves it out.
     c.model.narrow = 0
-    c.model.dtype = "float32"  # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
-    c.model.remat = False  # FC-DenseNet computes its dense blocks anew in the backward pass: less memory, more time
+    # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
+    c.model.dtype = "float32"
+    # FC-DenseNet computes its dense blocks anew in the backward pass: less memory, more time
+    c.model.remat = False
     c.data.classes = ()
     c.data.gamma = 0.5
-    c.masks.ignore = ""  # mask of the data set whose pixels count for nothing, in loss and metrics; '' = none
-    c.masks.resize = "nearest"  # nearest | linear (interpolated, then a structure above 0.5; V7 paper, 4.2)
+    # Mask of the data set whose pixels count for nothing, in loss and metrics; '' = none.
+    c.masks.ignore = ""
+    # nearest | linear (interpolated, then a structure above 0.5; V7 paper, 4.2)
+    c.masks.resize = "nearest"
     c.augment = ConfigDict()  # of training images and their masks together
     c.augment.max_rotation = 0.0  # degrees either way
     c.augment.zoom = (1.0, 1.0)  # range of factors; above 1 shows more than the image
@@ -306,15 +339,19 @@ def segment(*, preset: str) -> ConfigDict:
     c.augment.hflip = False  # mirror left and right; not where structures are left and right ones
     c.augment.brightness = (1.0, 1.0)  # range of factors
     c.loss = ConfigDict()
-    c.loss.name = "cross_entropy"  # cross_entropy | binary_cross_entropy (a sigmoid each; needs model.outputs=sigmoid)
+    # cross_entropy | binary_cross_entropy (a sigmoid each; needs model.outputs=sigmoid)
+    c.loss.name = "cross_entropy"
     c.loss.background_weight = 0.5  # of background pixels; structures weigh 1 (published code)
     c.split.folds = 5  # one block of patients in five is held out: 80/20
     c.split.test_fraction = 0.0
     c.split.valid_fraction = 0.1  # early stopping must not look at the patients that are reported
-    c.split.train_limit = ()  # "class=count": at most so many training images of it; smaller sets are parts of larger
+    # "class=count": at most so many training images of it; smaller sets are parts of larger
+    c.split.train_limit = ()
     c.train.monitor = "jaccard"  # mean over the structures, held-out patients
-    c.predict.data = data_section()  # the images that `predict` makes masks for; data_dir, manual_dir '' = data's
-    c.predict.threshold = 0.5  # a structure is where its probability is above; another one needs sigmoid outputs
+    # The images that `predict` makes masks for; data_dir, manual_dir '' = data's.
+    c.predict.data = data_section()
+    # A structure is where its probability is above; another one needs sigmoid outputs.
+    c.predict.threshold = 0.5
     c.predict.masked_images = True  # also write the image with everything but the lungs set to 0
     if preset == "":
         c.masks.structures = ("heart", "left_lung", "right_lung")
@@ -355,7 +392,8 @@ def ensemble(*, preset: str) -> ConfigDict:
     c.inputs = ConfigDict()
     # Folders of the learners: each holds fold0, fold1, ... with their predictions.npz.
     c.inputs.learners = ()
-    # out_of_fold | in_sample (as published: trained on predictions for the learners' own training images)
+    # out_of_fold | in_sample (as published: trained on predictions for the learners' own training
+    # images)
     c.inputs.stacking = "out_of_fold"
     c.inputs.base_output = "mean_softmax"  # mean_softmax | vote_fraction | mean_sigmoid
     c.model.activation = "tanh"  # tanh (published) | softmax

@@ -1,12 +1,19 @@
-"""What COVID-CXNet's experiments share; see configs/common.py for every field and for the presets."""
+"""What COVID-CXNet's experiments share; see configs/common.py for every field and for the
+presets.
+"""
 
 from ml_collections import ConfigDict
 
 from configs import common, common_study
 
-# Last comes the class that F-scores are given of. In the presets with X-rays these are the paper's Normal, CAP
-# (community-acquired pneumonia) and CP (COVID-19 pneumonia); phantoms keep the names of what is drawn.
-BINARY = {"": ("normal", "ground_glass"), "small": ("normal", "covid19"), "paper": ("normal", "covid19")}
+# Last comes the class that F-scores are given of. In the presets with X-rays these are the paper's
+# Normal, CAP (community-acquired pneumonia) and CP (COVID-19 pneumonia); phantoms keep the names of
+# what is drawn.
+BINARY = {
+    "": ("normal", "ground_glass"),
+    "small": ("normal", "covid19"),
+    "paper": ("normal", "covid19"),
+}
 THREE = {
     "": ("normal", "consolidation", "ground_glass"),
     "small": ("normal", "cap", "covid19"),
@@ -23,10 +30,10 @@ def classify(model: str, *, classes: str, lungs: bool, preset: str) -> ConfigDic
     """One of the paper's models.
 
     Args:
-      model: covid_cxnet_base, covid_cxnet or covid_cxnet_resnet50.
-      classes: "binary" or "three".
-      lungs: only the box around the lungs is seen (paper 3.2, version 2).
-      preset: see configs/common.py.
+        model: covid_cxnet_base, covid_cxnet or covid_cxnet_resnet50.
+        classes: "binary" or "three".
+        lungs: only the box around the lungs is seen (paper 3.2, version 2).
+        preset: see configs/common.py.
     """
     c = common.classify(model, patched=False, preset=preset)
     binary = classes == "binary"
@@ -174,13 +181,16 @@ MODELS = ("base", "cxnet_v1", "cxnet_v2", "multiclass", "hierarchical")
 
 
 def study(*, models: tuple[str, ...], preset: str) -> ConfigDict:
-    """The paper's models, each repeated, in one table (Table 6), and the base model on growing training sets."""
+    """The paper's models, each repeated, in one table (Table 6), and the base model on growing
+    training sets.
+    """
     common.check_preset(preset)
     c = common_study.classifiers()
     c.repeats = 10 if preset == "paper" else 1  # the paper's ranges are over ten
     c.study.models = models
     c.study.lungs = preset != ""  # phantoms bring their own
-    c.study.training_sizes = (0.25, 0.5) if "base" in models else ()  # shares of the training patients (figure 9)
+    # Shares of the training patients (figure 9).
+    c.study.training_sizes = (0.25, 0.5) if "base" in models else ()
     c.study.training_sizes_of = "base"
     if preset == "paper":
         c.study.training_sizes = (0.125, 0.25, 0.5) if "base" in models else ()

@@ -1,10 +1,13 @@
-"""What the experiments on the COVID-19 Radiography Database share; see configs/common.py for fields and presets."""
+"""What the experiments on the COVID-19 Radiography Database share; see configs/common.py for fields
+and presets.
+"""
 
 from ml_collections import ConfigDict
 
 from configs import common, common_study
 
-# The paper's order: Normal = 0, COVID-19 = 1, Viral Pneumonia = 2. Phantoms keep the names of what is drawn.
+# The paper's order: Normal = 0, COVID-19 = 1, Viral Pneumonia = 2. Phantoms keep the names of what
+# is drawn.
 CLASSES = {
     "": ("normal", "ground_glass", "interstitial"),
     "small": ("normal", "covid19", "viral"),
@@ -44,7 +47,8 @@ def cnn(*, augmented: bool, preset: str) -> ConfigDict:
     c.data.image_size = 100
     c.split.test_fraction = 0.2  # 70 % : 10 % : 20 %
     c.split.valid_fraction = 0.125
-    # "Regularizers are added to the convolutional layers": Keras's l2(0.001), which the paper does not give.
+    # "Regularizers are added to the convolutional layers": Keras's l2(0.001), which the paper does
+    # not give.
     c.optim.weight_decay = 2e-3
     c.optim.decay_on = ("^conv2d.*/kernel$",)
     c.train.batch_size = 64
@@ -80,7 +84,9 @@ def vgg16(*, preset: str) -> ConfigDict:
 
 
 def _augment(c: ConfigDict) -> None:
-    """ImageDataGenerator's ranges; the paper names rotation and no number, so these are usual ones."""
+    """ImageDataGenerator's ranges; the paper names rotation and no number, so these are usual
+    ones.
+    """
     c.patches.flip = True
     c.augment.max_rotation = 10.0
     c.augment.zoom = (0.9, 1.1)

@@ -1,4 +1,6 @@
-"""Whole systems as chains of runs; see configs/common.py for the fields of each run and for the presets."""
+"""Whole systems as chains of runs; see configs/common.py for the fields of each run and for the
+presets.
+"""
 
 from ml_collections import ConfigDict
 
@@ -9,7 +11,9 @@ COMPARATORS = ("efficientnet_b4", "covid_net")  # named in study.learners they r
 
 
 def flannel(*, patched: bool, preset: str) -> ConfigDict:
-    """Segment -> masks -> learners x folds -> ensemble -> report, as one config that holds every stage's own."""
+    """Segment -> masks -> learners x folds -> ensemble -> report, as one config that holds every
+    stage's own.
+    """
     common.check_preset(preset)
     c = _study("flannel")
     c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
@@ -17,9 +21,12 @@ def flannel(*, patched: bool, preset: str) -> ConfigDict:
     if patched:
         c.segment = common.segment(preset=preset)
     names = (*LEARNERS, *COMPARATORS)
-    c.learners = ConfigDict({name: common.classify(name, patched=patched, preset=preset) for name in names})
-    # Half an hour for ten networks, two hours for fifteen: less than each gets that is trained alone. On phantoms half
-    # the depth and width let all five learn something, where 30 steps of the whole networks do not.
+    c.learners = ConfigDict(
+        {name: common.classify(name, patched=patched, preset=preset) for name in names}
+    )
+    # Half an hour for ten networks, two hours for fifteen: less than each gets that is trained
+    # alone. On phantoms half the depth and width let all five learn something, where 30 steps of
+    # the whole networks do not.
     if preset == "":
         for learner in c.learners.values():
             learner.model.width = learner.model.depth = 0.5
@@ -31,13 +38,17 @@ def flannel(*, patched: bool, preset: str) -> ConfigDict:
 
 
 def classifiers() -> ConfigDict:
-    """Several classifiers of whole images, each trained alone, in one table; `models` is left empty."""
+    """Several classifiers of whole images, each trained alone, in one table; `models` is left
+    empty.
+    """
     c = _study("classifiers")
     c.repeats = 1  # seeds of each model
     c.study.models = ()  # those of `models` that run
-    c.study.pairs = ()  # "a:b": these two are compared on the same test images, with the first repeat of each
+    # "a:b": these two are compared on the same test images, with the first repeat of each
+    c.study.pairs = ()
     c.study.lungs = False  # train the segmenter `segment` and take the masks from it
-    c.study.training_sizes = ()  # shares of the training patients, for a curve (COVID-CXNet, figure 9)
+    # Shares of the training patients, for a curve (COVID-CXNet, figure 9).
+    c.study.training_sizes = ()
     c.study.training_sizes_of = ""  # the model that the curve is of
     c.models = ConfigDict()
     return c

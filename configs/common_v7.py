@@ -1,4 +1,6 @@
-"""What the experiments on V7 Darwin's data set share; see configs/common.py for fields and presets."""
+"""What the experiments on V7 Darwin's data set share; see configs/common.py for fields and
+presets.
+"""
 
 from ml_collections import ConfigDict
 
@@ -21,13 +23,15 @@ def covid19_or_not(d: ConfigDict, preset: str) -> None:
     d.patient_key = "strict_patient_id"
 
 
-def diagnosis(*, preset: str, cut: tuple[int, int, int, int] = PUBLISHED, masked: bool = False) -> ConfigDict:
+def diagnosis(
+    *, preset: str, cut: tuple[int, int, int, int] = PUBLISHED, masked: bool = False
+) -> ConfigDict:
     """COVID-19 or not, from the whole image (paper 5).
 
     Args:
-      cut: pixels off the top, left, bottom and right of an image of 256.
-      masked: everything but the lungs is black (the paper's future work).
-      preset: see configs/common.py.
+        cut: pixels off the top, left, bottom and right of an image of 256.
+        masked: everything but the lungs is black (the paper's future work).
+        preset: see configs/common.py.
     """
     c = common.classify("v7_diagnosis", patched=False, preset=preset)
     covid19_or_not(c.data, preset)
@@ -106,7 +110,9 @@ def segment(*, preset: str) -> ConfigDict:
 
 
 def study(*, preset: str) -> ConfigDict:
-    """What the borders and the rest around the lungs do for the diagnosis, each against its next."""
+    """What the borders and the rest around the lungs do for the diagnosis, each against its
+    next.
+    """
     common.check_preset(preset)
     c = common_study.classifiers()
     c.repeats = 3

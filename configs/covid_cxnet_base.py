@@ -1,6 +1,7 @@
 """COVID-CXNet's base model: five convolutions, normal against COVID-19 (paper 4.1).
 
-Paper: Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in Frontal Chest X-ray Images using Deep Learning" (2020).
+Paper: Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in Frontal Chest X-ray Images using Deep
+Learning" (2020).
 Command: python main.py --config=configs/covid_cxnet_base.py
          python main.py --config=configs/covid_cxnet_base.py:small --config.data.manual_dir=DATA_DIR
 Time: phantoms 40 seconds on two CPU cores.

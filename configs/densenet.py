@@ -12,4 +12,6 @@ from configs import common
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.classify("densenet161", patched=False, preset=preset), "densenet", preset)
+    return common.named(
+        common.classify("densenet161", patched=False, preset=preset), "densenet", preset
+    )

@@ -1,8 +1,10 @@
 """EfficientNet-B4 on the whole image, as AI-COVID's backbone: one base learner, fold 0.
 
---config.study.learners="('densenet161', 'efficientnet_b4')" takes it into the ensemble of a FLANNEL study.
+--config.study.learners="('densenet161', 'efficientnet_b4')" takes it into the ensemble of a FLANNEL
+study.
 
-Paper: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019).
+Paper: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
+(2019).
 Command: python main.py --config=configs/efficientnet.py
          python main.py --config=configs/efficientnet.py:small --config.data.manual_dir=DATA_DIR
 Time: 16 minutes (phantoms, with tests beside it) and 10 minutes (:small) on two CPU cores.

@@ -4,8 +4,10 @@ Paper: "COVID-19 X-ray Image Classification" (Patched FLANNEL).
 Command: python main.py --config=configs/flannel.py
          python main.py --config=configs/flannel.py:small --config.data.manual_dir=DATA_DIR
          python main.py --config=configs/flannel.py:paper --config.data.manual_dir=DATA_DIR
-Time: 8 minutes (phantoms) and 59 minutes (:small), measured on two CPU cores with other programs beside them.
-Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see docs/RESULTS.md for what is comparable).
+Time: 8 minutes (phantoms) and 59 minutes (:small), measured on two CPU cores with other programs
+beside them.
+Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see docs/RESULTS.md for
+what is comparable).
 """
 
 from ml_collections import ConfigDict

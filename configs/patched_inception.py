@@ -12,4 +12,6 @@ from configs import common
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.classify("inception_v3", patched=True, preset=preset), "patched_inception", preset)
+    return common.named(
+        common.classify("inception_v3", patched=True, preset=preset), "patched_inception", preset
+    )

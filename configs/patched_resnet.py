@@ -12,4 +12,6 @@ from configs import common
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.classify("resnet152", patched=True, preset=preset), "patched_resnet", preset)
+    return common.named(
+        common.classify("resnet152", patched=True, preset=preset), "patched_resnet", preset
+    )

@@ -12,4 +12,6 @@ from configs import common
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.classify("resnext101_32x8d", patched=True, preset=preset), "patched_resnext", preset)
+    return common.named(
+        common.classify("resnext101_32x8d", patched=True, preset=preset), "patched_resnext", preset
+    )

@@ -12,4 +12,6 @@ from configs import common
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.classify("vgg19_bn", patched=True, preset=preset), "patched_vgg", preset)
+    return common.named(
+        common.classify("vgg19_bn", patched=True, preset=preset), "patched_vgg", preset
+    )

@@ -1,12 +1,15 @@
-"""The Qatar paper's question: does augmentation cut the errors of the smallest class (section 3.3.2)?
+"""The Qatar paper's question: does augmentation cut the errors of the smallest class (section
+3.3.2)?
 
 Both CNNs, three trainings each, compared on the same test images with an exact McNemar test.
 
-Paper: Agarwal and Srivastava, "Segmentation of Chest Radiography Scans for COVID-19" (CNN and VGG-16 classifiers).
+Paper: Agarwal and Srivastava, "Segmentation of Chest Radiography Scans for COVID-19" (CNN and
+VGG-16 classifiers).
 Command: python main.py --config=configs/qatar_study.py
          python main.py --config=configs/qatar_study.py:small --config.data.manual_dir=DATA_DIR
 Time: 8 minutes (phantoms, with a training beside it) and 5 minutes (:small) on two CPU cores.
-Number to reach: the paper's test accuracies are 91.55 % and 91.39 % (:paper; docs/RESULTS.md says what is comparable).
+Number to reach: the paper's test accuracies are 91.55 % and 91.39 % (:paper; docs/RESULTS.md says
+what is comparable).
 """
 
 from ml_collections import ConfigDict

@@ -12,4 +12,6 @@ from configs import common
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common.classify("resnet152", patched=False, preset=preset), "resnet", preset)
+    return common.named(
+        common.classify("resnet152", patched=False, preset=preset), "resnet", preset
+    )

@@ -1,11 +1,15 @@
-"""The diagnosis CNN on X-rays that are black outside the lungs: what its paper names as future work (section 6).
+"""The diagnosis CNN on X-rays that are black outside the lungs: what its paper names as future work
+(section 6).
 
---config.run=compare with a run of configs/v7_diagnosis.py says what the mask changes, on the same test images.
+--config.run=compare with a run of configs/v7_diagnosis.py says what the mask changes, on the same
+test images.
 
 Paper: Zhang, "COVID-19 Chest X-ray Images: Lung Segmentation and Diagnosis using Neural Networks".
 Command: python main.py --config=configs/v7_diagnosis_masked.py
-         python main.py --config=configs/v7_diagnosis_masked.py:small --config.data.manual_dir=DATA_DIR
-Time: 2 minutes (phantoms) on two CPU cores with tests and a training beside it; :small is part of configs/v7_study.py.
+         python main.py --config=configs/v7_diagnosis_masked.py:small \
+             --config.data.manual_dir=DATA_DIR
+Time: 2 minutes (phantoms) on two CPU cores with tests and a training beside it; :small is part of
+configs/v7_study.py.
 Number to reach: none is published.
 """
 
@@ -15,4 +19,6 @@ from configs import common, common_v7
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common_v7.diagnosis(preset=preset, masked=True), "v7_diagnosis_masked", preset)
+    return common.named(
+        common_v7.diagnosis(preset=preset, masked=True), "v7_diagnosis_masked", preset
+    )

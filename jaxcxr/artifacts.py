@@ -30,8 +30,9 @@ from jaxcxr.run_identity import VOLATILE, differing_fields
 from jaxcxr.types import InputError
 
 __all__ = [
-    "CONFIG", "MANIFEST", "VOLATILE", "Predictions", "RunFolder", "check_same_split", "differing_fields", "encode_png",
-    "environment", "read_json", "sha256_file", "upstream", "write_bytes", "write_json", "write_npz", "write_png",
+    "CONFIG", "MANIFEST", "VOLATILE", "Predictions", "RunFolder", "check_same_split",
+    "differing_fields", "encode_png", "environment", "read_json", "sha256_file", "upstream",
+    "write_bytes", "write_json", "write_npz", "write_png",
     "write_text",
 ]  # fmt: skip
 
@@ -50,8 +51,8 @@ class RunFolder:
     A start that ends with an InputError before there is anything to keep gives the folder back.
 
     Attributes:
-      path: the folder.
-      active: whether this process writes.
+        path: the folder.
+        active: whether this process writes.
     """
 
     _open: ClassVar[list[RunFolder]] = []
@@ -80,14 +81,14 @@ class RunFolder:
         A folder that cannot be written is opened without a lock, for reading.
 
         Args:
-          path: the folder.
-          config: the run's configuration: nested dicts.
-          active: whether this process writes and holds the lock.
-          volatile: patterns of dotted field names that may differ between starts.
+            path: the folder.
+            config: the run's configuration: nested dicts.
+            active: whether this process writes and holds the lock.
+            volatile: patterns of dotted field names that may differ between starts.
 
         Raises:
-          InputError: another process is at work in the folder, it holds a run of another
-            configuration (the message shows which fields differ), or it cannot be a folder.
+            InputError: another process is at work in the folder, it holds a run of another
+                configuration (the message shows which fields differ), or it cannot be a folder.
         """
         folder = cls(path, active=active)
         if active:
@@ -101,7 +102,11 @@ class RunFolder:
             folder._empty = not there
             if there and not os.path.lexists(folder.path / CONFIG) and not folder._read_only:
                 shown = ", ".join(sorted(there)[:3])
-                logger.warning("%s holds other files than a run's (%s); a run folder of its own is safer.", path, shown)
+                logger.warning(
+                    "%s holds other files than a run's (%s); a run folder of its own is safer.",
+                    path,
+                    shown,
+                )
             folder._check_config(files.jsonable(config), volatile)
         except BaseException:
             folder.close()
@@ -131,20 +136,18 @@ class RunFolder:
         return bool(self._read_only)
 
     def check_writable(self) -> None:
-        """Raises:
-        InputError: the folder cannot be written; says what to do.
-        """
+        """Raises an InputError that says what to do if the folder cannot be written."""
         if self._read_only:
             raise InputError(
-                f"{self.path} cannot be written: {self._read_only}. Copy it to a disk that can be written and give "
-                "the copy: --workdir=COPY"
+                f"{self.path} cannot be written: {self._read_only}. Copy it to a disk that can be "
+                "written and give the copy: --workdir=COPY"
             )
 
     def claim(self) -> None:
         """From here on this run writes: call it once its inputs are valid, before long work.
 
         Raises:
-          InputError: the folder cannot be written.
+            InputError: the folder cannot be written.
         """
         self.check_writable()
         if not self.active:
@@ -186,7 +189,7 @@ class RunFolder:
         """Returns a JSON file below the folder, `default` where there is none.
 
         Raises:
-          InputError: it is not what `jaxcxr.run_files` says of its name.
+            InputError: it is not what `jaxcxr.run_files` says of its name.
         """
         path = self.path / name
         return run_files.read(path) if os.path.lexists(path) else default
@@ -206,11 +209,11 @@ class RunFolder:
         open folder around this one, a study's, are written relative to this folder.
 
         Args:
-          fields: of the run: task, seed, overrides, `dataset` (with its fingerprint), `split`
-            (with its sha256), `upstream` (a list of what `upstream()` returns), devices.
+            fields: of the run: task, seed, overrides, `dataset` (with its fingerprint), `split`
+                (with its sha256), `upstream` (a list of what `upstream()` returns), devices.
 
         Raises:
-          InputError: the data, the split or an upstream file changed since the run began.
+            InputError: the data, the split or an upstream file changed since the run began.
         """
         if not self.active:
             return
@@ -255,7 +258,9 @@ class RunFolder:
             self._config = run_identity.with_absolute_paths(config, self.path)
             return
         saved, given = (run_identity.fields(c, volatile) for c in (self.config(), config))
-        lines = run_identity.difference(run_identity.same_paths(saved, given, self._is_recorded), given)
+        lines = run_identity.difference(
+            run_identity.same_paths(saved, given, self._is_recorded), given
+        )
         if lines:
             raise InputError(
                 f"{self.path} holds a run of another configuration (- there, + given now):\n"
@@ -267,7 +272,9 @@ class RunFolder:
     def _check_same_inputs(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         saved, given = run_identity.inputs(before), run_identity.inputs(now)
         shared = saved.keys() & given.keys()
-        lines = run_identity.difference(*({n: d[n] for n in d if n in shared} for d in (saved, given)))
+        lines = run_identity.difference(
+            *({n: d[n] for n in d if n in shared} for d in (saved, given))
+        )
         if lines:
             raise InputError(
                 f"What {self.path} was made from has changed since it began (- then, + now):\n"
@@ -279,7 +286,9 @@ class RunFolder:
         """Whether the masks of a segment run are those that this run was made from."""
         index = Path(segmenter).expanduser() / "masks" / "index.json"
         entries = (self.read_json(MANIFEST) or {}).get("upstream", [])
-        return index.is_file() and upstream(index)["sha256"] in {entry["sha256"] for entry in entries}
+        return index.is_file() and upstream(index)["sha256"] in {
+            entry["sha256"] for entry in entries
+        }
 
     def _relative(self, path: str) -> str:
         here = self.path.resolve()
@@ -289,7 +298,10 @@ class RunFolder:
         return os.path.relpath(target, here) if inside else os.path.abspath(path)
 
     def _give_back(self) -> None:
-        """Undoes the claim of a start that failed, where the folder was empty and there is nothing to keep yet."""
+        """Undoes the claim of a start that failed, if the folder was empty.
+
+        There is nothing to keep yet.
+        """
         if not (self._claimed_here and self._empty) or _has_results(self.path):
             return
         for path in self.path.iterdir():

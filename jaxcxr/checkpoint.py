@@ -36,13 +36,13 @@ class Restored:
     """What a checkpoint held.
 
     Attributes:
-      step: the step it was saved at.
-      state: pytree shaped like the given template; uncommitted arrays, so that any device
-        layout can take them.
-      optimizer: the same for the optimiser's state; None if no template was given.
-      loop: the JSON values given to `save`.
-      metrics: the metrics given to `save`.
-      config_json: the run's configuration, as given to the `Checkpointer` that saved.
+        step: the step it was saved at.
+        state: pytree shaped like the given template; uncommitted arrays, so that any device
+            layout can take them.
+        optimizer: the same for the optimiser's state; None if no template was given.
+        loop: the JSON values given to `save`.
+        metrics: the metrics given to `save`.
+        config_json: the run's configuration, as given to the `Checkpointer` that saved.
     """
 
     step: int
@@ -56,25 +56,23 @@ class Restored:
 class Checkpointer:
     """Saves and restores training: the state, the data iterator, the loop's counters, the config.
 
-    The newest `keep` steps stay, each with the best step of its time, which `save` is told. An older
-    step goes only after the manifest of the newer one is on the disk: Orbax's own preservation
-    policies delete before that (and `best_fn` with `max_to_keep` deletes the newest step), so a
-    crash in between would leave nothing to restore.
+    The newest `keep` steps stay, each with the best step of its time, which `save` is told. An
+    older step goes only after the manifest of the newer one is on the disk: Orbax's own
+    preservation policies delete before that (and `best_fn` with `max_to_keep` deletes the newest
+    step), so a crash in between would leave nothing to restore.
 
     `save` copies the state to the host and returns; a thread writes, hashes and tidies up. Errors
     of that thread are raised by the next call of any method. With several processes all of them
     call every method, and `save` blocks.
     """
 
-    def __init__(
-        self, directory: str | os.PathLike[str], *, keep: int = 2, config_json: str = ""
-    ):
+    def __init__(self, directory: str | os.PathLike[str], *, keep: int = 2, config_json: str = ""):
         """Opens `directory`; nothing in it is changed before `save` or `restore_latest`.
 
         Args:
-          directory: folder of this run's checkpoints; made by the first `save`.
-          keep: number of newest steps to keep, at least 1.
-          config_json: the run's configuration, stored within every step.
+            directory: folder of this run's checkpoints; made by the first `save`.
+            keep: number of newest steps to keep, at least 1.
+            config_json: the run's configuration, stored within every step.
         """
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
@@ -106,20 +104,20 @@ class Checkpointer:
         """Saves a step; the state may be changed or donated as soon as this returns.
 
         Args:
-          step: number of optimiser steps done.
-          state: pytree of arrays, the same on every device (replicated).
-          optimizer: the same for what only training needs, which a finished run drops.
-          data_iterator: grain iterator, whose position is saved; None: none is.
-          loop: JSON values of the training loop, such as early-stopping counters.
-          metrics: validation metrics; none: not evaluated at this step.
-          best: the best step so far, this one or one saved before; None: not known yet.
-          wait: block until the step is on the disk with its manifest.
+            step: number of optimiser steps done.
+            state: pytree of arrays, the same on every device (replicated).
+            optimizer: the same for what only training needs, which a finished run drops.
+            data_iterator: grain iterator, whose position is saved; None: none is.
+            loop: JSON values of the training loop, such as early-stopping counters.
+            metrics: validation metrics; none: not evaluated at this step.
+            best: the best step so far, this one or one saved before; None: not known yet.
+            wait: block until the step is on the disk with its manifest.
 
         Returns:
-          False if this step is there already, whole: then nothing is written.
+            False if this step is there already, whole: then nothing is written.
 
         Raises:
-          InputError: the disk is full (raised here, or by the next call); older steps are intact.
+            InputError: the disk is full (raised here, or by the next call); older steps are intact.
         """
         self.wait()
         step = int(step)
@@ -153,15 +151,15 @@ class Checkpointer:
         run can save those step numbers again.
 
         Args:
-          state: template pytree (arrays or ShapeDtypeStructs).
-          optimizer: the same for the optimiser's state; None: it is not read.
-          data_iterator: grain iterator, which is set to the saved position.
+            state: template pytree (arrays or ShapeDtypeStructs).
+            optimizer: the same for the optimiser's state; None: it is not read.
+            data_iterator: grain iterator, which is set to the saved position.
 
         Returns:
-          None if there is no checkpoint.
+            None if there is no checkpoint.
 
         Raises:
-          InputError: there are steps and none is whole, or the step does not fit the template.
+            InputError: there are steps and none is whole, or the step does not fit the template.
         """
         self.wait()
         chosen, problems = _NONE, {}
@@ -186,15 +184,13 @@ class Checkpointer:
             )  # fmt: skip
             self._folders.quarantine(step)
         self._synchronise("restore")
-        return None if chosen == _NONE else self._restore(
-            chosen, state, optimizer, data_iterator
-        )
+        return None if chosen == _NONE else self._restore(chosen, state, optimizer, data_iterator)
 
     def restore(self, step: int, state: Any) -> Restored:
         """Restores one step, or none at all; changes nothing in the folder.
 
         Raises:
-          InputError: that step is not there or not whole, or does not fit the template.
+            InputError: that step is not there or not whole, or does not fit the template.
         """
         self.check(step)
         return self._restore(step, state)
@@ -222,7 +218,7 @@ class Checkpointer:
         after a crash in between.
 
         Raises:
-          InputError: the step is damaged; nothing is deleted.
+            InputError: the step is damaged; nothing is deleted.
         """
         self.check(step)
         if _is_primary():
@@ -284,7 +280,8 @@ class Checkpointer:
         return (
             f"The disk is full: the checkpoint of step {step} was not written to {self.directory} "
             f"({wanted}{free / 1e6:.0f} MB are free). Older checkpoints are intact: "
-            f"{self._folders.committed() or 'none'}. Free some space and start the same command again."
+            f"{self._folders.committed() or 'none'}. Free some space and start the same command "
+            "again."
         )
 
     # Restoring.

@@ -1,4 +1,6 @@
-"""The answers to `--help`: run modes and experiments, or the fields of one experiment with their comments.
+"""The answers to `--help`.
+
+Run modes and experiments, or the fields of one experiment with their comments.
 
 The comments are read from the sources of `configs/common*.py`, where every field stands once.
 """
@@ -23,8 +25,12 @@ from jaxcxr.run_modes import RUN_MODES
 WIDTH = 100
 _PRESETS = {
     "": "phantoms (drawn X-rays that come with jaxcxr), minutes on two CPU cores",
-    ":small": "real X-rays at reduced resolution, for two CPU cores (--config.data.manual_dir=FOLDER)",
-    ":paper": "real X-rays with the paper's settings, for a GPU or TPU (--config.data.manual_dir=FOLDER)",
+    ":small": (
+        "real X-rays at reduced resolution, for two CPU cores (--config.data.manual_dir=FOLDER)"
+    ),
+    ":paper": (
+        "real X-rays with the paper's settings, for a GPU or TPU (--config.data.manual_dir=FOLDER)"
+    ),
 }
 # The functions of configs/common*.py that say what the fields of a task mean, the later ones first.
 _FUNCTIONS = {
@@ -45,12 +51,18 @@ def overview(program: str) -> str:
     presets = {name or "(none)": text for name, text in _PRESETS.items()}
     return "\n".join(
         [
-            f"jaxcxr {jaxcxr.__version__}: COVID-19 chest X-ray systems of five papers in JAX and Flax.",
+            (
+                f"jaxcxr {jaxcxr.__version__}: COVID-19 chest X-ray systems of five papers in JAX "
+                "and Flax."
+            ),
             "Research use only; not for diagnosis.",
             "",
             f"usage: {program} EXPERIMENT[:PRESET] [--config.FIELD=VALUE ...] [--workdir=FOLDER]",
             f"       {program} --config=FILE.py[:PRESET] ...   an experiment file of your own",
-            f"       {program} EXPERIMENT --help               its fields, values and their meaning",
+            (
+                f"       {program} EXPERIMENT --help               its fields, values and their "
+                "meaning"
+            ),
             "",
             f"example: {program} patched_densenet --config.seed=3",
             "",
@@ -110,7 +122,7 @@ def _values(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _stages(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, ConfigDict]]:
-    """The config without its stages, then every stage of a study: (prefix of its fields, its config)."""
+    """(prefix of its fields, its config) of the config without its stages, then of every stage."""
     stages = {key: value for key, value in config.items() if _holds_stages(value)}
     if "task" in config:
         yield prefix, ConfigDict({k: v for k, v in config.items() if k not in stages})
@@ -125,7 +137,10 @@ def _holds_stages(value: Any) -> bool:
 
 
 def _field_lines(prefix: str, values: dict[str, Any], task: str) -> list[str]:
-    """A line per field, its comment beside it or, where there is no room, below; task "": no comments."""
+    """A line per field, its comment beside it or, where there is no room, below.
+
+    task "": no comments.
+    """
     lines: list[str] = []
     for field, value in values.items():
         is_repeated = ".data." in field  # the fields of `data` again

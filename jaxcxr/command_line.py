@@ -1,7 +1,7 @@
 """The command line: flags and config -> one run mode, and nothing else.
 
-`python main.py` in the repository and `jaxcxr` where it is installed are the same command. Only light modules are
-imported before the run starts, so that help and mistakes are answered at once.
+`python main.py` in the repository and `jaxcxr` where it is installed are the same command. Only
+light modules are imported before the run starts, so that help and mistakes are answered at once.
 """
 
 from __future__ import annotations

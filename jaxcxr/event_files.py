@@ -41,7 +41,7 @@ class EventFiles:
         self._pending = self._dropped = 0  # events that are buffered, and lost
 
     def hide_from(self, step: int) -> None:
-        """Tells TensorBoard, with the next event, to hide what it was given of `step` and later ones."""
+        """Tells TensorBoard, with the next event, to hide the events of `step` and later."""
         self._purge_step = step
 
     def scalar(self, name: str, value: float, step: int) -> None:
@@ -88,7 +88,9 @@ class EventFiles:
     def _open(self) -> EventsWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         # Its names tell only seconds apart, and it empties a file that is there.
-        writer = EventsWriter(str(self._folder / "events"), filename_suffix=f".{os.getpid()}.{time.time_ns()}")
+        writer = EventsWriter(
+            str(self._folder / "events"), filename_suffix=f".{os.getpid()}.{time.time_ns()}"
+        )
         if self._purge_step is not None:
             start = _SessionLog(status=_SessionLog.START)
             writer.write_event(_Event(step=self._purge_step, file_version="brain.Event:2"))
@@ -97,13 +99,19 @@ class EventFiles:
         return writer
 
     def _fail(self, error: OSError) -> None:
-        """A record that is cut short makes the rest of its file unreadable, so the next one goes to another file."""
+        """Ends the current file: a truncated record makes the rest of it unreadable.
+
+        The next record goes to another file.
+        """
         if self._failed == float("-inf"):
             logger.warning(
-                "TensorBoard's files in %s cannot be written (%s); the run goes on without them, and metrics.jsonl "
-                "has all numbers.",
-                self._folder, error.strerror or files.reason(error),
-            )  # fmt: skip
+                (
+                    "TensorBoard's files in %s cannot be written (%s); the run goes on without "
+                    "them, and metrics.jsonl has all numbers."
+                ),
+                self._folder,
+                error.strerror or files.reason(error),
+            )
         self._failed = time.monotonic()
         self._dropped, self._pending = self._dropped + max(self._pending, 1), 0
         writer, self._writer = self._writer, None

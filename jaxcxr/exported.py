@@ -1,8 +1,10 @@
-"""Predicts with an exported model (`--config.run=export`): `python -m jaxcxr.exported EXPORT IMAGE...`.
+"""Predicts with an exported model: `python -m jaxcxr.exported EXPORT IMAGE...`.
 
-Needs JAX with flatbuffers, NumPy and Pillow, and nothing else of this project, so that an export outlives it: a copy of
-this file lies beside the model as run.py. Only COVID-CXNet's enhancements are left to `jaxcxr.data.preprocessing`.
-Research use only. Not for diagnosis.
+`--config.run=export` makes one.
+
+Needs JAX with flatbuffers, NumPy and Pillow, and nothing else of this project, so that an export
+outlives it: a copy of this file lies beside the model as run.py. Only COVID-CXNet's enhancements
+are left to `jaxcxr.data.preprocessing`. Research use only. Not for diagnosis.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ SPEC, PROGRAM, WEIGHTS, REFERENCE, RUNNER = (
 )  # fmt: skip
 MAX_PIXELS = 64_000_000
 _FIELDS = {  # of model.json that are read here
-    "task": str, "classes": list, "inputs": list, "lungs": dict, "preprocessing": dict, "program": dict, "files": dict,
+    "task": str, "classes": list, "inputs": list, "lungs": dict, "preprocessing": dict,
+    "program": dict, "files": dict,
     "versions": dict,
 }  # fmt: skip
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
@@ -55,10 +58,10 @@ class Model:
     """An exported model.
 
     Attributes:
-      folder: of its files.
-      spec: what model.json says.
-      weights: name -> float32 array.
-      program: (weights, *inputs [b, ...]) -> output [b, ...], compiled once for each b.
+        folder: of its files.
+        spec: what model.json says.
+        weights: name -> float32 array.
+        program: (weights, *inputs [b, ...]) -> output [b, ...], compiled once for each b.
     """
 
     folder: Path
@@ -71,7 +74,7 @@ class Model:
         """Reads an export and checks that its files are whole and belong together.
 
         Raises:
-          InputError: a file is missing, damaged or of another export, or this JAX cannot run it.
+            InputError: a file is missing, damaged or of another export, or this JAX cannot run it.
         """
         folder = Path(folder)
         spec = _read_spec(folder)
@@ -79,13 +82,18 @@ class Model:
             for name in {*spec["files"], PROGRAM, WEIGHTS} - {RUNNER}:
                 _check_hash(folder / name, spec)
             exported = _deserialize(folder / PROGRAM, spec)
-            if spec["task"] == "classify" and exported.out_avals[0].shape[-1] != len(spec["classes"]):
+            if spec["task"] == "classify" and exported.out_avals[0].shape[-1] != len(
+                spec["classes"]
+            ):
                 raise InputError(
                     f"{folder / SPEC} names {len(spec['classes'])} classes, and the program tells "
                     f"{exported.out_avals[0].shape[-1]} apart: export again"
                 )
             if spec.get("sha256", spec_hash(spec)) != spec_hash(spec):  # earlier exports have none
-                raise InputError(f"{folder / SPEC} is damaged or was changed: its SHA-256 is another; export again")
+                raise InputError(
+                    f"{folder / SPEC} is damaged or was changed: its SHA-256 is another; export "
+                    "again"
+                )
             _check_runner(folder, spec)
         with _reading(folder / WEIGHTS):
             weights = read_safetensors(folder / WEIGHTS)
@@ -97,16 +105,17 @@ class Model:
         """Runs the program.
 
         Args:
-          images: [b, S, S] or [b, S, S, c] uint8, of `see`; model.json gives the size.
-          masks: [b, S, S] uint8, 1 in the lungs, where the model takes patches.
-          seeds: [b] int32, of each image's patches; None: of its pixels, see `seed_of`.
+            images: [b, S, S] or [b, S, S, c] uint8, of `see`; model.json gives the size.
+            masks: [b, S, S] uint8, 1 in the lungs, where the model takes patches.
+            seeds: [b] int32, of each image's patches; None: of its pixels, see `seed_of`.
 
         Returns:
-          Probabilities [b, C] float32 that sum to 1; of a segmenter structure ids [b, S, S] uint8.
+            Probabilities [b, C] float32 that sum to 1; of a segmenter structure ids [b, S, S]
+            uint8.
 
         Raises:
-          InputError: an array is missing or has another shape or type than model.json says, or the model was not
-            exported for this platform.
+            InputError: an array is missing or has another shape or type than model.json says, or
+                the model was not exported for this platform.
         """
         self._check_platform()
         given = {"images": images, "masks": masks, "seeds": seeds}
@@ -120,7 +129,8 @@ class Model:
                 raise InputError(f"{self.folder} needs {name} {wanted['shape']}: {wanted['what']}")
             if list(array.shape) != shape or str(array.dtype) != wanted["dtype"]:
                 raise InputError(
-                    f"{self.folder} takes {name} {wanted['dtype']} {shape}, not {array.dtype} {list(array.shape)}"
+                    f"{self.folder} takes {name} {wanted['dtype']} {shape}, not {array.dtype} "
+                    f"{list(array.shape)}"
                 )
             arrays.append(array)
         return np.asarray(self.program(self.weights, *arrays))
@@ -139,14 +149,15 @@ class Model:
         """An X-ray as the program takes it.
 
         Args:
-          pixels: [H, W] uint8 or uint16, lungs dark.
-          lungs: [H, W] bool, where the model looks at lungs.
+            pixels: [H, W] uint8 or uint16, lungs dark.
+            lungs: [H, W] bool, where the model looks at lungs.
 
         Returns:
-          (image [S, S] or [S, S, c] uint8, mask [S, S] uint8 or None).
+            (image [S, S] or [S, S, c] uint8, mask [S, S] uint8 or None).
 
         Raises:
-          InputError: there are no lungs where the model needs some, or what prepares its images is not installed.
+            InputError: there are no lungs where the model needs some, or what prepares its images
+                is not installed.
         """
         rules = self.spec["lungs"]
         if not rules["needed"]:
@@ -200,15 +211,17 @@ class Model:
 def prepare(
     pixels: np.ndarray, mask: np.ndarray | None, fields: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`jaxcxr.data.preprocessing.prepare` without its enhancements: equalised, raised to gamma, resized, cut.
+    """`jaxcxr.data.preprocessing.prepare` without its enhancements.
+
+    The image is equalised, raised to gamma, resized, cut.
 
     Args:
-      pixels: [H, W] uint8 or uint16.
-      mask: [H, W] uint8, or None.
-      fields: image_size, equalise, gamma and, where it is not (0, 0, 0, 0), cut.
+        pixels: [H, W] uint8 or uint16.
+        mask: [H, W] uint8, or None.
+        fields: image_size, equalise, gamma and, where it is not (0, 0, 0, 0), cut.
 
     Returns:
-      (image [S, S] uint8, mask likewise or None).
+        (image [S, S] uint8, mask likewise or None).
     """
     size = (fields["image_size"], fields["image_size"])
     top, left, bottom, right = fields.get("cut", (0, 0, 0, 0))
@@ -279,8 +292,8 @@ def _middle(levels: np.ndarray, counts: np.ndarray) -> tuple[int, int]:
 def _equalised(histogram: jax.Array) -> jax.Array:
     """The cumulative histogram from the darkest level there is, 0, to the brightest, 1.
 
-    By XLA, as `jaxcxr.ops.enhance.equalisation_lut`: it divides with another rounding than NumPy, and the last bit can
-    move a pixel by a level.
+    By XLA, as `jaxcxr.ops.enhance.equalisation_lut`: it divides with another rounding than NumPy,
+    and the last bit can move a pixel by a level.
     """
     cumulative = jnp.cumsum(jnp.asarray(histogram, jnp.int32))
     total = cumulative[-1]
@@ -292,25 +305,31 @@ def _equalised(histogram: jax.Array) -> jax.Array:
 
 
 def seed_of(image: np.ndarray) -> int:
-    """The seed of an image's patches in [0, 2^31), of its pixels, as `--config.run=predict` has it for own X-rays."""
+    """The seed of an image's patches in [0, 2^31), from its pixels.
+
+    `--config.run=predict` has the same one for own X-rays.
+    """
     return int.from_bytes(hashlib.sha256(np.ascontiguousarray(image).data).digest()[:4], "big") >> 1
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads a PNG, JPEG, GIF, BMP or TIFF file as grey, keeping 16 bits; equals `jaxcxr.data.decoding.decode_grey`.
+    """Reads a PNG, JPEG, GIF, BMP or TIFF file as grey, keeping 16 bits.
+
+    Equals `jaxcxr.data.decoding.decode_grey`.
 
     Returns:
-      [H, W] uint8 or uint16.
+        [H, W] uint8 or uint16.
 
     Raises:
-      InputError: it is none of these (DICOM is not), is damaged, too large, or of a kind that only jaxcxr reads as
-        stored: colour of 16 bits, TIFF that asks to be turned.
+        InputError: it is none of these (DICOM is not), is damaged, too large, or of a kind that
+            only jaxcxr reads as stored: colour of 16 bits, TIFF that asks to be turned.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
-                    f"{path} is {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed"
+                    f"{path} is {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} "
+                    "allowed"
                 )
             _check_kind(image, path)
             return _to_grey(image, path)
@@ -330,15 +349,18 @@ def read_image(path: str | Path) -> np.ndarray:
 def _check_kind(image: Image.Image, path: str | Path) -> None:
     """Raises InputError for files of which Pillow keeps 8 of 16 bits, or turns the pixels."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    bits, samples = tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,)), tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    bits, samples = (
+        tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,)),
+        tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1),
+    )
     if image.format == "PNG":
         with Path(path).open("rb") as file:
             depth, colour = file.read(26)[24:]
         bits, samples = (depth,), 1 if colour in (0, 3) else 3
     if samples > 1 and max(bits) > 8:
         raise InputError(
-            f"{path} has colours of {max(bits)} bits, of which 8 would be left: save it as grey, or read it with "
-            "jaxcxr (--config.run=predict)"
+            f"{path} has colours of {max(bits)} bits, of which 8 would be left: save it as grey, "
+            "or read it with jaxcxr (--config.run=predict)"
         )
     if tags.get(_ORIENTATION, 1) != 1:
         raise InputError(
@@ -373,7 +395,7 @@ def _to_grey(image: Image.Image, path: str | Path) -> np.ndarray:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """name -> float32 array of a safetensors file whose hash is right."""
+    """Arrays of a safetensors file whose hash is right: {name: float32 array}."""
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     arrays = {}
@@ -398,7 +420,8 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         form = spec["format"]
         if form != FORMAT:
             raise InputError(
-                f"{path} is of format {form}, and this program reads {FORMAT}: run the {RUNNER} beside it"
+                f"{path} is of format {form}, and this program reads {FORMAT}: run the {RUNNER} "
+                "beside it"
             )
         for name, kind in _FIELDS.items():
             if not isinstance(spec[name], kind):
@@ -419,7 +442,9 @@ def _check_runner(folder: Path, spec: Mapping[str, Any]) -> None:
         try:
             _check_hash(runner, spec)
         except InputError as error:
-            raise InputError(f"{error}, or copy it under another name to run it as it is") from error
+            raise InputError(
+                f"{error}, or copy it under another name to run it as it is"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -447,7 +472,8 @@ def _check_hash(path: Path, spec: Mapping[str, Any]) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise InputError(
-            f"{path} is damaged or of another export: its SHA-256 is {found}, and {SPEC} says {expected}; export again"
+            f"{path} is damaged or of another export: its SHA-256 is {found}, and {SPEC} says "
+            f"{expected}; export again"
         )
 
 
@@ -455,8 +481,8 @@ def _deserialize(path: Path, spec: Mapping[str, Any]) -> export.Exported:
     made_by = spec["versions"]["jax"]
     if _version(jax.__version__) < _version(made_by):
         raise InputError(
-            f"{path} was exported by JAX {made_by}, which the installed {jax.__version__} cannot read: "
-            f"pip install jax=={made_by}, or export with the older one"
+            f"{path} was exported by JAX {made_by}, which the installed {jax.__version__} cannot "
+            f"read: pip install jax=={made_by}, or export with the older one"
         )
     try:
         exported = export.deserialize(bytearray(path.read_bytes()))
@@ -466,8 +492,8 @@ def _deserialize(path: Path, spec: Mapping[str, Any]) -> export.Exported:
         ) from error
     except Exception as error:  # JAX has no type for what is more than half a year old
         raise InputError(
-            f"{path} was exported by JAX {made_by}, and the installed {jax.__version__} cannot read it ({error}): "
-            f"pip install jax=={made_by}, or export again"
+            f"{path} was exported by JAX {made_by}, and the installed {jax.__version__} cannot "
+            f"read it ({error}): pip install jax=={made_by}, or export again"
         ) from error
     return exported
 
@@ -480,7 +506,9 @@ def main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status, 1 where a file could not be used."""
     parser = argparse.ArgumentParser(
         prog="python -m jaxcxr.exported",
-        description="Class probabilities, or lung masks, of X-rays by an exported model. Research use only.",
+        description=(
+            "Class probabilities, or lung masks, of X-rays by an exported model. Research use only."
+        ),
     )
     parser.add_argument("export", metavar="EXPORT", help="folder that --config.run=export wrote")
     files = "PNG, JPEG, GIF, BMP or TIFF files, lungs dark"
@@ -491,7 +519,8 @@ def main(arguments: Sequence[str]) -> int:
     where = "of a segmenter: writes FOLDER/<IMAGE>.png"
     parser.add_argument("--masks-to", metavar="FOLDER", type=Path, help=where)
     given = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):  # whatever the terminal's encoding, no name stops a print
+    # Whatever the terminal's encoding, no name stops a print.
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         model = Model.open(given.export)
@@ -519,7 +548,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _mask_name(image: str, taken: set[str]) -> str:
-    """'<the file's name>.png'; with a hash of the path where another image took that, or it is too long."""
+    """'<the file's name>.png', with a hash of the path where that is taken or too long."""
     name = Path(image).name
     cut = name.encode(errors="surrogateescape")[:200].decode(errors="ignore")
     if cut != name or name.casefold() in taken:

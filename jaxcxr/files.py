@@ -26,18 +26,20 @@ _REASON_LENGTH = 200
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], what_to_do: str) -> Iterator[None]:
-    """The one error of a reader: whatever its block raises becomes an InputError that names the file.
+    """The one error of a reader.
+
+    Whatever its block raises becomes an InputError that names the file.
 
     Decoders raise what they come upon in damaged bytes: IndexError, MemoryError, RecursionError,
     zlib.error, UnicodeDecodeError. An InputError passes as it is.
 
     Args:
-      path: what the block reads.
-      what_to_do: the end of the message: what the user does about it.
+        path: what the block reads.
+        what_to_do: the end of the message: what the user does about it.
 
     Raises:
-      InputError: "PATH is damaged (REASON): WHAT_TO_DO", or "PATH cannot be read: ..." where the
-        system refused.
+        InputError: "PATH is damaged (REASON): WHAT_TO_DO", or "PATH cannot be read: ..." where the
+            system refused.
     """
     try:
         yield
@@ -66,7 +68,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     A crash at any moment leaves either the old file or the new one, never a part.
 
     Raises:
-      InputError: the disk is full, or the system refuses; the old file is untouched.
+        InputError: the disk is full, or the system refuses; the old file is untouched.
     """
     path = Path(path)
     temporary = path.parent / f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
@@ -98,7 +100,10 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, atomically; halves of characters, from names that are no UTF-8, as \\udc.."""
+    r"""Writes `text` as UTF-8, atomically.
+
+    Halves of characters, from names that are no UTF-8, are written as \udc..
+    """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
@@ -124,7 +129,9 @@ def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
 def encode_png(image: np.ndarray) -> bytes:
     """Encodes an image [H, W], [H, W, 1] or [H, W, 3] of uint8, or [H, W] of uint16, as PNG."""
     if image.dtype != np.uint8 and not (image.dtype == np.uint16 and image.ndim == 2):
-        raise TypeError(f"a PNG is written from uint8, or grey uint16, not {image.dtype} {list(image.shape)}")
+        raise TypeError(
+            f"a PNG is written from uint8, or grey uint16, not {image.dtype} {list(image.shape)}"
+        )
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)):
@@ -141,7 +148,7 @@ def read_json(
     """Reads a JSON file.
 
     Raises:
-      InputError: the file is missing or is not JSON; the message names it and `what_to_do`.
+        InputError: the file is missing or is not JSON; the message names it and `what_to_do`.
     """
     with reading(path, what_to_do):
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -206,7 +213,9 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
-def disk_full(path: str | os.PathLike[str], intact: str = "what was there before is untouched") -> str:
+def disk_full(
+    path: str | os.PathLike[str], intact: str = "what was there before is untouched"
+) -> str:
     """The message where there is no room for `path`: what is intact, and what to do."""
     return (
         f"The disk is full: {path} was not written and {intact}. "

@@ -20,7 +20,10 @@ _TAKEN = (errno.EACCES, errno.EAGAIN)
 
 
 class ReadOnlyFolder(Exception):
-    """The folder can be read but not written, so nothing is locked; its text is the system's reason."""
+    """The folder can be read but not written, so nothing is locked.
+
+    The text is the system's reason.
+    """
 
 
 class FolderLock:
@@ -36,8 +39,9 @@ class FolderLock:
         """Makes the folder where there is none, and takes its lock.
 
         Raises:
-          InputError: the lock is taken (names the process that has it), or this cannot be a folder.
-          ReadOnlyFolder: the folder exists and cannot be written.
+            InputError: the lock is taken (names the process that has it), or this cannot be a
+                folder.
+            ReadOnlyFolder: the folder exists and cannot be written.
         """
         self._made = make_folder(folder)
         self._folder = folder.resolve()
@@ -53,8 +57,8 @@ class FolderLock:
             os.close(descriptor)
             if error.errno not in _TAKEN:
                 raise InputError(
-                    f"{folder} cannot be locked ({error.strerror}), which keeps two runs apart: give the run a "
-                    "folder on a file system with locks (--workdir=...)."
+                    f"{folder} cannot be locked ({error.strerror}), which keeps two runs apart: "
+                    "give the run a folder on a file system with locks (--workdir=...)."
                 ) from error
             raise InputError(
                 f"{folder} is in use by {holder}. Wait for it, stop it, or give this run another "
@@ -97,7 +101,7 @@ def make_folder(path: Path) -> list[Path]:
     """Makes a run folder; returns what was made, innermost first.
 
     Raises:
-      InputError: it cannot be one.
+        InputError: it cannot be one.
     """
     try:
         missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
@@ -107,7 +111,8 @@ def make_folder(path: Path) -> list[Path]:
         if files.is_disk_full(error):
             raise InputError(files.disk_full(path)) from error
         raise InputError(
-            f"--workdir={path} cannot be a run folder: {_why(path, error)}. Give another (--workdir=...)."
+            f"--workdir={path} cannot be a run folder: {_why(path, error)}. Give another "
+            "(--workdir=...)."
         ) from error
 
 

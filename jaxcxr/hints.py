@@ -1,4 +1,6 @@
-"""Commands that messages propose, made from the configuration they are about: right by construction.
+"""Commands that messages propose.
+
+Made from the configuration they are about: right by construction.
 
 A `...` stands for what only the user knows. tests/test_hints.py runs each.
 """
@@ -24,7 +26,10 @@ def program() -> list[str]:
 
 
 def _started() -> list[str]:
-    """`python main.py`, `jaxcxr` or `python -m jaxcxr`; empty where this process is another program."""
+    """`python main.py`, `jaxcxr` or `python -m jaxcxr`.
+
+    Empty where this process is another program.
+    """
     folder, name = os.path.split(sys.argv[0])
     if name == "__main__.py" and os.path.basename(folder) == "jaxcxr":
         return ["python", "-m", "jaxcxr"]
@@ -33,7 +38,10 @@ def _started() -> list[str]:
 
 
 def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] = "") -> str:
-    """`python main.py --config=... [--config.FIELD=...] [--workdir=...]`, or the same of `jaxcxr`."""
+    """`python main.py --config=...
+
+    [--config.FIELD=...] [--workdir=...]`, or the same of `jaxcxr`.
+    """
     words = [*program(), f"--config={config_file}", *overrides]
     if workdir:
         words.append(f"--workdir={os.fspath(workdir)}")
@@ -41,7 +49,10 @@ def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] =
 
 
 def _experiment(name: str, preset: str = "") -> str:
-    """`configs/NAME.py` where that is the file's name from here, else the name alone, which is known anywhere."""
+    """`configs/NAME.py` where that is the file's name from here, else the name alone.
+
+    The latter is known anywhere.
+    """
     in_repository = program()[-1] in ("main.py", "./main.py")
     return f"configs/{name}.py{preset}" if in_repository else name + preset
 
@@ -52,23 +63,30 @@ def in_folder(workdir: str | os.PathLike[str]) -> str:
 
 
 def again(run: str, workdir: str | os.PathLike[str]) -> str:
-    """The command of this process with another config.run; `--config=...` where main.py was not started."""
+    """The command of this process with another config.run.
+
+    `--config=...` where main.py was not started.
+    """
     given = _joined(sys.argv[1:]) if _started() else []
     given = [re.sub(r"^--?config", "--config", word) for word in given]
-    file = next((word.removeprefix("--config=") for word in given if word.startswith("--config=")), "...")
+    file = next(
+        (word.removeprefix("--config=") for word in given if word.startswith("--config=")), "..."
+    )
     kept = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]
     return command(file, *kept, f"--config.run={run}", workdir=workdir)
 
 
 def of_stage(message: str, section: str, study: ConfigDict) -> str:
-    """A stage's message as its study's: `--config.model.head` is `--config.learners.vgg19_bn.model.head` there.
+    """A stage's message as its study's.
+
+    `--config.model.head` is `--config.learners.vgg19_bn.model.head` there.
 
     Whole commands, which name a config of their own, stay what they are.
 
     Args:
-      message: of an error.
-      section: where the study's config has the stage's fields; '': nowhere.
-      study: the study's config, whose own fields hold for every stage.
+        message: of an error.
+        section: where the study's config has the stage's fields; '': nowhere.
+        study: the study's config, whose own fields hold for every stage.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -97,12 +115,18 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 
 def segmenter(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> str:
-    """The commands that make lung masks of a data section: a segmenter's training, then its predict."""
+    """The commands that make lung masks of a data section.
+
+    A segmenter's training, then its predict.
+    """
     return _lines(segmenter_commands(data, workdir))
 
 
 def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> list[str]:
-    """As `segmenter`, a command an item. `:small` learns from real X-rays, without it from phantoms."""
+    """As `segmenter`, a command an item.
+
+    `:small` learns from real X-rays, without it from phantoms.
+    """
     phantoms = tuple(data.builders) == (_PHANTOMS,)
     file = _experiment(_SEGMENTER, "" if phantoms else ":small")
     places = [] if phantoms else ["--config.data.manual_dir=..."]
@@ -110,7 +134,9 @@ def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER")
     values = {name: data[name] for name in fields if data[name]}
     for module in data.builders:
         name = module.rpartition(".")[2]
-        values |= {f"options.{name}.{key}": value for key, value in data.options.get(name, {}).items()}
+        values |= {
+            f"options.{name}.{key}": value for key, value in data.options.get(name, {}).items()
+        }
     images = [f"--config.predict.data.{name}={_literal(value)}" for name, value in values.items()]
     return [
         command(file, *places, workdir=workdir),
@@ -121,7 +147,9 @@ def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER")
 def any_segmenter(workdir: str | os.PathLike[str]) -> str:
     """The commands that train a segmenter, where nothing says of which kind the X-rays are."""
     phantoms = command(_experiment(_SEGMENTER), workdir=workdir)
-    real = command(_experiment(_SEGMENTER, ":small"), "--config.data.manual_dir=...", workdir=workdir)
+    real = command(
+        _experiment(_SEGMENTER, ":small"), "--config.data.manual_dir=...", workdir=workdir
+    )
     return f"  {phantoms}\nfor phantoms, or for real X-rays\n  {real}"
 
 

@@ -1,8 +1,9 @@
 """The host's memory: what is freed stays with the process, where the next arrays will be.
 
-glibc gives the memory of every large array back to the system as soon as it is freed, and Linux hands it out again page
-by page, zeroed. A program of XLA:CPU asks for all its temporaries anew at every call: for a training step of
-DenseNet-161 on eight images that is half a million page faults, a fifth of its time.
+glibc gives the memory of every large array back to the system as soon as it is freed, and Linux
+hands it out again page by page, zeroed. A program of XLA:CPU asks for all its temporaries anew at
+every call: for a training step of DenseNet-161 on eight images that is half a million page faults,
+a fifth of its time.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ _KEEP = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
 
 
 def keep_freed() -> bool:
-    """Has glibc's malloc keep what is freed. Call it before NumPy and JAX start threads, which get heaps of their own.
+    """Has glibc's malloc keep what is freed.
+
+    Call it before NumPy and JAX start threads, which get heaps of their own.
 
     Returns:
-      Whether it does: not where the C library has no such setting, nor where the user has set malloc by the environment
-      (GLIBC_TUNABLES, or MALLOC_ with glibc's name of a setting, as in MALLOC_TRIM_THRESHOLD_).
+        Whether it does: not where the C library has no such setting, nor where the user has set
+        malloc by the environment (GLIBC_TUNABLES, or MALLOC_ with glibc's name of a setting, as in
+        MALLOC_TRIM_THRESHOLD_).
     """
     if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
         return False
@@ -30,7 +34,10 @@ def keep_freed() -> bool:
 
 
 def give_back() -> None:
-    """Gives the system what is free now: programs of another kind and size come next, whose arrays lie elsewhere."""
+    """Gives the system the memory that is free now.
+
+    Programs of another kind and size come next, whose arrays lie elsewhere.
+    """
     trim = _of_glibc("malloc_trim")
     if trim is not None:
         trim(0)

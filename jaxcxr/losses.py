@@ -19,12 +19,12 @@ def cross_entropy(
     """Softmax cross-entropy.
 
     Args:
-      logits: [..., C].
-      labels: [...] integers in [0, C).
-      label_smoothing: share of the target that is spread evenly over all classes.
+        logits: [..., C].
+        labels: [...] integers in [0, C).
+        label_smoothing: share of the target that is spread evenly over all classes.
 
     Returns:
-      [...] float32.
+        [...] float32.
     """
     ones = jnp.ones(logits.shape[-1])
     return weighted_cross_entropy(
@@ -45,13 +45,13 @@ def weighted_cross_entropy(
     then divides by the sum of the true classes' weights.
 
     Args:
-      logits: [..., C].
-      labels: [...] integers in [0, C); another value has loss 0.
-      class_weights: [C].
-      label_smoothing: share of the target that is spread evenly over all classes.
+        logits: [..., C].
+        labels: [...] integers in [0, C); another value has loss 0.
+        class_weights: [C].
+        label_smoothing: share of the target that is spread evenly over all classes.
 
     Returns:
-      [...] float32.
+        [...] float32.
     """
     chex.assert_shape(labels, logits.shape[:-1])
     chex.assert_type(labels, int)
@@ -80,16 +80,16 @@ def multiclass_focal(
     `inverse_frequency`.
 
     Args:
-      logits: [..., C], C > 1.
-      labels: [...] integers in [0, C).
-      alpha: [C] weights of the classes.
-      gamma: 0 or more; 0 gives the weighted cross-entropy, a larger value passes over easy
-        examples.
-      epsilon: bounds the loss at -alpha log(epsilon); 0 leaves it unbounded.
+        logits: [..., C], C > 1.
+        labels: [...] integers in [0, C).
+        alpha: [C] weights of the classes.
+        gamma: 0 or more; 0 gives the weighted cross-entropy, a larger value passes over easy
+            examples.
+        epsilon: bounds the loss at -alpha log(epsilon); 0 leaves it unbounded.
 
     Returns:
-      [...] float32. Value and gradient are finite for logits up to 1e30: the powers and logarithms
-      come from log(q) and log(1 - q), never from a difference that rounds to 0.
+        [...] float32. Value and gradient are finite for logits up to 1e30: the powers and
+        logarithms come from log(q) and log(1 - q), never from a difference that rounds to 0.
     """
     chex.assert_shape(labels, logits.shape[:-1])
     chex.assert_type(labels, int)
@@ -112,12 +112,12 @@ def binary_cross_entropy(
     """Sigmoid cross-entropy.
 
     Args:
-      logits: [...].
-      labels: [...] in [0, 1].
-      label_smoothing: s; labels become y (1 - s) + s / 2, as in Keras.
+        logits: [...].
+        labels: [...] in [0, 1].
+        label_smoothing: s; labels become y (1 - s) + s / 2, as in Keras.
 
     Returns:
-      [...] float32.
+        [...] float32.
     """
     chex.assert_equal_shape([logits, labels])
     logits = jnp.asarray(logits, jnp.float32)
@@ -139,13 +139,13 @@ def pixel_cross_entropy(
     structures' sizes.
 
     Args:
-      logits: [B, H, W, C].
-      labels: [B, H, W] integers in [0, C), or `ignore`.
-      class_weights: [C]; None weighs all alike.
-      ignore: label of pixels that do not count.
+        logits: [B, H, W, C].
+        labels: [B, H, W] integers in [0, C), or `ignore`.
+        class_weights: [C]; None weighs all alike.
+        ignore: label of pixels that do not count.
 
     Returns:
-      [B] float32; 0 for an image whose every pixel is ignored.
+        [B] float32; 0 for an image whose every pixel is ignored.
     """
     chex.assert_rank(logits, 4)
     chex.assert_shape(labels, logits.shape[:-1])
@@ -168,17 +168,17 @@ def pixel_binary_cross_entropy(
 ) -> jax.Array:
     """Mean over an image's pixels of the sigmoid cross-entropy, itself the mean over structures.
 
-    With one structure and weight 1 this is Keras's `binary_crossentropy` (Zhang, section 4.2), and for any weight
-    `pixel_cross_entropy` of the logits (0, z).
+    With one structure and weight 1 this is Keras's `binary_crossentropy` (Zhang, section 4.2), and
+    for any weight `pixel_cross_entropy` of the logits (0, z).
 
     Args:
-      logits: [B, H, W, S], one a structure.
-      labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
-      background_weight: of a pixel of background; those of structures weigh 1.
-      ignore: label of pixels that do not count.
+        logits: [B, H, W, S], one a structure.
+        labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
+        background_weight: of a pixel of background; those of structures weigh 1.
+        ignore: label of pixels that do not count.
 
     Returns:
-      [B] float32; 0 for an image whose every pixel is ignored.
+        [B] float32; 0 for an image whose every pixel is ignored.
     """
     chex.assert_rank(logits, 4)
     chex.assert_shape(labels, logits.shape[:-1])
@@ -201,13 +201,13 @@ def dice(
     """One minus the soft Dice coefficient (2 I + smooth) / (P + T + smooth), mean over structures.
 
     Args:
-      logits: [B, H, W, C], class 0 is background and has no coefficient of its own.
-      labels: [B, H, W] integers in [0, C), or `ignore`.
-      smooth: keeps a structure that is absent and not predicted at a loss of 0.
-      ignore: label of pixels that do not count.
+        logits: [B, H, W, C], class 0 is background and has no coefficient of its own.
+        labels: [B, H, W] integers in [0, C), or `ignore`.
+        smooth: keeps a structure that is absent and not predicted at a loss of 0.
+        ignore: label of pixels that do not count.
 
     Returns:
-      [B] float32 in [0, 1].
+        [B] float32 in [0, 1].
     """
     chex.assert_rank(logits, 4)
     chex.assert_shape(labels, logits.shape[:-1])
@@ -231,14 +231,14 @@ def inverse_frequency(
     """FLANNEL's alpha_c = 1000 / n_c.
 
     Args:
-      counts: [C] training images per class.
-      scale: numerator.
+        counts: [C] training images per class.
+        scale: numerator.
 
     Returns:
-      [C] float32, on the host.
+        [C] float32, on the host.
 
     Raises:
-      InputError: a class has no image.
+        InputError: a class has no image.
     """
     counts = np.asarray(counts)
     chex.assert_rank(counts, 1)

@@ -22,9 +22,9 @@ def write(path: Path, body: Mapping[str, Any], *, names: Iterable[str] | None = 
     """Hashes files below the manifest's folder, forces them to the disk, then writes it.
 
     Args:
-      path: the manifest, `<folder>/<name>.json`; it is written last, so it vouches for the rest.
-      body: JSON values that it holds beside "files".
-      names: of the files, relative to the folder; None: all.
+        path: the manifest, `<folder>/<name>.json`; it is written last, so it vouches for the rest.
+        body: JSON values that it holds beside "files".
+        names: of the files, relative to the folder; None: all.
     """
     folder = path.parent
     if names is None:
@@ -62,8 +62,8 @@ def problem(path: Path, *, names: Iterable[str] = ()) -> str | None:
     """Hashes the files that a manifest lists; returns what is wrong with one, None if nothing is.
 
     Args:
-      path: the manifest.
-      names: of files to check, those that it lists; none: all.
+        path: the manifest.
+        names: of files to check, those that it lists; none: all.
     """
     manifest = read(path)
     if manifest is None:

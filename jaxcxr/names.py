@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-# A name on common file systems has at most 255 bytes. The suffix (such as '_figure2.png'), the hash, and what
-# `files.atomic_file` adds to the name while it writes (a process number, two dots, '.tmp') take up to 40 of them.
+# A name on common file systems has at most 255 bytes. The suffix (such as '_figure2.png'), the
+# hash, and what `files.atomic_file` adds to the name while it writes (a process number, two dots,
+# '.tmp') take up to 40 of them.
 MAX_BYTES = 200
 _MAX_PATH_BYTES = 1000  # of a system's 4096, which the run folder shares
 _HASH_DIGITS = 8
@@ -25,19 +26,22 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
 class PictureNames:
-    """Gives each id the name of its picture, which no other id has: '<id>.png' wherever that is harmless.
+    """Gives each id the name of its picture, which no other id has.
 
-    A name is harmless where every system can have it: not too long, no control characters, nothing that Windows
-    forbids, no '..', neither the name of another picture (nor but for case or Unicode's normal form) nor that of a
-    folder of pictures. Otherwise what is readable of it stays, '~' and a hash of the id follow.
+    It is '<id>.png' wherever that is harmless.
+
+    A name is harmless where every system can have it: not too long, no control characters, nothing
+    that Windows forbids, no '..', neither the name of another picture (nor but for case or
+    Unicode's normal form) nor that of a folder of pictures. Otherwise what is readable of it stays,
+    '~' and a hash of the id follow.
     """
 
     def __init__(self, suffixes: Sequence[str] = (".png",), *, reserved: Sequence[str] = ()):
         """Begins without any.
 
         Args:
-          suffixes: what follows on an id in the names of its pictures.
-          reserved: names in the same folder, and folders in it, that no picture may have.
+            suffixes: what follows on an id in the names of its pictures.
+            reserved: names in the same folder, and folders in it, that no picture may have.
         """
         self._suffixes = tuple(suffixes)
         self._files = {_key(name) for name in reserved}
@@ -45,7 +49,10 @@ class PictureNames:
         self._stems: dict[str, str] = {}
 
     def stem(self, picture_id: str) -> str:
-        """The name, with '/' between folders, without a suffix; the same whenever it is asked for."""
+        """The name, with '/' between folders, without a suffix.
+
+        The same whenever it is asked for.
+        """
         if picture_id not in self._stems:
             self._stems[picture_id] = self._new_stem(picture_id)
         return self._stems[picture_id]
@@ -80,12 +87,18 @@ class PictureNames:
 
 
 def on_disk(name: str) -> str:
-    """A name as the file system is told it: its bytes are UTF-8, whatever the locale says that names are."""
+    """A name as the file system is told it.
+
+    Its bytes are UTF-8, whatever the locale says that names are.
+    """
     return os.fsdecode(name.encode(errors="surrogateescape"))
 
 
 def _harmless(part: str, whole: str, *, folder: bool = False, changed: bool = False) -> str:
-    """A part of an id as a name; `whole` decides the hash. A picture's suffix follows on what is no folder."""
+    """A part of an id as a name; `whole` decides the hash.
+
+    A picture's suffix follows on what is no folder.
+    """
     readable = _readable(part)
     ends_badly = folder and part.endswith((" ", "."))
     same = readable == part and not ends_badly and not _DEVICES.fullmatch(part)
@@ -121,8 +134,9 @@ def _key(name: str) -> str:
 def csv_line(cells: Sequence[Any]) -> str:
     """A line of a table, in which no spreadsheet takes a text for a formula.
 
-    A text that would begin one gets a ' in front, which spreadsheets do not show; one with a semicolon or a tab, which
-    some take for the end of a cell, stands in quotes. Numbers stay what they are: give them as numbers.
+    A text that would begin one gets a ' in front, which spreadsheets do not show; one with a
+    semicolon or a tab, which some take for the end of a cell, stands in quotes. Numbers stay what
+    they are: give them as numbers.
     """
     return ",".join(map(_as_text, cells)) + "\n"
 
@@ -136,11 +150,13 @@ def _as_text(cell: Any) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """`text` with \\x1b for an escape character and the like: what a terminal would obey rather than show.
+    r"""`text` with \x1b for an escape character and the like.
+
+    These are what a terminal would obey rather than show.
 
     Args:
-      text: anything.
-      keep: control characters that stay, such as a line feed.
+        text: anything.
+        keep: control characters that stay, such as a line feed.
     """
     return "".join(
         character
@@ -151,7 +167,10 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def _is_obeyed(character: str) -> bool:
-    """Whether it is a control character, half of a character or one that turns the direction of text."""
+    """Whether it is a character that a terminal obeys.
+
+    A control character, half of a character or one that turns the direction of text.
+    """
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
         or unicodedata.bidirectional(character) in _TURNS_TEXT
@@ -159,7 +178,10 @@ def _is_obeyed(character: str) -> bool:
 
 
 def print_whatever_comes() -> None:
-    """From here on no character stops a print: what the terminal's encoding lacks appears as its number."""
+    """From here on no character stops a print.
+
+    What the terminal's encoding lacks appears as its number.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test took its place
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]

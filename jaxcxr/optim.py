@@ -1,7 +1,9 @@
-"""Optimisers as the papers' frameworks define them, learning-rate schedules, plateau and early stopping.
+"""Optimisers, learning-rate schedules, plateau and early stopping.
 
-The learning rate in force is decided on the host (schedule times plateau factor) and written into the optimiser
-state, so runs of different length share one compiled step.
+As the papers' frameworks define them.
+
+The learning rate in force is decided on the host (schedule times plateau factor) and written into
+the optimiser state, so runs of different length share one compiled step.
 """
 
 from __future__ import annotations
@@ -36,18 +38,20 @@ def build(
 ) -> optax.GradientTransformation:
     """The update rule without its learning rate, which `with_learning_rate` sets.
 
-    Weight decay is coupled, as in torch.optim.Adam: it is added to the gradient before Adam rescales it
-    (with the papers' 0.1 this is far from AdamW). The L1 penalty enters as its subgradient at the same place.
+    Weight decay is coupled, as in torch.optim.Adam: it is added to the gradient before Adam
+    rescales it (with the papers' 0.1 this is far from AdamW). The L1 penalty enters as its
+    subgradient at the same place.
 
     Args:
-      name: "adam" (beta 0.9, 0.999, eps 1e-8) or "sgd".
-      weight_decay: coupled L2 factor.
-      l1: factor of the sum of absolute parameters.
-      momentum: of sgd.
-      clip_norm: global gradient norm limit, 0 for none.
-      freeze: regular expressions, searched in 'features/conv0/kernel'; parameters that match stay as they are.
-      decay_on: likewise those that weight decay acts on, () for all. Keras's kernel_regularizer=l2(x) of some layers
-        is weight_decay=2x on these.
+        name: "adam" (beta 0.9, 0.999, eps 1e-8) or "sgd".
+        weight_decay: coupled L2 factor.
+        l1: factor of the sum of absolute parameters.
+        momentum: of sgd.
+        clip_norm: global gradient norm limit, 0 for none.
+        freeze: regular expressions, searched in 'features/conv0/kernel'; parameters that match stay
+            as they are.
+        decay_on: likewise those that weight decay acts on, () for all. Keras's
+            kernel_regularizer=l2(x) of some layers is weight_decay=2x on these.
     """
     parts: list[optax.GradientTransformation] = []
     if freeze:
@@ -55,7 +59,9 @@ def build(
     if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay:
-        mask = functools.partial(_matching, patterns=decay_on, field="decay_on") if decay_on else None
+        mask = (
+            functools.partial(_matching, patterns=decay_on, field="decay_on") if decay_on else None
+        )
         parts.append(optax.add_decayed_weights(weight_decay, mask))
     if l1:
         parts.append(_add_l1(l1))
@@ -78,13 +84,18 @@ def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         frozen = _matching(updates, patterns=patterns, field="freeze")
-        return jax.tree.map(lambda stays, value: jnp.zeros_like(value) if stays else value, frozen, updates), state
+        return jax.tree.map(
+            lambda stays, value: jnp.zeros_like(value) if stays else value, frozen, updates
+        ), state
 
     return optax.GradientTransformation(init, update)
 
 
 def _matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
-    """Whether one of the patterns is in a parameter's name, for each; InputError for a pattern that is in none."""
+    """Whether one of the patterns is in a parameter's name, for each.
+
+    InputError for a pattern that is in none.
+    """
     names = jax.tree_util.tree_map_with_path(
         lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), params
     )
@@ -92,7 +103,8 @@ def _matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
     for pattern in patterns:
         if not any(re.search(pattern, name) for name in known):
             raise InputError(
-                f"optim.{field}: {pattern!r} matches no parameter; there are {known[0]} ... {known[-1]}"
+                f"optim.{field}: {pattern!r} matches no parameter; there are {known[0]} ... "
+                f"{known[-1]}"
             )
     return jax.tree.map(lambda name: any(re.search(pattern, name) for pattern in patterns), names)
 
@@ -117,12 +129,13 @@ def schedule_factor(
     """Factor on the base learning rate at a step.
 
     Args:
-      name: "constant"; "cosine" (to zero at the end); "milestones" (times `decay` at each share of the run).
-      step: steps taken so far.
-      steps: steps of the whole run.
-      warmup: share of the run with a linear rise from 0.
-      milestones: shares of the run, in [0, 1], for "milestones".
-      decay: factor at each milestone.
+        name: "constant"; "cosine" (to zero at the end); "milestones" (times `decay` at each share
+            of the run).
+        step: steps taken so far.
+        steps: steps of the whole run.
+        warmup: share of the run with a linear rise from 0.
+        milestones: shares of the run, in [0, 1], for "milestones".
+        decay: factor at each milestone.
     """
     share = step / max(steps, 1)
     if share < warmup:
@@ -138,18 +151,21 @@ def schedule_factor(
 
 @dataclasses.dataclass
 class Watch:
-    """Follows the monitored metric: remembers the best, cuts the learning rate on a plateau, stops early.
+    """Follows the monitored metric.
 
-    Host-side and tiny; its fields are saved as JSON with every checkpoint, so a resumed run stops where the
-    uninterrupted one would.
+    Remembers the best, cuts the learning rate on a plateau, stops early.
+
+    Host-side and tiny; its fields are saved as JSON with every checkpoint, so a resumed run stops
+    where the uninterrupted one would.
 
     Attributes:
-      mode: "max" or "min".
-      patience: evaluations without improvement before stopping; 0 never stops.
-      min_delta: how much better counts as better; negative values are the published rule
-        "new > best - 0.05" (facts of the patch-by-patch code).
-      plateau_patience: evaluations without improvement before the learning rate is cut; 0 never cuts.
-      plateau_factor: the cut.
+        mode: "max" or "min".
+        patience: evaluations without improvement before stopping; 0 never stops.
+        min_delta: how much better counts as better; negative values are the published rule
+            "new > best - 0.05" (facts of the patch-by-patch code).
+        plateau_patience: evaluations without improvement before the learning rate is cut; 0 never
+            cuts.
+        plateau_factor: the cut.
     """
 
     mode: str

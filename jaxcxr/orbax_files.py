@@ -43,9 +43,9 @@ class OrbaxFiles:
         """Copies what `write` will write, so that all of it may change as soon as this returns.
 
         Args:
-          trees: "state" and "optimizer" -> pytree of arrays; None: not written.
-          loop: JSON values.
-          data_iterator: grain iterator; None: no position is written.
+            trees: "state" and "optimizer" -> pytree of arrays; None: not written.
+            loop: JSON values.
+            data_iterator: grain iterator; None: no position is written.
         """
         args: dict[str, Any] = {
             name: ocp.args.PyTreeSave(_copy_to_host(tree))
@@ -58,7 +58,10 @@ class OrbaxFiles:
         return ocp.args.Composite(**args)
 
     def write(self, path: Path, contents: Any) -> None:
-        """Writes what `collect` gave as the folder of a step, under another name until it is whole."""
+        """Writes what `collect` gave as the folder of a step.
+
+        It has another name until it is whole.
+        """
         self._orbax.save(path, args=contents)
 
     def read(
@@ -67,15 +70,15 @@ class OrbaxFiles:
         """Reads a step.
 
         Args:
-          path: its folder.
-          templates: as the `trees` of `collect`, arrays or ShapeDtypeStructs; None: not read.
-          data_iterator: grain iterator, which is set to the saved position; None: none is read.
+            path: its folder.
+            templates: as the `trees` of `collect`, arrays or ShapeDtypeStructs; None: not read.
+            data_iterator: grain iterator, which is set to the saved position; None: none is read.
 
         Returns:
-          the trees by name, as uncommitted arrays, or None; and "loop".
+            the trees by name, as uncommitted arrays, or None; and "loop".
 
         Raises:
-          InputError: the step does not fit the templates, or has no data position.
+            InputError: the step does not fit the templates, or has no data position.
         """
         wanted = {name: tree for name, tree in templates.items() if tree is not None}
         self._check_fits(path, wanted)
@@ -104,9 +107,9 @@ class OrbaxFiles:
         """Orbax would cast and cut silently, or fail in its own words."""
         if "optimizer" in trees and not (path / "optimizer").is_dir():
             raise InputError(
-                f"The checkpoint {path} has no optimizer state: it is of a finished training, and the run's "
-                "finished.json, which says so, is missing or damaged. Restore that file from a copy, or delete the "
-                "run folder and train again."
+                f"The checkpoint {path} has no optimizer state: it is of a finished training, and "
+                "the run's finished.json, which says so, is missing or damaged. Restore that file "
+                "from a copy, or delete the run folder and train again."
             )
         metadata: Any = self._orbax.metadata(path).item_metadata
         saved = _shapes({name: metadata[name].tree for name in trees if (path / name).is_dir()})
@@ -120,8 +123,9 @@ class OrbaxFiles:
         more = f"\n  ... and {len(lines) - 20} more" if len(lines) > 20 else ""
         raise InputError(
             f"The checkpoint {path} does not fit this configuration (- saved, + expected):\n"
-            + "\n".join(lines[:20]) + more
-        )  # fmt: skip
+            + "\n".join(lines[:20])
+            + more
+        )
 
 
 @dataclasses.dataclass(frozen=True)

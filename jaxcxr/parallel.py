@@ -1,9 +1,10 @@
 """The device seam: the only file that names pmap, axis names, devices and process counts.
 
-A per-device function is written as `(state, batch, key, *, axis_name)` and never sees how many devices there are.
-The state has no device axis: `in_axes=None` replicates it, `out_axes=None` hands back one copy, which is the form
-that pmap's maintainers recommend since pmap became `jit(shard_map)` (JAX 0.8). Batches carry a leading device axis
-that `shard` adds. A batch is always described globally: with P processes each one feeds its own slice of it.
+A per-device function is written as `(state, batch, key, *, axis_name)` and never sees how many
+devices there are. The state has no device axis: `in_axes=None` replicates it, `out_axes=None` hands
+back one copy, which is the form that pmap's maintainers recommend since pmap became
+`jit(shard_map)` (JAX 0.8). Batches carry a leading device axis that `shard` adds. A batch is always
+described globally: with P processes each one feeds its own slice of it.
 """
 
 from __future__ import annotations
@@ -23,25 +24,30 @@ from jaxcxr.types import InputError
 
 AXIS = "data"
 
-# XLA:CPU of JAX 0.8 to 0.10 fuses convolutions through YNNPACK, which makes DenseNet-161 slower here (forward 157 ms
-# against 90 ms without, JAX 0.10.2). JAX 0.7 aborts on the unknown flag, 0.11 and later need no help.
+# XLA:CPU of JAX 0.8 to 0.10 fuses convolutions through YNNPACK, which makes DenseNet-161 slower
+# here (forward 157 ms against 90 ms without, JAX 0.10.2). JAX 0.7 aborts on the unknown flag, 0.11
+# and later need no help.
 _YNN_VERSIONS = ((0, 10), (0, 11))
 
 _BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # JAX's own variable
 
 
-def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num_processes: int) -> None:
+def initialize(
+    *, compilation_cache: str, coordinator: str, process_id: int, num_processes: int
+) -> None:
     """Sets up JAX for this process; call it before anything touches a device.
 
     Args:
-      compilation_cache: folder of the persistent compilation cache; '' turns it off.
-      coordinator: "host:port" of process 0 for several processes without a cluster manager; '' for one process,
-        'auto' where the environment (Cloud TPU pods, SLURM) tells JAX everything.
-      process_id: number of this process, used with an explicit coordinator.
-      num_processes: how many processes there are, used with an explicit coordinator.
+        compilation_cache: folder of the persistent compilation cache; '' turns it off.
+        coordinator: "host:port" of process 0 for several processes without a cluster manager; ''
+            for one process, 'auto' where the environment (Cloud TPU pods, SLURM) tells JAX
+            everything.
+        process_id: number of this process, used with an explicit coordinator.
+        num_processes: how many processes there are, used with an explicit coordinator.
 
     Raises:
-      InputError: the coordinator is no HOST:PORT, process 0 does not run there, or there is no such process.
+        InputError: the coordinator is no HOST:PORT, process 0 does not run there, or there is no
+            such process.
     """
     _set_xla_flags()
     if compilation_cache:
@@ -54,8 +60,8 @@ def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         if not 0 <= process_id < num_processes:
             raise InputError(
-                f"parallel.process_id={process_id} is not one of parallel.num_processes={num_processes} processes, "
-                "which are counted from 0"
+                f"parallel.process_id={process_id} is not one of "
+                f"parallel.num_processes={num_processes} processes, which are counted from 0"
             )
         jax.distributed.initialize(
             coordinator,
@@ -66,13 +72,18 @@ def initialize(*, compilation_cache: str, coordinator: str, process_id: int, num
 
 
 def _bind_address(coordinator: str, *, listens: bool) -> str | None:
-    """Where the coordinator listens: at its own address, where JAX would take every address of the machine.
+    """Where the coordinator listens: at its own address.
 
-    None, for JAX to decide, where the user says it with JAX_COORDINATOR_BIND_ADDRESS, as behind an address translation.
+    JAX would take every address of the machine.
+
+    None, for JAX to decide, where the user says it with JAX_COORDINATOR_BIND_ADDRESS, as behind an
+    address translation.
     """
     match = re.fullmatch(r"(\[.+\]|[^:]+):(\d{1,5})", coordinator)
     if not match or not 0 < int(match[2]) < 1 << 16:
-        raise InputError(f"parallel.coordinator={coordinator!r} is not HOST:PORT, such as 192.168.0.7:1234")
+        raise InputError(
+            f"parallel.coordinator={coordinator!r} is not HOST:PORT, such as 192.168.0.7:1234"
+        )
     if os.environ.get(_BIND_ADDRESS):
         return None
     if listens:  # gRPC would print its own lines and JAX a traceback
@@ -85,19 +96,26 @@ def _bind_address(coordinator: str, *, listens: bool) -> str | None:
             if str(address[0]).startswith("127.") and host not in ("localhost", address[0]):
                 # Debian's installer gives a machine's own name the address 127.0.1.1.
                 logging.warning(
-                    "parallel.coordinator=%r: %s is %s on this machine, where no other machine can reach it; give its "
-                    "address in numbers if the processes are on several machines", coordinator, host, address[0]
-                )  # fmt: skip
+                    (
+                        "parallel.coordinator=%r: %s is %s on this machine, where no other "
+                        "machine can reach it; give its address in numbers if the processes are "
+                        "on several machines"
+                    ),
+                    coordinator,
+                    host,
+                    address[0],
+                )
         except OSError as error:
             raise InputError(
-                f"parallel.coordinator={coordinator!r}: process 0 cannot listen there ({error.strerror}); give a free "
-                f"port of an address of its machine, or set {_BIND_ADDRESS} where others reach it by another address"
+                f"parallel.coordinator={coordinator!r}: process 0 cannot listen there "
+                f"({error.strerror}); give a free port of an address of its machine, or set "
+                f"{_BIND_ADDRESS} where others reach it by another address"
             ) from error
     return coordinator
 
 
 def _set_xla_flags() -> None:
-    """Adds the measured CPU flag for this JAX version unless the user already names it in XLA_FLAGS."""
+    """Adds the measured CPU flag for this JAX version unless XLA_FLAGS already names it."""
     version = tuple(int(part) for part in jax.__version__.split(".")[:2])
     flags = os.environ.get("XLA_FLAGS", "")
     low, high = _YNN_VERSIONS
@@ -142,13 +160,15 @@ def describe() -> dict[str, Any]:
 
 
 def free_memory() -> int | None:
-    """Bytes that are free on the fullest of this process's devices; None where these do not say, as CPUs.
+    """Free bytes on the fullest of this process's devices; None where unknown, as on CPUs.
 
-    Of a GPU it is what is left of the share that JAX takes of it (XLA_PYTHON_CLIENT_MEM_FRACTION, .75 by default).
+    Of a GPU it is what is left of the share that JAX takes of it (XLA_PYTHON_CLIENT_MEM_FRACTION,
+    .75 by default).
     """
     free = []
     for device in jax.local_devices():
-        stats = device.memory_stats() or {}  # JAX 0.7.2 to 0.12: None on CPUs, -1 for what a platform does not know
+        # JAX 0.7.2 to 0.12: None on CPUs, -1 for what a platform does not know
+        stats = device.memory_stats() or {}
         limit, used = stats.get("bytes_limit", -1), stats.get("bytes_in_use", -1)
         if limit < 0 or used < 0:
             return None
@@ -189,25 +209,32 @@ def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def sync_axis() -> str | None:
-    """The axis over which BatchNorm averages its statistics; None on a single device, see `sum_over_devices`."""
+    """The axis over which BatchNorm averages its statistics.
+
+    None on a single device, see `sum_over_devices`.
+    """
     return AXIS if jax.device_count() > 1 else None
 
 
 def sum_over_devices(tree: Any, axis_name: str) -> Any:
     """Sums each leaf over the devices, inside a per-device function.
 
-    A single device's sums are left out: XLA keeps an all-reduce over one device as a copy of every gradient.
+    A single device's sums are left out: XLA keeps an all-reduce over one device as a copy of every
+    gradient.
     """
     return tree if jax.lax.psum(1, axis_name) == 1 else jax.lax.psum(tree, axis_name)
 
 
 def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """Compiles `(state, batch, key, *, axis_name) -> (state, metrics)` for all devices; the old state is donated.
+    """Compiles `(state, batch, key, *, axis_name) -> (state, metrics)` for all devices.
 
-    The batch is `shard`ed. Every device gets the whole of the state and of `key`, which may be any pytree.
+    The old state is donated.
+
+    The batch is `shard`ed. Every device gets the whole of the state and of `key`, which may be any
+    pytree.
     """
-    # With several processes pmap (JAX 0.8 to 0.12) first makes a global view of the host's arrays and then finds its
-    # own view deleted by the donation, so the state is copied there instead.
+    # With several processes pmap (JAX 0.8 to 0.12) first makes a global view of the host's arrays
+    # and then finds its own view deleted by the donation, so the state is copied there instead.
     donate = (0,) if jax.process_count() == 1 else ()
     return jax.pmap(
         functools.partial(step, axis_name=AXIS),
@@ -219,9 +246,12 @@ def spmd_step(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, 
 
 
 def spmd_predict(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `(variables, batch, key) -> pytree of [b, ...]` for all devices, as `spmd_step` does.
+    """Compiles `(variables, batch, key) -> pytree of [b, ...]` for all devices.
 
-    Every process gets the whole batch's result `[B, ...]` in the batch's order, whichever device computed it.
+    As `spmd_step` does.
+
+    Every process gets the whole batch's result `[B, ...]` in the batch's order, whichever device
+    computed it.
     """
 
     def gathered(variables: Any, batch: Any, key: jax.Array) -> Any:
@@ -231,8 +261,10 @@ def spmd_predict(predict: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def place(tree: Any) -> Any:
-    """Puts what every device reads (a state, resident arrays) on all of them, in the layout that `spmd_step` and
-    `spmd_predict` want, so that their calls copy nothing."""
+    """Puts what every device reads (a state, resident arrays) on all of them.
+
+    In the layout that `spmd_step` and `spmd_predict` want, so that their calls copy nothing.
+    """
     if jax.process_count() > 1:
         return tree
     mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), (AXIS,))

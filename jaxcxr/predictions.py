@@ -26,19 +26,19 @@ class Predictions:
     """Class probabilities of one learner for one fold, with all that is needed to score them.
 
     Attributes:
-      ids: unique image ids [N], str.
-      patient_ids: [N], str.
-      split: [N], str: 'train', 'valid', 'oof' (the fold held out) or 'test'.
-      labels: [N], int32, indices into `classes`.
-      probabilities: [N, C], float32, rows sum to 1.
-      classes: names of the C classes.
-      fold: number of the fold that was held out.
-      learner: name of the model.
-      split_sha256: hash of the folds of the whole data set.
-      dataset_fingerprint: hash of the data set.
-      group_by: 'patient', or 'image' where the folds let a patient be in two splits.
-      extra: further arrays [N, ...] by name: other aggregates of the patches, source, age_group.
-      path: where it was loaded from; '' if it was not.
+        ids: unique image ids [N], str.
+        patient_ids: [N], str.
+        split: [N], str: 'train', 'valid', 'oof' (the fold held out) or 'test'.
+        labels: [N], int32, indices into `classes`.
+        probabilities: [N, C], float32, rows sum to 1.
+        classes: names of the C classes.
+        fold: number of the fold that was held out.
+        learner: name of the model.
+        split_sha256: hash of the folds of the whole data set.
+        dataset_fingerprint: hash of the data set.
+        group_by: 'patient', or 'image' where the folds let a patient be in two splits.
+        extra: further arrays [N, ...] by name: other aggregates of the patches, source, age_group.
+        path: where it was loaded from; '' if it was not.
     """
 
     ids: np.ndarray
@@ -80,7 +80,7 @@ class Predictions:
         """Returns the rows of one split, in their order; none if it holds none.
 
         Raises:
-          InputError: there is no such split at all.
+            InputError: there is no such split at all.
         """
         if split not in SPLITS:
             raise InputError(f"split {split!r} is unknown; known: {', '.join(SPLITS)}")
@@ -90,7 +90,7 @@ class Predictions:
         """Returns `probabilities` or one of `extra`, as the ensemble's input: float32 [N, C].
 
         Raises:
-          InputError: there is none of that name.
+            InputError: there is none of that name.
         """
         if name == "probabilities":
             return self.probabilities
@@ -103,7 +103,10 @@ class Predictions:
         return self.extra[name].astype(np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the `.npz` atomically, rows in the order of their ids; equal content, equal bytes."""
+        """Writes the `.npz` atomically, rows in the order of their ids.
+
+        Equal content, equal bytes.
+        """
         ordered = self._take(np.argsort(self.ids))
         meta = {"format": _FORMAT, **{name: getattr(self, name) for name in _META}}
         arrays = {
@@ -122,7 +125,7 @@ class Predictions:
         """Reads what `save` wrote.
 
         Raises:
-          InputError: it is missing, damaged, or not valid; the message names the file.
+            InputError: it is missing, damaged, or not valid; the message names the file.
         """
         path = Path(path)
         if not path.exists():
@@ -201,11 +204,11 @@ def check_same_split(predictions: Sequence[Predictions], *, splits: Sequence[str
     same ids in the same order within each split that both hold.
 
     Args:
-      predictions: what to check; loaded ones are named by their file.
-      splits: splits that every file must hold.
+        predictions: what to check; loaded ones are named by their file.
+        splits: splits that every file must hold.
 
     Raises:
-      InputError: names the file and what differs.
+        InputError: names the file and what differs.
     """
     if not predictions:
         raise InputError("there are no predictions to compare")

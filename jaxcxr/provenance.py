@@ -1,4 +1,7 @@
-"""What made a run: versions, source, machine, command, and the files of earlier runs that it read."""
+"""What made a run.
+
+Versions, source, machine, command, and the files of earlier runs that it read.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ import jaxcxr
 from jaxcxr import files
 
 PACKAGES = (
-    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy", "scipy",
-    "scikit-learn", "pillow", "opencv-python-headless", "scikit-image", "pydicom", "ml-collections",
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy",
+    "scipy", "scikit-learn", "pillow", "opencv-python-headless", "scikit-image", "pydicom",
+    "ml-collections",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[1]
 _OWN = ("main.py", "jaxcxr", "configs", "tfds_builders")  # what a run consists of
@@ -40,10 +44,13 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def source(root: Path = _ROOT) -> dict[str, Any]:
-    """{"version", "commit", "changed"} of the project's own source, as it was when this process first asked.
+    """{"version", "commit", "changed"} of the project's own source.
 
-    commit: of the git checkout that the package lies in; changed: whether its code differs from that commit.
-    Both are None for an installed package, without git, or where git takes longer than ten seconds.
+    As it was when this process first asked.
+
+    commit: of the git checkout that the package lies in; changed: whether its code differs from
+    that commit. Both are None for an installed package, without git, or where git takes longer than
+    ten seconds.
     """
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     status = _git(root, "status", "--porcelain", "--", *_OWN) if commit else None
@@ -63,7 +70,7 @@ def upstream(path: str | os.PathLike[str]) -> dict[str, str]:
     """Returns {"path", "sha256"} of a file of an earlier run (a run folder: of its manifest).
 
     Raises:
-      InputError: it is not there, or cannot be read.
+        InputError: it is not there, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -86,7 +93,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
             ["git", "-C", str(root), *arguments],
-            env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=_GIT_SECONDS, check=True,
+            env=environment, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=_GIT_SECONDS, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

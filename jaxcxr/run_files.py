@@ -17,18 +17,25 @@ CONFIG, MANIFEST, FINISHED, TIMINGS, TRAINING, STAGES, SEGMENTATION, PRETRAINED 
 )  # fmt: skip
 _DEPTH = 60  # of objects in objects
 
-# A shape is a type, a tuple of types, NUMBER, [shape] of a list, {str: shape} of any names, or {name: shape}, where a
-# name with ? may be missing and names beyond these are free.
+# A shape is a type, a tuple of types, NUMBER, [shape] of a list, {str: shape} of any names, or
+# {name: shape}, where a name with ? may be missing and names beyond these are free.
 NUMBER = "number"
 _COUNT = (int, type(None))
-_SCORES = {"accuracy": NUMBER, "jaccard": NUMBER, "dice": NUMBER, "pooled_jaccard": NUMBER, "pooled_dice": NUMBER}
+_SCORES = {
+    "accuracy": NUMBER,
+    "jaccard": NUMBER,
+    "dice": NUMBER,
+    "pooled_jaccard": NUMBER,
+    "pooled_dice": NUMBER,
+}
 _UPSTREAM = {"path": str, "sha256": str}
 _SECTION = {"enabled?": (bool, str)}
 SHAPES: Mapping[str, Any] = {
     CONFIG: {
         "task?": str, "workdir?": str, "seed?": int, "patches?": _SECTION, "level1?": dict,
         "masks?": {"workdir?": str},
-        **{f"{name}?": dict for name in ("data", "model", "optim", "train", "split", "study", "explain")},
+        **{f"{name}?": dict for name in ("data", "model", "optim", "train", "split", "study",
+                                         "explain")},
     },
     MANIFEST: {
         "dataset?": {"images?": _COUNT, "fingerprint?": str},
@@ -56,14 +63,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a JSON file of a run folder.
 
     Raises:
-      InputError: it is missing, or it is not what its name says.
+        InputError: it is missing, or it is not what its name says.
     """
     value = files.read_json(path)
     problem = "" if _depth(value) <= _DEPTH else f"is nested more than {_DEPTH} deep"
     problem = problem or misfit(value, SHAPES.get(Path(path).name, dict))
     if problem:
         raise InputError(
-            f"{path} is damaged ({problem}): put the file back, or delete the run folder and start the run again."
+            f"{path} is damaged ({problem}): put the file back, or delete the run folder and "
+            "start the run again."
         )
     return value
 
@@ -112,7 +120,14 @@ def is_number(value: Any) -> bool:
         return False
 
 
-_NAMES = {dict: "object", list: "list", str: "text", int: "whole number", type(None): "null", bool: "true or false"}
+_NAMES = {
+    dict: "object",
+    list: "list",
+    str: "text",
+    int: "whole number",
+    type(None): "null",
+    bool: "true or false",
+}
 
 
 def _first(problems: Any) -> str:

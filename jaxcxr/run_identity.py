@@ -1,4 +1,7 @@
-"""Whether two configurations, or two manifests, are of the same run: what differs, and in what words."""
+"""Whether two configurations, or two manifests, are of the same run.
+
+What differs, and in what words.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from typing import Any
 from jaxcxr.weights.loading import is_file_name
 
 # Fields that do not change what a run computes. In a study each also matches in the configurations
-# of its stages: `learners.densenet161.train.log_every`, `learners.densenet161.name`, not `model.name`.
+# of its stages: `learners.densenet161.train.log_every`, `learners.densenet161.name`, not
+# `model.name`.
 VOLATILE = (
-    "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint.*", "predict.*", "evaluate.*",
-    "explain.*", "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*", "data.data_dir", "data.manual_dir",
-    "data.cache_dir", "data.max_dropped",
+    "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint.*", "predict.*",
+    "evaluate.*", "explain.*", "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*",
+    "data.data_dir", "data.manual_dir", "data.cache_dir", "data.max_dropped",
 )  # fmt: skip
 # Fields that name files and folders: where these lie may change, as when a study is moved.
 _PATHS = ("masks.workdir", "inputs.learners", "model.pretrained")
@@ -46,7 +50,8 @@ def fields(config: Mapping[str, Any], volatile: tuple[str, ...]) -> dict[str, An
 def inputs(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a manifest that a resumed run must find unchanged."""
     found = {name: dict(manifest[name]) for name in ("dataset", "split") if name in manifest}
-    for listed in ("dropped", "notices"):  # whether the images are the same is told by the fingerprint
+    # Whether the images are the same is told by the fingerprint.
+    for listed in ("dropped", "notices"):
         found.get("dataset", {}).pop(listed, None)
     if "upstream" in manifest:  # where the files lie may change
         found["upstream"] = {
@@ -57,7 +62,10 @@ def inputs(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Returns '-'/'+' lines for what differs; a field that is gone or new shows the nearest name."""
+    """Returns '-'/'+' lines for what differs.
+
+    A field that is gone or new shows the nearest name.
+    """
     lines = []
     for name in sorted(saved.keys() | given.keys()):
         if name in saved and name in given and saved[name] == given[name]:
@@ -71,7 +79,10 @@ def difference(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
 
 
 def with_absolute_paths(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A configuration as config.json keeps it: its paths absolute, and `workdir`, from where they are elsewhere."""
+    """A configuration as config.json keeps it: its paths absolute, and `workdir`.
+
+    From where they are elsewhere.
+    """
 
     def absolute(text: str) -> str:
         return os.path.abspath(os.path.expanduser(text))
@@ -80,7 +91,10 @@ def with_absolute_paths(config: Mapping[str, Any], folder: Path) -> dict[str, An
 
 
 def moved(saved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A saved configuration whose run folder is now `folder`: paths that moved along with it lead there again."""
+    """A saved configuration whose run folder is now `folder`.
+
+    Paths that moved along with it lead there again.
+    """
     before = saved.get("workdir")
     if not isinstance(before, str) or not before or before == os.path.abspath(folder):
         return dict(saved)
@@ -95,10 +109,14 @@ def moved(saved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def same_paths(
     saved: dict[str, Any], given: dict[str, Any], is_recorded: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """`saved` with the paths of `given` where both lead to the same place, or to the same masks; both are flat.
+    """`saved` with the paths of `given` where both lead to the same place or masks.
+
+    Both are flat.
 
     Args:
-      is_recorded: whether the masks of a segment run are those that the saved run was made from.
+        saved: configuration of the run folder, dotted name -> value.
+        given: configuration of this start, likewise.
+        is_recorded: whether the masks of a segment run are those that the saved run was made from.
     """
     same = dict(saved)
     for name in saved.keys() & given.keys():
@@ -122,7 +140,9 @@ def _is_path(name: str, value: Any) -> bool:
     return not name.endswith("model.pretrained") or is_file_name(value)
 
 
-def _map_paths(config: Mapping[str, Any], change: Callable[[str], str], prefix: str = "") -> dict[str, Any]:
+def _map_paths(
+    config: Mapping[str, Any], change: Callable[[str], str], prefix: str = ""
+) -> dict[str, Any]:
     found = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -138,11 +158,18 @@ def _map_paths(config: Mapping[str, Any], change: Callable[[str], str], prefix: 
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, p) or fnmatch.fnmatchcase(name, f"*.{p}") for p in patterns)
+    return any(
+        fnmatch.fnmatchcase(name, p) or fnmatch.fnmatchcase(name, f"*.{p}") for p in patterns
+    )
 
 
-def _flatten(value: Mapping[str, Any], prefix: str = "", own: str = "") -> dict[str, tuple[str, Any]]:
-    """Dotted name -> (the name within the innermost configuration, value); a section with `run` is a configuration."""
+def _flatten(
+    value: Mapping[str, Any], prefix: str = "", own: str = ""
+) -> dict[str, tuple[str, Any]]:
+    """Dotted name -> (the name within the innermost configuration, value).
+
+    A section with `run` is a configuration.
+    """
     flat = {}
     for key, item in value.items():
         if not isinstance(item, Mapping):

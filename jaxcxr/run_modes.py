@@ -8,10 +8,15 @@ from jaxcxr.types import InputError
 
 RUN_MODES = {
     "train": "train, predict with the best checkpoint, score, report (the default)",
-    "evaluate": "predict again with the best checkpoint and rewrite the report; or score another data set",
+    "evaluate": (
+        "predict again with the best checkpoint and rewrite the report; or score another data set"
+    ),
     "predict": "predict again, or predict your own X-rays; a segmenter writes lung masks",
     "explain": "saliency of a trained classifier: Grad-CAM, LIME, occlusion",
-    "compare": "two finished classifiers on the same test images: exact McNemar test, intervals over patients",
+    "compare": (
+        "two finished classifiers on the same test images: exact McNemar test, intervals over "
+        "patients"
+    ),
     "export": "the trained network as a program (StableHLO) and its weights (safetensors)",
     "lr_find": "learning-rate range test: the loss over a growing learning rate",
     "probe": "score images by findings of pretrained weights, without training",

@@ -1,4 +1,7 @@
-"""The training state: arrays only, so that it can be donated, sharded and checkpointed as one tree."""
+"""The training state: arrays only.
+
+So it can be donated, sharded and checkpointed as one tree.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ Variables = dict[str, Any]
 class TrainState(flax.struct.PyTreeNode):
     """What one optimiser step reads and writes.
 
-    Random keys are not part of it: every draw uses `fold_in(key(seed), step)`, so a resumed run repeats them.
+    Random keys are not part of it: every draw uses `fold_in(key(seed), step)`, so a resumed run
+    repeats them.
 
     Attributes:
-      step: int32 scalar, number of optimiser steps taken.
-      params: trainable arrays.
-      model_state: other model variables, {"batch_stats": ...} or {}.
-      opt_state: the optimiser's arrays, the learning rate in force among them.
+        step: int32 scalar, number of optimiser steps taken.
+        params: trainable arrays.
+        model_state: other model variables, {"batch_stats": ...} or {}.
+        opt_state: the optimiser's arrays, the learning rate in force among them.
     """
 
     step: jax.Array

@@ -39,7 +39,10 @@ class StepFolders:
         return [step for step in self.present() if self.read_manifest(step) is not None]
 
     def best(self, step: int) -> int | None:
-        """The best step known when `step` was saved; None: no evaluation had told, or no manifest."""
+        """The best step known when `step` was saved.
+
+        None: no evaluation had told, or no manifest.
+        """
         return (self.read_manifest(step) or {}).get("best")
 
     def latest_intact(self) -> tuple[int | None, dict[int, str]]:
@@ -53,7 +56,9 @@ class StepFolders:
             problem, best = self.problem(step), self.best(step)
             if problem is None and best not in (None, step):
                 problem = self.problem(best)
-                problem = problem and f"goes with step {best}, the best of its time, which {problem}"
+                problem = (
+                    problem and f"goes with step {best}, the best of its time, which {problem}"
+                )
             if problem is None:
                 return step, problems
             problems[step] = problem

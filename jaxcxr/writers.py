@@ -23,7 +23,9 @@ METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
 
 class MetricWriter:
-    """Appends metrics to `metrics.jsonl`, one row {"step": ..., name: value} a call, and to TensorBoard.
+    """Appends metrics to `metrics.jsonl` and to TensorBoard.
+
+    One row {"step": ..., name: value} a call.
 
     A row is on its way to the disk when the call returns. NaN and infinities are null in the file.
     """
@@ -32,11 +34,11 @@ class MetricWriter:
         """Opens the files for appending.
 
         Args:
-          workdir: the run folder; TensorBoard's files go below `tensorboard/`.
-          active: False does nothing at all: for all processes but one.
+            workdir: the run folder; TensorBoard's files go below `tensorboard/`.
+            active: False does nothing at all: for all processes but one.
 
         Raises:
-          InputError: metrics.jsonl is damaged.
+            InputError: metrics.jsonl is damaged.
         """
         self._workdir = Path(workdir)
         self._active = active
@@ -57,7 +59,7 @@ class MetricWriter:
         """Writes one row of numbers; a name such as 'valid/macro_f1' groups it in TensorBoard.
 
         Raises:
-          InputError: the disk is full; the rows before are intact.
+            InputError: the disk is full; the rows before are intact.
         """
         if not self._active:
             return
@@ -106,7 +108,9 @@ class MetricWriter:
         path = self._workdir / METRICS
         try:
             if self._file is None:
-                self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._file = os.open(
+                    path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
+                )
             before = os.fstat(self._file).st_size
             try:
                 rest = memoryview(row)
@@ -136,7 +140,7 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     A last row that was cut short by a kill is left out.
 
     Raises:
-      InputError: a row is damaged; names its line.
+        InputError: a row is damaged; names its line.
     """
     path = Path(workdir) / METRICS
     if not os.path.lexists(path):
@@ -151,7 +155,9 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
             row = json.loads(line)
             if not isinstance(row["step"], int):
                 raise ValueError(f"no step in {files.reason(ValueError(line[:80].decode()))!r}")
-            bad = [name for name, value in row.items() if value is not None and not is_number(value)]
+            bad = [
+                name for name, value in row.items() if value is not None and not is_number(value)
+            ]
             if bad:
                 raise ValueError(f"{bad[0]} is no number")
         rows.append(row)
@@ -159,7 +165,10 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 class Progress:
-    """Step, rate, loss and time left: a bar in a terminal, else a line at most every ten seconds."""
+    """Step, rate, loss and time left.
+
+    A bar in a terminal, else a line at most every ten seconds.
+    """
 
     def __init__(
         self, total: int, *, start: int = 0, description: str, active: bool = True,
@@ -168,12 +177,12 @@ class Progress:
         """Starts at step `start` of `total`.
 
         Args:
-          total: steps in all.
-          start: steps done before (a resumed run); they do not count for the rate.
-          description: what is going on.
-          active: False shows nothing.
-          unit: what is counted.
-          file: where to; standard error by default.
+            total: steps in all.
+            start: steps done before (a resumed run); they do not count for the rate.
+            description: what is going on.
+            active: False shows nothing.
+            unit: what is counted.
+            file: where to; standard error by default.
         """
         self._total, self._start, self._step = total, start, start
         self._description, self._unit = description, unit
@@ -200,12 +209,14 @@ class Progress:
     def update(self, step: int, **values: Any) -> None:
         """Moves to `step`; `values` (loss=...) are shown from now on.
 
-        A device array among them is waited for only when it is shown, so as not to stall the device.
+        A device array among them is waited for only when it is shown, so as not to stall the
+        device.
         """
         if not self._active:
             return
         if self._first is None:
-            # The first step waits for the compiler; counting it would spoil the rate and the time left.
+            # The first step waits for the compiler; counting it would spoil the rate and the time
+            # left.
             self._first = step
             self._begin = time.monotonic()
             if self._bar is not None:

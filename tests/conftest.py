@@ -10,8 +10,9 @@ _FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FOUR_DEVICES}".strip()
 _XLA_FLAGS = os.environ["XLA_FLAGS"]
-# Programs that were compiled before are read back, also by processes that tests start and by the next run of pytest.
-# One folder for each of pytest's processes, since JAX does not write its cache's files atomically.
+# Programs that were compiled before are read back, also by processes that tests start and by the
+# next run of pytest. One folder for each of pytest's processes, since JAX does not write its
+# cache's files atomically.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _CACHE = Path(tempfile.gettempdir()) / f"jaxcxr-tests-{os.getuid()}" / f"xla-{_WORKER}"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
@@ -30,9 +31,11 @@ flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which main.py parses and
 
 @pytest.fixture(autouse=True)
 def _same_xla_flags():
-    """Those of this process, for the processes that a test starts: main.py, called by a test, adds one for its own.
+    """Those of this process, for the processes that a test starts: main.py, called by a test, adds
+    one for its own.
 
-    A process with other flags compiles, and rounds, otherwise: what was killed there would not end as it does here.
+    A process with other flags compiles, and rounds, otherwise: what was killed there would not end
+    as it does here.
     """
     os.environ["XLA_FLAGS"] = _XLA_FLAGS
     yield
@@ -41,7 +44,9 @@ def _same_xla_flags():
 
 @pytest.fixture(scope="session", autouse=True)
 def _prepared_data_sets(tmp_path_factory: pytest.TempPathFactory):
-    """Data sets that a test prepares without a data_dir go to a folder of this run of pytest, never to the user's."""
+    """Data sets that a test prepares without a data_dir go to a folder of this run of pytest, never
+    to the user's.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
         yield
@@ -49,7 +54,9 @@ def _prepared_data_sets(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """A folder of real X-rays (ccx/, kcx/, lungs/, qatar/, v7/), named by JAXCXR_TEST_DATA; skips without it."""
+    """A folder of real X-rays (ccx/, kcx/, lungs/, qatar/, v7/), named by JAXCXR_TEST_DATA; skips
+    without it.
+    """
     name = os.environ.get("JAXCXR_TEST_DATA")
     if not name:
         pytest.skip("JAXCXR_TEST_DATA is unset: no real X-rays to check against")

@@ -99,7 +99,10 @@ def test_what_does_not_change_the_result_may_change(tmp_path, fields):
 def test_a_field_that_is_called_like_one_of_the_run_changes_the_result(tmp_path, field):
     for config, other in (
         (changed(**{field: "a"}), changed(**{field: "b"})),
-        ({"run": "study", "learners": {"vgg": changed(**{field: "a"})}}, {"run": "study", "learners": {"vgg": CONFIG}}),
+        (
+            {"run": "study", "learners": {"vgg": changed(**{field: "a"})}},
+            {"run": "study", "learners": {"vgg": CONFIG}},
+        ),
     ):
         with RunFolder.open(tmp_path / str(len(config)), config) as folder:
             folder.claim()
@@ -148,8 +151,10 @@ def test_a_second_process_is_told_who_is_at_work_until_that_one_dies(tmp_path, w
     root = str(Path(jaxcxr.__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(tmp_path / "run"), workers],
-        env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
@@ -196,9 +201,14 @@ def test_the_manifest_tells_versions_machine_command_and_time(tmp_path):
     assert (manifest["task"], manifest["seed"]) == ("classify", 3)
     assert manifest["versions"]["numpy"] == np.__version__
     assert all(manifest["versions"].values())
-    assert {"jax", "jaxlib", "orbax-checkpoint", "pillow", "opencv-python-headless", "pydicom"} <= set(
-        manifest["versions"]
-    )
+    assert {
+        "jax",
+        "jaxlib",
+        "orbax-checkpoint",
+        "pillow",
+        "opencv-python-headless",
+        "pydicom",
+    } <= set(manifest["versions"])
     assert manifest["python"].split(".")[:2] == [str(v) for v in sys.version_info[:2]]
     assert manifest["cpus"] == os.cpu_count()
     assert manifest["command"].startswith("python ")
@@ -227,9 +237,11 @@ def test_a_run_whose_inputs_changed_is_not_resumed(tmp_path):
 
     def fields(fingerprint="f1", split="s1"):
         return {
-            "dataset": {"fingerprint": fingerprint}, "split": {"sha256": split},
-            "upstream": [upstream(mask)], "seed": 0,
-        }  # fmt: skip
+            "dataset": {"fingerprint": fingerprint},
+            "split": {"sha256": split},
+            "upstream": [upstream(mask)],
+            "seed": 0,
+        }
 
     with RunFolder.open(tmp_path / "run", {}) as folder:
         folder.write_manifest(fields())
@@ -342,7 +354,9 @@ def _paths(tmp_path: Path) -> dict[str, Path]:
 
 def test_a_workdir_that_cannot_be_a_folder_is_one_line_that_says_why(tmp_path):
     for says, path in _paths(tmp_path).items():
-        with pytest.raises(InputError, match=rf"--workdir=.* cannot be a run folder: .*{says.strip()}") as error:
+        with pytest.raises(
+            InputError, match=rf"--workdir=.* cannot be a run folder: .*{says.strip()}"
+        ) as error:
             RunFolder.open(path, CONFIG)
         assert "\n" not in str(error.value)
 
@@ -366,8 +380,14 @@ def read_only(tmp_path, monkeypatch):
 def test_a_folder_on_a_read_only_disk_is_read_without_a_lock_and_not_claimed(read_only):
     with RunFolder.open(read_only, CONFIG) as folder, RunFolder.open(read_only, CONFIG):
         assert folder.read_only and folder.is_finished("train")
-        for write in (folder.claim, lambda: folder.write_text("a", "a"), lambda: folder.write_manifest({})):
-            with pytest.raises(InputError, match=r"run cannot be written: Read-only file system\. Copy it"):
+        for write in (
+            folder.claim,
+            lambda: folder.write_text("a", "a"),
+            lambda: folder.write_manifest({}),
+        ):
+            with pytest.raises(
+                InputError, match=r"run cannot be written: Read-only file system\. Copy it"
+            ):
                 write()
     with pytest.raises(InputError, match="another configuration"):
         RunFolder.open(read_only, changed(seed=1))
@@ -469,14 +489,22 @@ def test_the_manifest_tells_the_commit_and_whether_the_source_was_changed(tmp_pa
     for changed in (False, True):
         provenance.source.cache_clear()
         found = provenance.source(tmp_path)
-        assert found == {"version": jaxcxr.__version__, "commit": git("rev-parse", "HEAD"), "changed": changed}
+        assert found == {
+            "version": jaxcxr.__version__,
+            "commit": git("rev-parse", "HEAD"),
+            "changed": changed,
+        }
         files.write_text(tmp_path / "jaxcxr" / "a.py", "a = 2\n")
 
 
 def test_without_git_the_version_is_told(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.source(tmp_path) == {"version": jaxcxr.__version__, "commit": None, "changed": None}
+    assert provenance.source(tmp_path) == {
+        "version": jaxcxr.__version__,
+        "commit": None,
+        "changed": None,
+    }
 
 
 # What the files say.
@@ -499,5 +527,8 @@ def test_without_git_the_version_is_told(tmp_path, monkeypatch):
 )
 def test_a_file_of_another_shape_is_damaged(tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    with RunFolder.open(tmp_path, CONFIG) as folder, pytest.raises(InputError, match=rf"{name} is damaged \("):
+    with (
+        RunFolder.open(tmp_path, CONFIG) as folder,
+        pytest.raises(InputError, match=rf"{name} is damaged \("),
+    ):
         folder.read_json(name)

@@ -27,10 +27,25 @@ def main(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_is_a_config_for_every_experiment():
-    studies = {"flannel", "patched_flannel", "covid_cxnet_study", "covid_cxnet_hierarchical", "qatar_study", "v7_study"}
+    studies = {
+        "flannel",
+        "patched_flannel",
+        "covid_cxnet_study",
+        "covid_cxnet_hierarchical",
+        "qatar_study",
+        "v7_study",
+    }
     learners = {*BASES, *(f"patched_{name}" for name in BASES)}
-    cxnet = {f"covid_cxnet{name}" for name in ("", "_base", "_lungs", "_multiclass", "_resnet50")} | {"chexnet_probe"}
-    others = {"qatar_cnn", "qatar_cnn_augmented", "qatar_vgg16", "v7_diagnosis", "v7_diagnosis_masked"}
+    cxnet = {
+        f"covid_cxnet{name}" for name in ("", "_base", "_lungs", "_multiclass", "_resnet50")
+    } | {"chexnet_probe"}
+    others = {
+        "qatar_cnn",
+        "qatar_cnn_augmented",
+        "qatar_vgg16",
+        "v7_diagnosis",
+        "v7_diagnosis_masked",
+    }
     comparators = {"efficientnet", "covid_net"}
     segmenters = {"fc_densenet103", "lung_unet", "v7_unet"}
     assert set(golden.CONFIGS) == learners | cxnet | studies | others | comparators | segmenters
@@ -59,7 +74,9 @@ def test_names_its_model_and_its_run_folder(name):
     for preset in common.PRESETS:
         config = golden.load(name, preset)
         names.add(config.name)
-        models = {value for field, value in golden.fields(config).items() if field.endswith("model.name")}
+        models = {
+            value for field, value in golden.fields(config).items() if field.endswith("model.name")
+        }
         assert models and models <= set(MODELS)
     assert len(names) == len(common.PRESETS) and name in names
 
@@ -80,7 +97,9 @@ def test_docstring_gives_paper_command_time_and_number(name):
 def test_every_field_is_commented_or_plain():
     """A field of common.base has a comment unless its name says everything."""
     plain = {"process_id", "num_processes", "decay", "learning_rate", "train", "fold"}
-    base, section = ((ROOT / "configs" / f"{name}.py").read_text() for name in ("common", "common_data"))
+    base, section = (
+        (ROOT / "configs" / f"{name}.py").read_text() for name in ("common", "common_data")
+    )
     body = base[base.index("def base(") : base.index("def classify(")]
     body += section[section.index("def data_section(") : section.index("def real_classes(")]
     lines = body.splitlines()

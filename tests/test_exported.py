@@ -75,7 +75,9 @@ def test_ranges_that_are_not_the_x_rays_are_left_out_as_by_the_project(gamma):
     pixels = xray(np.uint16) // 16 + 20000
     pixels[:, :9], pixels[3, 40:43] = 0, (65535, 61000, 30000)
     image, _ = exported.prepare(pixels, None, settings.to_json())
-    np.testing.assert_array_equal(image, preprocessing.prepare(pixels, None, settings, name="x").image)
+    np.testing.assert_array_equal(
+        image, preprocessing.prepare(pixels, None, settings, name="x").image
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -158,8 +160,9 @@ def pictures() -> dict[str, bytes]:
     clear = colour.convert("RGBA")
     clear.putalpha(Image.fromarray(lungs() * 200))
     modes = {
-        "grey.png": grey, "wide.png": wide, "wide.tif": wide, "colour.jpg": colour, "clear.png": clear,
-        "palette.gif": colour.convert("P"), "black_white.png": grey.convert("1"), "cmyk.jpg": colour.convert("CMYK"),
+        "grey.png": grey, "wide.png": wide, "wide.tif": wide, "colour.jpg": colour,
+        "clear.png": clear, "palette.gif": colour.convert("P"),
+        "black_white.png": grey.convert("1"), "cmyk.jpg": colour.convert("CMYK"),
         "grey_clear.png": clear.convert("LA"), "grey.bmp": grey,
     }  # fmt: skip
     encoded = {}
@@ -200,7 +203,9 @@ def test_files_of_which_pillow_would_lose_something_are_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "wide.png"), colours)
     cv2.imwrite(str(tmp_path / "wide.tif"), colours)
     for name in ("wide.png", "wide.tif"):
-        with pytest.raises(InputError, match="colours of 16 bits, of which 8 would be left: save it as grey"):
+        with pytest.raises(
+            InputError, match="colours of 16 bits, of which 8 would be left: save it as grey"
+        ):
             exported.read_image(tmp_path / name)
         decoded = decoding.decode_grey((tmp_path / name).read_bytes(), name)
         np.testing.assert_array_equal(decoded, xray(np.uint16))
@@ -258,7 +263,9 @@ def test_a_file_without_its_hash_is_not_opened(folder, name):
         Model.open(folder)
 
 
-@pytest.mark.parametrize("text", ["[]", "3", "{", '{"format": 1}', '{"format": 1, "classes": {}}', "[" * 10**5])
+@pytest.mark.parametrize(
+    "text", ["[]", "3", "{", '{"format": 1}', '{"format": 1, "classes": {}}', "[" * 10**5]
+)
 def test_what_is_no_model_json_is_one_line(folder, text, capsys):
     (folder / exported.SPEC).write_text(text)
     assert exported.main([str(folder), "image.png"]) == 1
@@ -275,7 +282,9 @@ def test_a_changed_runner_does_not_run_as_the_exports_own(folder):
     (folder / exported.SPEC).write_text(json.dumps(spec))
 
     def run(path: Path) -> int:
-        own = importlib.util.module_from_spec(found := importlib.util.spec_from_file_location("own", path))
+        own = importlib.util.module_from_spec(
+            found := importlib.util.spec_from_file_location("own", path)
+        )
         sys.modules["own"] = own  # dataclasses look there
         found.loader.exec_module(own)
         Image.fromarray(xray()).save(folder / "image.png")
@@ -302,7 +311,10 @@ def test_an_error_of_one_image_does_not_end_the_others(folder, capsys, monkeypat
 
     fails.count = 0
     monkeypatch.setattr(Model, "see", fails)
-    assert exported.main([str(folder), *(str(folder / name) for name in ("a.png", "b.png", "c.png"))]) == 1
+    assert (
+        exported.main([str(folder), *(str(folder / name) for name in ("a.png", "b.png", "c.png"))])
+        == 1
+    )
     said = capsys.readouterr()
     assert [line.split(",")[0][-5:] for line in said.out.splitlines()[1:]] == ["a.png", "c.png"]
     assert "b.png: MemoryError" in said.err and "0x7f" not in said.err and said.err.count("\n") == 1

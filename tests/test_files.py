@@ -127,10 +127,15 @@ def test_reasons_are_short_and_hold_no_memory_addresses():
 
 
 def test_what_the_system_refuses_to_read_is_said_in_its_words(tmp_path):
-    refused = pytest.raises(InputError, match=r"a cannot be read: Permission denied: copy it again\.")
+    refused = pytest.raises(
+        InputError, match=r"a cannot be read: Permission denied: copy it again\."
+    )
     with refused, files.reading(tmp_path / "a", "copy it again."):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"), files.reading(tmp_path, "no"):
+    with (
+        pytest.raises(InputError, match="cannot be read: Is a directory"),
+        files.reading(tmp_path, "no"),
+    ):
         tmp_path.read_bytes()
     absent = pytest.raises(InputError, match="none does not exist: copy it again")
     with absent, files.reading(tmp_path / "none", "copy it again."):

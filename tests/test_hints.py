@@ -29,7 +29,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 def _texts() -> list[tuple[str, str]]:
     """Where and what: the strings of the package, but for docstrings; pieces that touch are one."""
     found = []
-    for path in sorted([*(ROOT / "jaxcxr").rglob("*.py"), *(ROOT / "tfds_builders").rglob("*.py"), ROOT / "main.py"]):
+    for path in sorted(
+        [
+            *(ROOT / "jaxcxr").rglob("*.py"),
+            *(ROOT / "tfds_builders").rglob("*.py"),
+            ROOT / "main.py",
+        ]
+    ):
         tree = ast.parse(path.read_text())
         inner = set()
         for node in ast.walk(tree):
@@ -77,12 +83,16 @@ def _matches(pattern: str) -> list[tuple[str, str]]:
 
 def test_fields_that_messages_name_exist(fields):
     named = _matches(r"--config\.([a-z_]+(?:\.[a-z0-9_]+)*)")
-    sections = "|".join(sorted({name.partition(".")[0] for name in fields if "." in name} - {"learners", "models"}))
+    sections = "|".join(
+        sorted({name.partition(".")[0] for name in fields if "." in name} - {"learners", "models"})
+    )
     named += _matches(rf"(?<![\w./'{HOLE}])((?:{sections})\.[a-z_]+(?:\.[a-z_]+)*)(?=[ =,:;]|$)")
     assert len(named) > 200
     files = r"\.(jsonl?|npz|png|csv|txt|md|py|h5|stablehlo|safetensors|pkl|pth\.tar)$"
     known = fields | {"data.cache_dir"}  # of earlier versions
-    wrong = [(where, name) for where, name in named if name not in known and not re.search(files, name)]
+    wrong = [
+        (where, name) for where, name in named if name not in known and not re.search(files, name)
+    ]
     assert not wrong
 
 
@@ -142,7 +152,12 @@ def parsed(monkeypatch, tmp_path):
     flags.FLAGS["workdir"].unparse()
 
 
-LEARNERS = [("patched_densenet", ""), ("patched_densenet", "small"), ("covid_cxnet_lungs", "paper"), ("qatar_cnn", "")]
+LEARNERS = [
+    ("patched_densenet", ""),
+    ("patched_densenet", "small"),
+    ("covid_cxnet_lungs", "paper"),
+    ("qatar_cnn", ""),
+]
 
 
 @pytest.mark.parametrize(("name", "preset"), LEARNERS)
@@ -168,7 +183,9 @@ def test_the_segmenter_that_is_proposed_masks_the_learners_own_images(parsed, na
         assert segmenter.predict.data.options.get(builder, ConfigDict()).to_dict() == options
 
 
-def test_the_commands_that_a_learner_without_masks_proposes_make_its_masks(parsed, monkeypatch, tmp_path):
+def test_the_commands_that_a_learner_without_masks_proposes_make_its_masks(
+    parsed, monkeypatch, tmp_path
+):
     """Run as they are, but for the size of the network and of the data."""
     tiny.add_networks(monkeypatch)
     learner = tiny.learner(masks__source="workdir")
@@ -178,29 +195,49 @@ def test_the_commands_that_a_learner_without_masks_proposes_make_its_masks(parse
         config = parsed(line)
         tiny.change(tiny.shrink(config), model__name=tiny.ONE_DOWN, model__width=0.25)
         RUNS[config.run](config, tmp_path / flags.FLAGS["workdir"].value)
-    RUNS["train"](tiny.change(learner, masks__workdir=str(tmp_path / "SEGMENTER")), tmp_path / "learner")
+    RUNS["train"](
+        tiny.change(learner, masks__workdir=str(tmp_path / "SEGMENTER")), tmp_path / "learner"
+    )
     assert (tmp_path / "learner" / "report.md").exists()
 
 
 def test_the_same_command_with_another_run(monkeypatch, parsed):
-    typed = ["main.py", "-config=configs/densenet.py:small", "--config.seed=3", "--config.run=train", "--workdir=a"]
+    typed = [
+        "main.py",
+        "-config=configs/densenet.py:small",
+        "--config.seed=3",
+        "--config.run=train",
+        "--workdir=a",
+    ]
     monkeypatch.setattr(sys, "argv", typed)
     proposed = hints.again("evaluate", "a b")
     assert proposed == (
-        "python main.py --config=configs/densenet.py:small --config.seed=3 --config.run=evaluate '--workdir=a b'"
+        "python main.py --config=configs/densenet.py:small --config.seed=3 --config.run=evaluate "
+        "'--workdir=a b'"
     )
     config = parsed(proposed)
     assert (config.run, config.seed) == ("evaluate", 3)
     monkeypatch.setattr(sys, "argv", ["notebook"])
-    assert hints.again("evaluate", "a") == "python main.py --config=... --config.run=evaluate --workdir=a"
+    assert (
+        hints.again("evaluate", "a")
+        == "python main.py --config=... --config.run=evaluate --workdir=a"
+    )
 
 
 def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkeypatch, parsed):
-    typed = ["/a b/main.py", "--config", "configs/densenet.py", "--config.seed", "3", "--config.train.epochs", "-1"]
+    typed = [
+        "/a b/main.py",
+        "--config",
+        "configs/densenet.py",
+        "--config.seed",
+        "3",
+        "--config.train.epochs",
+        "-1",
+    ]
     monkeypatch.setattr(sys, "argv", typed)
     assert hints.again("evaluate", "x") == (
-        "python '/a b/main.py' --config=configs/densenet.py --config.seed=3 --config.train.epochs=-1 "
-        "--config.run=evaluate --workdir=x"
+        "python '/a b/main.py' --config=configs/densenet.py --config.seed=3 "
+        "--config.train.epochs=-1 --config.run=evaluate --workdir=x"
     )
     assert hints.any_segmenter("S").startswith("  python '/a b/main.py' --config=fc_densenet103 ")
     assert hints.in_folder("a b") == "'--workdir=a b'"
@@ -226,7 +263,9 @@ def test_a_study_names_the_fields_that_it_has(message, expected):
 
 
 def test_what_a_study_decides_reaches_every_stage():
-    study = tiny.change(STUDY.copy_and_resolve_references(), data__max_dropped=0.7, masks__on_implausible="warn")
+    study = tiny.change(
+        STUDY.copy_and_resolve_references(), data__max_dropped=0.7, masks__on_implausible="warn"
+    )
     for stage in (study.segment, study.learners.densenet161):
         assert stages.own(stage, study).data.max_dropped == 0.7
         assert stages.own(stage, study).masks.on_implausible == "warn"

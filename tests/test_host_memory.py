@@ -1,4 +1,6 @@
-"""What is freed stays with the process: the arrays of a call lie where those of an earlier one lay."""
+"""What is freed stays with the process: the arrays of a call lie where those of an earlier one
+lay.
+"""
 
 import os
 import platform
@@ -16,13 +18,16 @@ ROOT = Path(__file__).parent.parent
 CALLS, BYTES = 40, 16 << 20
 
 with_glibc = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to keep what is freed"
+    platform.libc_ver()[0] != "glibc",
+    reason="only glibc's malloc can be told to keep what is freed",
 )
 
 
 def printed_by(script: str) -> list[str]:
     """The words that a new process prints whose user has set nothing of malloc."""
-    unset = {n: v for n, v in os.environ.items() if n != "GLIBC_TUNABLES" and not n.startswith("MALLOC_")}
+    unset = {
+        n: v for n, v in os.environ.items() if n != "GLIBC_TUNABLES" and not n.startswith("MALLOC_")
+    }
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         cwd=ROOT,
@@ -84,9 +89,13 @@ def test_main_asks_for_it_before_numpy_starts_threads():
     assert numpy_is_there == ["False"]
 
 
-@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])
+@pytest.mark.parametrize(
+    "name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"]
+)
 def test_the_users_own_setting_stays(monkeypatch, name):
-    monkeypatch.setenv(name, "glibc.malloc.trim_threshold=131072" if name == "GLIBC_TUNABLES" else "131072")
+    monkeypatch.setenv(
+        name, "glibc.malloc.trim_threshold=131072" if name == "GLIBC_TUNABLES" else "131072"
+    )
     assert not host_memory.keep_freed()
 
 

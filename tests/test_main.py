@@ -37,7 +37,9 @@ def start(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """`command_line.main` in this process, in a folder of its own: (arguments) -> nothing, or SystemExit."""
+    """`command_line.main` in this process, in a folder of its own: (arguments) -> nothing, or
+    SystemExit.
+    """
 
     def run(*arguments: str) -> None:
         argv = ["main.py", *arguments]
@@ -57,19 +59,39 @@ def run(monkeypatch, tmp_path):
     [
         ([], "error: no experiment is named"),
         (["--workdir=a"], "error: no experiment is named"),
-        (["--config=configs/resnet.py", "train"], "unexpected argument 'train'; a run mode is written --config.run="),
-        (["--config=configs/resnet.py:papr"], "unknown preset 'papr' after the colon of --config; known: '', 'small'"),
+        (
+            ["--config=configs/resnet.py", "train"],
+            "unexpected argument 'train'; a run mode is written --config.run=",
+        ),
+        (
+            ["--config=configs/resnet.py:papr"],
+            "unknown preset 'papr' after the colon of --config; known: '', 'small'",
+        ),
         (
             ["--config=configs/resnet.py", "--config.train.epoch=3"],
             "there is no field config.train.epoch; did you mean --config.train.epochs?",
         ),
         (["--config=configs/resnet.py", "--config.train.epochs=many"], "epochs"),
         (["--config=configs/resnet.py", "--workdir="], "--workdir is empty; name a folder"),
-        (["--config=configs/resnett.py"], "there is no file configs/resnett.py; did you mean configs/resnet.py?"),
+        (
+            ["--config=configs/resnett.py"],
+            "there is no file configs/resnett.py; did you mean configs/resnet.py?",
+        ),
         (["resnett"], "there is no experiment 'resnett'; did you mean resnet?"),
         (["resnet", "--config.run=trian"], "config.run='trian' is unknown; known: train, evaluate"),
     ],
-    ids=["nothing", "no config", "argument", "preset", "field", "value", "workdir", "file", "name", "run"],
+    ids=[
+        "nothing",
+        "no config",
+        "argument",
+        "preset",
+        "field",
+        "value",
+        "workdir",
+        "file",
+        "name",
+        "run",
+    ],
 )
 def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
     answer = start(*arguments)
@@ -120,9 +142,13 @@ def test_help_of_an_experiment_shows_its_fields_values_and_comments(asked, name)
         assert any(line.startswith("study.system = ") for line in lines)
         return
     for field, value in golden.fields(config).items():
-        assert any(line.partition(" # ")[0].rstrip() == f"{field} = {value!r}" for line in lines), field
+        assert any(line.partition(" # ")[0].rstrip() == f"{field} = {value!r}" for line in lines), (
+            field
+        )
     field = lines.index(next(line for line in lines if line.startswith("train.patience = ")))
-    assert "evaluations without improvement before stopping early" in " ".join(lines[field : field + 2])
+    assert "evaluations without improvement before stopping early" in " ".join(
+        lines[field : field + 2]
+    )
     bare = {
         match[1].rpartition(".")[2]
         for line, below in itertools.pairwise([*lines, ""])
@@ -139,11 +165,17 @@ PLAIN = {"process_id", "num_processes", "decay", "learning_rate", "seed", "size"
 def test_help_and_mistakes_need_no_heavy_module():
     """Then they are answered at once: JAX alone takes seconds to import on a busy machine."""
     code = "import sys; from jaxcxr import command_line; print(*sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not {"jax", "numpy", "flax", "scipy", "PIL", "tensorflow_datasets"} & set(loaded.stdout.split())
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"jax", "numpy", "flax", "scipy", "PIL", "tensorflow_datasets"} & set(
+        loaded.stdout.split()
+    )
 
 
-def test_an_experiment_is_found_by_name_by_path_and_by_its_path_in_the_repository(tmp_path, monkeypatch):
+def test_an_experiment_is_found_by_name_by_path_and_by_its_path_in_the_repository(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     ours = shipped.experiments()["resnet"]
     names = ("resnet", "resnet.py", "configs/resnet.py", str(ours))
@@ -151,7 +183,8 @@ def test_an_experiment_is_found_by_name_by_path_and_by_its_path_in_the_repositor
     own = tmp_path / "configs" / "resnet.py"
     own.parent.mkdir()
     own.touch()
-    assert shipped.experiment_file("configs/resnet.py") == Path("configs/resnet.py")  # the user's own
+    # The user's own.
+    assert shipped.experiment_file("configs/resnet.py") == Path("configs/resnet.py")
     assert shipped.experiment_file("resnet") == ours
     assert shipped.experiment_file("common") == Path("common")  # what experiments share is none
 
@@ -163,7 +196,9 @@ def test_the_first_argument_may_be_the_experiment(monkeypatch):
     config = flags.FLAGS["config"].value
     assert (config.name, config.seed) == ("patched_densenet-small", 3)
     again = hints.again("explain", "RUN")
-    assert again == "jaxcxr --config=patched_densenet:small --config.seed=3 --config.run=explain --workdir=RUN"
+    assert again == (
+        "jaxcxr --config=patched_densenet:small --config.seed=3 --config.run=explain --workdir=RUN"
+    )
     delattr(flags.FLAGS, "config.seed")
     flags.FLAGS["config"].unparse()
 
@@ -177,7 +212,9 @@ def ensemble_file(folder: Path, **fields) -> str:
     """A config file of an ensemble of three synthetic learners: seconds to run, no images."""
     learners = write_learners(folder / "learners")
     file = folder / "stacking.py"
-    changes = "".join(f"    c.{name.replace('__', '.')} = {value!r}\n" for name, value in fields.items())
+    changes = "".join(
+        f"    c.{name.replace('__', '.')} = {value!r}\n" for name, value in fields.items()
+    )
     file.write_text(
         "from configs import common\n\n\n"
         "def get_config(preset=''):\n"
@@ -230,7 +267,9 @@ def test_evaluate_and_predict_need_a_trained_run(run, tmp_path):
 
 def test_a_diverged_run_ends_with_code_1_and_a_message(tmp_path):
     """A learning rate that overflows float32, in a process of its own."""
-    file = ensemble_file(tmp_path, optim__name="sgd", optim__learning_rate=1e38, loss__alpha_scale=1e38)
+    file = ensemble_file(
+        tmp_path, optim__name="sgd", optim__learning_rate=1e38, loss__alpha_scale=1e38
+    )
     answer = start(file, f"--workdir={tmp_path / 'run'}", cwd=tmp_path)
     assert answer.returncode == 1, answer.stderr[-2000:]
     last = [line for line in answer.stderr.splitlines() if line][-1]

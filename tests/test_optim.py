@@ -31,7 +31,9 @@ def train(steps: int, learning_rate: float, **options) -> np.ndarray:
         current = optim.with_learning_rate(current, jnp.float32(learning_rate))
         grads = {"w": jnp.asarray(gradient(np.asarray(current.params["w"]), step), jnp.float32)}
         updates, opt_state = optimizer.update(grads, current.opt_state, current.params)
-        current = current.replace(params=optax.apply_updates(current.params, updates), opt_state=opt_state)
+        current = current.replace(
+            params=optax.apply_updates(current.params, updates), opt_state=opt_state
+        )
     return np.asarray(current.params["w"])
 
 
@@ -54,7 +56,9 @@ def test_adam_is_torchs_with_coupled_penalties(weight_decay, l1):
 
 
 def test_coupled_decay_is_not_adamw():
-    """Adam's first step has the size of the learning rate, whatever the decay adds to the gradient."""
+    """Adam's first step has the size of the learning rate, whatever the decay adds to the
+    gradient.
+    """
     coupled = train(1, 0.01, weight_decay=0.1)
     np.testing.assert_allclose(np.abs(coupled - WEIGHTS), 0.01, rtol=1e-3)
     decoupled = WEIGHTS - 0.01 * (np.sign(gradient(WEIGHTS, 0)) + 0.1 * WEIGHTS)
@@ -86,7 +90,9 @@ def test_learning_rate_in_force_scales_the_update_and_is_saved_with_the_state():
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match="optim.name='adamw' is unknown; known: adam, sgd"):
         optim.build("adamw", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0)
-    with pytest.raises(InputError, match="optim.schedule='step' is unknown; known: constant, cosine, milestones"):
+    with pytest.raises(
+        InputError, match="optim.schedule='step' is unknown; known: constant, cosine, milestones"
+    ):
         factor("step", 0)
 
 
@@ -97,9 +103,12 @@ def factor(name: str, step: int, **options) -> float:
 
 def test_schedules():
     assert [factor("constant", step) for step in (0, 50, 99)] == [1.0, 1.0, 1.0]
-    np.testing.assert_allclose([factor("cosine", step) for step in (0, 50, 100)], [1, 0.5, 0], atol=1e-12)
     np.testing.assert_allclose(
-        [factor("milestones", step) for step in (0, 49, 50, 74, 75, 99)], [1, 1, 0.1, 0.1, 0.01, 0.01]
+        [factor("cosine", step) for step in (0, 50, 100)], [1, 0.5, 0], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        [factor("milestones", step) for step in (0, 49, 50, 74, 75, 99)],
+        [1, 1, 0.1, 0.1, 0.01, 0.01],
     )
 
 
@@ -112,7 +121,13 @@ def test_warmup_rises_linearly_and_then_the_schedule_begins():
 
 
 def watch(**options) -> optim.Watch:
-    defaults = {"mode": "max", "patience": 0, "min_delta": 0.0, "plateau_patience": 0, "plateau_factor": 0.1}
+    defaults = {
+        "mode": "max",
+        "patience": 0,
+        "min_delta": 0.0,
+        "plateau_patience": 0,
+        "plateau_factor": 0.1,
+    }
     return optim.Watch(**{**defaults, **options})
 
 
@@ -139,8 +154,14 @@ def test_patience_counts_evaluations_without_improvement():
 def test_min_delta_asks_for_more_and_a_negative_one_is_the_published_slack():
     strict, slack = watch(min_delta=0.1), watch(min_delta=-0.05)
     assert [strict.update(value, 0) for value in (0.5, 0.55, 0.65)] == [True, False, True]
-    # "new > best - 0.05": a slightly worse value counts, and becomes what the next is compared with.
-    assert [slack.update(value, 0) for value in (0.5, 0.46, 0.42, 0.36)] == [True, True, True, False]
+    # "new > best - 0.05": a slightly worse value counts, and becomes what the next is compared
+    # with.
+    assert [slack.update(value, 0) for value in (0.5, 0.46, 0.42, 0.36)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     assert slack.best == 0.42
 
 
@@ -177,7 +198,9 @@ def test_watch_goes_on_from_its_json_as_if_never_interrupted():
 
 
 def test_frozen_parameters_stay_whatever_is_added_to_their_gradient():
-    optimizer = optim.build("adam", weight_decay=0.1, l1=0.1, momentum=0.0, clip_norm=1.0, freeze=("^features/",))
+    optimizer = optim.build(
+        "adam", weight_decay=0.1, l1=0.1, momentum=0.0, clip_norm=1.0, freeze=("^features/",)
+    )
     params = {"features": {"kernel": jnp.ones(3)}, "fc": {"kernel": jnp.ones(3)}}
     current = state.create({"params": params}, optimizer)
     current = optim.with_learning_rate(current, jnp.float32(0.1))
@@ -187,18 +210,31 @@ def test_frozen_parameters_stay_whatever_is_added_to_their_gradient():
 
 
 def test_a_pattern_that_freezes_nothing_is_named():
-    optimizer = optim.build("sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^feature_",))
-    with pytest.raises(InputError, match=r"optim\.freeze: '\^feature_' matches no parameter; there are fc/kernel"):
+    optimizer = optim.build(
+        "sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^feature_",)
+    )
+    with pytest.raises(
+        InputError, match=r"optim\.freeze: '\^feature_' matches no parameter; there are fc/kernel"
+    ):
         state.create({"params": {"fc": {"kernel": jnp.ones(3)}}}, optimizer)
 
 
 def test_weight_decay_may_act_on_some_parameters_only():
-    """As kernel_regularizer=l2(0.05) of the layer conv in Keras: the gradient of 0.05 * sum(kernel ** 2)."""
+    """As kernel_regularizer=l2(0.05) of the layer conv in Keras: the gradient of 0.05 * sum(kernel
+    ** 2).
+    """
     options = dict(weight_decay=0.1, l1=0.0, momentum=0.0, clip_norm=0.0)
     optimizer = optim.build("sgd", **options, decay_on=("^conv/kernel$",))
-    params = {"conv": {"kernel": jnp.full(3, 2.0), "bias": jnp.ones(3)}, "fc": {"kernel": jnp.ones(3)}}
-    current = optim.with_learning_rate(state.create({"params": params}, optimizer), jnp.float32(1.0))
-    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), current.opt_state, current.params)
+    params = {
+        "conv": {"kernel": jnp.full(3, 2.0), "bias": jnp.ones(3)},
+        "fc": {"kernel": jnp.ones(3)},
+    }
+    current = optim.with_learning_rate(
+        state.create({"params": params}, optimizer), jnp.float32(1.0)
+    )
+    updates, _ = optimizer.update(
+        jax.tree.map(jnp.zeros_like, params), current.opt_state, current.params
+    )
     penalty = jax.grad(lambda kernel: 0.05 * (kernel**2).sum())(params["conv"]["kernel"])
     np.testing.assert_allclose(updates["conv"]["kernel"], -penalty, rtol=1e-6)
     assert not np.asarray(updates["conv"]["bias"]).any()

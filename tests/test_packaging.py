@@ -73,7 +73,10 @@ def test_the_version_is_the_same_everywhere():
     assert PROJECT["version"] == jaxcxr.__version__
     citation = (ROOT / "CITATION.cff").read_text()
     assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == jaxcxr.__version__
-    assert re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == jaxcxr.__version__
+    assert (
+        re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+        == jaxcxr.__version__
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,8 @@ def installed(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "jaxcxr", site / "jaxcxr", ignore=ignore)
     for name in shipped.PACKAGES:
         shutil.copytree(ROOT / name, site / "jaxcxr" / f"_{name}", ignore=ignore)
-    # A folder with a `configs` of another project, and a builder and an experiment of the user's own.
+    # A folder with a `configs` of another project, and a builder and an experiment of the user's
+    # own.
     user = site.parent / "user"
     (user / "configs").mkdir(parents=True)
     (user / "configs" / "common.py").write_text("raise ImportError('another project')")

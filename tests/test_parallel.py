@@ -19,10 +19,20 @@ from tests import parallel_worker
 ROOT = Path(__file__).parent.parent
 
 
-def start(output: Path, *, devices: int, process: int = 0, processes: int = 1, coordinator: str = ""):
+def start(
+    output: Path, *, devices: int, process: int = 0, processes: int = 1, coordinator: str = ""
+):
     flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.parallel_worker", output, str(process), str(processes), coordinator],
+        [
+            sys.executable,
+            "-m",
+            "tests.parallel_worker",
+            output,
+            str(process),
+            str(processes),
+            coordinator,
+        ],
         cwd=ROOT,
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
@@ -46,7 +56,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, np.
         "one": start(folder / "one.npz", devices=1),
         **{
             f"process{i}": start(
-                folder / f"process{i}.npz", devices=2, process=i, processes=2, coordinator=coordinator
+                folder / f"process{i}.npz",
+                devices=2,
+                process=i,
+                processes=2,
+                coordinator=coordinator,
             )
             for i in range(2)
         },
@@ -103,7 +117,9 @@ def test_training_moved_every_parameter(results):
 @pytest.mark.parametrize("name", ["one", "four", "process0", "process1"])
 def test_every_process_gets_every_prediction_in_the_batches_order_without_padding(results, name):
     np.testing.assert_array_equal(results[name]["index"], np.arange(parallel_worker.ROWS)[::-1])
-    np.testing.assert_allclose(results[name]["probabilities"], results["one"]["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(
+        results[name]["probabilities"], results["one"]["probabilities"], atol=1e-6
+    )
 
 
 def test_a_signal_that_reaches_one_process_is_known_to_all(results):
@@ -127,14 +143,24 @@ def test_only_the_address_given_is_listened_at(results):
         ("localhost", 0, r"'localhost' is not HOST:PORT, such as 192"),
         ("localhost:", 1, "is not HOST:PORT"),
         ("localhost:99999", 0, "is not HOST:PORT"),
-        ("192.0.2.1:2345", 0, r"'192.0.2.1:2345': process 0 cannot listen there \(.*\); give a free port of an"),
-        ("localhost:2345", 2, "parallel.process_id=2 is not one of parallel.num_processes=2 processes"),
+        (
+            "192.0.2.1:2345",
+            0,
+            r"'192.0.2.1:2345': process 0 cannot listen there \(.*\); give a free port of an",
+        ),
+        (
+            "localhost:2345",
+            2,
+            "parallel.process_id=2 is not one of parallel.num_processes=2 processes",
+        ),
     ],
 )
 def test_a_coordinator_that_cannot_be_is_named(monkeypatch, coordinator, process, says):
     monkeypatch.delenv("JAX_COORDINATOR_BIND_ADDRESS", raising=False)
     with pytest.raises(InputError, match=says):
-        parallel.initialize(compilation_cache="", coordinator=coordinator, process_id=process, num_processes=2)
+        parallel.initialize(
+            compilation_cache="", coordinator=coordinator, process_id=process, num_processes=2
+        )
 
 
 def test_the_users_own_bind_address_goes_first(monkeypatch):
@@ -158,7 +184,9 @@ def test_gathered_rows_keep_their_order_over_devices():
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
     parallel.check_batch_size(8, field="train.batch_size")
-    with pytest.raises(InputError, match="train.batch_size=10 does not divide over 4 devices; take a multiple of 4"):
+    with pytest.raises(
+        InputError, match="train.batch_size=10 does not divide over 4 devices; take a multiple of 4"
+    ):
         parallel.check_batch_size(10, field="train.batch_size")
 
 
@@ -167,7 +195,8 @@ YNN = "--xla_cpu_experimental_ynn_fusion_type"
 
 @pytest.mark.parametrize(
     ("version", "needed"),
-    [("0.7.2", False), ("0.10.0", True), ("0.10.2", True), ("0.10.3.dev20260101", True), ("0.11.0", False),
+    [("0.7.2", False), ("0.10.0", True), ("0.10.2", True), ("0.10.3.dev20260101", True),
+     ("0.11.0", False),
      ("0.12.0", False), ("1.10.0", False)],
 )  # fmt: skip
 def test_the_cpu_flag_is_set_for_the_versions_that_know_and_need_it(monkeypatch, version, needed):

@@ -18,9 +18,7 @@ CLASSES = ("covid19", "viral", "normal")
 def make(fold: int = 0, learner: str = "densenet161", **changes) -> Predictions:
     """Twelve patients with two images each: four tested, four held out by each of two folds."""
     patients = np.repeat(np.arange(12), 2)
-    split = np.select(
-        [patients < 4, patients % 2 == fold], ["test", "oof"], default="train"
-    )  # fmt: skip
+    split = np.select([patients < 4, patients % 2 == fold], ["test", "oof"], default="train")
     rng = np.random.default_rng([fold, len(learner)])
     probabilities = rng.dirichlet(np.ones(3), 24).astype(np.float32)
     fields = {

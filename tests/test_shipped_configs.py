@@ -1,4 +1,6 @@
-"""Every shipped config runs end to end, shrunk by `tiny.shrink` alone; studies are in runs/test_study.py."""
+"""Every shipped config runs end to end, shrunk by `tiny.shrink` alone; studies are in
+runs/test_study.py.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def _networks():
 @pytest.mark.parametrize("name", RUNS)
 def test_trains_predicts_and_reports(name, tmp_path, capsys):
     config = tiny.shrink(tiny.load(name))
-    if f"patched_{name}" in RUNS or name in SAME_NETWORK:  # compiling it once is enough; it is traced below
+    # Compiling it once is enough; it is traced below.
+    if f"patched_{name}" in RUNS or name in SAME_NETWORK:
         config.model.name, config.model.width, config.model.depth = tiny.ONE_BLOCK, 0.1, 1.0
         config.model.input_size = 0
     train.run(config, tmp_path)
@@ -55,7 +58,12 @@ def test_trains_predicts_and_reports(name, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "preset"),
-    [(n, p) for n in RUNS for p in common.PRESETS if p or f"patched_{n}" in RUNS or n in SAME_NETWORK],
+    [
+        (n, p)
+        for n in RUNS
+        for p in common.PRESETS
+        if p or f"patched_{n}" in RUNS or n in SAME_NETWORK
+    ],
 )
 def test_every_preset_fits_together(name, preset):
     """On phantoms; the step and the prediction are traced and not compiled."""

@@ -11,7 +11,10 @@ from jaxcxr import state
 
 
 def test_step_zero_holds_parameters_model_state_and_fresh_moments():
-    variables = {"params": {"w": np.ones(3, np.float32)}, "batch_stats": {"mean": np.zeros(2, np.float32)}}
+    variables = {
+        "params": {"w": np.ones(3, np.float32)},
+        "batch_stats": {"mean": np.zeros(2, np.float32)},
+    }
     created = state.create(variables, optax.adam(1e-3))
     assert created.step.dtype == jnp.int32 and created.step == 0
     assert created.params is variables["params"]

@@ -1,4 +1,6 @@
-"""Metrics are written once each, whatever kills the run; progress says step, rate, loss, time left."""
+"""Metrics are written once each, whatever kills the run; progress says step, rate, loss, time
+left.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,10 @@ def test_a_row_is_in_both_files(tmp_path):
         {"step": 2, "valid/macro_f1": 0.25},
     ]
     assert tensorboard_scalars(tmp_path) == [
-        (1, "train/loss", 0.5), (1, "train/learning_rate", 1e-3), (2, "valid/macro_f1", 0.25),
-    ]  # fmt: skip
+        (1, "train/loss", 0.5),
+        (1, "train/learning_rate", 1e-3),
+        (2, "valid/macro_f1", 0.25),
+    ]
 
 
 def test_a_row_can_be_read_as_soon_as_it_is_written(tmp_path):
@@ -170,7 +174,8 @@ def test_a_run_without_metrics_has_no_rows(tmp_path):
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(writers.time, "monotonic", lambda: self.now)  # the module: everybody's clock
+        # The module: everybody's clock.
+        monkeypatch.setattr(writers.time, "monotonic", lambda: self.now)
 
 
 class Terminal(io.StringIO):
@@ -287,7 +292,9 @@ class Disk:
 
 
 def test_tensorboard_never_stops_a_run(tmp_path, monkeypatch, caplog):
-    """tensorboardX's own thread died at a full disk, and the eleventh event after it blocked for good."""
+    """tensorboardX's own thread died at a full disk, and the eleventh event after it blocked for
+    good.
+    """
     clock, disk = Clock(monkeypatch), Disk(monkeypatch, "/tensorboard/")
     with MetricWriter(tmp_path) as writer:
         for step in range(1, 61):
@@ -304,12 +311,16 @@ def test_tensorboard_never_stops_a_run(tmp_path, monkeypatch, caplog):
     assert re.search(r"tensorboard lack \d+ events", last)
 
 
-def test_a_row_for_which_there_is_no_space_is_an_error_and_the_rows_before_are_whole(tmp_path, monkeypatch):
+def test_a_row_for_which_there_is_no_space_is_an_error_and_the_rows_before_are_whole(
+    tmp_path, monkeypatch
+):
     disk = Disk(monkeypatch, "metrics.jsonl")
     with MetricWriter(tmp_path) as writer:
         writer.scalars(1, {"loss": 1.0})
         disk.full = True
-        with pytest.raises(InputError, match=r"metrics\.jsonl was not written and the rows before.* intact\. Free"):
+        with pytest.raises(
+            InputError, match=r"metrics\.jsonl was not written and the rows before.* intact\. Free"
+        ):
             writer.scalars(2, {"loss": 1.0})
         assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 1.0}\n'
         disk.full = False

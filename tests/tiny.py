@@ -99,6 +99,10 @@ def learner(*, patched: bool = True, **fields: Any) -> ConfigDict:
 
 
 def add_networks(patch: pytest.MonkeyPatch) -> None:
-    """Makes two networks known that compile in seconds: ONE_BLOCK of `learner`, and ONE_DOWN, a segmenter."""
-    patch.setitem(models.MODELS, ONE_BLOCK, functools.partial(ResNet, block=BasicBlock, blocks=(1,)))
+    """Makes two networks known that compile in seconds: ONE_BLOCK of `learner`, and ONE_DOWN, a
+    segmenter.
+    """
+    patch.setitem(
+        models.MODELS, ONE_BLOCK, functools.partial(ResNet, block=BasicBlock, blocks=(1,))
+    )
     patch.setitem(models.MODELS, ONE_DOWN, functools.partial(FCDenseNet, down=(1,), bottleneck=1))

@@ -1,4 +1,6 @@
-"""Unpacking with limits: all that is wanted of a .tar.gz or nothing, never a byte outside the folder."""
+"""Unpacking with limits: all that is wanted of a .tar.gz or nothing, never a byte outside the
+folder.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +35,17 @@ def extract_tar(
     The stream is read to its end, since gzip's checksum stands there and tarfile stops before it.
 
     Args:
-      archive: the file.
-      folder: must not exist yet.
-      wanted: told a file's path below the top folder; others are skipped.
-      max_bytes: limit on the unpacked size of all members together.
-      max_members: limit on their number.
-      commit: the git commit that must be recorded in the archive (`git archive` writes it).
+        archive: the file.
+        folder: must not exist yet.
+        wanted: told a file's path below the top folder; others are skipped.
+        max_bytes: limit on the unpacked size of all members together.
+        max_members: limit on their number.
+        commit: the git commit that must be recorded in the archive (`git archive` writes it).
 
     Raises:
-      ValueError: damaged, too large, of another commit, or a member that leaves the folder or is
-        not a plain file; `folder` is then untouched.
-      OSError: the disk is full, or `folder` is not to be written to.
+        ValueError: damaged, too large, of another commit, or a member that leaves the folder or is
+            not a plain file; `folder` is then untouched.
+        OSError: the disk is full, or `folder` is not to be written to.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -55,7 +57,8 @@ def extract_tar(
             raise ValueError(f"{archive}: {error}; nothing was unpacked") from error
         except tarfile.FilterError as error:
             raise ValueError(f"{archive}: unsafe member, nothing unpacked ({error})") from error
-        except Exception as error:  # a dozen types, of tarfile, gzip, zlib and the file system's names
+        except Exception as error:
+            # A dozen types, of tarfile, gzip, zlib and the file system's names.
             if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
                 raise
             problem = str(error) or type(error).__name__
@@ -71,7 +74,8 @@ class _RefusedError(Exception):
 class _Limited(io.RawIOBase):
     """A stream that is read forwards, up to a limit, in pieces that fit into memory.
 
-    tarfile reads a member's long name or extended header in one piece, of whatever size the file claims.
+    tarfile reads a member's long name or extended header in one piece, of whatever size the file
+    claims.
     """
 
     def __init__(self, stream: gzip.GzipFile, limit: int):
@@ -118,10 +122,13 @@ def _extract(
         for count, member in enumerate(tar, start=1):
             size += max(member.size, 0)
             if size > max_bytes or count > max_members:
-                raise _RefusedError(f"unpacks to more than {max_bytes} bytes or {max_members} members")
+                raise _RefusedError(
+                    f"unpacks to more than {max_bytes} bytes or {max_members} members"
+                )
             if len(member.name) > _MAX_NAME:
                 raise _RefusedError(f"a name of {len(member.name)} characters")
-            tarfile.data_filter(member, scratch)  # of every member, so that none is skipped silently
+            # Of every member, so that none is skipped silently.
+            tarfile.data_filter(member, scratch)
             top, _, below = member.name.partition("/")
             if not wanted(below) or member.isdir():
                 continue
@@ -146,12 +153,15 @@ def _check_member(member: tarfile.TarInfo, scratch: str) -> None:
         raise _RefusedError(f"member {name!r} is not below a top folder")
     if re.search(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:|/[A-Za-z]:", name):
         raise _RefusedError(f"member {name!r} has a name that means something else elsewhere")
-    if os.path.lexists(Path(scratch) / PurePosixPath(name)):  # also in other capitals, where that is the same
+    # Also in other capitals, where that is the same.
+    if os.path.lexists(Path(scratch) / PurePosixPath(name)):
         raise _RefusedError(f"member {name!r} is there twice")
 
 
 def _check_end(stream: _Limited, offset: int) -> None:
-    """Reads to the end of the stream, which compares the checksum; what follows the last member must be zeros."""
+    """Reads to the end of the stream, which compares the checksum; what follows the last member
+    must be zeros.
+    """
     stream.seek(offset)
     length = 0
     while data := stream.read(_CHUNK):

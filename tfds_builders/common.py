@@ -88,8 +88,8 @@ def find_config(configs: Sequence[ChoiceConfig], **options: str) -> ChoiceConfig
     TFDS wants the very object that its builder class lists, not an equal one.
 
     Raises:
-      TypeError: an option is unknown; names the known ones.
-      ValueError: a value is not among the choices.
+        TypeError: an option is unknown; names the known ones.
+        ValueError: a value is not among the choices.
     """
     defaults = configs[0].options
     for name, value in options.items():
@@ -107,7 +107,7 @@ def options_of(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
     """The options that `builder` was configured with.
 
     Raises:
-      TypeError: its config is not one of `all_configs`.
+        TypeError: its config is not one of `all_configs`.
     """
     config = builder.builder_config
     if not isinstance(config, ChoiceConfig):
@@ -124,13 +124,15 @@ def distinct_id(text: str, *, key: str | None = None) -> str:
     """As `safe_id`, but other texts have other ids: a short hash says what was replaced.
 
     Args:
-      text: to be seen in the id.
-      key: what the hash is of, if not of `text`: the same for spellings that mean the same.
+        text: to be seen in the id.
+        key: what the hash is of, if not of `text`: the same for spellings that mean the same.
     """
     safe = safe_id(text)
     if safe == text:
         return text
-    digest = hashlib.sha256((text if key is None else key).encode(errors="surrogatepass")).hexdigest()[:8]
+    digest = hashlib.sha256(
+        (text if key is None else key).encode(errors="surrogatepass")
+    ).hexdigest()[:8]
     return "-".join(filter(None, (safe.strip("_"), digest)))
 
 
@@ -146,7 +148,10 @@ def unique_ids(file_names: Iterable[str], *, prefix: str) -> dict[str, str]:
     def make(name: str) -> str:
         if count[stems[name]] == 1:
             return f"{prefix}-{stems[name]}"
-        return f"{prefix}-{safe_id(name)}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+        return (
+            f"{prefix}-{safe_id(name)}-"
+            f"{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+        )
 
     return {name: make(name) for name in names}
 
@@ -162,7 +167,9 @@ def age_group(age: str) -> str:
 
 
 def frontal_view(view: str) -> str | None:
-    """The view in its canonical spelling ('PA', 'AP Supine', ...: FRONTAL_VIEWS), None if another."""
+    """The view in its canonical spelling ('PA', 'AP Supine', ...: FRONTAL_VIEWS), None if
+    another.
+    """
     return FRONTAL_VIEWS.get(same_spelling(view))
 
 
@@ -185,7 +192,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     """The plain files of `folder` by stem; no hidden ones.
 
     Raises:
-      ValueError: two files have one stem.
+        ValueError: two files have one stem.
     """
     files: dict[str, Path] = {}
     for path in files_by_name(folder).values():
@@ -218,7 +225,7 @@ def require_manual(
     """The manual folder, checked to have every one of `paths`.
 
     Raises:
-      FileNotFoundError: shows what is missing and the tree that is expected.
+        FileNotFoundError: shows what is missing and the tree that is expected.
     """
     root = manual_root(dl_manager)
     if root is None:
@@ -233,7 +240,7 @@ def open_image(path: Path) -> Image.Image:
     """Opens an image after a look at its size; decoding happens later, in the caller.
 
     Raises:
-      ValueError: not an image, or more than `MAX_PIXELS`.
+        ValueError: not an image, or more than `MAX_PIXELS`.
     """
     try:
         image = Image.open(path)

@@ -27,15 +27,15 @@ def fetch(
     """Downloads `url` to `path`, which appears only once it is whole and checked.
 
     Args:
-      url: https address.
-      path: target file; kept as it is when it exists and has the checksum (if there is one).
-      sha256: hex digest, or None where the publisher makes the archive anew for each request.
-      max_bytes: larger files are refused, before or while they arrive.
-      timeout_s: longest silence of the server.
+        url: https address.
+        path: target file; kept as it is when it exists and has the checksum (if there is one).
+        sha256: hex digest, or None where the publisher makes the archive anew for each request.
+        max_bytes: larger files are refused, before or while they arrive.
+        timeout_s: longest silence of the server.
 
     Raises:
-      ValueError: not https, too large, or the wrong checksum; says which.
-      ConnectionError: no answer, an error status, or fewer bytes than were announced.
+        ValueError: not https, too large, or the wrong checksum; says which.
+        ConnectionError: no answer, an error status, or fewer bytes than were announced.
     """
     _check_scheme(url)
     if path.exists() and (sha256 is None or _sha256(path) == sha256):

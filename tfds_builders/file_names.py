@@ -1,8 +1,9 @@
-"""Which file a table means: names are compared as people and systems write them, never guessed between two.
+"""Which file a table means: names are compared as people and systems write them, never guessed
+between two.
 
-Tables are written on one system and read on another: Windows' separators, macOS' decomposed accents, other capitals,
-a lost or another extension. A name is looked for as it is first, then more and more loosely, and is found only where
-that is unique among the names and among the files.
+Tables are written on one system and read on another: Windows' separators, macOS' decomposed
+accents, other capitals, a lost or another extension. A name is looked for as it is first, then more
+and more loosely, and is found only where that is unique among the names and among the files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ _EXTENSION = re.compile(r"\.(png|jpe?g|jfif|jp2|tiff?|bmp|gif|webp|dcm|dicom|img
 # What lies beside pictures and is none: systems' own files, texts, tables, archives.
 _BESIDE = re.compile(
     r"^(thumbs\.db|desktop\.ini|icon\r|.*"
-    r"\.(txt|md|rst|csv|tsv|xlsx?|ods|json|xml|ya?ml|html?|pdf|docx?|py|ipynb|log|sha256|md5|zip|gz|tgz|tar|7z|rar))$"
+    r"\.(txt|md|rst|csv|tsv|xlsx?|ods|json|xml|ya?ml|html?|pdf|docx?|py|ipynb|log|sha256|md5"
+    r"|zip|gz|tgz|tar|7z|rar))$"
     r"|^(readme|licen[cs]e|sha256sums|md5sums)"
 )
 
@@ -28,8 +30,8 @@ def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
     """Maps the names of a table to those of files; what has no file, or more than one, is absent.
 
     Args:
-      names: as the table writes them. One that leaves the folder by '..' is never found.
-      files: plain names. Only these are ever returned, so that no path of a table is followed.
+        names: as the table writes them. One that leaves the folder by '..' is never found.
+        files: plain names. Only these are ever returned, so that no path of a table is followed.
     """
     names = dict.fromkeys(names)
     found = {name: name for name in names if name in files}
@@ -45,7 +47,9 @@ def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
 
 
 def respelt(found: Mapping[str, str]) -> list[str]:
-    """What `match` found under another spelling, in one sentence for a notice; empty where there is none."""
+    """What `match` found under another spelling, in one sentence for a notice; empty where there is
+    none.
+    """
     others = [f"{name!r} is {file!r}" for name, file in found.items() if name != file]
     if not others:
         return []
@@ -54,7 +58,9 @@ def respelt(found: Mapping[str, str]) -> list[str]:
 
 
 def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list[str]:
-    """The pictures that no row of a table names, in one sentence for a notice; empty where there is none."""
+    """The pictures that no row of a table names, in one sentence for a notice; empty where there is
+    none.
+    """
     left = sorted({file for file in files if may_be_picture(file)}.difference(found))
     if not left:
         return []
@@ -63,7 +69,9 @@ def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list
 
 
 def unread(folder: Path, read: Collection[Path]) -> list[str]:
-    """Files below `folder` that may be pictures and are not among `read`, by their path below it."""
+    """Files below `folder` that may be pictures and are not among `read`, by their path below
+    it.
+    """
     left = []
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         below = path.relative_to(folder)
@@ -75,7 +83,9 @@ def unread(folder: Path, read: Collection[Path]) -> list[str]:
 
 
 def may_be_picture(name: str) -> bool:
-    """Whether a plain file may be a picture, of whatever extension: all but hidden ones, texts, tables and archives."""
+    """Whether a plain file may be a picture, of whatever extension: all but hidden ones, texts,
+    tables and archives.
+    """
     return not name.startswith(".") and not _BESIDE.search(name.casefold())
 
 

@@ -35,16 +35,16 @@ def find_or_download(
     the commit recorded inside it is compared.
 
     Args:
-      dl_manager: tells the manual folder and the one for downloads.
-      name: of the data set and of its folder below the manual one.
-      url: address of the archive.
-      commit: 40 hex digits; the archive must be made of it.
-      paths: files and folders below the top one that the builder needs; others are not unpacked.
-      instructions: the tree for the manual folder, shown in errors.
+        dl_manager: tells the manual folder and the one for downloads.
+        name: of the data set and of its folder below the manual one.
+        url: address of the archive.
+        commit: 40 hex digits; the archive must be made of it.
+        paths: files and folders below the top one that the builder needs; others are not unpacked.
+        instructions: the tree for the manual folder, shown in errors.
 
     Raises:
-      FileNotFoundError: the folder is there but not whole, or neither there nor to be downloaded.
-      ValueError: the archive is of another commit, damaged, unsafe or too large.
+        FileNotFoundError: the folder is there but not whole, or neither there nor to be downloaded.
+        ValueError: the archive is of another commit, damaged, unsafe or too large.
     """
     root = common.manual_root(dl_manager)
     if root is not None and (root / name).exists():

@@ -1,7 +1,8 @@
 """Mask files of any form -> inside or not, decided by what the file is; unclear ones are refused.
 
-A mask is drawn as 0 and 255, as 0 and 1, in one grey, as labels of several structures, in the colours of a palette,
-with smooth edges, or as an alpha channel. One threshold for all of them makes some empty and fills others.
+A mask is drawn as 0 and 255, as 0 and 1, in one grey, as labels of several structures, in the
+colours of a palette, with smooth edges, or as an alpha channel. One threshold for all of them makes
+some empty and fills others.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """inside: [H, W] bool. form: LABELS, COLOURS, ALPHA, or '' where two greys or their edges left no choice."""
+    """inside: [H, W] bool. form: LABELS, COLOURS, ALPHA, or '' where two greys or their edges left
+    no choice.
+    """
 
     inside: np.ndarray
     form: str
@@ -68,7 +71,8 @@ def read_mask(path: Path) -> Mask:
     """Reads one mask file.
 
     Raises:
-      ValueError: damaged, too large, or of unclear meaning; names the file, what is in it and what to do.
+        ValueError: damaged, too large, or of unclear meaning; names the file, what is in it and
+            what to do.
     """
     with open_mask(path) as image:
         try:
@@ -82,10 +86,11 @@ def read_mask(path: Path) -> Mask:
 
 @contextlib.contextmanager
 def open_mask(path: Path) -> Iterator[Image.Image]:
-    """The one image in a mask file, its pixels decoded and, of a PNG, compared with their checksums.
+    """The one image in a mask file, its pixels decoded and, of a PNG, compared with their
+    checksums.
 
     Raises:
-      ValueError: damaged, too large, or not one image.
+        ValueError: damaged, too large, or not one image.
     """
     with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # about metadata
         try:
@@ -128,7 +133,9 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _pixel_chunks(encoded: bytes, path: Path) -> Iterator[bytes]:
-    """The chunks of a PNG that make its pixels: broken texts, profiles and EXIF data refuse no mask."""
+    """The chunks of a PNG that make its pixels: broken texts, profiles and EXIF data refuse no
+    mask.
+    """
     at, kind = len(_PNG), b""
     while kind != b"IEND":
         head = encoded[at : at + 8]
@@ -152,7 +159,7 @@ def _read(image: Image.Image) -> Mask:
     """The mask in a loaded image.
 
     Raises:
-      _UnclearError: it can be read in more than one way.
+        _UnclearError: it can be read in more than one way.
     """
     lossy = image.format in ("JPEG", "MPO")
     if image.mode == "1":
@@ -176,17 +183,20 @@ def _read(image: Image.Image) -> Mask:
 
 @dataclasses.dataclass(frozen=True)
 class _Samples:
-    """Colours [H, W, 1 or 3] uint16, and how opaque pixels are [H, W] uint16, where the file says so."""
+    """Colours [H, W, 1 or 3] uint16, and how opaque pixels are [H, W] uint16, where the file says
+    so.
+    """
 
     colours: np.ndarray
     alpha: np.ndarray | None
 
 
 def _wide_samples(image: Image.Image, path: Path) -> _Samples | None:
-    """What a file has in several samples of 16 bits, of which Pillow keeps the upper 8; None for others.
+    """What a file has in several samples of 16 bits, of which Pillow keeps the upper 8; None for
+    others.
 
     Raises:
-      _UnclearError: they cannot be read as they are.
+        _UnclearError: they cannot be read as they are.
     """
     if image.format == "TIFF" and len(image.getbands()) > 1 and isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(258, (8,))
@@ -233,7 +243,7 @@ def _in_8_bits(values: np.ndarray) -> np.ndarray:
     """uint16 values as uint8, each a value of its own.
 
     Raises:
-      _UnclearError: 8 bits are too few for them.
+        _UnclearError: 8 bits are too few for them.
     """
     used = np.flatnonzero(_counts(values))
     if len(used) <= _MAX_LEVELS:  # far from each other, as colours are
@@ -266,7 +276,9 @@ def _whole_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
-    """Grey [H, W] uint8 or uint16: one level and 0, labels, or two levels with edges between them."""
+    """Grey [H, W] uint8 or uint16: one level and 0, labels, or two levels with edges between
+    them.
+    """
     counts = _counts(levels)
     values = np.flatnonzero(counts)
     low, high = int(values[0]), int(values[-1])
@@ -299,11 +311,12 @@ def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
 
 @dataclasses.dataclass(frozen=True)
 class _Shades:
-    """What lies between the darkest and the brightest level of a mask: edges, structures, or a picture.
+    """What lies between the darkest and the brightest level of a mask: edges, structures, or a
+    picture.
 
     Attributes:
-      are_structures: patches of one level, away from the edge of background and brightest level.
-      are_of_a_picture: too much of the mask lies between, and away from such an edge.
+        are_structures: patches of one level, away from the edge of background and brightest level.
+        are_of_a_picture: too much of the mask lies between, and away from such an edge.
     """
 
     are_structures: bool
@@ -337,7 +350,9 @@ class _Shades:
 
 
 def _refuse_void(values: np.ndarray, counts: np.ndarray) -> None:
-    """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's); specks are no labels."""
+    """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's); specks are no
+    labels.
+    """
     labels = values[(values > 0) & (values < 255)]
     few = len(labels) and labels[-1] <= _MAX_LABEL and values[-1] == 255 and values[0] == 0
     if few and 10 * counts[labels].sum() > counts[255]:
@@ -360,7 +375,9 @@ def _strips(image: Image.Image, mode: str) -> Iterator[np.ndarray]:
 
 
 def _of_colours(strips: _Strips, *, lossy: bool) -> Mask:
-    """RGB: greys in three channels, or a background and other colours; the background is along the border."""
+    """RGB: greys in three channels, or a background and other colours; the background is along the
+    border.
+    """
     if all((strip.max(axis=0) - strip.min(axis=0)).max() <= _NOISE for strip in strips()):
         if max(int(strip.max()) for strip in strips()) <= _NOISE:  # labels, of a colour maybe
             grey = [strip.max(axis=0) for strip in strips()]
@@ -395,7 +412,9 @@ def _has_few_colours(strips: _Strips) -> bool:
 
 
 def _border_colour(strips: _Strips) -> np.ndarray:
-    """The colour [3] uint8 that is found most often along the border; of many shades, their median."""
+    """The colour [3] uint8 that is found most often along the border; of many shades, their
+    median.
+    """
     pieces: list[np.ndarray] = []
     last = np.empty((3, 0), np.uint8)
     for strip in strips():
@@ -413,7 +432,9 @@ def _border_colour(strips: _Strips) -> np.ndarray:
 
 
 def _of_alpha(image: Image.Image) -> Mask:
-    """With transparency: the mask is in the channel that has one, and not in both unless they agree."""
+    """With transparency: the mask is in the channel that has one, and not in both unless they
+    agree.
+    """
     alpha = np.concatenate([strip[3] for strip in _strips(image, "RGBA")])
     if alpha.max() == 0:
         raise _UnclearError("it is transparent everywhere")

@@ -2,8 +2,8 @@
 
 Two ids for one patient let a split part the patient's images; one id for two is only a waste. So
 what people and spreadsheets write differently for one patient is joined: capitals, blanks, composed
-and decomposed accents, whole numbers with a decimal point (3.0), which pandas makes of a column with
-gaps, and zeros in front (003, P003), which spreadsheets drop. Joined spellings are said.
+and decomposed accents, whole numbers with a decimal point (3.0), which pandas makes of a column
+with gaps, and zeros in front (003, P003), which spreadsheets drop. Joined spellings are said.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Patients:
     """Patients of one table.
 
     Attributes:
-      ids: text of the table -> id, alike for all spellings of one patient. Texts that name nobody are no keys.
-      notices: who was joined, for whoever uses the data.
+        ids: text of the table -> id, alike for all spellings of one patient. Texts that name nobody
+            are no keys.
+        notices: who was joined, for whoever uses the data.
     """
 
     ids: Mapping[str, str]
@@ -75,10 +76,10 @@ def read(
     """Gives each patient of a table an id, `prefix`-<the first spelling>.
 
     Args:
-      texts: what the table writes, in its order.
-      prefix: of the ids.
-      same: key of a patient -> the one that it is known to be.
-      together: pairs of texts, of patients who have an image file in common.
+        texts: what the table writes, in its order.
+        prefix: of the ids.
+        same: key of a patient -> the one that it is known to be.
+        together: pairs of texts, of patients who have an image file in common.
     """
     same = same or {}
     keys = {text: same.get(found, found) for text in texts if (found := key(text))}
@@ -129,7 +130,9 @@ def _notice(pairs: list[tuple[str, str]], what: str) -> list[str]:
 
 
 def _tidy(text: str) -> str:
-    """In composed characters, with one blank for several; full-width letters and digits as plain ones."""
+    """In composed characters, with one blank for several; full-width letters and digits as plain
+    ones.
+    """
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 

@@ -13,11 +13,13 @@ from tfds_builders import common
 
 NAMES = 3  # shown of each reason
 
-# Views and kinds of images that a study of frontal X-rays leaves out on purpose. What is spelt otherwise is at fault:
-# it may be a frontal X-ray.
+# Views and kinds of images that a study of frontal X-rays leaves out on purpose. What is spelt
+# otherwise is at fault: it may be a frontal X-ray.
 _OTHER_VIEWS = frozenset(
-    {"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "lateral left", "lateral right"}
-    | {"axial", "coronal", "sagittal", "oblique", "lao", "rao", "lpo", "rpo", "lordotic", "decubitus"}
+    {"l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "lateral left",
+     "lateral right"}
+    | {"axial", "coronal", "sagittal", "oblique", "lao", "rao", "lpo", "rpo", "lordotic",
+       "decubitus"}
     | {"axial ct", "coronal ct", "ct"}
 )  # fmt: skip
 _X_RAYS = ("cr", "dx", "dr", "rg", "cxr", "radiograph", "radiography")
@@ -108,17 +110,17 @@ def record_counts(
     """Writes what was kept and what not into `builder.info.metadata` (stored beside the data).
 
     Args:
-      builder: whose metadata.
-      kept: number of images.
-      rejected: what is not used.
-      notices: what was guessed while reading, for whoever uses the data.
-      unknown_findings: texts that this data set is not known to have; their images have no class by
-        fault and not on purpose.
-      **more: further counts.
+        builder: whose metadata.
+        kept: number of images.
+        rejected: what is not used.
+        notices: what was guessed while reading, for whoever uses the data.
+        unknown_findings: texts that this data set is not known to have; their images have no class
+            by fault and not on purpose.
+        **more: further counts.
 
     Raises:
-      ValueError: nothing was kept.
-      TypeError: the builder's info has no place for metadata.
+        ValueError: nothing was kept.
+        TypeError: the builder's info has no place for metadata.
     """
     if not kept:
         raise ValueError(f"{builder.name}: no usable image; rejected: {rejected}")

@@ -28,7 +28,9 @@ _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A CSV file: names of the columns, rows that map every one of them to its text, what was guessed in reading."""
+    """A CSV file: names of the columns, rows that map every one of them to its text, what was
+    guessed in reading.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -38,21 +40,21 @@ class Table:
 def read_table(path: Path, *, required: Sequence[str]) -> Table:
     """Parses a CSV file with a header line, strictly: what may have lost rows or cells is refused.
 
-    UTF-8, UTF-16 and UTF-32 with a byte-order mark, and Windows-1252 where it is no UTF-8. Separated by commas, or by
-    the one of ';' and tabs that gives the columns.
+    UTF-8, UTF-16 and UTF-32 with a byte-order mark, and Windows-1252 where it is no UTF-8.
+    Separated by commas, or by the one of ';' and tabs that gives the columns.
 
     Args:
-      path: the file.
-      required: columns that it must have; further ones are kept.
+        path: the file.
+        required: columns that it must have; further ones are kept.
 
     Returns:
-      Columns in lower case without outer blanks, cells without outer blanks; '' where a line ends
-      early or has no such cell. Lines without any text are skipped.
+        Columns in lower case without outer blanks, cells without outer blanks; '' where a line ends
+        early or has no such cell. Lines without any text are skipped.
 
     Raises:
-      ValueError: a needed column is missing (names those it has), one is there twice, a quotation mark is never
-        closed or has swallowed a row, a row has more cells than the header or text in a column without a name, or
-        the file is no text; names the line.
+        ValueError: a needed column is missing (names those it has), one is there twice, a quotation
+            mark is never closed or has swallowed a row, a row has more cells than the header or
+            text in a column without a name, or the file is no text; names the line.
     """
     text, notices = _decode(path)
     separator, header = _header(path, text, required)
@@ -125,7 +127,9 @@ def _reader(text: str, separator: str) -> Iterator[list[str]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """One row: the number of its first line, its cells, its lines (several where cells have breaks)."""
+    """One row: the number of its first line, its cells, its lines (several where cells have
+    breaks).
+    """
 
     line: int
     cells: list[str]
@@ -158,12 +162,17 @@ def _explain(error: csv.Error) -> str:
     if "unexpected end of data" in text or "field larger" in text:
         return "a quotation mark that opens in this row is never closed: close or remove it"
     if "expected after" in text:
-        return f"text after a closing quotation mark ({text}): a quotation mark in a cell is written twice"
+        return (
+            f"text after a closing quotation mark ({text}): a quotation mark in a cell is written "
+            "twice"
+        )
     return f"not CSV ({text})"
 
 
 def _check_all_named(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> None:
-    """Refuses text where the header has no name: an unquoted separator moved it there, or nobody would read it."""
+    """Refuses text where the header has no name: an unquoted separator moved it there, or nobody
+    would read it.
+    """
     advice = "put quotation marks around a cell that has the separator in it"
     if any(cells[len(names) :]):
         raise ValueError(
@@ -175,14 +184,17 @@ def _check_all_named(path: Path, line: int, cells: Sequence[str], names: Sequenc
         if cells[at] and not names[at]:
             shown = textwrap.shorten(cells[at], 50)
             raise ValueError(
-                f"{path}, line {line}: {shown!r} is in column {at + 1}, which has no name: {advice}, or name the column"
+                f"{path}, line {line}: {shown!r} is in column {at + 1}, which has no name: "
+                f"{advice}, or name the column"
             )
 
 
 def _check_no_row_within(path: Path, record: _Record, is_row: Callable[[str], bool]) -> None:
-    """Refuses a cell that has swallowed rows: an unclosed quotation mark, and another one later that closes it.
+    """Refuses a cell that has swallowed rows: an unclosed quotation mark, and another one later
+    that closes it.
 
-    Notes may have line breaks: then one of the lines at most looks like a row, or has the cells that a row needs.
+    Notes may have line breaks: then one of the lines at most looks like a row, or has the cells
+    that a row needs.
     """
     found = [number for number, text in enumerate(record.text) if is_row(text)]
     if len(found) > 1:
@@ -195,12 +207,13 @@ def _check_no_row_within(path: Path, record: _Record, is_row: Callable[[str], bo
 def _row_of(
     rows: Sequence[Row], required: Mapping[str, int], separator: str
 ) -> Callable[[str], bool]:
-    """Tells whether a line, read for itself, is a row like `rows`: half of its needed cells are like theirs.
+    """Tells whether a line, read for itself, is a row like `rows`: half of its needed cells are
+    like theirs.
 
     Args:
-      rows: all rows.
-      required: the needed columns and their places.
-      separator: of cells.
+        rows: all rows.
+        required: the needed columns and their places.
+        separator: of cells.
     """
     known = {name: {_form(row[name]) for row in rows} for name in required}
 
@@ -228,7 +241,9 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _form(cell: str) -> str:
-    """What cells of one column have in common: names with numbers but for these, any other cell itself."""
+    """What cells of one column have in common: names with numbers but for these, any other cell
+    itself.
+    """
     text = cell.casefold()
     if not re.search(r"\d", text):
         return text
@@ -245,20 +260,21 @@ def choose_rows(
     missing: rejection.Reason = rejection.MISSING,
     every_image_has_row: bool = True,
 ) -> tuple[dict[str, Row], rejection.Rejected, list[str]]:
-    """Usable rows by the name of their file, in the order of the table; the others by reason; and notices.
+    """Usable rows by the name of their file, in the order of the table; the others by reason; and
+    notices.
 
     Args:
-      table: the rows.
-      files: images by name. Being a key of it is the only way to be found, so a name such as
-        ../x can never be followed; see `file_names.match`.
-      file_name: the name that a row gives.
-      reject_reason: why a row is not used, or None.
-      origin: the table's file, for errors.
-      missing: why a row without a file is not used.
-      every_image_has_row: an image that no row names is not used, which a notice says.
+        table: the rows.
+        files: images by name. Being a key of it is the only way to be found, so a name such as
+            ../x can never be followed; see `file_names.match`.
+        file_name: the name that a row gives.
+        reject_reason: why a row is not used, or None.
+        origin: the table's file, for errors.
+        missing: why a row without a file is not used.
+        every_image_has_row: an image that no row names is not used, which a notice says.
 
     Raises:
-      ValueError: two usable rows of one image that differ.
+        ValueError: two usable rows of one image that differ.
     """
     kept: dict[str, Row] = {}
     rejected = rejection.Rejected()
@@ -278,7 +294,11 @@ def choose_rows(
     notices = [
         *table.notices,
         *file_names.respelt({n: f for n, f in found.items() if f in kept}),
-        *(file_names.not_named(files, found.values(), table=origin.name) if every_image_has_row else ()),
+        *(
+            file_names.not_named(files, found.values(), table=origin.name)
+            if every_image_has_row
+            else ()
+        ),
     ]
     return kept, rejected, notices
 

@@ -28,9 +28,11 @@ Fields = Mapping[str, Any]
 def draw_inputs(
     folder: Path, *, config: str, fields: Fields, images: int, count: int, inputs: str = INPUTS
 ) -> None:
-    """Writes what a prediction reads: images, masks, and where the patches lie that our side will take.
+    """Writes what a prediction reads: images, masks, and where the patches lie that our side will
+    take.
 
-    image [N, S, S] uint8; mask [N, S, S] uint8, 1 in the lungs; label [N] int32; centres [N, K, 2] (row, column).
+    image [N, S, S] uint8; mask [N, S, S] uint8, 1 in the lungs; label [N] int32; centres [N, K, 2]
+    (row, column).
     """
     c = experiments.load(config, fields)
     device.start(c)
@@ -45,13 +47,14 @@ def draw_inputs(
 
 
 def draw_batch(folder: Path, *, config: str, fields: Fields, images: int) -> None:
-    """Writes a training batch and `pixels` [B k, P, P] float32 in [0, 1], what our first step draws from it."""
+    """Writes a training batch and `pixels` [B k, P, P] float32 in [0, 1], what our first step draws
+    from it.
+    """
     c = experiments.load(config, fields)
     device.start(c)
     batch = draw_phantoms(c, images)
-    first = jax.random.fold_in(
-        jax.random.key(c.seed), 0
-    )  # as steps.train_step, then tasks.classify
+    # As steps.train_step, then tasks.classify.
+    first = jax.random.fold_in(jax.random.key(c.seed), 0)
     draw_key, _ = jax.random.split(first)
     indexed = {**batch, "index": np.arange(images, dtype=np.int32)}
     view = views.build(c)
@@ -75,13 +78,13 @@ def predict(
     """`--config.run=predict` of images that lie in memory: crops, network, votes.
 
     Args:
-      folder: with the inputs, and the weights where a peer has drawn some.
-      config, fields: of the experiment.
-      count: K.
-      images: so many, from the first one on.
-      inputs: file of `draw_inputs`.
-      compared: whether the sides of the case compute the same.
-      devices: simulated ones, of a CPU.
+        folder: with the inputs, and the weights where a peer has drawn some.
+        config, fields: of the experiment.
+        count: K.
+        images: so many, from the first one on.
+        inputs: file of `draw_inputs`.
+        compared: whether the sides of the case compute the same.
+        devices: simulated ones, of a CPU.
     """
     c = experiments.load(config, fields)
     device.start(c, devices=devices)
@@ -110,7 +113,8 @@ def predict(
 
     def measures() -> dict[str, float]:
         batch = parallel.shard(next(iter(batches)))
-        # XLA counts the body of `Network.in_chunks`'s loop once; what is outside is crops and a mean.
+        # XLA counts the body of `Network.in_chunks`'s loop once; what is outside is crops and a
+        # mean.
         crops = count * c.evaluate.batch_size // devices  # of each, whose program XLA counts
         chunks = math.ceil(crops / c.patches.chunk)
         passes = crops / math.ceil(crops / chunks) * len(batches) * devices

@@ -15,7 +15,9 @@ from jaxcxr import parallel
 
 
 def start(config: ConfigDict, *, devices: int = 1) -> None:
-    """As main.py does, before anything touches a device; above 1, on so many simulated ones of a CPU."""
+    """As main.py does, before anything touches a device; above 1, on so many simulated ones of a
+    CPU.
+    """
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
     parallel.initialize(**config.parallel)
@@ -33,9 +35,9 @@ def measures(program: Any, *arguments: Any, times: float = 1.0) -> dict[str, flo
     """`Prepared.measures` of a program, to be asked for after its last repetition.
 
     Args:
-      program: of the device seam.
-      *arguments: of a call.
-      times: how often what XLA counts is done: it counts the body of a loop once.
+        program: of the device seam.
+        *arguments: of a call.
+        times: how often what XLA counts is done: it counts the body of a loop once.
     """
     known = _costs(program.lower(*arguments).compile())
     found = {"bytes": known["bytes accessed"] * times} if "bytes accessed" in known else {}
@@ -48,9 +50,11 @@ def measures(program: Any, *arguments: Any, times: float = 1.0) -> dict[str, flo
 
 
 def flops(program: Any, *arguments: Any) -> float:
-    """Floating-point operations of a program that was not traced yet, as XLA counts them before it optimises.
+    """Floating-point operations of a program that was not traced yet, as XLA counts them before it
+    optimises.
 
-    With its own convolutions everywhere: of those that are written as a loop over groups it would count one group.
+    With its own convolutions everywhere: of those that are written as a loop over groups it would
+    count one group.
     """
     with mock.patch("jaxcxr.models.layers.platform_lowering", return_value="native"):
         return _costs(program.lower(*arguments))["flops"]

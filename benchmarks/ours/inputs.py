@@ -1,4 +1,6 @@
-"""The way of the images: from files to the store, from the store to the devices, and what of it a step waits for."""
+"""The way of the images: from files to the store, from the store to the devices, and what of it a
+step waits for.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +85,10 @@ def train(folder: Path, *, config: str, fields: Fields, still: bool = False) -> 
     """`train.log_every` training steps as the loop takes them.
 
     Args:
-      folder: with the rows.
-      config, fields: of the experiment; its `train.placement` says where the rows live.
-      still: take one batch that already is on the device again and again instead, so that nothing waits for input.
+        folder: with the rows.
+        config, fields: of the experiment; its `train.placement` says where the rows live.
+        still: take one batch that already is on the device again and again instead, so that nothing
+            waits for input.
     """
     c = experiments.load(config, fields)
     device.start(c)

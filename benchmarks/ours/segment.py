@@ -19,7 +19,9 @@ from tfds_builders.phantom_cxr import drawing
 
 
 def draw_inputs(folder: Path, *, config: str, fields: Mapping[str, Any], images: int) -> None:
-    """Writes image [B, S, S] uint8, mask [B, S, S] uint8 structure ids, label [B], and the network's first numbers."""
+    """Writes image [B, S, S] uint8, mask [B, S, S] uint8 structure ids, label [B], and the
+    network's first numbers.
+    """
     c = experiments.load(config, fields)
     device.start(c)
     drawn = [
@@ -51,7 +53,9 @@ def predict(folder: Path, *, config: str, fields: Mapping[str, Any]) -> Prepared
         found[:] = steps.predict_rows(compiled.predict(0), variables, [batch], key)
 
     def outputs() -> dict[str, np.ndarray]:
-        """Losses [B], and the pixels of each structure [B, 1 + structures]: single ones may be undecided."""
+        """Losses [B], and the pixels of each structure [B, 1 + structures]: single ones may be
+        undecided.
+        """
         ids = range(1 + len(c.masks.structures))
         return {
             "loss": found[0]["loss"],

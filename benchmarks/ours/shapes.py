@@ -1,4 +1,6 @@
-"""What programs are lowered with where nothing is run: shapes, as a single device gets them from the seam."""
+"""What programs are lowered with where nothing is run: shapes, as a single device gets them from
+the seam.
+"""
 
 from __future__ import annotations
 

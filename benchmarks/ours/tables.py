@@ -71,7 +71,9 @@ def macro_f1(folder: Path) -> Prepared:
 
 
 def bootstrap(folder: Path, *, draws: int) -> Prepared:
-    """The intervals of a report: all scores of a classifier, patients drawn with all their images."""
+    """The intervals of a report: all scores of a classifier, patients drawn with all their
+    images.
+    """
     table = load(folder)
     scores = by_rows.ScoresOfRows(table["labels"], table["probabilities"])
     found: list[np.ndarray] = []

@@ -43,7 +43,8 @@ def step(
 ) -> Prepared:
     """A step on one batch again and again, as the loop calls it.
 
-    The outputs are those of the first step: its loss, and the norm of the gradient that Adam saw (with coupled L2).
+    The outputs are those of the first step: its loss, and the norm of the gradient that Adam saw
+    (with coupled L2).
     """
     state = first_state(config, compiled, variables)
     batch, key = complete(batch), jax.random.key(config.seed)
@@ -57,9 +58,8 @@ def step(
         if not first:
             moment = optax.tree_utils.tree_get(state.opt_state, "mu")
             first["loss"] = np.asarray(metrics["loss"])
-            first["gradient"] = np.asarray(optax.global_norm(moment)) / (
-                1 - 0.9
-            )  # of Adam's first step
+            # Of Adam's first step.
+            first["gradient"] = np.asarray(optax.global_norm(moment)) / (1 - 0.9)
 
     return Prepared(
         run,

@@ -1,1 +1,4 @@
-"""What the workers of other libraries do, on the same numbers. Only they import PyTorch; none imports JAX."""
+"""What the workers of other libraries do, on the same numbers.
+
+Only they import PyTorch; none imports JAX.
+"""

@@ -22,7 +22,9 @@ Fields = Mapping[str, Any]
 
 
 def draw_weights(folder: Path, *, config: str, fields: Fields) -> None:
-    """Writes the numbers of torchvision's random network, its norms' statistics taken from some of the inputs."""
+    """Writes the numbers of torchvision's random network, its norms' statistics taken from some of
+    the inputs.
+    """
     c = experiments.load(config, fields)
     network = networks.classifier(c)
     given = read_arrays(folder / INPUTS)
@@ -40,11 +42,12 @@ def predict(
     """Votes and mean probabilities of the patches of the first image.
 
     Args:
-      folder: with the inputs and the weights.
-      config, fields: of the experiment.
-      form: one of `training.FORMS`.
-      where: "cpu" or "cuda".
-      one_by_one: as published: each patch is cut, scaled and classified by itself; else in the config's chunks.
+        folder: with the inputs and the weights.
+        config, fields: of the experiment.
+        form: one of `training.FORMS`.
+        where: "cpu" or "cuda".
+        one_by_one: as published: each patch is cut, scaled and classified by itself; else in the
+            config's chunks.
     """
     c = experiments.load(config, fields)
     network = training.on_device(_network(c, folder).eval(), form, where)
@@ -69,7 +72,9 @@ def predict(
 
 
 def train(folder: Path, *, config: str, fields: Fields, form: str, where: str) -> Prepared:
-    """A training step on the pixels of our first step, which come ready cut; ours cuts them in every step."""
+    """A training step on the pixels of our first step, which come ready cut; ours cuts them in
+    every step.
+    """
     c = experiments.load(config, fields)
     given = read_arrays(folder / INPUTS)
     pixels, labels = torch.from_numpy(given["pixels"]), torch.from_numpy(given["label"]).long()
@@ -78,9 +83,8 @@ def train(folder: Path, *, config: str, fields: Fields, form: str, where: str) -
     def mean_loss(output: Any) -> Tensor:
         if isinstance(output, Tensor):
             return F.cross_entropy(output.float(), labels)
-        main, auxiliary = (
-            F.cross_entropy(logits.float(), labels) for logits in output
-        )  # Inception's
+        # Inception's
+        main, auxiliary = (F.cross_entropy(logits.float(), labels) for logits in output)
         return main + c.loss.aux_weight * auxiliary
 
     return training.step(
@@ -102,7 +106,9 @@ def _first(given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
 def _crops(
     image: np.ndarray, mask: np.ndarray, centres: np.ndarray, config: ConfigDict
 ) -> np.ndarray:
-    """Patches [N, P, P] float32 in [0, 1] around centres [N, 2], moved inside the image; 0 outside the lungs."""
+    """Patches [N, P, P] float32 in [0, 1] around centres [N, 2], moved inside the image; 0 outside
+    the lungs.
+    """
     size = config.patches.size
     patches = []
     for centre in centres:

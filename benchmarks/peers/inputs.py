@@ -30,7 +30,9 @@ class Rows(Dataset[tuple[Any, ...]]):
 
 
 def epoch(folder: Path, *, config: str, fields: Mapping[str, Any], where: str) -> Prepared:
-    """The batches of an epoch by a DataLoader with as many workers as grain has threads, kept alive."""
+    """The batches of an epoch by a DataLoader with as many workers as grain has threads, kept
+    alive.
+    """
     c = experiments.load(config, fields)
     loader = DataLoader(
         Rows(folder),

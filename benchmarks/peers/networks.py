@@ -1,6 +1,8 @@
-"""PyTorch networks equal to ours: torchvision's learners, and segmenters written from their papers' descriptions.
+"""PyTorch networks equal to ours: torchvision's learners, and segmenters written from their papers'
+descriptions.
 
-The segmenters' modules carry the names of our parameter trees, so that our numbers go in without a table.
+The segmenters' modules carry the names of our parameter trees, so that our numbers go in without a
+table.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ VGGS = {"vgg19_bn": (2, 2, 4, 4, 4)}
 
 
 def classifier(config: ConfigDict) -> nn.Module:
-    """torchvision's network of a learner's config, with its own random numbers (seeded) and without dropout."""
+    """torchvision's network of a learner's config, with its own random numbers (seeded) and without
+    dropout.
+    """
     torch.manual_seed(config.seed)
     network = _torchvision(config.model.name, len(config.data.classes), config.model.depth)
     for part in network.modules():
@@ -70,7 +74,8 @@ def _torchvision_models() -> Any:
     except (
         RuntimeError,
         ImportError,
-    ):  # its compiled part does not fit this torch; its Python part wants these
+    ):
+        # Its compiled part does not fit this torch; its Python part wants these.
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -79,7 +84,9 @@ def _torchvision_models() -> Any:
 
 
 def calibrate(network: nn.Module, x: Tensor) -> None:
-    """Sets the running statistics to those of a batch [N, 3, H, W]: as they start, deep networks overflow."""
+    """Sets the running statistics to those of a batch [N, 3, H, W]: as they start, deep networks
+    overflow.
+    """
     network.eval()
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -112,7 +119,9 @@ def segmenter(config: ConfigDict) -> nn.Module:
 
 
 def fill(network: nn.Module, numbers: Mapping[str, np.ndarray]) -> None:
-    """Our variables into a segmenter: 'params/down1/layer1/conv/kernel' [H, W, I, O] is down1.layer1.conv.weight."""
+    """Our variables into a segmenter: 'params/down1/layer1/conv/kernel' [H, W, I, O] is
+    down1.layer1.conv.weight.
+    """
     leaves = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     state = {}
     for name, value in numbers.items():
@@ -155,7 +164,9 @@ class DenseBlock(nn.Module):
 
 
 class TransitionUp(nn.Module):
-    """Transposed 3x3 convolution of stride 2, cut to the skip connection's size and joined with it."""
+    """Transposed 3x3 convolution of stride 2, cut to the skip connection's size and joined with
+    it.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -238,7 +249,9 @@ class RepeatedUp(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net with padded convolutions and no norms, giving logits; sides must be multiples of 16."""
+    """A U-Net with padded convolutions and no norms, giving logits; sides must be multiples
+    of 16.
+    """
 
     def __init__(
         self,

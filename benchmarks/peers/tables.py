@@ -14,7 +14,9 @@ from benchmarks.protocol import Prepared
 
 
 def ensemble(folder: Path, *, config: str, fields: Mapping[str, Any], where: str) -> Prepared:
-    """An epoch of FLANNEL's neural weight module: tanh of a linear layer on the outer product, focal loss, Adam."""
+    """An epoch of FLANNEL's neural weight module: tanh of a linear layer on the outer product,
+    focal loss, Adam.
+    """
     import torch
 
     from benchmarks.peers import device

@@ -82,8 +82,7 @@ def step(
         if not first:
             first["loss"] = loss.detach().cpu().numpy()
             moments = [state["exp_avg"].norm() for state in optimizer.state.values()]
-            first["gradient"] = torch.stack(moments).norm().cpu().numpy() / (
-                1 - 0.9
-            )  # of Adam's first step
+            # Of Adam's first step.
+            first["gradient"] = torch.stack(moments).norm().cpu().numpy() / (1 - 0.9)
 
     return Prepared(run, lambda: first, lambda: device.measures(where))

@@ -19,7 +19,10 @@ from jaxcxr.types import InputError
 
 
 def where_given(section: Any, first: Any) -> Any:
-    """A copy of a second data section, whose `manual_dir` and `data_dir` are the first one's where it names none."""
+    """A copy of a second data section, with the first one's folders where it names none.
+
+    The folders are `manual_dir` and `data_dir`.
+    """
     section = section.copy_and_resolve_references()
     for name in ("manual_dir", "data_dir"):
         section[name] = section[name] or first[name]
@@ -54,7 +57,9 @@ def open_dataset(data_config: Any) -> Dataset:
     if not data_config.builders:
         raise InputError("data.builders is empty: name at least one builder module")
     if not 0 <= data_config.max_dropped <= 1:
-        raise InputError(f"data.max_dropped is {data_config.max_dropped}: give a fraction of 0 to 1")
+        raise InputError(
+            f"data.max_dropped is {data_config.max_dropped}: give a fraction of 0 to 1"
+        )
     parts = [open_prepared(module, data_config) for module in data_config.builders]
     dataset = _concatenate(
         parts,
@@ -67,26 +72,39 @@ def open_dataset(data_config: Any) -> Dataset:
 
 
 def label_counts(data_config: Any) -> dict[str, int]:
-    """Images of each label that the builders give, before `relabel`; those without a label count under ''."""
+    """Images of each label that the builders give, before `relabel`.
+
+    Those without a label count under ''.
+    """
     tables = [open_prepared(module, data_config).table for module in data_config.builders]
-    labels, counts = np.unique(np.concatenate([table["label"] for table in tables]), return_counts=True)
+    labels, counts = np.unique(
+        np.concatenate([table["label"] for table in tables]), return_counts=True
+    )
     return dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
 
 def relabelling(data_config: Any) -> dict[str, str]:
-    """Label of the builders -> class, '' to leave it out; see configs/common_data.py, `data.relabel`."""
+    """Label of the builders -> class, '' to leave it out.
+
+    See configs/common_data.py, `data.relabel`.
+    """
     return _pairs("data.relabel", data_config.relabel)
 
 
 def learned_classes(data_config: Any) -> tuple[str, ...]:
-    """The classes that a run learns: those of `targets` where it has any, else all of the study's."""
+    """The classes that a run learns.
+
+    Those of `targets` where it has any, else all of the study's.
+    """
     classes = tuple(data_config.classes)
     to = targets(data_config)
     return tuple(dict.fromkeys(to[name] for name in classes if to[name]))
 
 
 def targets(data_config: Any) -> dict[str, str]:
-    """Class of the study -> class that this run learns, '' for none; see configs/common_data.py, `data.targets`.
+    """Class of the study -> class that this run learns, '' for none.
+
+    See configs/common_data.py, `data.targets`.
 
     Raises:
         InputError: `targets` does not say what becomes of each of `classes`.
@@ -94,7 +112,9 @@ def targets(data_config: Any) -> dict[str, str]:
     classes = tuple(data_config.classes)
     found = _pairs("data.targets", data_config.targets)
     if found and set(found) != set(classes):
-        raise InputError(f"data.targets must map each of data.classes {classes}, but has {tuple(found)}")
+        raise InputError(
+            f"data.targets must map each of data.classes {classes}, but has {tuple(found)}"
+        )
     return found or {name: name for name in classes}
 
 
@@ -108,16 +128,26 @@ def _pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def cache_dir(data_config: Any) -> Path:
-    """Where preprocessed images are written: beside the data sets, in the user's cache if these are read-only."""
+    """Where preprocessed images are written.
+
+    Beside the data sets, in the user's cache if these are read-only.
+    """
     folder = data_folder(data_config.data_dir)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if os.access(there, os.W_OK):
         return shared_cache_dir(data_config)
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxcxr" / "preprocessed"
+    return (
+        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        / "jaxcxr"
+        / "preprocessed"
+    )
 
 
 def shared_cache_dir(data_config: Any) -> Path:
-    """The folder of preprocessed images beside the prepared data sets, which others may have filled."""
+    """The folder of preprocessed images beside the prepared data sets.
+
+    Others may have filled it.
+    """
     return data_folder(data_config.data_dir) / "preprocessed"
 
 
@@ -134,7 +164,9 @@ def _concatenate(
     shared = set.intersection(*({n for n in part.table if n.startswith("mask_")} for part in parts))
 
     def column(name: str) -> np.ndarray:
-        return np.concatenate([part.table[name][order] for part, order in zip(parts, orders, strict=True)])
+        return np.concatenate(
+            [part.table[name][order] for part, order in zip(parts, orders, strict=True)]
+        )
 
     ids = column("id")
     unique, counts = np.unique(ids, return_counts=True)
@@ -147,14 +179,18 @@ def _concatenate(
     for number, part in enumerate(parts):
         without = (part_of == number) & (indices < 0)
         found = {**part.dropped, **_without_class(part, ids[without], column("finding")[without])}
-        at_fault = sum(f.count for reason, f in found.items() if f.is_fault and reason not in part.dropped)
+        at_fault = sum(
+            f.count for reason, f in found.items() if f.is_fault and reason not in part.dropped
+        )
         images = len(part.examples) - at_fault
         dropping.check(found, name=part.name, images=images, max_dropped=max_dropped)
         dropped |= found
     keep = indices >= 0
     if not keep.any():
         reasons = "; ".join(dropping.lines(dropped))
-        raise InputError(f"data.builders give no image with a class of the study {classes}: {reasons}")
+        raise InputError(
+            f"data.builders give no image with a class of the study {classes}: {reasons}"
+        )
     hashes, patients = column("image"), column(patient_key)
     _check_copies(ids[keep], indices[keep], hashes[keep], classes)
     patients, notices = _join_patients(patients, hashes)
@@ -184,13 +220,15 @@ def _indices(
     if not classes:
         return np.zeros(len(ids), np.int32)
     if strange := sorted({*relabel.values()} - {*classes, ""}):
-        raise InputError(f"data.relabel names {', '.join(strange)}, which is not in data.classes {classes}")
+        raise InputError(
+            f"data.relabel names {', '.join(strange)}, which is not in data.classes {classes}"
+        )
     labels = np.array([relabel.get(label, label) for label in labels.tolist()])
     unknown = np.flatnonzero(~np.isin(labels, (*classes, "")))
     if len(unknown):
         raise InputError(
-            f"label '{labels[unknown[0]]}' of {ids[unknown[0]]} is not in data.classes "
-            f"{classes} ({len(unknown)} such images); data.relabel may map it to one of them, or to ''"
+            f"label '{labels[unknown[0]]}' of {ids[unknown[0]]} is not in data.classes {classes} "
+            f"({len(unknown)} such images); data.relabel may map it to one of them, or to ''"
         )
     return np.array([classes.index(label) if label else -1 for label in labels], np.int32)
 
@@ -204,7 +242,9 @@ def _without_class(part: PreparedSet, ids: np.ndarray, findings: np.ndarray) -> 
     for finding, its in sorted(names.items()):
         is_fault = finding in part.unknown_findings
         kind = "unknown finding" if is_fault else "no class of the study"
-        found[f"{part.name}: {kind}: {finding or 'no finding given'}"] = Dropped.of(its, is_fault=is_fault)
+        found[f"{part.name}: {kind}: {finding or 'no finding given'}"] = Dropped.of(
+            its, is_fault=is_fault
+        )
     return found
 
 
@@ -227,7 +267,10 @@ def _check_copies(
 
 
 def _join_patients(patients: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Gives patients of whom the same file is there the first one's id, so that no split parts them; and notices."""
+    """Gives patients of whom the same file is there the first one's id, and notices.
+
+    So no split parts them.
+    """
     names, patient_of = np.unique(patients, return_inverse=True)
     files, file_of = np.unique(hashes, return_inverse=True)
     size = len(names) + len(files)
@@ -242,8 +285,13 @@ def _join_patients(patients: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray
         for name, group in zip(names.tolist(), group_of[: len(names)].tolist(), strict=True)
         if name != one_of[group]
     ]
-    shown = ", ".join(f"{name} is {one}" for name, one in joined[:3]) + (", ..." if len(joined) > 3 else "")
-    notice = f"{len(joined)} patients have an image, byte for byte, of another one and are kept together: {shown}"
+    shown = ", ".join(f"{name} is {one}" for name, one in joined[:3]) + (
+        ", ..." if len(joined) > 3 else ""
+    )
+    notice = (
+        f"{len(joined)} patients have an image, byte for byte, of another one and are kept "
+        f"together: {shown}"
+    )
     return np.array([one_of[group] for group in group_of[patient_of].tolist()]), [notice]
 
 

@@ -15,12 +15,13 @@ class CodeStream:
     """The frame header of a JPEG, JPEG-LS or JPEG 2000 code stream.
 
     Attributes:
-      family: "JPEG", "JPEG-LS" or "JPEG 2000".
-      lossless: by its process; JPEG-LS and JPEG 2000 may be either.
-      shape: (height, width, components).
-      precision: bits of a sample.
-      signed: of JPEG 2000.
-      rgb, ycc: whether the names of its components, or its JFIF segment, say which colours they are.
+        family: "JPEG", "JPEG-LS" or "JPEG 2000".
+        lossless: by its process; JPEG-LS and JPEG 2000 may be either.
+        shape: (height, width, components).
+        precision: bits of a sample.
+        signed: of JPEG 2000.
+        rgb, ycc: whether the names of its components, or its JFIF segment, say which colours they
+            are.
     """
 
     family: str

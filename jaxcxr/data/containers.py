@@ -1,8 +1,8 @@
 """What of an image file its pixels need: metadata, further images and animations are left out.
 
-Damaged, huge or merely unusual metadata (EXIF, ICC profiles, text, thumbnails) makes image libraries
-refuse whole pixels, or work for minutes. They never see it: it is cut out here, and what is worth
-telling about it is told.
+Damaged, huge or merely unusual metadata (EXIF, ICC profiles, text, thumbnails) makes image
+libraries refuse whole pixels, or work for minutes. They never see it: it is cut out here, and what
+is worth telling about it is told.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ _TIFF_KEPT = frozenset(
     (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325)
 ) | {338, 339, 347, *range(512, 522), *range(529, 533)}
 _TIFF_SIZES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True)) | {
-    16: 8, 17: 8, 18: 8,
-}  # fmt: skip
+    16: 8,
+    17: 8,
+    18: 8,
+}
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -40,17 +42,17 @@ class Container:
     """An image file without what its pixels do not need.
 
     Attributes:
-      encoded: the file, which an image library reads.
-      kind: 'PNG', 'JPEG', 'TIFF', or '' for other kinds, which stay as they are.
-      bits: per sample, 0 where the header does not tell; as of GIF and BMP.
-      samples: per pixel, likewise.
-      size: (width, height), likewise.
-      several: the file holds more images.
-      turned: it asks viewers to turn the image.
-      is_cut_off: the file ends before what its header announces.
-      tags: of TIFF: tag -> numbers, of the first image.
-      scans: of JPEG: how often the image is gone through.
-      coding: of JPEG: its marker of start of frame, 0xC0 for baseline.
+        encoded: the file, which an image library reads.
+        kind: 'PNG', 'JPEG', 'TIFF', or '' for other kinds, which stay as they are.
+        bits: per sample, 0 where the header does not tell; as of GIF and BMP.
+        samples: per pixel, likewise.
+        size: (width, height), likewise.
+        several: the file holds more images.
+        turned: it asks viewers to turn the image.
+        is_cut_off: the file ends before what its header announces.
+        tags: of TIFF: tag -> numbers, of the first image.
+        scans: of JPEG: how often the image is gone through.
+        coding: of JPEG: its marker of start of frame, 0xC0 for baseline.
     """
 
     encoded: bytes
@@ -219,8 +221,8 @@ def rewritten(encoded: bytes, changes: dict[int, tuple[int, ...]]) -> bytes:
     """A TIFF whose first image has other numbers under some tags, and no metadata.
 
     Args:
-      encoded: the file.
-      changes: tag -> numbers; () leaves the tag out.
+        encoded: the file.
+        changes: tag -> numbers; () leaves the tag out.
     """
     entries, _ = _directory(encoded)
     kept = {tag: e for tag, e in entries.items() if tag in _TIFF_KEPT and tag not in changes}
@@ -256,7 +258,10 @@ def _with_directory(
 
 
 def _directory(encoded: bytes) -> tuple[dict[int, bytes], bool]:
-    """tag -> entry of a TIFF's first directory, those whose numbers the file holds; and whether others follow."""
+    """The first directory of a TIFF (tag -> entry), and whether others follow.
+
+    Entries whose numbers lie outside the file are left out.
+    """
     order, big = _form(encoded)
     size, count, offset, first = (20, "Q", "Q", 8) if big else (12, "H", "I", 4)
     try:

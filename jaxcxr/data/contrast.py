@@ -51,11 +51,11 @@ def adaptive(image: np.ndarray, *, tiles: tuple[int, int] = (8, 8)) -> np.ndarra
     correlation of 0.9999 on chest X-rays) and `local` much the same (0.97) at 50 times the cost.
 
     Args:
-      image: [H, W] uint8.
-      tiles: columns and rows of tiles.
+        image: [H, W] uint8.
+        tiles: columns and rows of tiles.
 
     Returns:
-      [H, W] uint8.
+        [H, W] uint8.
     """
     return cv2.createCLAHE(clipLimit=0.0, tileGridSize=tiles).apply(_grey(image))
 
@@ -67,11 +67,11 @@ def local(image: np.ndarray, *, radius: int = 40) -> np.ndarray:
     white. Equals `skimage.filters.rank.equalize` with a disk.
 
     Args:
-      image: [H, W] uint8.
-      radius: of the disk, in pixels.
+        image: [H, W] uint8.
+        radius: of the disk, in pixels.
 
     Returns:
-      [H, W] uint8.
+        [H, W] uint8.
     """
     return rank.equalize(_grey(image), footprint=disk(radius))
 
@@ -82,13 +82,13 @@ def clahe(
     """Contrast limited adaptive histogram equalisation by OpenCV, with COVID-CXNet's settings.
 
     Args:
-      image: [H, W] uint8.
-      clip_limit: the most that a level may hold in a tile, in multiples of an even share. It is not
-        scikit-image's, which is a share of the tile's pixels.
-      tiles: columns and rows of tiles.
+        image: [H, W] uint8.
+        clip_limit: the most that a level may hold in a tile, in multiples of an even share. It is
+            not scikit-image's, which is a share of the tile's pixels.
+        tiles: columns and rows of tiles.
 
     Returns:
-      [H, W] uint8.
+        [H, W] uint8.
     """
     if not clip_limit > 0:
         raise InputError(f"the clip limit of CLAHE is {clip_limit}: it must be above 0")
@@ -99,12 +99,12 @@ def beasf(image: np.ndarray, *, gamma: float = 1.5, form: Form = "sound") -> np.
     """Bi-histogram equalisation with adaptive sigmoid functions (Arriaga-Garcia et al. 2014).
 
     Args:
-      image: [H, W] uint8.
-      gamma: slope of the sigmoids, above 0; towards 0 nothing changes.
-      form: see `beasf_lut`.
+        image: [H, W] uint8.
+        gamma: slope of the sigmoids, above 0; towards 0 nothing changes.
+        form: see `beasf_lut`.
 
     Returns:
-      [H, W] uint8.
+        [H, W] uint8.
     """
     return beasf_lut(image, gamma=gamma, form=form)[image]
 
@@ -117,19 +117,19 @@ def beasf_lut(image: np.ndarray, *, gamma: float = 1.5, form: Form = "sound") ->
     [0, m] and [m, 255] onto [m, 255]. In an image of one level m is that level, so it stays.
 
     Args:
-      image: [H, W] uint8.
-      gamma: slope of the sigmoids.
-      form: "published" is the table of COVID-CXNet's code: its histogram has 256 bins over the
-        image's own range, its upper median lies a level too low, its upper sigmoid a level too
-        high, and it cuts off decimals on the way. A part where that code divides by 0 keeps its
-        levels: one that has no pixels by its own count, or too few levels to rise. On chest X-rays
-        the two forms are 1.7 levels apart on average.
+        image: [H, W] uint8.
+        gamma: slope of the sigmoids.
+        form: "published" is the table of COVID-CXNet's code: its histogram has 256 bins over the
+            image's own range, its upper median lies a level too low, its upper sigmoid a level too
+            high, and it cuts off decimals on the way. A part where that code divides by 0 keeps its
+            levels: one that has no pixels by its own count, or too few levels to rise. On chest
+            X-rays the two forms are 1.7 levels apart on average.
 
     Returns:
-      [256] uint8, monotone.
+        [256] uint8, monotone.
 
     Raises:
-      InputError: not such an image, or a gamma that is not above 0 and finite.
+        InputError: not such an image, or a gamma that is not above 0 and finite.
     """
     image = _grey(image)
     if not (math.isfinite(gamma) and gamma > 0):
@@ -164,11 +164,11 @@ def stack(image: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Enhancements of one image as the channels of another.
 
     Args:
-      image: [H, W] uint8.
-      names: of ENHANCEMENTS, in the order of the channels, as MAIN_STACK or NOTEBOOK_STACK.
+        image: [H, W] uint8.
+        names: of ENHANCEMENTS, in the order of the channels, as MAIN_STACK or NOTEBOOK_STACK.
 
     Returns:
-      [H, W, len(names)] uint8.
+        [H, W, len(names)] uint8.
     """
     unknown = [name for name in names if name not in ENHANCEMENTS]
     if unknown or not names:
@@ -187,12 +187,12 @@ def match_histogram(
     to itself does not change. Equals `skimage.exposure.match_histograms`, as whole levels.
 
     Args:
-      image: [H, W] uint8.
-      reference: [H', W'] uint8.
-      form: "published" cuts decimals off instead of rounding: half a level darker on average.
+        image: [H, W] uint8.
+        reference: [H', W'] uint8.
+        form: "published" cuts decimals off instead of rounding: half a level darker on average.
 
     Returns:
-      [H, W] uint8.
+        [H, W] uint8.
     """
     matched = match_histograms(_grey(image), _grey(reference))
     return (np.trunc if _checked(form) == "published" else np.rint)(matched).astype(np.uint8)
@@ -203,19 +203,19 @@ def resize_opencv(image: np.ndarray, *, size: tuple[int, int], form: Form = "sou
 
     Pillow's bicubic, and `jaxcxr.ops.geometry.resize`, have a = -0.5 and widen the kernel when they
     shrink, which keeps noise from aliasing. Of chest X-rays reduced from 1024 to 320 pixels the two
-    make pictures that are 1.5 levels apart on average, 8 at the 99th percentile and up to 140 beside
-    letters.
+    make pictures that are 1.5 levels apart on average, 8 at the 99th percentile and up to 140
+    beside letters.
 
     Args:
-      image: [H, W] uint8.
-      size: (height, width) wanted; the aspect ratio is not kept.
-      form: "sound" rounds and saturates. "published" resizes floats and then cuts off decimals;
-        where the kernel overshoots, beside letters and borders, black turns white and white black
-        (0.1 % of the pixels of chest X-rays). OpenCV's versions differ in it by a
-        rounding error, which moves one pixel in 5,000 by a level; in all else here they agree.
+        image: [H, W] uint8.
+        size: (height, width) wanted; the aspect ratio is not kept.
+        form: "sound" rounds and saturates. "published" resizes floats and then cuts off decimals;
+            where the kernel overshoots, beside letters and borders, black turns white and white
+            black (0.1 % of the pixels of chest X-rays). OpenCV's versions differ in it by a
+            rounding error, which moves one pixel in 5,000 by a level; in all else here they agree.
 
     Returns:
-      [*size] uint8.
+        [*size] uint8.
     """
     image = _grey(image)
     if min(size) < 1:
@@ -228,7 +228,10 @@ def resize_opencv(image: np.ndarray, *, size: tuple[int, int], form: Form = "sou
 
 
 def _published_lut(image: np.ndarray, gamma: float) -> np.ndarray:
-    """Each operation in the order and precision of the published code: a rounding error may move a level."""
+    """The look-up table by the published code's operations, in their order and precision.
+
+    A rounding error may move a level.
+    """
     mean = int(image.sum(dtype=np.int64) // image.size)
     share = np.histogram(image, bins=256)[0] / image.size
     lut = np.arange(256.0)
@@ -260,7 +263,8 @@ def _grey(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
         raise InputError(
-            f"contrast is enhanced in grey images [H, W] of uint8, not in {image.dtype} {image.shape}"
+            f"contrast is enhanced in grey images [H, W] of uint8, not in {image.dtype} "
+            f"{image.shape}"
         )
     return np.require(image, requirements=("C", "W"))  # scikit-image refuses what Pillow hands out
 

@@ -85,7 +85,7 @@ class Dataset:
         A mask of one level besides 0 has that as its structure.
 
         Raises:
-          InputError: it has other values than a builder may give, or is unreadable.
+            InputError: it has other values than a builder may give, or is unreadable.
         """
         self.require_masks((name,))
         encoded = self.examples[int(self.rows[index])][f"mask_{name}"]

@@ -21,15 +21,17 @@ from jaxcxr.types import InputError
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 65_535  # of DICOM and JPEG; readers keep something for every row
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
-# Decompression bombs: more bytes of pixels than the first, in a file of fewer than the second's part
-# of them. X-rays compress to a third as PNG, and to a thirtieth as poor JPEG; masks to a thousandth.
+# Decompression bombs: more bytes of pixels than the first, in a file of fewer than the second's
+# part of them. X-rays compress to a third as PNG, and to a thirtieth as poor JPEG; masks to a
+# thousandth.
 _HARMLESS_BYTES = 40_000_000
 _MOST_COMPRESSED = 50
 _MOST_SCANS = 50  # of a progressive JPEG; encoders make about ten
 _GREY16 = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS = {"1": 1, "L": 8, "P": 8, "I": 32, "F": 32, "RGB": 24, "YCbCr": 24, "LAB": 24, "HSV": 24}
 _WHITE_IS_ZERO, _RGB = 0, 2  # TIFF's PhotometricInterpretation
-# Grey X-rays saved in colour differ between channels by a level or two (JPEG); none of 272 public ones by 16.
+# Grey X-rays saved in colour differ between channels by a level or two (JPEG); none of 272 public
+# ones by 16.
 _COLOURED = 16
 _BAND = 4 << 20  # pixels that are converted at a time
 _AS_GREY = "save it as grey of 8 or 16 bits"
@@ -39,8 +41,9 @@ _AS_GREY = "save it as grey of 8 or 16 bits"
 class Picture:
     """An image file and what is odd about it.
 
-    pixels: as of `decode_grey`. coloured: it is not grey. several: the file holds more images, of which pixels is the
-    first. turned: its EXIF header asks viewers to turn it, which `decode_grey` does not.
+    pixels: as of `decode_grey`. coloured: it is not grey. several: the file holds more images, of
+    which pixels is the first. turned: its EXIF header asks viewers to turn it, which `decode_grey`
+    does not.
     """
 
     pixels: np.ndarray
@@ -87,7 +90,7 @@ def is_coloured(pixels: np.ndarray) -> bool:
     """Whether more than one pixel in a thousand of an image (sampled, if it is large) is not grey.
 
     Args:
-      pixels: [H, W, C] uint8 or uint16; of 3 channels or more the first three are colours.
+        pixels: [H, W, C] uint8 or uint16; of 3 channels or more the first three are colours.
     """
     if pixels.shape[-1] < 3:
         return False
@@ -108,7 +111,7 @@ def image_shape(encoded: bytes, name: str) -> tuple[int, int]:
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
-    """Raises InputError if an image of (width, height) is larger than MAX_PIXELS, or longer than MAX_SIDE."""
+    """Raises InputError if a (width, height) exceeds MAX_PIXELS, or a side MAX_SIDE."""
     width, height = size
     if max(width, height) > MAX_SIDE:
         raise InputError(
@@ -123,7 +126,7 @@ def check_size(size: tuple[int, int], name: str) -> None:
 
 @contextlib.contextmanager
 def _reading(encoded: bytes, name: str) -> Iterator[Container]:
-    """The file without its metadata; whatever is raised becomes an InputError that says what is wrong with it."""
+    """The file without its metadata; any error becomes an InputError that says what is wrong."""
     # Of what they ignore, which is nothing here; repeated, since tests reset filters.
     warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
     container = Container(encoded=encoded)
@@ -166,12 +169,16 @@ def _check_kind(container: Container, name: str) -> None:
         tile = [(tags.get(tag) or (0,))[0] for tag in (322, 323)]
         if tile[0] * tile[1] > MAX_PIXELS:
             raise InputError(
-                f"{name} has tiles of {tile[0]}x{tile[1]} pixels, more than the {MAX_PIXELS:,} allowed"
+                f"{name} has tiles of {tile[0]}x{tile[1]} pixels, more than the {MAX_PIXELS:,} "
+                "allowed"
             )
 
 
 def _check_claims(size: tuple[int, int], bits: int, container: Container, name: str) -> None:
-    """Raises InputError for a decompression bomb: a small file of (width, height) pixels of so many bits."""
+    """Raises InputError for a decompression bomb.
+
+    That is a small file of (width, height) pixels of so many bits.
+    """
     if container.kind == "JPEG":  # whose colours are few numbers; several scans are kept in 16 bits
         bits = (8 if container.scans == 1 else 16) * (1 if container.samples <= 3 else 2)
     tile = [(container.tags.get(tag) or (0,))[0] for tag in (322, 323)]
@@ -187,8 +194,16 @@ def _check_claims(size: tuple[int, int], bits: int, container: Container, name: 
 def _unidentified(container: Container) -> str:
     if container.kind == "TIFF":
         tags = container.tags
-        told = {"bits": 258, "sample format": 339, "samples": 277, "photometry": 262, "compression": 259}
-        values = ", ".join(f"{n} {'/'.join(map(str, tags[t][:4]))}" for n, t in told.items() if tags.get(t))
+        told = {
+            "bits": 258,
+            "sample format": 339,
+            "samples": 277,
+            "photometry": 262,
+            "compression": 259,
+        }
+        values = ", ".join(
+            f"{n} {'/'.join(map(str, tags[t][:4]))}" for n, t in told.items() if tags.get(t)
+        )
         return f"a kind of TIFF that is not read ({values or 'no tags'}): {_AS_GREY}"
     if container.kind == "JPEG" and container.coding not in (0, 0xC0, 0xC1, 0xC2):
         return "a kind of JPEG that is not read (lossless, hierarchical or JPEG-LS): save it as PNG"
@@ -245,7 +260,10 @@ def _grey16(encoded: bytes, container: Container, name: str) -> np.ndarray:
 
 
 def _to_grey(image: Image.Image, container: Container, name: str) -> np.ndarray:
-    """Grey [H, W] uint8 or uint16, converted by a part of the rows at a time: copies of large plates are large."""
+    """Grey [H, W] uint8 or uint16, converted in blocks of rows.
+
+    Copies of large plates are large.
+    """
     image.load()
     if image.mode in _GREY16:
         grey = _in_bands(image, np.asarray, np.uint16)
@@ -253,7 +271,9 @@ def _to_grey(image: Image.Image, container: Container, name: str) -> np.ndarray:
         is_negative = container.samples <= 1 and container.tags.get(262) == (_WHITE_IS_ZERO,)
         return ~grey if is_negative else grey
     if image.mode == "I":  # what some TIFF and PNG readers make of 16-bit grey
-        return _in_bands(image, lambda part: _narrowed(np.asarray(part), container, name), np.uint16)
+        return _in_bands(
+            image, lambda part: _narrowed(np.asarray(part), container, name), np.uint16
+        )
     if image.mode == "F":
         raise InputError(f"{name} has floating-point values: {_AS_GREY}")
     if image.mode == "P":  # of its 256 colours, not of every pixel

@@ -1,8 +1,8 @@
 """DICOM files -> grey pixels as they are displayed (lungs dark), and what is doubtful about them.
 
-Of a header only the elements of `dicom_header.ELEMENTS` are ever decoded: how pixels are stored, how they are
-displayed, which body part and view they show. Neither results nor errors carry text from a header, so names, dates and
-numbers of patients go nowhere.
+Of a header only the elements of `dicom_header.ELEMENTS` are ever decoded: how pixels are stored,
+how they are displayed, which body part and view they show. Neither results nor errors carry text
+from a header, so names, dates and numbers of patients go nowhere.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ COLOUR = "colour image"
 UNPROCESSED = "made for processing, not for display: its grey values may look unlike an X-ray's"
 
 _MODALITIES = ("CR", "DX", "RG", "DR", "XR")  # the last two are no terms of DICOM, yet used
-# Parts of words for the chest and the lungs, without accents: English, Spanish, Portuguese, Italian, French, German,
-# Dutch, the Scandinavian and Slavonic languages, Hungarian, Turkish; Russian, Greek, Chinese and Japanese, Korean.
+# Parts of words for the chest and the lungs, without accents: English, Spanish, Portuguese,
+# Italian, French, German, Dutch, the Scandinavian and Slavonic languages, Hungarian, Turkish;
+# Russian, Greek, Chinese and Japanese, Korean.
 _CHEST = (
-    "CHEST", "THORA", "TORA", "LUNG", "PULM", "POLM", "POUMON", "PECHO", "POITRINE", "BRUSTK", "BORSTK", "BRYSTK",
-    "BROSTK", "KLATK", "HRUDN", "MELLKAS", "GOGUS", "ГРУД", "ЛЕГК", "ΘΩΡΑΚ", "胸", "肺", "흉부", "폐",
+    "CHEST", "THORA", "TORA", "LUNG", "PULM", "POLM", "POUMON", "PECHO", "POITRINE", "BRUSTK",
+    "BORSTK", "BRYSTK", "BROSTK", "KLATK", "HRUDN", "MELLKAS", "GOGUS", "ГРУД", "ЛЕГК", "ΘΩΡΑΚ",
+    "胸", "肺", "흉부", "폐",
 )  # fmt: skip
+# Thoracic, and no chest.
 _SPINE = (
     "SPINE",
     "COLUMN",
@@ -46,7 +49,7 @@ _SPINE = (
     "RACHIS",
     "VERTEB",
     "WIRBEL",
-)  # thoracic, and no chest
+)
 _ENCODINGS = (
     "utf-8",
     "latin-1",
@@ -57,7 +60,8 @@ _ENCODINGS = (
     "iso8859_7",
     "cp1251",
 )
-# View Position, and the SNOMED CT and RT codes of CID 4010: lateral, left lateral, right lateral, lateral-medial.
+# View Position, and the SNOMED CT and RT codes of CID 4010: lateral, left lateral, right lateral,
+# lateral-medial.
 _LATERAL_VIEWS = ("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT")
 _LATERAL_CODES = (
     "399067008", "399173006", "399198007", "399352003", "R-102CD", "R-10236", "R-10232", "R-10228",
@@ -66,22 +70,29 @@ _LATERAL_CODES = (
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """pixels: [H, W] uint8, or uint16 where more than 256 levels are possible. doubts: sentences, mostly none."""
+    """A decoded X-ray and what is doubtful about it.
+
+    pixels: [H, W] uint8, or uint16 where more than 256 levels are possible. doubts: sentences,
+    mostly none.
+    """
 
     pixels: np.ndarray
     doubts: tuple[str, ...]
 
 
 def decode_dicom(encoded: bytes, name: str) -> Decoded:
-    """Decodes one X-ray: stored values, modality LUT or rescale, VOI LUT or window, polarity; see `displayed`.
+    """Decodes one X-ray to the values that a viewer displays.
+
+    Stored values, modality LUT or rescale, VOI LUT or window, polarity; see `displayed`.
 
     Args:
-      encoded: the file's bytes.
-      name: what errors call the file.
+        encoded: the file's bytes.
+        name: what errors call the file.
 
     Raises:
-      InputError: not DICOM, damaged, without pixels, larger than decoding.MAX_PIXELS or MAX_BYTES, or compressed in a
-        way that no installed plug-in decodes. Where the header is to blame, the error does not quote it.
+        InputError: not DICOM, damaged, without pixels, larger than decoding.MAX_PIXELS or
+            MAX_BYTES, or compressed in a way that no installed plug-in decodes. Where the header is
+            to blame, the error does not quote it.
     """
     _silence_pydicom()
     if len(encoded) > MAX_BYTES:
@@ -106,7 +117,10 @@ def decode_dicom(encoded: bytes, name: str) -> Decoded:
 
 
 def _silence_pydicom() -> None:
-    """Its warnings quote the header; what matters is told by what can be read. Repeated, since tests reset filters."""
+    """Its warnings quote the header; what matters is told by what can be read.
+
+    Repeated, since tests reset filters.
+    """
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 

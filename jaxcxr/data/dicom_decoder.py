@@ -1,8 +1,11 @@
-"""Decompression of DICOM pixels in a process of its own, since damaged files end some decoders' process.
+"""Decompression of DICOM pixels in a separate process.
 
-GDCM aborts on many a mutated JPEG or JPEG-LS frame, and pylibjpeg-rle panics on RLE: one such file must not end a run
-over a folder. A child process is started for the first compressed file and used again; with several threads there are
-as many as decode at a time. Its memory and its processor time are bounded by the size of the image (`dicom_worker`).
+Damaged files end some decoders' process.
+
+GDCM aborts on many a mutated JPEG or JPEG-LS frame, and pylibjpeg-rle panics on RLE: one such file
+must not end a run over a folder. A child process is started for the first compressed file and used
+again; with several threads there are as many as decode at a time. Its memory and its processor time
+are bounded by the size of the image (`dicom_worker`).
 """
 
 from __future__ import annotations
@@ -35,13 +38,15 @@ def decode(frame: bytes, image: dict[str, Any], name: str) -> bytes:
     """The samples of a compressed frame, row by row, of one byte each or of two (little endian).
 
     Args:
-      frame: a code stream of JPEG, JPEG-LS or JPEG 2000, or RLE segments.
-      image: decoder (a key of PACKAGES), rows, columns, samples; and what one of them needs: allocated (bits; RLE),
-        precision, signed, syntax (GDCM), rgb (Pillow: whether the header says that components are RGB).
-      name: of the file, for errors.
+        frame: a code stream of JPEG, JPEG-LS or JPEG 2000, or RLE segments.
+        image: decoder (a key of PACKAGES), rows, columns, samples; and what one of them needs:
+            allocated (bits; RLE), precision, signed, syntax (GDCM), rgb (Pillow: whether the header
+            says that components are RGB).
+        name: of the file, for errors.
 
     Raises:
-      InputError: the decoder refuses it, ends, or takes longer or more memory than an image of its size may.
+        InputError: the decoder refuses it, ends, or takes longer or more memory than an image of
+            its size may.
     """
     decoder = image["decoder"]
     samples = image["rows"] * image["columns"] * image["samples"]
@@ -76,8 +81,8 @@ class _Child:
     """A decoding process and the pipes to it; it ends with this one."""
 
     def __init__(self) -> None:
-        # What can be imported here can be imported there, without a look at site-packages' .pth files (-S), but for
-        # the files beside the worker (-P).
+        # What can be imported here can be imported there, without a look at site-packages' .pth
+        # files (-S), but for the files beside the worker (-P).
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
             [sys.executable, "-SP", dicom_worker.__file__],

@@ -1,8 +1,10 @@
-"""From the bits that a DICOM file stores to the values that a viewer shows (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+"""From the bits that a DICOM file stores to the values that a viewer shows.
 
-Everything is done to a table of all 256 or 65536 possible bit patterns instead of the pixels. pydicom's own functions
-give the same where both apply (tests compare them), but a negative rescale slope turns their windows around, and
-indices above 255 wrap in their VOI LUTs of 8 bits.
+See PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
+
+Everything is done to a table of all 256 or 65536 possible bit patterns instead of the pixels.
+pydicom's own functions give the same where both apply (tests compare them), but a negative rescale
+slope turns their windows around, and indices above 255 wrap in their VOI LUTs of 8 bits.
 """
 
 from __future__ import annotations
@@ -23,20 +25,23 @@ _WINDOW = ("WindowCenter", "WindowWidth")
 
 
 def displayed(stored: Stored, layout: Layout, header: Header) -> np.ndarray:
-    """Stored values -> display values of a positive (lungs dark); what is doubtful about them is noted in the header.
+    """Stored values -> display values of a positive (lungs dark).
 
-    The modality LUT or rescale comes first, then the first VOI LUT or window, then the inversion of MONOCHROME1.
-    Padding pixels become as dark as the darkest of the image. Without any table or window the values stay as they are
-    (signed ones are shifted), so that the pixels equal those of a PNG of them; else they are spread over 16 bits: what
-    the window shows, or the range of the pixels.
+    What is doubtful about them is noted in the header.
+
+    The modality LUT or rescale comes first, then the first VOI LUT or window, then the inversion of
+    MONOCHROME1. Padding pixels become as dark as the darkest of the image. Without any table or
+    window the values stay as they are (signed ones are shifted), so that the pixels equal those of
+    a PNG of them; else they are spread over 16 bits: what the window shows, or the range of the
+    pixels.
 
     Args:
-      stored: patterns [H, W].
-      layout: how they are stored.
-      header: what says how they are displayed.
+        stored: patterns [H, W].
+        layout: how they are stored.
+        header: what says how they are displayed.
 
     Returns:
-      [H, W] uint8 where there are at most 256 levels and no table, else uint16.
+        [H, W] uint8 where there are at most 256 levels and no table, else uint16.
     """
     patterns = stored.patterns
     used = np.zeros(1 << 8 * patterns.dtype.itemsize, bool)
@@ -67,7 +72,9 @@ def displayed(stored: Stored, layout: Layout, header: Header) -> np.ndarray:
 
 
 def _values(used: np.ndarray, precision: int, layout: Layout, header: Header) -> np.ndarray:
-    """The numbers [L] that bit patterns stand for: Bits Stored bits up to High Bit, with their sign.
+    """The numbers [L] that bit patterns stand for.
+
+    These are Bits Stored bits up to High Bit, with their sign.
 
     A code stream of less precision holds just the bits that are stored, wherever High Bit is.
     """
@@ -91,7 +98,10 @@ def _values(used: np.ndarray, precision: int, layout: Layout, header: Header) ->
 
 
 def _as_stored(values: np.ndarray, layout: Layout, inverse: bool) -> np.ndarray:
-    """The table of an image that has no LUT: 8 bits are spread over 0 to 255, more keep their values."""
+    """The table of an image without a LUT.
+
+    8 bits are spread over 0 to 255, more keep their values.
+    """
     low = -(1 << layout.stored - 1) if layout.signed else 0
     high = low + (1 << layout.stored) - 1
     levels = high - values if inverse else values - low
@@ -123,7 +133,10 @@ def _signed(number: int, half: int) -> int:
 
 
 def _scopes(header: Header, macro: str) -> Iterator[Header]:
-    """Where the elements of a functional group may be: of the first frame, of all frames, of the data set."""
+    """Where the elements of a functional group may be.
+
+    In the first frame's group, in that of all frames, in the data set.
+    """
     for group in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         frame = header.item(group)
         item = frame.item(macro) if frame else None
@@ -135,7 +148,7 @@ def _scopes(header: Header, macro: str) -> Iterator[Header]:
 def _modality(
     values: np.ndarray, seen: np.ndarray, layout: Layout, header: Header
 ) -> tuple[np.ndarray, bool]:
-    """The modality LUT or rescale of values [L] as floats, and whether there is one that changes them."""
+    """The modality LUT or rescale of values [L] as floats, and whether one changes them."""
     plain = values.astype(np.float64)
     for scope in _scopes(header, "PixelValueTransformationSequence"):
         found = sequence_table(

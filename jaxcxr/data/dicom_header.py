@@ -1,8 +1,10 @@
-"""What a DICOM header says, element by element: a bad element is ignored by name, the others are read.
+"""What a DICOM header says, element by element.
 
-pydicom finds the elements; what they hold is decoded here, since its own conversion raises seven types of exception
-for one odd character, and does so for elements that nobody asked for. Names of elements are public, their values may
-be a patient's: no note and no error quotes a value.
+A bad element is ignored by name, the others are read.
+
+pydicom finds the elements; what they hold is decoded here, since its own conversion raises seven
+types of exception for one odd character, and does so for elements that nobody asked for. Names of
+elements are public, their values may be a patient's: no note and no error quotes a value.
 """
 
 from __future__ import annotations
@@ -20,16 +22,19 @@ from pydicom.dataset import Dataset
 from jaxcxr.types import InputError
 
 MAX_BYTES = 256 << 20  # of a file: 64 million pixels of 16 bits, twice
-MAX_READS = 30_000  # of a header, one to three for each of its elements; those of X-rays have hundreds
+# Of a header, one to three for each of its elements; those of X-rays have hundreds.
+MAX_READS = 30_000
 MAX_DEFLATED_HEADER = 16 << 20
 ELEMENTS = (
-    "Modality", "BodyPartExamined", "ViewPosition", "ViewCodeSequence", "PatientOrientation", "PresentationIntentType",
-    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth",
-    "VOILUTFunction", "PresentationLUTShape", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "Modality", "BodyPartExamined", "ViewPosition", "ViewCodeSequence", "PatientOrientation",
+    "PresentationIntentType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
+    "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
+    "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth",
+    "VOILUTFunction", "PresentationLUTShape", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData",
 )  # fmt: skip
@@ -42,7 +47,7 @@ _BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file of which these are the first 132 bytes or more is DICOM, with its preamble or without."""
+    """Whether a file is DICOM, with its preamble or without, by its first 132 bytes or more."""
     if head[128:132] == _MAGIC:
         return True
     if head[:2] in (b"\x02\x00", b"\x08\x00"):  # group 2 or 8 comes first
@@ -56,7 +61,7 @@ class Header:
     """The elements of a data set or of an item in one of its sequences.
 
     Attributes:
-      notes: sentences about what is ignored; one list for the data set and all its items.
+        notes: sentences about what is ignored; one list for the data set and all its items.
     """
 
     def __init__(self, elements: Dataset, notes: list[str] | None = None):
@@ -89,7 +94,10 @@ class Header:
         return str(own)
 
     def numbers(self, keyword: str) -> list[float]:
-        """The numbers of an element; none where it is missing, or where the first is none and it was ignored."""
+        """The numbers of an element.
+
+        None where it is missing, or where the first is none and it was ignored.
+        """
         raw = self.raw(keyword)
         form = _BINARY.get(self.vr(keyword))
         if form:
@@ -119,7 +127,10 @@ class Header:
         return None
 
     def word(self, keyword: str) -> str:
-        """The text of an element in capitals, without surrounding blanks; empty where it is missing."""
+        """The text of an element in capitals, without surrounding blanks.
+
+        Empty where it is missing.
+        """
         raw = self.raw(keyword)[:1024]
         try:
             text = raw.decode()
@@ -160,10 +171,11 @@ class ImageHeader(Header):
     """The header of a file that holds an image.
 
     Attributes:
-      syntax: its transfer syntax, as it is or, without file meta information, as the header is written.
-      pixel_vr: OB or OW, the type of its pixel data.
-      length: of its pixel data in bytes, as it says; None for a sequence of fragments.
-      packed: the bytes that its pixel data take up in the file.
+        syntax: its transfer syntax, as it is or, without file meta information, as the header is
+            written.
+        pixel_vr: OB or OW, the type of its pixel data.
+        length: of its pixel data in bytes, as it says; None for a sequence of fragments.
+        packed: the bytes that its pixel data take up in the file.
     """
 
     def __init__(
@@ -184,7 +196,10 @@ class ImageHeader(Header):
 
 
 class _Reads(io.BytesIO):
-    """A file of which a bounded number of pieces is read: the elements of a header may be millions."""
+    """A file of which a bounded number of pieces is read.
+
+    The elements of a header may be millions.
+    """
 
     def __init__(self, content: bytes):
         super().__init__(content)
@@ -228,16 +243,17 @@ def read_header(encoded: bytes, name: str) -> ImageHeader:
     """Reads a file's header up to its pixel data.
 
     Args:
-      encoded: the file's bytes.
-      name: what errors call the file.
+        encoded: the file's bytes.
+        name: what errors call the file.
 
     Raises:
-      InputError: damaged, without pixel data, or with more elements than MAX_READS allows.
+        InputError: damaged, without pixel data, or with more elements than MAX_READS allows.
     """
     start = _deflated_from(encoded) if _DEFLATED in encoded else None
     if start is None:
         return _parse(encoded, name)
-    # File meta information of one element: (0002,0010) UI, the transfer syntax of what is there now.
+    # File meta information of one element: (0002,0010) UI, the transfer syntax of what is there
+    # now.
     syntax = str(uid.ExplicitVRLittleEndian).encode() + b"\0"
     meta = bytes(128) + _MAGIC + b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
     for size in (1 << 20, MAX_DEFLATED_HEADER):
@@ -254,7 +270,10 @@ def read_header(encoded: bytes, name: str) -> ImageHeader:
 
 
 def _deflated_from(encoded: bytes) -> int | None:
-    """Where what is deflated begins, after the file meta information; None where that names another syntax."""
+    """Where what is deflated begins, after the file meta information.
+
+    None where that names another syntax.
+    """
     file = _Reads(encoded)
     filereader.read_preamble(file, True)
     meta = filereader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)

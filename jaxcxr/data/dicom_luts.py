@@ -1,4 +1,7 @@
-"""The look-up tables of DICOM: modality, VOI and palette (PS3.3 C.11.1.1, C.11.2.1.1, C.7.6.3.1.5, C.7.9.2)."""
+"""The look-up tables of DICOM: modality, VOI and palette.
+
+See PS3.3 C.11.1.1, C.11.2.1.1, C.7.6.3.1.5 and C.7.9.2.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ def sequence_table(
     """The table in a sequence's first item, applied.
 
     Args:
-      scope: holds the sequence.
-      sequence: ModalityLUTSequence or VOILUTSequence.
-      values: [L], what is looked up.
-      seen: those of them that the image has.
-      signed: whether they are signed.
+        scope: holds the sequence.
+        sequence: ModalityLUTSequence or VOILUTSequence.
+        values: [L], what is looked up.
+        seen: those of them that the image has.
+        signed: whether they are signed.
 
     Returns:
-      Entries [L] as floats and the greatest one that is possible; None where there is no table or, noted, a bad one.
+        Entries [L] as floats and the greatest one that is possible; None where there is no table
+        or, noted, a bad one.
     """
     item = scope.item(sequence)
     if item is None:
@@ -40,7 +44,7 @@ def to_rgb(stored: Stored, layout: Layout, header: Header, name: str) -> np.ndar
     """[H, W, 3] uint8 of RGB values, or of indices [H, W] into the header's palette.
 
     Raises:
-      InputError: a palette is missing or impossible.
+        InputError: a palette is missing or impossible.
     """
     patterns = stored.patterns
     if layout.samples == 1:
@@ -68,17 +72,21 @@ def _palette(colour: str, indices: np.ndarray, layout: Layout, header: Header) -
 def _look_up(
     values: np.ndarray, seen: np.ndarray, item: Header, descriptor: str, data: str, *, signed: bool
 ) -> tuple[np.ndarray, float] | None:
-    """Entries of a LUT for values [L] as floats, and the greatest entry that is possible; None if it is impossible.
+    """Entries of a LUT for values [L] as floats, and the greatest possible entry.
 
-    Its bytes are read as they must be, not as their type says: the number of entries and the entries are unsigned
-    always, and its first value is signed or not as the values are (PS3.3 C.11.1.1).
+    None if the LUT is impossible.
+
+    Its bytes are read as they must be, not as their type says: the number of entries and the
+    entries are unsigned always, and its first value is signed or not as the values are (PS3.3
+    C.11.1.1).
 
     Args:
-      values: what is looked up.
-      seen: those of them that the image has.
-      signed: whether they are signed.
-      item: holds the table.
-      descriptor, data: its elements.
+        values: what is looked up.
+        seen: those of them that the image has.
+        signed: whether they are signed.
+        item: holds the table.
+        descriptor: its element with the number of entries, the first value and their bits.
+        data: its element with the entries.
     """
     order = "<" if item.little_endian(descriptor) else ">"
     form = np.frombuffer(item.raw(descriptor)[:6], np.uint8)

@@ -1,6 +1,7 @@
 """The first frame of a DICOM file: how its pixels are laid out, and the bits that are stored.
 
-Everything that a file claims about its pixels is held against what is there before memory is taken for it.
+Everything that a file claims about its pixels is held against what is there before memory is taken
+for it.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The Image Pixel module, whole: what a header leaves out or gets wrong has the standard's default.
+    """The Image Pixel module, complete.
+
+    What a header leaves out or gets wrong has the standard's default.
 
     Attributes:
-      rows, columns, samples, allocated, stored, high, planar, frames: as the elements of these names.
-      photometric: one of GREY, PALETTE or a colour space of three samples.
-      signed: Pixel Representation is 1.
+        rows, columns, samples, allocated, stored, high, planar, frames: as the elements of these
+            names.
+        photometric: one of GREY, PALETTE or a colour space of three samples.
+        signed: Pixel Representation is 1.
     """
 
     rows: int
@@ -72,9 +76,10 @@ class Stored:
     """The pixels as they are stored.
 
     Attributes:
-      patterns: [H, W] or [H, W, 3] uint8 or uint16, bit patterns.
-      precision: how many of their bits may be used.
-      signed: whether they stand for signed numbers: by Pixel Representation, or JPEG 2000's own sign.
+        patterns: [H, W] or [H, W, 3] uint8 or uint16, bit patterns.
+        precision: how many of their bits may be used.
+        signed: whether they stand for signed numbers: by Pixel Representation, or JPEG 2000's own
+            sign.
     """
 
     patterns: np.ndarray
@@ -86,7 +91,7 @@ def layout(header: ImageHeader, name: str) -> Layout:
     """How the pixels of a file are laid out.
 
     Raises:
-      InputError: it cannot be known, or is nothing that can be displayed.
+        InputError: it cannot be known, or is nothing that can be displayed.
     """
     rows, columns = (_needed(header, keyword, name) for keyword in ("Rows", "Columns"))
     if min(rows, columns) < 1:
@@ -102,8 +107,10 @@ def layout(header: ImageHeader, name: str) -> Layout:
     known = (*GREY, PALETTE) if samples == 1 else _COLOUR
     if photometric not in known:
         if photometric in (*GREY, *_COLOUR, PALETTE):
-            raise InputError(f"{name}: its {described('PhotometricInterpretation')} and its "
-                             f"{described('SamplesPerPixel')} contradict each other")  # fmt: skip
+            raise InputError(
+                f"{name}: its {described('PhotometricInterpretation')} and its "
+                f"{described('SamplesPerPixel')} contradict each other"
+            )
         why = "is none that is known" if photometric else "is missing"
         photometric = "MONOCHROME2" if samples == 1 else "RGB"
         header.note(
@@ -163,13 +170,15 @@ def first_frame(header: ImageHeader, layout: Layout, name: str) -> Stored:
     """The first frame of a file, decompressed.
 
     Raises:
-      InputError: damaged, cut off, larger than it says, or compressed in a way that no decoder here knows.
+        InputError: damaged, cut off, larger than it says, or compressed in a way that no decoder
+            here knows.
     """
     syntax = header.syntax
     if not syntax.is_transfer_syntax:
         number = f" {syntax}" if re.fullmatch(r"[0-9.]{1,64}", syntax) else ""
         raise InputError(
-            f"{name} has the transfer syntax{number}, which is not read: save it without compression"
+            f"{name} has the transfer syntax{number}, which is not read: save it without "
+            "compression"
         )
     if not syntax.is_encapsulated:
         return Stored(_native(header, layout, name), layout.allocated, layout.signed)
@@ -239,7 +248,8 @@ def _check_packing(packed: int, layout: Layout, way: str, name: str) -> None:
     pixels = layout.rows * layout.columns
     if pixels > LARGE and 8 * packed < BITS_PER_PIXEL[way] * pixels:
         raise InputError(
-            f"{name} holds {packed:,} bytes for {layout.columns}x{layout.rows} pixels: no X-ray packs so small"
+            f"{name} holds {packed:,} bytes for {layout.columns}x{layout.rows} pixels: no X-ray "
+            "packs so small"
         )
 
 
@@ -272,7 +282,8 @@ def _frame(value: memoryview, frames: int, name: str) -> bytes:
             )
         at += 8 + length
     frame = b"".join(fragments)
-    # Without its delimiter a sequence may lack fragments: the code stream shows it, RLE when it is decoded.
+    # Without its delimiter a sequence may lack fragments: the code stream shows it, RLE when it is
+    # decoded.
     whole = ended or not code_stream.begins(frame) or frame.rstrip(b"\0").endswith(b"\xff\xd9")
     if not frame or not whole:
         raise InputError(f"{name} is cut off: it ends within its pixels")
@@ -280,7 +291,10 @@ def _frame(value: memoryview, frames: int, name: str) -> bytes:
 
 
 def _starts_next(fragment: memoryview, first: memoryview, at: int, offsets: np.ndarray) -> bool:
-    """Whether a fragment begins the second frame: as the table of offsets says or, without it, as its bytes do."""
+    """Whether a fragment begins the second frame.
+
+    The table of offsets says so or, without it, the fragment's bytes.
+    """
     if len(offsets) > 1:
         return at >= int(offsets[1])
     return code_stream.begins(fragment) or not code_stream.begins(first)  # RLE: one for each frame
@@ -319,7 +333,8 @@ def _decoded(frame: bytes, header: ImageHeader, layout: Layout, name: str) -> St
     elif family == "JPEG" and not stream.lossless:
         if stream.precision != 8:
             raise InputError(  # there is no other number, whatever the code stream says
-                f"{name} holds a JPEG of 12 bits, which cannot be read: convert it with DCMTK's dcmdjpeg"
+                f"{name} holds a JPEG of 12 bits, which cannot be read: convert it with DCMTK's "
+                "dcmdjpeg"
             )
         rgb = layout.photometric == "RGB"
         decoded, photometric = _decompressed("pillow", frame, layout, name, rgb=rgb), "RGB"
@@ -338,7 +353,9 @@ def _decoded(frame: bytes, header: ImageHeader, layout: Layout, name: str) -> St
     pixels = _in_rows(decoded, layout, planar=False, photometric=photometric)
     # Writers that make unsigned code streams of signed values are known; none the other way round.
     if stream.signed and not layout.signed:
-        header.ignore("PixelRepresentation", "contradicts the JPEG 2000 code stream, which is signed,")
+        header.ignore(
+            "PixelRepresentation", "contradicts the JPEG 2000 code stream, which is signed,"
+        )
     return Stored(pixels, stream.precision, layout.signed or stream.signed)
 
 

@@ -1,7 +1,9 @@
-"""The process that decompresses pixels: it imports a decoder and no more, so that another one is there in no time.
+"""The process that decompresses pixels.
 
-Requests come in by standard input and answers leave by standard output, each as its length and its bytes. It is run as
-a file, not as a part of jaxcxr, whose import takes seconds.
+It imports a decoder and no more, so that another one is there in no time.
+
+Requests come in by standard input and answers leave by standard output, each as its length and its
+bytes. It is run as a file, not as a part of jaxcxr, whose import takes seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def _loaded(name: str) -> Callable[[dict[str, Any], bytes], Any]:
 
 @contextlib.contextmanager
 def _limits(samples: int) -> Any:
-    """Ends the process, or its allocations, where an image takes more than one of its size can need."""
+    """Ends the process, or its allocations, where an image takes more than its size can need."""
     try:
         import resource
         import signal
@@ -105,7 +107,8 @@ def _openjpeg() -> Any:
 
 
 def _rle() -> Any:
-    # The extension alone: its package imports NumPy, and a decoder that ends often has to be back soon.
+    # The extension alone: its package imports NumPy, and a decoder that ends often has to be back
+    # soon.
     package = importlib.util.find_spec("rle")
     spec = package and importlib.machinery.PathFinder.find_spec(
         "rle", package.submodule_search_locations

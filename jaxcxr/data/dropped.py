@@ -1,4 +1,7 @@
-"""What a data set holds but a run does not use: counted, named, shown, and refused where it is too much."""
+"""What a data set holds but a run does not use.
+
+It is counted, named, shown, and refused where it is too much.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ class Dropped:
     """Images, or rows of a table, that are not used for one reason.
 
     Attributes:
-      count: how many.
-      names: the first of them, at most `NAMES`.
-      is_fault: they should have been usable (a missing file), and were not left out on purpose (a lateral view).
+        count: how many.
+        names: the first of them, at most `NAMES`.
+        is_fault: they should have been usable (a missing file), and were not left out on purpose (a
+            lateral view).
     """
 
     count: int
@@ -39,19 +43,17 @@ class Dropped:
         return dataclasses.asdict(self)
 
 
-def check(
-    dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped: float
-) -> None:
+def check(dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped: float) -> None:
     """Refuses a data set of which too much is at fault.
 
     Args:
-      dropped: of this data set.
-      name: of the data set.
-      images: how many there are without those at fault.
-      max_dropped: the fraction that may be at fault, `data.max_dropped`.
+        dropped: of this data set.
+        name: of the data set.
+        images: how many there are without those at fault.
+        max_dropped: the fraction that may be at fault, `data.max_dropped`.
 
     Raises:
-      InputError: more is; gives the reasons with counts and names.
+        InputError: more is; gives the reasons with counts and names.
     """
     faults = {reason: found for reason, found in dropped.items() if found.is_fault}
     count = sum(found.count for found in faults.values())
@@ -59,15 +61,17 @@ def check(
     if fraction <= max_dropped:
         return
     raise InputError(
-        f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped allows "
-        f"{max_dropped:.0%}: {'; '.join(lines(faults))}. Correct the data set, or go on without "
-        f"them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
+        f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped "
+        f"allows {max_dropped:.0%}: {'; '.join(lines(faults))}. Correct the data set, or go on "
+        f"without them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
     )
 
 
 def lines(dropped: Mapping[str, Dropped]) -> list[str]:
     """'missing file: 12 (a.png, b.png, c.png, ...)', faults first, then the largest."""
-    order = sorted(dropped.items(), key=lambda item: (not item[1].is_fault, -item[1].count, item[0]))
+    order = sorted(
+        dropped.items(), key=lambda item: (not item[1].is_fault, -item[1].count, item[0])
+    )
     return [f"{reason}: {found}" for reason, found in order if found.count]
 
 
@@ -75,7 +79,10 @@ _printed: set[str] = set()
 
 
 def print_once(dropped: Mapping[str, Dropped], notices: Sequence[str]) -> None:
-    """Tells the user what is not used and what was guessed; the same text only once in a process."""
+    """Tells the user what is not used and what was guessed.
+
+    The same text is printed only once in a process.
+    """
     text = "\n".join(
         [f"note: {notice}" for notice in notices] + [f"not used: {line}" for line in lines(dropped)]
     )

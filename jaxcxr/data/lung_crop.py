@@ -23,11 +23,11 @@ def dilate(mask: np.ndarray, *, radius: int) -> np.ndarray:
     """Grows the structures by a square of side 2 * radius + 1, as `jaxcxr.ops.masks.dilate`.
 
     Args:
-      mask: [H, W] bool or structure ids.
-      radius: pixels, 0 or more.
+        mask: [H, W] bool or structure ids.
+        radius: pixels, 0 or more.
 
     Returns:
-      [H, W] bool.
+        [H, W] bool.
     """
     if radius < 0:
         raise InputError(f"lungs cannot grow by {radius} pixels: give 0 or more")
@@ -39,11 +39,11 @@ def lung_box(mask: np.ndarray, *, margin: int = 0) -> Box:
     """The box around the structures, as `jaxcxr.ops.masks.bounding_box`.
 
     Args:
-      mask: [H, W] bool or structure ids; the box of an empty mask is the whole image.
-      margin: pixels, 0 or more, cut at the image's border.
+        mask: [H, W] bool or structure ids; the box of an empty mask is the whole image.
+        margin: pixels, 0 or more, cut at the image's border.
 
     Returns:
-      (top, left, bottom, right); the last two are exclusive.
+        (top, left, bottom, right); the last two are exclusive.
     """
     lungs = _lungs(mask)
     rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))

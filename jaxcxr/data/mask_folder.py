@@ -1,7 +1,10 @@
-"""The folder of masks that a segment run makes: written as a whole, and every mask checked when it is read.
+"""The folder of masks that a segment run makes.
 
-`<run>/masks/` holds a PNG for each image and `index.json`. A prediction writes into a new folder, which takes the
-place of the old one when it is finished, so no folder holds masks of two predictions.
+It is written as a whole, and every mask is checked when it is read.
+
+`<run>/masks/` holds a PNG for each image and `index.json`. A prediction writes into a new folder,
+which takes the place of the old one when it is finished, so no folder holds masks of two
+predictions.
 """
 
 from __future__ import annotations
@@ -116,7 +119,8 @@ class FolderMasks:
         """How to make the masks."""
         return (
             "Make them again: the command that trained this run with --config.run=predict "
-            f"{hints.in_folder(self.path)}, and with --config.predict.data.* as --config.data.* is here"
+            f"{hints.in_folder(self.path)}, and with --config.predict.data.* as --config.data.* "
+            "is here"
         )
 
     def _file(self, name: str) -> Path:
@@ -131,8 +135,8 @@ class FolderMasks:
         expected = self._column("mask_sha256").get(name)
         if expected is not None and hashlib.sha256(encoded).hexdigest() != expected:
             raise InputError(
-                f"mask {self._file(name)} is not the one that was written (SHA-256): it was changed "
-                f"or damaged since. {self._again}"
+                f"mask {self._file(name)} is not the one that was written (SHA-256): it was "
+                f"changed or damaged since. {self._again}"
             )
         return encoded
 
@@ -166,8 +170,8 @@ class FolderMasks:
         file = self._folder / INDEX
         if not file.exists():
             raise InputError(
-                f"{file} does not exist: masks.workdir must be the folder of a segment run whose predict has "
-                f"finished. {self._again}"
+                f"{file} does not exist: masks.workdir must be the folder of a segment run whose "
+                f"predict has finished. {self._again}"
             )
         with files.reading(file, self._again):
             index = json.loads(file.read_bytes())
@@ -228,7 +232,10 @@ def _first(names: Sequence[str]) -> str:
 
 
 class MaskWriter:
-    """Writes the masks of a data set, and their images with all else set to 0, into two new folders."""
+    """Writes the masks of a data set, and their images masked, into two new folders.
+
+    Everything outside the lungs is 0 in the masked images.
+    """
 
     def __init__(self, run: Path, dataset: Dataset, *, masked_images: bool):
         """Use `writing_masks`, which puts the folders in their place."""
@@ -240,11 +247,13 @@ class MaskWriter:
         self.empty: list[str] = []
 
     def write(self, row: int, lungs: np.ndarray) -> None:
-        """One mask [s, s] bool, enlarged to its image by nearest neighbour (published code: no other post-processing).
+        """Writes one mask [s, s] bool, enlarged to its image by nearest neighbour.
+
+        The published code has no other post-processing.
 
         Args:
-          row: of the data set.
-          lungs: what is inside.
+            row: of the data set.
+            lungs: what is inside.
         """
         image = self._dataset.image(row)
         name = self._dataset.ids[row].item()
@@ -280,7 +289,9 @@ class MaskWriter:
 def writing_masks(
     run: Path, dataset: Dataset, *, masked_images: bool, bad_images: Sequence[str]
 ) -> Iterator[MaskWriter]:
-    """Yields a writer whose masks take the place of the run's former ones when the block ends without error.
+    """Yields a writer whose masks replace the run's former ones.
+
+    They do so when the block ends without error.
 
     Killed at any moment, it leaves the former masks, the new ones, or none, never a mixture.
     """

@@ -1,4 +1,6 @@
-"""What a set of lung masks looks like as a whole: sets that cannot be lungs are named before training.
+"""What a set of lung masks looks like as a whole.
+
+Sets that cannot be lungs are named before training.
 
 Where masks are inverted, or cover whole images, a segmenter reaches a Jaccard index of 1 without
 learning anything. Limits leave wide margins around 1,207 real masks (Montgomery and Shenzhen, V7's
@@ -31,11 +33,11 @@ class MaskLook:
     """One mask.
 
     Attributes:
-      fraction: of the image that is lung.
-      border: fraction of its outermost pixels that are lung.
-      borders: how many of the four borders it touches.
-      pieces: connected pieces of at least a thousandth of the image.
-      holes: fraction of the image that lung encloses.
+        fraction: of the image that is lung.
+        border: fraction of its outermost pixels that are lung.
+        borders: how many of the four borders it touches.
+        pieces: connected pieces of at least a thousandth of the image.
+        holes: fraction of the image that lung encloses.
     """
 
     fraction: float
@@ -89,8 +91,8 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
     leaves no other explanation than masks that are wrong.
 
     Args:
-      looks: by image id.
-      structures: what the masks are of; the mean is judged of lungs alone.
+        looks: by image id.
+        structures: what the masks are of; the mean is judged of lungs alone.
     """
     odd = {
         "empty": [name for name, mask in looks.items() if not mask.fraction],
@@ -123,8 +125,9 @@ def refuse_implausible(found: Mapping[str, Any]) -> None:
     """Raises InputError where the masks of a set cannot be of lungs."""
     if found.get("implausible"):
         raise InputError(
-            f"the masks are not of lungs: {'; '.join(found['doubts'])}. Lungs must be 255, all else 0: "
-            "invert, fill or draw them again. If they are right, add --config.masks.on_implausible=warn"
+            f"the masks are not of lungs: {'; '.join(found['doubts'])}. Lungs must be 255, all "
+            "else 0: invert, fill or draw them again. If they are right, add "
+            "--config.masks.on_implausible=warn"
         )
 
 

@@ -1,4 +1,7 @@
-"""Where a study takes its masks from, and the data set's own; `mask_folder` has those of a segment run."""
+"""Where a study takes its masks from, and the data set's own.
+
+`mask_folder` has those of a segment run.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +54,17 @@ class MaskSource(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetMasks:
-    """The data set's own masks. Where structures overlap the later one wins, and the ignored region over all.
+    """The data set's own masks.
+
+    Where structures overlap the later one wins, and the ignored region over all.
 
     Attributes:
-      structures: names of the ids 1, 2, ...
-      on_empty, on_implausible: see `MaskSource`.
-      ignore: name of the mask whose pixels count for nothing, '' for none; pixels of value 127 that no structure
-        claims are ignored anyway.
-      shrink_to: side S of the images that the masks are for; they are then made by `shrunk`. 0 leaves them as stored.
+        structures: names of the ids 1, 2, ...
+        on_empty, on_implausible: see `MaskSource`.
+        ignore: name of the mask whose pixels count for nothing, '' for none; pixels of value 127
+            that no structure claims are ignored anyway.
+        shrink_to: side S of the images that the masks are for; they are then made by `shrunk`. 0
+            leaves them as stored.
     """
 
     structures: tuple[str, ...] = ("lung",)
@@ -71,7 +77,8 @@ class DatasetMasks:
         check_options(self.structures, self.on_empty, self.on_implausible)
         if self.ignore in self.structures:
             raise InputError(
-                f"masks.ignore is '{self.ignore}', which masks.structures names as something to find"
+                f"masks.ignore is '{self.ignore}', which masks.structures names as something to "
+                "find"
             )
 
     def check(self, dataset: Dataset) -> None:
@@ -120,19 +127,20 @@ def check_options(structures: Sequence[str], on_empty: str, on_implausible: str 
 
 
 def shrunk(mask: np.ndarray, structures: int, *, size: int) -> np.ndarray:
-    """What is left of a mask where it is interpolated and a threshold of 0.5 makes it hard again (Zhang, section 4.2).
+    """What is left of a mask that is interpolated and cut at 0.5 (Zhang, section 4.2).
 
-    A pixel of an image of `size` x `size` becomes a structure where that has more than half of what is not ignored
-    there, and is ignored where more than half of it is. Shares are Pillow's bilinear ones, as of the image.
+    A pixel of an image of `size` x `size` becomes a structure where that has more than half of what
+    is not ignored there, and is ignored where more than half of it is. Shares are Pillow's bilinear
+    ones, as of the image.
 
     Args:
-      mask: [h, w] uint8 structure ids, 0 background, 255 ignored.
-      structures: how many ids there are.
-      size: side of the image.
+        mask: [h, w] uint8 structure ids, 0 background, 255 ignored.
+        structures: how many ids there are.
+        size: side of the image.
 
     Returns:
-      [h, w] uint8, or that enlarged by a whole factor where it is less than `size`: blocks of one value, which the
-      nearest-neighbour reduction to `size` x `size` finds again.
+        [h, w] uint8, or that enlarged by a whole factor where it is less than `size`: blocks of one
+        value, which the nearest-neighbour reduction to `size` x `size` finds again.
     """
 
     def share(number: int) -> np.ndarray:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 
 class MemoryBudget:
-    """Bytes that several threads share: each waits until its part is free, so that peaks do not add up.
+    """Bytes that several threads share.
+
+    Each waits until its part is free, so that peaks do not add up.
 
     A part that is larger than the budget waits until it is alone. Threads hold one part at a time.
     """

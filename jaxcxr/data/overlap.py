@@ -23,8 +23,8 @@ def patient_names(dataset: Dataset, data_config: Any) -> np.ndarray:
     """[N, K] the patient of each image by every key that builders give, see `data.patient_key`.
 
     Args:
-      dataset: N images.
-      data_config: the data section that it was opened with.
+        dataset: N images.
+        data_config: the data section that it was opened with.
     """
     columns = []
     for key in PATIENT_KEYS:
@@ -41,17 +41,19 @@ def overlap(
 ) -> dict[str, np.ndarray]:
     """The images that a model may have seen, or whose patients it may have seen, by reason.
 
-    What it cannot find: a copy that was encoded anew, under another id and patient, of another source.
+    What it cannot find: a copy that was encoded anew, under another id and patient, of another
+    source.
 
     Args:
-      dataset: N images of the external set.
-      patients: [N, K] their patients' names; two images are of one patient if any of these agrees.
-      own: M images of the model's own data.
-      own_patients: [M, K] likewise.
-      sources: whether all images count that are of a source which `own` has.
+        dataset: N images of the external set.
+        patients: [N, K] their patients' names; two images are of one patient if any of these
+            agrees.
+        own: M images of the model's own data.
+        own_patients: [M, K] likewise.
+        sources: whether all images count that are of a source which `own` has.
 
     Returns:
-      reason -> row numbers; a row has the first reason that applies.
+        reason -> row numbers; a row has the first reason that applies.
     """
     reasons = {
         SAME_ID: np.isin(dataset.ids, own.ids),

@@ -30,16 +30,19 @@ def train_iterator(
     """Endless batches of the rows `indices`, the same for the same seed.
 
     Args:
-        arrays: name -> [N, ...] array or memmap, e.g. Store.arrays(). {}: batches hold index and weight alone, for
-            arrays that are where the rows are gathered; the order and the saved position are the same.
+        arrays: name -> [N, ...] array or memmap, e.g. Store.arrays(). {}: batches hold index and
+            weight alone, for arrays that are where the rows are gathered; the order and the saved
+            position are the same.
         indices: [M] rows to draw from; M may be smaller than batch_size.
         batch_size: of all processes together.
+        seed: of the order.
         balance: 'none': every row once an epoch, in another order each epoch. 'class': each
             draw picks a class uniformly and then one of its rows, with replacement (the
             weighted sampler of patch-by-patch, facts 1.5).
         labels: [N] int, needed by 'class'.
-        process_index, process_count: this process gets its slice of every batch, so that all
+        process_index: number of this process, which gets its slice of every batch, so that all
             processes together see what a single one would.
+        process_count: number of processes.
 
     Returns:
         Iterator with get_state and set_state (a few bytes: position only, hence exact). Batches

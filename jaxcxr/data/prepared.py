@@ -1,4 +1,7 @@
-"""One builder's data set on the disk: prepared once, checked whenever it is read. TensorFlow is never imported."""
+"""One builder's data set on the disk: prepared once, checked whenever it is read.
+
+TensorFlow is never imported.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +43,12 @@ class PreparedSet:
     """A prepared data set of N images.
 
     Attributes:
-      name: of the builder.
-      table: column -> [N] strings: texts, and the sha256 of the encoded image and masks.
-      examples: the encoded images and masks, checked against these.
-      dropped: what the builder itself left out (laterals, missing files), by reason.
-      notices: what the builder guessed.
-      unknown_findings: findings that the data set is not known to have.
+        name: of the builder.
+        table: column -> [N] strings: texts, and the sha256 of the encoded image and masks.
+        examples: the encoded images and masks, checked against these.
+        dropped: what the builder itself left out (laterals, missing files), by reason.
+        notices: what the builder guessed.
+        unknown_findings: findings that the data set is not known to have.
     """
 
     name: str
@@ -60,12 +63,12 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
     """Opens the data set of a builder, which is prepared if need be.
 
     Args:
-      module: the builder.
-      data_config: see `builders.open_dataset`.
+        module: the builder.
+        data_config: see `builders.open_dataset`.
 
     Raises:
-      InputError: unknown builder or option, source files missing or damaged, no space, or the
-        prepared data are damaged.
+        InputError: unknown builder or option, source files missing or damaged, no space, or the
+            prepared data are damaged.
     """
     builder_class, name = _builder_class(module)
     options = dict(data_config.options.get(name, {}).items())
@@ -133,7 +136,9 @@ def _manual_fingerprint(manual_dir: Path) -> str:
             path = os.path.join(folder, name)
             if os.path.exists(path):
                 status = os.stat(path)
-                relative = os.fsencode(os.path.relpath(path, manual_dir)).decode(errors="backslashreplace")
+                relative = os.fsencode(os.path.relpath(path, manual_dir)).decode(
+                    errors="backslashreplace"
+                )
                 entries.append((relative, status.st_size, status.st_mtime_ns))
     return hashlib.sha256(json.dumps([str(manual_dir), sorted(entries)]).encode()).hexdigest()
 
@@ -148,7 +153,8 @@ def _is_prepared(builder: Any) -> bool:
 
 def _prepare(builder: Any, manual_dir: Path | None) -> None:
     folder = Path(builder.data_dir)
-    for leftover in folder.parent.glob("incomplete.*"):  # of a process that was killed: we have the lock
+    # Of a process that was killed: we have the lock.
+    for leftover in folder.parent.glob("incomplete.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     origin = f" from {manual_dir}" if manual_dir else ""
     print(f"preparing {builder.name}{origin} in {folder} ...", flush=True)
@@ -166,13 +172,16 @@ def _preparing(name: str, root: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if files.is_disk_full(error):
-            problem = f"the disk of {root} is full. Free some space and start the same command again"
+            problem = (
+                f"the disk of {root} is full. Free some space and start the same command again"
+            )
         elif is_read_only(error):
             problem = (
-                f"{root} is not to be written to and does not hold it. Prepare it as a user who may, or choose "
-                "another data.data_dir"
+                f"{root} is not to be written to and does not hold it. Prepare it as a user who "
+                "may, or choose another data.data_dir"
             )
-        elif isinstance(error, (ValueError, OSError, AssertionError)):  # with the builder's instructions
+        elif isinstance(error, (ValueError, OSError, AssertionError)):
+            # With the builder's instructions.
             problem = str(error)
         else:
             problem = f"{type(error).__name__}: {files.reason(error)}"
@@ -273,7 +282,8 @@ def _table(builder: Any, examples: _Examples) -> dict[str, np.ndarray]:
     content = buffer.getvalue()
     try:
         files.write_bytes(cached, content + hashlib.sha256(content).digest())
-    except (OSError, InputError) as error:  # a read-only folder, a full disk: slower the next time, not wrong
+    except (OSError, InputError) as error:
+        # A read-only folder, a full disk: slower the next time, not wrong.
         _log.warning("the metadata table of %s cannot be kept: %s", examples.folder, error)
     return columns
 

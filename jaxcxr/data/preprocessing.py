@@ -25,10 +25,12 @@ _BAND = 1 << 20  # pixels that are worked on at a time
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """The fields of a config's data section that say what happens to the pixels; see configs/common_data.py.
+    """The fields of a config's data section about pixels.
+
+    See configs/common_data.py.
 
     Raises:
-      InputError: a field has no such value.
+        InputError: a field has no such value.
     """
 
     image_size: int
@@ -61,21 +63,27 @@ class Preprocessing:
             )
         if len(self.cut) != 4 or min(self.cut) < 0 or min(self.shape[:2]) < 1:
             raise InputError(
-                f"data.cut={self.cut} is not (top, left, bottom, right), pixels that leave something of an image of "
-                f"{self.image_size} x {self.image_size}"
+                f"data.cut={self.cut} is not (top, left, bottom, right), pixels that leave "
+                f"something of an image of {self.image_size} x {self.image_size}"
             )
         known = {"resize": RESIZES, "match": MATCHES, "lungs": LUNGS}
         for name, values in known.items():
             if getattr(self, name) not in values:
-                raise InputError(f"data.{name}={getattr(self, name)!r} is unknown; known: {', '.join(values)}")
+                raise InputError(
+                    f"data.{name}={getattr(self, name)!r} is unknown; known: {', '.join(values)}"
+                )
         if unknown := [name for name in self.enhance if name not in contrast.ENHANCEMENTS]:
             raise InputError(
-                f"data.enhance names {', '.join(unknown)}; known: {', '.join(contrast.ENHANCEMENTS)}"
+                f"data.enhance names {', '.join(unknown)}; known: "
+                f"{', '.join(contrast.ENHANCEMENTS)}"
             )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a prepared image: (S, S) less what is cut off, or (S, S, C) with several enhancements."""
+        """Shape of a prepared image: (S, S) less what is cut off.
+
+        (S, S, C) with several enhancements.
+        """
         channels = (len(self.enhance),) if len(self.enhance) > 1 else ()
         top, left, bottom, right = self.cut
         return (self.image_size - top - bottom, self.image_size - left - right, *channels)
@@ -112,24 +120,29 @@ def prepare(
     """Everything that happens to an X-ray before the network.
 
     Args:
-      pixels: [H, W] uint8 or uint16, a positive (lungs dark).
-      mask: [h, w] uint8 structure ids 0, 1 ..., 255 ignored, of the image's shape or that scaled; None: no masks.
-      settings: of the config.
-      name: of the image, for errors.
-      structures: names of the ids 1, 2, ...; those with "lung" in their name, else all, count as lungs.
-      fill_empty: a mask without lungs becomes the whole image.
-      negative_tail: see `grey_levels`.
-      reference: `resized` result that the histogram is matched to, where settings.match asks for it.
+        pixels: [H, W] uint8 or uint16, a positive (lungs dark).
+        mask: [h, w] uint8 structure ids 0, 1 ..., 255 ignored, of the image's shape or that scaled;
+            None: no masks.
+        settings: of the config.
+        name: of the image, for errors.
+        structures: names of the ids 1, 2, ...; those with "lung" in their name, else all, count as
+            lungs.
+        fill_empty: a mask without lungs becomes the whole image.
+        negative_tail: see `grey_levels`.
+        reference: `resized` result that the histogram is matched to, where settings.match asks for
+            it.
 
     Raises:
-      InputError: the mask has another shape than its image, or settings.lungs asks for one that is not there.
+        InputError: the mask has another shape than its image, or settings.lungs asks for one that
+            is not there.
     """
     wanted = lung_ids(structures) or list(range(1, len(structures) + 1))
     if mask is not None:
         check_same_aspect(name, pixels.shape, mask.shape)
     elif settings.lungs != "whole":
         raise InputError(
-            f"data.lungs={settings.lungs!r} needs lung masks: add --config.masks.source=dataset or workdir"
+            f"data.lungs={settings.lungs!r} needs lung masks: add --config.masks.source=dataset "
+            "or workdir"
         )
     outside = None
     if mask is not None and settings.lungs != "whole":
@@ -144,7 +157,9 @@ def prepare(
             if settings.lungs == "pixels":
                 outside = ~grown
             else:
-                top, left, bottom, right = lung_crop.lung_box(grown, margin=round(scale * settings.lung_margin))
+                top, left, bottom, right = lung_crop.lung_box(
+                    grown, margin=round(scale * settings.lung_margin)
+                )
                 pixels, mask = pixels[top:bottom, left:right], mask[top:bottom, left:right]
     with memory_budget.IMAGES.hold(pixels.size * memory_budget.BYTES_PER_PIXEL):
         levels = grey_levels(pixels, settings, negative_tail=negative_tail)
@@ -159,7 +174,9 @@ def prepare(
         grey = np.where(black, np.uint8(0), grey)
     image = contrast.stack(grey, settings.enhance) if settings.enhance else grey
     kept = settings.shape[:2]
-    rows, columns = (slice(first, first + side) for first, side in zip(settings.cut, kept, strict=False))
+    rows, columns = (
+        slice(first, first + side) for first, side in zip(settings.cut, kept, strict=False)
+    )
     image = image[rows, columns].reshape(settings.shape)
     if mask is None:
         return Prepared(image=image, mask=None, empty=False, few_levels=few)
@@ -179,12 +196,12 @@ def grey_levels(
     their own, since a detector's depth (10, 12, 14 bits) is not stored.
 
     Args:
-      pixels: [H, W] uint8 or uint16, a positive (lungs dark).
-      settings: of which equalise and gamma count here.
-      negative_tail: above 0 the table is made on the negative, see `equalisation_lut`.
+        pixels: [H, W] uint8 or uint16, a positive (lungs dark).
+        settings: of which equalise and gamma count here.
+        negative_tail: above 0 the table is made on the negative, see `equalisation_lut`.
 
     Returns:
-      [256] or [65536] float32 in [0, 255], monotone.
+        [256] or [65536] float32 in [0, 255], monotone.
     """
     levels = 1 << (8 * pixels.dtype.itemsize)
     if settings.equalise:
@@ -204,7 +221,9 @@ def grey_levels(
 
 
 def grey_range(histogram: np.ndarray) -> tuple[int, int]:
-    """The grey levels between which an image of 16 bits is stretched: darker is black, brighter white.
+    """The grey levels between which an image of 16 bits is stretched.
+
+    Darker is black, brighter white.
 
     From the darkest to the brightest level, unless hot pixels, padding or burned-in text would take
     the range from the X-ray. What lies behind a gap wider than an eighth of all else is left out:
@@ -214,10 +233,10 @@ def grey_range(histogram: np.ndarray) -> tuple[int, int]:
     the tails of 95 % of public X-rays do not.
 
     Args:
-      histogram: [L] pixels per grey level, of at least one pixel.
+        histogram: [L] pixels per grey level, of at least one pixel.
 
     Returns:
-      (darkest, brightest) level.
+        (darkest, brightest) level.
     """
     levels = np.flatnonzero(histogram)
     counts = histogram[levels]
@@ -255,12 +274,12 @@ def resized(pixels: np.ndarray, levels: np.ndarray, settings: Preprocessing) -> 
     """The image resized: the aspect is not kept, as published.
 
     Args:
-      pixels: [H, W] uint8 or uint16.
-      levels: what each of their values becomes, float32 in [0, 255].
-      settings: of which image_size S and resize count here.
+        pixels: [H, W] uint8 or uint16.
+        levels: what each of their values becomes, float32 in [0, 255].
+        settings: of which image_size S and resize count here.
 
     Returns:
-      [S, S] uint8.
+        [S, S] uint8.
     """
     side = settings.image_size
     if settings.resize == "opencv_cubic":
@@ -281,7 +300,10 @@ def _bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _histogram(pixels: np.ndarray, levels: int) -> np.ndarray:
-    """Pixels per grey level: [levels] int64. In parts, since NumPy counts in a copy of 8 bytes a pixel."""
+    """Pixels per grey level: [levels] int64.
+
+    In parts, since NumPy counts in a copy of 8 bytes a pixel.
+    """
     flat = pixels.ravel()
     parts = (flat[start : start + _BAND] for start in range(0, flat.size, _BAND))
     counts = np.zeros(levels, np.int64)

@@ -142,9 +142,14 @@ def make_folds(
     published, leaky way (facts 1.3), for comparison only.
 
     Args:
-        ids, patient_ids: [N] strings. labels: [N] int, index into classes (all 0 without any).
+        ids: [N] strings, of the images.
+        patient_ids: [N] strings.
+        labels: [N] int, index into classes (all 0 without any).
+        classes: their names, for errors.
         num_folds: 1 holds nothing out besides the test set, which there must be then.
         test_fraction: share of the images in the test set, 0 <= f < 1.
+        seed: of the draw.
+        group_by: what is never parted: the images of a patient, or nothing.
 
     Raises:
         InputError: fewer groups than folds, or a class without example in a fold or the test.

@@ -41,11 +41,12 @@ _log = logging.getLogger(__name__)
 class Store:
     """N preprocessed images.
 
-    images: [N, S, S] or [N, S, S, C] uint8, see `Preprocessing.shape`. masks: [N, S, S] uint8, likewise: structure
-    ids (0 background, i+1 = structures[i], 255 ignore), or None. dataset: the N images, unreadable ones removed.
-    bad_ids: what was unreadable and why. empty_ids: images whose mask has no lung
-    (`on_empty` says whether they are in here with the whole image as mask, or left out).
-    mask_summary: what `mask_looks.summary` says of the masks as they came; empty without masks.
+    images: [N, S, S] or [N, S, S, C] uint8, see `Preprocessing.shape`. masks: [N, S, S] uint8,
+    likewise: structure ids (0 background, i+1 = structures[i], 255 ignore), or None. dataset: the N
+    images, unreadable ones removed. bad_ids: what was unreadable and why. empty_ids: images whose
+    mask has no lung (`on_empty` says whether they are in here with the whole image as mask, or left
+    out). mask_summary: what `mask_looks.summary` says of the masks as they came; empty without
+    masks.
     """
 
     images: np.ndarray
@@ -105,8 +106,8 @@ def build_store(
     }
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     cache_dir = Path(cache_dir).expanduser()
-    # A folder of that name is whole, since it was renamed to it: no lock is needed to read it, which
-    # may be where nobody can write.
+    # A folder of that name is whole, since it was renamed to it: no lock is needed to read it,
+    # which may be where nobody can write.
     folder = cache_dir / key
     if shared_dir is not None and _is_intact(Path(shared_dir) / key):
         folder = Path(shared_dir) / key
@@ -133,7 +134,10 @@ def build_store(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Result:
-    """What became of one image; only one of the first three is ever set. look: at its mask, if it has one."""
+    """What became of one image; only one of the first three is ever set.
+
+    look: at its mask, if it has one.
+    """
 
     prepared: Prepared | None = None
     unreadable: str = ""
@@ -171,8 +175,13 @@ def _prepare(
         return _Result(mismatch=str(error))
 
 
-def _reference(dataset: Dataset, settings: Preprocessing, masks: MaskSource | None) -> np.ndarray | None:
-    """The first readable image, prepared but for its enhancement: what the others' histograms are matched to."""
+def _reference(
+    dataset: Dataset, settings: Preprocessing, masks: MaskSource | None
+) -> np.ndarray | None:
+    """The image that the others' histograms are matched to.
+
+    It is the first readable one, prepared but for its enhancement.
+    """
     if settings.match == "none":
         return None
     plain = dataclasses.replace(settings, match="none", enhance=())
@@ -298,8 +307,10 @@ def _open(
         _log.warning("lung masks: %s", doubt)
     if few := meta["few_levels"]:
         _log.warning(
-            "%d of %d images show the networks fewer than %d of 256 grey levels: %s%s. Look at them: "
-            "their range may be that of a border, text or damaged pixels",
+            (
+                "%d of %d images show the networks fewer than %d of 256 grey levels: %s%s. Look "
+                "at them: their range may be that of a border, text or damaged pixels"
+            ),
             *(len(few), len(dataset), preprocessing.FEWEST_LEVELS, ", ".join(few[:3])),
             ", ..." if len(few) > 3 else "",
         )

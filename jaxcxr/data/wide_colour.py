@@ -21,11 +21,13 @@ def read_png(container: Container) -> np.ndarray:
     """[H, W, 3 or 4] uint16, red, green, blue, transparency.
 
     Raises:
-      ValueError: damaged, or with more pixels than its header says, which libpng would inflate to the end.
+        ValueError: damaged, or with more pixels than its header says, which libpng would inflate to
+            the end.
     """
     encoded = container.encoded
     (width, height), samples = container.size, container.samples
-    # Each row has a byte for its filter; interlaced, there are seven images with up to two rows for one.
+    # Each row has a byte for its filter; interlaced, there are seven images with up to two rows for
+    # one.
     most = 2 * height * (width * samples + 1) + 2 * height + 64
     inflate = zlib.decompressobj()
     left = most
@@ -45,11 +47,11 @@ def read_tiff(container: Container, read_grey: Callable[[bytes], np.ndarray]) ->
     The file is read as a grey one that is `samples` times as wide, or one grey image per plane.
 
     Args:
-      container: of a TIFF with several samples of 16 bits per pixel.
-      read_grey: decodes a file of 16-bit grey: [H, W] uint16.
+        container: of a TIFF with several samples of 16 bits per pixel.
+        read_grey: decodes a file of 16-bit grey: [H, W] uint16.
 
     Raises:
-      ValueError: the samples are no unsigned whole numbers of 16 bits.
+        ValueError: the samples are no unsigned whole numbers of 16 bits.
     """
     tags, samples = container.tags, container.samples
     if set(tags.get(339) or (1,)) != {1}:
@@ -84,12 +86,12 @@ def to_grey(pixels: np.ndarray, *, has_alpha: bool) -> np.ndarray:
     """Luminance (ITU-R 601-2), transparent pixels black; equal channels keep their values exactly.
 
     Args:
-      pixels: [H, W, 1 to 4] uint16: grey or red, green, blue, and transparency.
-      has_alpha: whether the last channel says how opaque a pixel is. It is measured against the
-        most opaque pixel, as the values are often of fewer than 16 bits.
+        pixels: [H, W, 1 to 4] uint16: grey or red, green, blue, and transparency.
+        has_alpha: whether the last channel says how opaque a pixel is. It is measured against the
+            most opaque pixel, as the values are often of fewer than 16 bits.
 
     Returns:
-      [H, W] uint16.
+        [H, W] uint16.
     """
     alpha = pixels[..., -1] if has_alpha else None
     opaque = int(alpha.max()) if alpha is not None else 0

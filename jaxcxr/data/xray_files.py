@@ -1,4 +1,7 @@
-"""A user's own X-rays: finds the files, tells pictures from DICOM by their content, reads one at a time."""
+"""A user's own X-rays: finds the files and reads one at a time.
+
+Pictures and DICOM files are told apart by their content.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ from jaxcxr.data.preprocessing import FEWEST_LEVELS, Prepared
 from jaxcxr.names import printable
 from jaxcxr.types import InputError
 
-SMALLEST_SIDE = 224  # of the published patches and crops: a smaller image shows the networks less than they know
+# Of the published patches and crops: a smaller image shows the networks less than they know.
+SMALLEST_SIDE = 224
 TINY = f"tiny image: a side is under {SMALLEST_SIDE} pixels"
 COLOUR = dicom.COLOUR
 PAGES = "several images in the file, of which the first was taken"
@@ -42,7 +46,8 @@ _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0
 
 # Errors after which no other file of that disk can be expected to be readable.
 OF_THE_DISK = frozenset(
-    (errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT,
+    (errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+     errno.ETIMEDOUT,
      errno.ENODEV, errno.EMFILE, errno.ENFILE)
 )  # fmt: skip
 
@@ -60,9 +65,9 @@ class XRayFile:
     """A file that was found.
 
     Attributes:
-      id: the path below what was searched, with '/', unique.
-      path: where it lies.
-      problem: why it cannot be read; '' where nothing speaks against it yet.
+        id: the path below what was searched, with '/', unique.
+        path: where it lies.
+        problem: why it cannot be read; '' where nothing speaks against it yet.
     """
 
     id: str
@@ -77,7 +82,11 @@ class XRayFile:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """files: in the order of their ids. hidden: ids of what was passed over, as its name begins with a dot, sorted."""
+    """The files of an input folder.
+
+    files: in the order of their ids. hidden: ids of what was passed over, as its name begins with a
+    dot, sorted.
+    """
 
     files: list[XRayFile]
     hidden: list[str]
@@ -85,7 +94,10 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class XRay:
-    """pixels: [H, W] uint8 or uint16, lungs dark. warnings: what is doubtful about it, mostly nothing."""
+    """One X-ray.
+
+    pixels: [H, W] uint8 or uint16, lungs dark. warnings: what is doubtful about it, mostly nothing.
+    """
 
     pixels: np.ndarray
     warnings: tuple[str, ...]
@@ -95,16 +107,18 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
     """The files that `inputs` names.
 
     Args:
-      inputs: a file, a folder (with all folders below it), or a pattern with *, ? or ** of files and folders. Files
-        and folders whose names begin with a dot are passed over unless `inputs` names them.
-      leave_out: a folder that is passed over, since it is written to.
+        inputs: a file, a folder (with all folders below it), or a pattern with *, ? or ** of files
+            and folders. Files and folders whose names begin with a dot are passed over unless
+            `inputs` names them.
+        leave_out: a folder that is passed over, since it is written to.
 
     Returns:
-      Regular files of any kind: what they are shows when they are read; and, with their `problem`, what cannot be
-      read as a file: links to nothing and to folders, pipes, sockets, devices, folders that may not be looked into.
+        Regular files of any kind: what they are shows when they are read; and, with their
+        `problem`, what cannot be read as a file: links to nothing and to folders, pipes, sockets,
+        devices, folders that may not be looked into.
 
     Raises:
-      InputError: there are none.
+        InputError: there are none.
     """
     start = Path(os.path.expanduser(inputs))
     if os.path.lexists(start):
@@ -119,8 +133,8 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
         places = list(_matches(root, parts[fixed:]))
         if not places:
             raise InputError(
-                f"predict.inputs={inputs!r} {_why_nothing(start)}: give a file, a folder or a pattern "
-                "such as 'in/*.dcm'"
+                f"predict.inputs={inputs!r} {_why_nothing(start)}: give a file, a folder or a "
+                "pattern such as 'in/*.dcm'"
             )
     avoid = os.path.realpath(leave_out) if leave_out is not None else None
     found = {}
@@ -131,7 +145,9 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
     hidden = {path for path, problem in found.items() if problem is _HIDDEN}
     named = _ids(found.keys() - hidden, root)
     if not named:
-        raise InputError(f"predict.inputs={inputs!r} holds no files{' but hidden ones' * bool(hidden)}")
+        raise InputError(
+            f"predict.inputs={inputs!r} holds no files{' but hidden ones' * bool(hidden)}"
+        )
     return Found(
         [XRayFile(name, path, found[path]) for name, path in sorted(named.items())],
         sorted(_ids(hidden, root)),
@@ -142,11 +158,11 @@ def read(encoded: bytes, name: str) -> XRay:
     """Decodes one X-ray and looks at it.
 
     Args:
-      encoded: the file's bytes.
-      name: what errors call it.
+        encoded: the file's bytes.
+        name: what errors call it.
 
     Raises:
-      InputError: neither a picture nor DICOM, unreadable, or too large.
+        InputError: neither a picture nor DICOM, unreadable, or too large.
     """
     if dicom.is_dicom(encoded[:132]):
         with memory_budget.IMAGES.hold(_dicom_pixels(encoded) * memory_budget.BYTES_PER_PIXEL):
@@ -170,8 +186,8 @@ def read_file(file: XRayFile) -> XRay:
     """`read` of a file that is not larger than `dicom.MAX_BYTES`; errors call it by its name.
 
     Raises:
-      InputError: as `read`, or the file cannot be opened.
-      DiskError: what is wrong is not the file, but what it lies on.
+        InputError: as `read`, or the file cannot be opened.
+        DiskError: what is wrong is not the file, but what it lies on.
     """
     if file.problem:
         raise InputError(f"{file.name} {file.problem}")
@@ -191,18 +207,21 @@ def read_file(file: XRayFile) -> XRay:
 def reason(name: str, error: Exception) -> str:
     """Why a file could not be used, whatever was done with it: what failed.csv says.
 
-    Texts that nobody wrote for it might quote a header, and are left out, as are addresses in memory.
+    Texts that nobody wrote for it might quote a header, and are left out, as are addresses in
+    memory.
 
     Args:
-      name: of the file.
-      error: what was raised.
+        name: of the file.
+        error: what was raised.
 
     Raises:
-      InputError: the next file would meet the same error, since a disk is full or gone.
+        InputError: the next file would meet the same error, since a disk is full or gone.
     """
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         raise DiskError(f"{name} or what is made of it: {error.strerror}") from error
-    if isinstance(error, DiskError) or (isinstance(error, InputError) and files.is_disk_full(error)):
+    if isinstance(error, DiskError) or (
+        isinstance(error, InputError) and files.is_disk_full(error)
+    ):
         raise error
     if files.is_disk_full(error):
         raise DiskError(f"The disk is full: what is made of {name} was not written.") from error
@@ -220,9 +239,9 @@ def reason(name: str, error: Exception) -> str:
 def look_at(pixels: np.ndarray) -> tuple[str, ...]:
     """Warnings about the pixels [H, W] of an X-ray, uint8 or uint16.
 
-    The limits leave wide margins around 272 public X-rays: these have 144 grey levels or more, at least 63 of 255
-    between the 1st and 99th percentile, at most a third of the pixels at their two ends; one of them looked inverted
-    here, of their negatives all but one.
+    The limits leave wide margins around 272 public X-rays: these have 144 grey levels or more, at
+    least 63 of 255 between the 1st and 99th percentile, at most a third of the pixels at their two
+    ends; one of them looked inverted here, of their negatives all but one.
     """
     step = max(1, round((pixels.size / 1e6) ** 0.5))
     sample = pixels[::step, ::step]
@@ -247,8 +266,9 @@ def look_at_view(view: Prepared, warnings: tuple[str, ...]) -> tuple[str, ...]:
 def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
     """Warnings about a lung mask [h, w] bool.
 
-    In 264 masks by hand, of Montgomery, Shenzhen, Kermany's and the COVID-19 image data sets, lungs take 9.9 % of the
-    image or more, and the second largest connected piece holds 37 % of their area or more.
+    In 264 masks by hand, of Montgomery, Shenzhen, Kermany's and the COVID-19 image data sets, lungs
+    take 9.9 % of the image or more, and the second largest connected piece holds 37 % of their area
+    or more.
     """
     area = int(lungs.sum())
     if not area:
@@ -263,7 +283,10 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
 
 
 def _dicom_pixels(encoded: bytes) -> int:
-    """How many pixels a DICOM file has, by the first rows and columns in it; the most, if there are none."""
+    """Number of pixels of a DICOM file, by the first rows and columns in it.
+
+    The most that are allowed, if there are none.
+    """
     pixels = 1
     for tag in (b"\x28\x00\x10\x00", b"\x28\x00\x11\x00"):
         at = encoded.find(tag)
@@ -273,7 +296,10 @@ def _dicom_pixels(encoded: bytes) -> int:
 
 
 def _looks_inverted(pixels: np.ndarray) -> bool:
-    """Whether spine and heart are darker than the upper corners (air) and the lung fields, by rank, at 64 x 64."""
+    """Whether spine and heart are darker than the air above the shoulders and the lungs.
+
+    Compared by rank at 64 x 64; the air is in the upper corners.
+    """
     small = np.asarray(
         Image.fromarray(pixels.astype(np.float32)).resize((64, 64), Image.Resampling.BOX)
     )
@@ -374,7 +400,10 @@ def _is_below(path: Path, folder: str) -> bool:
 
 
 def _ids(paths: Iterable[Path], root: Path) -> dict[str, Path]:
-    """id -> path. Names that are no UTF-8 are written with \\x.., and a number where another has the name already."""
+    r"""Files by id, {id: path}.
+
+    Names that are no UTF-8 are written with \x.., and a number where another has the name already.
+    """
     ids: dict[str, Path] = {}
     unclear = []
     for path in sorted(paths):

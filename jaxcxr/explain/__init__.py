@@ -1,1 +1,4 @@
-"""Where a classifier looks: pure functions from a network and images to heat maps, and measures of them."""
+"""Explanations of a classifier: heat maps and measures of them.
+
+Pure functions of a network and images.
+"""

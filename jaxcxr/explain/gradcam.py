@@ -1,7 +1,8 @@
 """Grad-CAM (Selvaraju et al., 2017, arXiv:1610.02391) on any feature map of any of the networks.
 
-A feature map is named by the module that makes it, as in the parameter tree: `layer4`, `features/norm5`,
-`Mixed_7c`. Its gradient is that of a zero that is added to it, so the networks need to know nothing of this.
+A feature map is named by the module that makes it, as in the parameter tree: `layer4`,
+`features/norm5`, `Mixed_7c`. Its gradient is that of a zero that is added to it, so the networks
+need to know nothing of this.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ def feature_maps(module: nn.Module, variables: Any, x: Any) -> dict[str, tuple[i
     """Every feature map of a network by name, in the order of computation.
 
     Args:
-      module: a classifier of `jaxcxr.models`.
-      variables: its variables, or their shapes.
-      x: input [B, H, W, channels], or its shape.
+        module: a classifier of `jaxcxr.models`.
+        variables: its variables, or their shapes.
+        x: input [B, H, W, channels], or its shape.
 
     Returns:
-      Name -> [B, h, w, c].
+        Name -> [B, h, w, c].
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -65,21 +66,22 @@ def find_layer(
 ) -> tuple[str, tuple[int, ...]]:
     """A feature map by name, or the one that Grad-CAM takes by default.
 
-    That is the last one of at least MIN_PLACES x MIN_PLACES places that everything passes on its way to the logits:
-    inside a branch of a block, heat would leave out what goes round it. On 224 pixels it is the one that is usual,
-    such as `layer4`; on small patches that one has a single place. Without a map of that size the largest serves.
+    That is the last one of at least MIN_PLACES x MIN_PLACES places that everything passes on its
+    way to the logits: inside a branch of a block, heat would leave out what goes round it. On 224
+    pixels it is the one that is usual, such as `layer4`; on small patches that one has a single
+    place. Without a map of that size the largest serves.
 
     Args:
-      module: a classifier of `jaxcxr.models`.
-      variables: its variables, or their shapes.
-      x: input [B, H, W, channels], or its shape.
-      layer: name, see `feature_maps`; '' is the default.
+        module: a classifier of `jaxcxr.models`.
+        variables: its variables, or their shapes.
+        x: input [B, H, W, channels], or its shape.
+        layer: name, see `feature_maps`; '' is the default.
 
     Returns:
-      (name, shape [B, h, w, c]).
+        (name, shape [B, h, w, c]).
 
     Raises:
-      InputError: there is no such map.
+        InputError: there is no such map.
     """
     maps = feature_maps(module, variables, x)
     if layer:
@@ -95,7 +97,8 @@ def find_layer(
     def places(name: str) -> int:
         return min(maps[name][1:3])
 
-    # Of equally large ones the last: `sorted` keeps the order, and from MIN_PLACES on all count as equally large.
+    # Of equally large ones the last: `sorted` keeps the order, and from MIN_PLACES on all count as
+    # equally large.
     wanted = sorted(reversed(maps), key=lambda name: -min(places(name), MIN_PLACES))
     is_passed = bottlenecks(module, variables, x)
     layer = next(name for name in wanted if is_passed(name))
@@ -120,20 +123,21 @@ def grad_cam(
     """Heat of a class on a feature map, in evaluation mode.
 
     Args:
-      module: a classifier of `jaxcxr.models`.
-      variables: its variables.
-      x: [B, H, W, channels], normalised.
-      classes: [B] int, the class to explain of each image. A network of one logit has class 1, which is the
-        logit, and class 0, which is its negative.
-      layer: name of a feature map, see `feature_maps`; '' is the default of `find_layer`.
-      form: "plain": channels are weighed by their mean gradient, negative heat becomes 0. "guided": the mean is
-        over places where both value and gradient are positive (COVID-CXNet's code), and negative heat stays.
+        module: a classifier of `jaxcxr.models`.
+        variables: its variables.
+        x: [B, H, W, channels], normalised.
+        classes: [B] int, the class to explain of each image. A network of one logit has class 1,
+            which is the logit, and class 0, which is its negative.
+        layer: name of a feature map, see `feature_maps`; '' is the default of `find_layer`.
+        form: "plain": channels are weighed by their mean gradient, negative heat becomes 0.
+            "guided": the mean is over places where both value and gradient are positive
+            (COVID-CXNet's code), and negative heat stays.
 
     Returns:
-      (heat [B, h, w] float32, logits [B, C]).
+        (heat [B, h, w] float32, logits [B, C]).
 
     Raises:
-      InputError: unknown layer or form.
+        InputError: unknown layer or form.
     """
     chex.assert_rank(x, 4)
     chex.assert_shape(classes, (x.shape[0],))
@@ -173,7 +177,10 @@ def to_unit(heat: jax.Array) -> jax.Array:
 
 
 def bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bool]:
-    """Whether the logits hang on the input through the feature map of a name alone, read off the traced program."""
+    """Whether the logits depend on the input through one feature map alone, for each name.
+
+    Read off the traced program.
+    """
 
     def forward(variables: Any, x: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         maps: dict[str, jax.Array] = {}
@@ -187,9 +194,8 @@ def bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bo
     closed, (_, shapes) = jax.make_jaxpr(forward, return_shape=True)(variables, x)
     program = closed.jaxpr
     logits, *maps = (id(value) for value in program.outvars)
-    value_of = dict(
-        zip(sorted(shapes), maps, strict=True)
-    )  # the order in which JAX flattens a dict
+    # The order in which JAX flattens a dict.
+    value_of = dict(zip(sorted(shapes), maps, strict=True))
 
     def is_passed(name: str) -> bool:
         reached = {id(program.invars[-1])}  # values that hang on x by another way than this map

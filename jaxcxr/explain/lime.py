@@ -1,4 +1,7 @@
-"""LIME (Ribeiro, Singh and Guestrin, 2016, arXiv:1602.04938) by its authors' package, over a compiled prediction."""
+"""LIME (Ribeiro, Singh and Guestrin, 2016, arXiv:1602.04938).
+
+By its authors' package, over a compiled prediction.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ SEGMENTS = ("quickshift", "slic")
 
 @dataclasses.dataclass(frozen=True)
 class Surrogate:
-    """A linear model of the class's probability in an image's superpixels: each is there, or has its mean's grey.
+    """A linear model of the class's probability in an image's superpixels.
+
+    Each superpixel is there, or has its mean's grey.
 
     Attributes:
-      segments: [H, W] int, number of each pixel's superpixel.
-      weights: [S] float64, what each superpixel adds to the probability.
-      score: coefficient of determination over the perturbed images, weighed by their likeness to the image.
+        segments: [H, W] int, number of each pixel's superpixel.
+        weights: [S] float64, what each superpixel adds to the probability.
+        score: coefficient of determination over the perturbed images, weighed by their likeness to
+            the image.
     """
 
     segments: np.ndarray
@@ -31,8 +37,8 @@ class Surrogate:
         """The weights of the superpixels that count most, [H, W] float32; 0 elsewhere.
 
         Args:
-          features: how many superpixels.
-          positive_only: only those that speak for the class.
+            features: how many superpixels.
+            positive_only: only those that speak for the class.
         """
         strength = np.maximum(self.weights, 0) if positive_only else np.abs(self.weights)
         chosen = np.zeros(len(self.weights))
@@ -45,16 +51,16 @@ def superpixels(image: np.ndarray, *, method: str, count: int, seed: int) -> np.
     """Cuts an image into superpixels.
 
     Args:
-      image: [H, W] uint8.
-      method: "quickshift" with the settings that the lime package has for it, or "slic".
-      count: about how many, for slic.
-      seed: breaks quickshift's ties.
+        image: [H, W] uint8.
+        method: "quickshift" with the settings that the lime package has for it, or "slic".
+        count: about how many, for slic.
+        seed: breaks quickshift's ties.
 
     Returns:
-      [H, W] int, 0 to S - 1.
+        [H, W] int, 0 to S - 1.
 
     Raises:
-      InputError: unknown method.
+        InputError: unknown method.
     """
     from skimage import color, segmentation
 
@@ -84,24 +90,24 @@ def explain(
     """Fits the linear model around an image. The draws, distances and the fit are the package's.
 
     Args:
-      predict: images [N, *image.shape] uint8 -> probabilities [N, C]; compiled, called with `batch_size` at most.
-      image: [H, W] or [H, W, C] uint8.
-      explained: the class.
-      segments: [H, W] of `superpixels`.
-      samples: perturbed images, the first of which is the image itself.
-      seed: of the draws.
-      batch_size: perturbed images at a time.
+        predict: images [N, *image.shape] uint8 -> probabilities [N, C]; compiled, called with
+            `batch_size` at most.
+        image: [H, W] or [H, W, C] uint8.
+        explained: the class.
+        segments: [H, W] of `superpixels`.
+        samples: perturbed images, the first of which is the image itself.
+        seed: of the draws.
+        batch_size: perturbed images at a time.
 
     Raises:
-      InputError: the package is not installed.
+        InputError: the package is not installed.
     """
     count = int(segments.max()) + 1
     hidden = np.zeros_like(image)
     for number in range(count):
         inside = segments == number
-        hidden[inside] = image[inside].mean(
-            axis=0
-        )  # cut to the type of the image, as the package does
+        # Cut to the type of the image, as the package does.
+        hidden[inside] = image[inside].mean(axis=0)
 
     def of_rows(shown: np.ndarray) -> np.ndarray:
         parts = []
@@ -137,18 +143,20 @@ def _package() -> Any:
         from lime import lime_image
     except ImportError as error:
         raise InputError(
-            f"explain.method='lime' needs the package lime ({error}): pip install 'lime>=0.2.0.1,<0.3', or choose "
-            "explain.method=gradcam or occlusion"
+            f"explain.method='lime' needs the package lime ({error}): pip install "
+            "'lime>=0.2.0.1,<0.3', or choose explain.method=gradcam or occlusion"
         ) from error
     return lime_image
 
 
 def _explainer(seed: int, of_rows: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """The package's explainer, but for the perturbed images: it makes them one by one, with a progress bar of its own.
+    """The package's explainer, but for the perturbed images.
+
+    It makes them one by one, with a progress bar of its own.
 
     Args:
-      seed: of the draws.
-      of_rows: which superpixels are shown [N, S] in {0, 1} -> probabilities [N, C].
+        seed: of the draws.
+        of_rows: which superpixels are shown [N, S] in {0, 1} -> probabilities [N, C].
     """
 
     class Explainer(_package().LimeImageExplainer):

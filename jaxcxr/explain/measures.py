@@ -1,4 +1,4 @@
-"""How much of a heat map lies where it should: in the lungs, and not on what is written on the X-ray."""
+"""Fractions of a heat map in the lungs and on what is written on the X-ray."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from jaxcxr.ops.masks import structure_union
 def share_inside(heat: jax.Array | np.ndarray, region: jax.Array | np.ndarray) -> jax.Array:
     """The share of each map's heat that falls inside a region, such as the lungs or a letter.
 
-    Compare it with the region's share of the image, or see `concentration`: heat spread evenly has that share inside.
+    Compare it with the region's share of the image, or see `concentration`: heat spread evenly has
+    that share inside.
 
     Args:
-      heat: [B, H, W]; negative heat counts as none.
-      region: [B, H, W] bool, or structure ids.
+        heat: [B, H, W]; negative heat counts as none.
+        region: [B, H, W] bool, or structure ids.
 
     Returns:
-      [B] float32 in [0, 1]; NaN for a map without heat.
+        [B] float32 in [0, 1]; NaN for a map without heat.
     """
     chex.assert_rank(heat, 3)
     chex.assert_equal_shape([heat, region])
@@ -34,12 +35,12 @@ def concentration(heat: jax.Array | np.ndarray, region: jax.Array | np.ndarray) 
     """How many times as dense the heat is inside a region as in the whole image.
 
     Args:
-      heat: [B, H, W]; negative heat counts as none.
-      region: [B, H, W] bool, or structure ids.
+        heat: [B, H, W]; negative heat counts as none.
+        region: [B, H, W] bool, or structure ids.
 
     Returns:
-      [B] float32: 1 for heat that is spread evenly, 0 where none is inside; NaN for a map without heat or an empty
-      region.
+        [B] float32: 1 for heat that is spread evenly, 0 where none is inside; NaN for a map without
+        heat or an empty region.
     """
     area = structure_union(region).mean((1, 2), dtype=jnp.float32)
     return jnp.where(area > 0, share_inside(heat, region) / jnp.where(area > 0, area, 1), jnp.nan)

@@ -1,4 +1,7 @@
-"""Occlusion (Zeiler and Fergus, 2014, arXiv:1311.2901): what the class loses when a part of the image is covered."""
+"""Occlusion (Zeiler and Fergus, 2014, arXiv:1311.2901).
+
+What the class loses when a part of the image is covered.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ def corners(shape: tuple[int, int], *, size: int, stride: int) -> np.ndarray:
     """Where the squares lie: upper left corners [N, 2], (row, column).
 
     Args:
-      shape: (height, width) of the image.
-      size: side of the squares, pixels.
-      stride: pixels between squares; the last row and column of squares end at the image's border.
+        shape: (height, width) of the image.
+        size: side of the squares, pixels.
+        stride: pixels between squares; the last row and column of squares end at the image's
+            border.
 
     Raises:
-      ValueError: the squares do not fit the image.
+        ValueError: the squares do not fit the image.
     """
     height, width = shape
     if not 0 < size <= min(height, width) or stride < 1:
@@ -38,22 +42,23 @@ def occlusion(
     fill: int,
     batch_size: int,
 ) -> np.ndarray:
-    """How far the class's probability falls when a square over a pixel is covered, mean over the squares.
+    """Mean fall of the class's probability over the squares that cover a pixel.
 
     Args:
-      predict: images [N, *image.shape] uint8 -> probabilities [N, C]; compiled, called with `batch_size` at most.
-      image: [H, W] or [H, W, C] uint8.
-      explained: the class.
-      size: side of the square, pixels.
-      stride: pixels between squares, see `corners`.
-      fill: grey value of the square, 0 to 255.
-      batch_size: covered images at a time.
+        predict: images [N, *image.shape] uint8 -> probabilities [N, C]; compiled, called with
+            `batch_size` at most.
+        image: [H, W] or [H, W, C] uint8.
+        explained: the class.
+        size: side of the square, pixels.
+        stride: pixels between squares, see `corners`.
+        fill: grey value of the square, 0 to 255.
+        batch_size: covered images at a time.
 
     Returns:
-      [H, W] float32; negative where covering helps the class.
+        [H, W] float32; negative where covering helps the class.
 
     Raises:
-      ValueError: the squares do not fit the image.
+        ValueError: the squares do not fit the image.
     """
     places = corners(image.shape[:2], size=size, stride=stride)
     whole = float(predict(image[None])[0, explained])

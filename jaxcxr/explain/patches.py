@@ -1,4 +1,7 @@
-"""Heat of patches put together on their image: probabilistic Grad-CAM (Oh, Park and Ye, 2020, section II-D)."""
+"""Probabilistic Grad-CAM (Oh, Park and Ye, 2020, section II-D).
+
+The heat of patches is put together on their image.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ def paste(
     """Adds square patches to an empty image.
 
     Args:
-      values: [K, P, P].
-      centres: [K, 2] integers, (row, column); the boxes are those of `ops.patches.crop`.
-      shape: (height, width) of the image.
+        values: [K, P, P].
+        centres: [K, 2] integers, (row, column); the boxes are those of `ops.patches.crop`.
+        shape: (height, width) of the image.
 
     Returns:
-      (sums [H, W] float32, number of patches that cover each pixel [H, W] int32).
+        (sums [H, W] float32, number of patches that cover each pixel [H, W] int32).
     """
     chex.assert_rank(values, 3)
     size = values.shape[1]
@@ -42,16 +45,16 @@ def probabilistic(
     *,
     shape: tuple[int, int],
 ) -> jax.Array:
-    """Each pixel's mean over the patches that cover it of their heat times their probability of the class.
+    """Mean of heat times probability of the class over the patches that cover a pixel.
 
     Args:
-      heat: [K, P, P] of each patch.
-      probabilities: [K] of the class that is explained.
-      centres: [K, 2].
-      shape: of the image.
+        heat: [K, P, P] of each patch.
+        probabilities: [K] of the class that is explained.
+        centres: [K, 2].
+        shape: of the image.
 
     Returns:
-      [H, W] float32, 0 where no patch is.
+        [H, W] float32, 0 where no patch is.
     """
     chex.assert_equal_shape_prefix([heat, probabilities, centres], 1)
     weighed = jnp.asarray(heat) * jnp.asarray(probabilities)[:, None, None]
@@ -60,19 +63,25 @@ def probabilistic(
 
 
 def vote_map(
-    votes: jax.Array | np.ndarray, centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, int]
+    votes: jax.Array | np.ndarray,
+    centres: jax.Array | np.ndarray,
+    *,
+    size: int,
+    shape: tuple[int, int],
 ) -> jax.Array:
     """Which share of the patches over each pixel voted for the class.
 
     Args:
-      votes: [K] bool or 0/1.
-      centres: [K, 2].
-      size: P.
-      shape: of the image.
+        votes: [K] bool or 0/1.
+        centres: [K, 2].
+        size: P.
+        shape: of the image.
 
     Returns:
-      [H, W] float32 in [0, 1], NaN where no patch is.
+        [H, W] float32 in [0, 1], NaN where no patch is.
     """
     ones = jnp.ones((1, size, size), jnp.float32)
-    sums, counts = paste(jnp.asarray(votes, jnp.float32)[:, None, None] * ones, centres, shape=shape)
+    sums, counts = paste(
+        jnp.asarray(votes, jnp.float32)[:, None, None] * ones, centres, shape=shape
+    )
     return jnp.where(counts > 0, sums / jnp.maximum(counts, 1), jnp.nan)

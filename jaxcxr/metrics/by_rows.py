@@ -1,4 +1,7 @@
-"""A classifier's scores on any choice of its images, as a bootstrap draws them: on the host, by numpy."""
+"""A classifier's scores on any choice of its images, on the host.
+
+A bootstrap draws such choices.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ OF_A_CLASS = ("precision", "recall", "f1", "roc_auc")
 
 @dataclasses.dataclass(frozen=True)
 class ScoresOfRows:
-    """Calling it with how often each of D draws has each row [N, D] gives the scores [S, D] in the order of `names`.
+    """Scores by how often each draw has each row: counts [N, D] -> scores [S, D].
+
+    The scores are in the order of `names`.
 
     Attributes:
-      labels: [N] integers in [0, C).
-      probabilities: [N, C].
+        labels: [N] integers in [0, C).
+        probabilities: [N, C].
     """
 
     labels: np.ndarray
@@ -54,23 +59,33 @@ class ScoresOfRows:
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """[S, D] float64, of `counts` [N, D] float64.
 
-        Precision and F1 are 0 where they are 0 / 0, as in scikit-learn with `zero_division=0`; macro-F1 is the mean
-        over all C classes. The recall of a class without images is NaN, as is an area under the ROC curve (of a
-        class against the rest) without images of the class or of the rest.
+        Precision and F1 are 0 where they are 0 / 0, as in scikit-learn with `zero_division=0`;
+        macro-F1 is the mean over all C classes. The recall of a class without images is NaN, as is
+        an area under the ROC curve (of a class against the rest) without images of the class or of
+        the rest.
         """
         classes = self.probabilities.shape[1]
         confusion = (self._cells @ counts).reshape(classes, classes, -1)
-        hits, support, claimed = np.einsum("ccd->cd", confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        hits, support, claimed = (
+            np.einsum("ccd->cd", confusion),
+            confusion.sum(axis=1),
+            confusion.sum(axis=0),
+        )
         f1 = 2 * hits / np.maximum(support + claimed, 1)
         recall = np.where(support > 0, hits / np.maximum(support, 1), np.nan)
         areas = [_area(order, counts) for order in self._orders]
         of_classes = np.stack([hits / np.maximum(claimed, 1), recall, f1, areas], axis=1)
         accuracy = hits.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
-        return np.concatenate([[accuracy, f1.mean(axis=0)], of_classes.reshape(-1, counts.shape[1])])
+        return np.concatenate(
+            [[accuracy, f1.mean(axis=0)], of_classes.reshape(-1, counts.shape[1])]
+        )
 
     @functools.cached_property
     def _cells(self) -> np.ndarray:
-        """[C C, N]: 1 in the row of the confusion matrix's cell, true class first, to which an image belongs."""
+        """[C C, N]: 1 in the cell of the confusion matrix that an image belongs to.
+
+        Cells are in the order of rows, true class first.
+        """
         classes = self.probabilities.shape[1]
         cells = classes * self.labels + self.predicted
         return (np.arange(classes**2)[:, None] == cells).astype(np.float64)
@@ -78,17 +93,20 @@ class ScoresOfRows:
     @functools.cached_property
     def _orders(self) -> list[_Order]:
         """Of every class; sorting once for all draws is most of what a bootstrap saves."""
-        return [_Order.of(self.labels == c, self.probabilities[:, c]) for c in range(self.probabilities.shape[1])]
+        return [
+            _Order.of(self.labels == c, self.probabilities[:, c])
+            for c in range(self.probabilities.shape[1])
+        ]
 
 
 class _Order(NamedTuple):
     """How the scores of P images of a class lie among those of the M others.
 
     Attributes:
-      inside: [P] rows of the class.
-      outside: [M] rows of the others, from the lowest score to the highest.
-      below: [P] how many of the others have a lower score.
-      reached: [P] how many have a lower or the same.
+        inside: [P] rows of the class.
+        outside: [M] rows of the others, from the lowest score to the highest.
+        below: [P] how many of the others have a lower score.
+        reached: [P] how many have a lower or the same.
     """
 
     inside: np.ndarray
@@ -100,12 +118,18 @@ class _Order(NamedTuple):
     def of(cls, positive: np.ndarray, scores: np.ndarray) -> Self:
         inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
         outside = outside[np.argsort(scores[outside], kind="stable")]
-        found = [np.searchsorted(scores[outside], scores[inside], side) for side in ("left", "right")]
+        found = [
+            np.searchsorted(scores[outside], scores[inside], side) for side in ("left", "right")
+        ]
         return cls(inside, outside, *found)
 
 
 def _area(order: _Order, counts: np.ndarray) -> np.ndarray:
-    """[D]: the share of pairs of an image of the class and another in which the class's scores higher, ties halved."""
+    """Area under the ROC curve [D].
+
+    The share of pairs of an image of the class and another in which the class's scores higher, ties
+    halved.
+    """
     inside, outside = counts[order.inside], counts[order.outside]
     total = np.concatenate([np.zeros((1, counts.shape[1])), outside.cumsum(axis=0)])
     higher = np.einsum("pd,pd->d", inside, total[order.below] + total[order.reached]) / 2

@@ -16,7 +16,7 @@ class ConfusionMatrix(Sums):
     """Weights of the examples by true and predicted class.
 
     Attributes:
-      counts: [C, C] float32, rows true and columns predicted; exact up to 2^24 examples.
+        counts: [C, C] float32, rows true and columns predicted; exact up to 2^24 examples.
     """
 
     counts: jax.Array
@@ -38,10 +38,10 @@ class ConfusionMatrix(Sums):
         """The matrix of a batch.
 
         Args:
-          labels: [B] integers, the true classes; an example outside [0, C) is not counted.
-          predicted: [B] integers in [0, C).
-          weight: [B], 0 for padding; None weighs all 1.
-          num_classes: C.
+            labels: [B] integers, the true classes; an example outside [0, C) is not counted.
+            predicted: [B] integers in [0, C).
+            weight: [B], 0 for padding; None weighs all 1.
+            num_classes: C.
         """
         chex.assert_rank(labels, 1)
         chex.assert_equal_shape([labels, predicted])
@@ -58,9 +58,9 @@ class ConfusionMatrix(Sums):
         """The scores; 0 / 0 is 0, as in scikit-learn with `zero_division=0`.
 
         Returns:
-          accuracy and macro_f1, scalars; precision, recall, f1 and support, each [C]. macro_f1
-          averages over all C classes, also those without an example, as scikit-learn does with
-          `labels=range(C)`.
+            accuracy and macro_f1, scalars; precision, recall, f1 and support, each [C]. macro_f1
+            averages over all C classes, also those without an example, as scikit-learn does with
+            `labels=range(C)`.
         """
         counts = np.asarray(self.counts, np.float64)
         hits, support, claimed = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)

@@ -1,4 +1,7 @@
-"""How sure a score is: over repeats of a training, and over the patients that it was measured on."""
+"""Uncertainty of a score.
+
+Over repeats of a training, and over the patients that it was measured on.
+"""
 
 from __future__ import annotations
 
@@ -33,25 +36,31 @@ def bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Intervals by percentiles of S scores, over the same draws of patients; the images of one are alike, so that a
-    patient is drawn with all of them.
+    """Percentile intervals of S scores, over the same draws of patients.
+
+    The images of one patient are alike, so that a patient is drawn with all of them.
 
     Args:
-      scores: [N, d] how often each of d draws has each row -> [S, d]; NaN where a score is not defined.
-      patient_ids: [N] of each row.
-      level: of the intervals.
-      draws: bootstrap samples; they come to `scores` in blocks.
-      seed: of the draws.
+        scores: [N, d] how often each of d draws has each row -> [S, d]; NaN where a score is not
+            defined.
+        patient_ids: [N] of each row.
+        level: of the intervals.
+        draws: bootstrap samples; they come to `scores` in blocks.
+        seed: of the draws.
 
     Returns:
-      [2, S]: low and high, over the draws that define the score; NaN where none does.
+        [2, S]: low and high, over the draws that define the score; NaN where none does.
     """
     names, patient_of_row = np.unique(np.asarray(patient_ids), return_inverse=True)
     rng = np.random.default_rng(seed)
     blocks = []
     for first in range(0, draws, _BLOCK):
-        drawn = [rng.integers(len(names), size=len(names)) for _ in range(min(_BLOCK, draws - first))]
-        counts = np.stack([np.bincount(patients, minlength=len(names)) for patients in drawn], axis=1)
+        drawn = [
+            rng.integers(len(names), size=len(names)) for _ in range(min(_BLOCK, draws - first))
+        ]
+        counts = np.stack(
+            [np.bincount(patients, minlength=len(names)) for patients in drawn], axis=1
+        )
         blocks.append(scores(counts.astype(np.float64)[patient_of_row]))
     table = np.concatenate(blocks, axis=1)
     found = np.full((2, len(table)), np.nan)

@@ -17,9 +17,9 @@ class Mean(Sums):
     """Weighted mean.
 
     Attributes:
-      total: sum of weight times value, scalar.
-      weight: sum of the weights, scalar.
-      name: what it is the mean of, the key in `scalars`.
+        total: sum of weight times value, scalar.
+        weight: sum of the weights, scalar.
+        name: what it is the mean of, the key in `scalars`.
     """
 
     total: jax.Array

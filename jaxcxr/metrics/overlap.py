@@ -22,10 +22,10 @@ class Overlap(Sums):
     `jaccard_smoothed` (I + 1) / (U + 1), as in Oh, Park and Ye's code.
 
     Attributes:
-      scores: [S, 3] sums of weight times score, in the order of SCORES.
-      weight: [S, 3] sums of the weights. An image where a structure is neither drawn nor predicted
-        has no jaccard and no dice for it, but a smoothed index of 1.
-      structures: S names; structure i has the id i + 1 in masks.
+        scores: [S, 3] sums of weight times score, in the order of SCORES.
+        weight: [S, 3] sums of the weights. An image where a structure is neither drawn nor
+            predicted has no jaccard and no dice for it, but a smoothed index of 1.
+        structures: S names; structure i has the id i + 1 in masks.
     """
 
     scores: jax.Array
@@ -51,11 +51,11 @@ class Overlap(Sums):
         """The overlap of a batch.
 
         Args:
-          predicted: [B, H, W] integer structure ids, 0 background.
-          labels: [B, H, W] likewise, or `ignore` where a pixel counts for nothing.
-          weight: [B], 0 for padding; None weighs all 1.
-          structures: names of ids 1, 2, ...
-          ignore: label of pixels that do not count.
+            predicted: [B, H, W] integer structure ids, 0 background.
+            labels: [B, H, W] likewise, or `ignore` where a pixel counts for nothing.
+            weight: [B], 0 for padding; None weighs all 1.
+            structures: names of ids 1, 2, ...
+            ignore: label of pixels that do not count.
         """
         predicted, labels, weight = checked_masks(predicted, labels, weight)
         counted = labels != ignore
@@ -102,7 +102,10 @@ def checked_masks(
     labels: jax.Array | np.ndarray,
     weight: jax.Array | np.ndarray | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Masks of ids [B, H, W] and weights [B] on the device; AssertionError for other shapes or types."""
+    """Masks of ids [B, H, W] and weights [B] on the device.
+
+    AssertionError for other shapes or types.
+    """
     chex.assert_rank(labels, 3)
     chex.assert_equal_shape([predicted, labels])
     chex.assert_type([predicted, labels], int)

@@ -1,4 +1,7 @@
-"""Two classifiers on the same images: which errors they share, and whether one errs less often than the other."""
+"""Two classifiers on the same images.
+
+Which errors they share, and whether one errs less often than the other.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ class Errors:
     """How two classifiers err on the same images.
 
     Attributes:
-      images, patients: how many there are.
-      first, second: errors of each.
-      only_first, only_second: images on which one errs and the other does not.
-      deciding: patients on whose images one errs more often than the other.
-      p_images: exact McNemar test, two-sided; it takes images for independent.
-      p_patients: the same test with patients for images, see `sign_flips`; equal where each patient has one image.
+        images, patients: how many there are.
+        first, second: errors of each.
+        only_first, only_second: images on which one errs and the other does not.
+        deciding: patients on whose images one errs more often than the other.
+        p_images: exact McNemar test, two-sided; it takes images for independent.
+        p_patients: the same test with patients for images, see `sign_flips`; equal where each
+            patient has one image.
     """
 
     images: int
@@ -47,9 +51,9 @@ def errors(
     """Counts and tests.
 
     Args:
-      first: [N] whether the first classifier errs.
-      second: [N] likewise.
-      patient_ids: [N].
+        first: [N] whether the first classifier errs.
+        second: [N] likewise.
+        patient_ids: [N].
     """
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     chex.assert_rank(first, 1)
@@ -72,31 +76,34 @@ def errors(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact McNemar test, two-sided: were the images on which just one errs split between the two by a fair coin?
+    """Exact two-sided McNemar test.
+
+    Were the images on which just one errs split between the two by a fair coin?
 
     Args:
-      only_first: images on which only the first errs.
-      only_second: images on which only the second errs.
+        only_first: images on which only the first errs.
+        only_second: images on which only the second errs.
 
     Returns:
-      p; 1 where there are no such images.
+        p; 1 where there are no such images.
     """
     count = only_first + only_second
     return float(stats.binomtest(only_first, count).pvalue) if count else 1.0
 
 
 def sign_flips(differences: Sequence[int] | np.ndarray) -> float:
-    """Exact two-sided test that exchanging the two classifiers, patient by patient, changes nothing.
+    """Exact two-sided test of exchanging the two classifiers, patient by patient.
 
-    The images of a patient are alike, so they are exchanged together. Of all 2^G ways to choose the signs of the
-    patients' differences it takes the share whose sum is at least as far from 0 as the one that was found; with
-    differences of -1, 0 and 1 alone that is McNemar's test.
+    The images of a patient are alike, so they are exchanged together. Of all 2^G ways to choose the
+    signs of the patients' differences it takes the share whose sum is at least as far from 0 as the
+    one that was found; with differences of -1, 0 and 1 alone that is McNemar's test.
 
     Args:
-      differences: [G] whole numbers, errors of the first less errors of the second on each patient's images.
+        differences: [G] whole numbers, errors of the first less errors of the second on each
+            patient's images.
 
     Returns:
-      p; 1 where all differences are 0.
+        p; 1 where all differences are 0.
     """
     sizes = np.abs(np.asarray(differences, np.int64))
     reach = int(sizes.sum())
@@ -111,13 +118,15 @@ def sign_flips(differences: Sequence[int] | np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """p of several tests, corrected after Holm (1979): below 0.05, at least one false finding is 5 % likely at most.
+    """Corrected p of several tests (Holm, 1979).
+
+    Below 0.05, at least one false finding is 5 % likely at most.
 
     Args:
-      p_values: [M].
+        p_values: [M].
 
     Returns:
-      [M], in their order.
+        [M], in their order.
     """
     p_values = np.asarray(p_values, np.float64)
     order = np.argsort(p_values, kind="stable")

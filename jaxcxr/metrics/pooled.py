@@ -14,16 +14,19 @@ from jaxcxr.metrics.sums import Sums
 
 
 class PooledOverlap(Sums):
-    """Accuracy, Jaccard and Dice as if all images were one, where a large lung counts more than a small one.
+    """Accuracy, Jaccard and Dice as if all images were one.
+
+    A large lung counts more than a small one.
 
     `Overlap` has the means over images, which reports give first.
 
     Attributes:
-      shares: [S, 3] sums of weight times the share of an image's pixels that are of the structure: in both masks, in
-        the true one, in the predicted one. Shares, as counts of pixels would outgrow float32.
-      right: sum of weight times the share of pixels whose id is predicted, scalar.
-      counted: the same of all pixels that count, scalar.
-      structures: S names; structure i has the id i + 1 in masks.
+        shares: [S, 3] sums of weight times the share of an image's pixels that are of the
+            structure: in both masks, in the true one, in the predicted one. Shares, as counts of
+            pixels would outgrow float32.
+        right: sum of weight times the share of pixels whose id is predicted, scalar.
+        counted: the same of all pixels that count, scalar.
+        structures: S names; structure i has the id i + 1 in masks.
     """
 
     shares: jax.Array
@@ -55,7 +58,7 @@ class PooledOverlap(Sums):
         claimed = (predicted[None] == ids.astype(predicted.dtype)) & counted[None]
 
         def total(pixels: jax.Array) -> jax.Array:
-            """[..., B, H, W] bool -> [...]"""
+            """[..., B, H, W] bool -> [...]."""
             return (
                 pixels.mean(axis=(-2, -1), dtype=jnp.float32)
                 * jnp.broadcast_to(weight, pixels.shape[:-2])
@@ -67,7 +70,7 @@ class PooledOverlap(Sums):
         )
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """{structure: {"jaccard", "dice"}}; NaN for one that is neither drawn nor predicted anywhere."""
+        """{structure: {"jaccard", "dice"}}; NaN for one neither drawn nor predicted anywhere."""
         both, drawn, claimed = np.asarray(self.shares, np.float64).T
         either = drawn + claimed - both
         jaccard, dice = _ratio(both, either), _ratio(2 * both, drawn + claimed)
@@ -77,7 +80,10 @@ class PooledOverlap(Sums):
         }
 
     def scalars(self) -> dict[str, float]:
-        """`accuracy`: share of pixels with the right id; `pooled_jaccard`, `pooled_dice`: means over structures."""
+        """Scalars for the log: `accuracy`, `pooled_jaccard`, `pooled_dice`.
+
+        `accuracy` is the share of pixels with the right id, the others are means over structures.
+        """
         rows = self.compute().values()
         accuracy = _ratio(np.asarray(self.right, np.float64), np.asarray(self.counted, np.float64))
         result = {"accuracy": float(accuracy)}

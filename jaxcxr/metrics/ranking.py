@@ -14,11 +14,11 @@ def roc_auc(positive: jax.Array | np.ndarray, scores: jax.Array | np.ndarray) ->
     """Area under the ROC curve.
 
     Args:
-      positive: [N] bool, whether an example is of the class.
-      scores: [N], larger for the class.
+        positive: [N] bool, whether an example is of the class.
+        scores: [N], larger for the class.
 
     Returns:
-      In [0, 1]; NaN where the class or its rest has no example.
+        In [0, 1]; NaN where the class or its rest has no example.
     """
     positive = _check(positive, scores)
     if positive.all() or not positive.any():
@@ -32,11 +32,11 @@ def pr_auc(positive: jax.Array | np.ndarray, scores: jax.Array | np.ndarray) -> 
     The trapezoids of scikit-learn's `auc` would flatter.
 
     Args:
-      positive: [N] bool, whether an example is of the class.
-      scores: [N], larger for the class.
+        positive: [N] bool, whether an example is of the class.
+        scores: [N], larger for the class.
 
     Returns:
-      In [0, 1]; NaN where the class has no example.
+        In [0, 1]; NaN where the class has no example.
     """
     positive = _check(positive, scores)
     if not positive.any():
@@ -52,12 +52,12 @@ def one_vs_rest(
     """The area of every class against the others.
 
     Args:
-      area: `roc_auc` or `pr_auc`.
-      labels: [N] integers in [0, C).
-      probabilities: [N, C].
+        area: `roc_auc` or `pr_auc`.
+        labels: [N] integers in [0, C).
+        probabilities: [N, C].
 
     Returns:
-      [C] float64, NaN where the area is not defined.
+        [C] float64, NaN where the area is not defined.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     chex.assert_rank(probabilities, 2)

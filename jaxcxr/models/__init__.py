@@ -66,7 +66,12 @@ MODELS: dict[str, Row] = {
     "fc_densenet103": functools.partial(FCDenseNet),
     "unet_cxnet": functools.partial(UNet, channels=(32, 64, 128, 256, 512)),
     "unet": functools.partial(
-        UNet, channels=(64, 128, 256, 512, 1024), up="repeat", relu_init="he", deep_dropout=0.5, narrow=2
+        UNet,
+        channels=(64, 128, 256, 512, 1024),
+        up="repeat",
+        relu_init="he",
+        deep_dropout=0.5,
+        narrow=2,
     ),
     "neural_weight_module": functools.partial(NeuralWeightModule),
 }
@@ -87,19 +92,19 @@ def build(
     """The network `name`, called with x [B, H, W, in_channels] float32.
 
     Args:
-      name: a key of `MODELS`.
-      num_classes: outputs of the head.
-      in_channels: None is the published number: 3 for classifiers, 1 for segmenters.
-      axis_name: device axis over which BatchNorm averages its statistics while training.
-      width: factor on channel counts; 1.0 is the published network.
-      depth: factor on the repeats in each block; 1.0 is the published network.
-      dtype: of the computation; parameters and logits stay float32.
-      dropout: None is the published rate.
-      **options: fields of one model, e.g. `activation` of neural_weight_module, `remat` of
-        fc_densenet103, `narrow` of unet.
+        name: a key of `MODELS`.
+        num_classes: outputs of the head.
+        in_channels: None is the published number: 3 for classifiers, 1 for segmenters.
+        axis_name: device axis over which BatchNorm averages its statistics while training.
+        width: factor on channel counts; 1.0 is the published network.
+        depth: factor on the repeats in each block; 1.0 is the published network.
+        dtype: of the computation; parameters and logits stay float32.
+        dropout: None is the published rate.
+        **options: fields of one model, e.g. `activation` of neural_weight_module, `remat` of
+            fc_densenet103, `narrow` of unet.
 
     Raises:
-      InputError: for an unknown name, or an option that the model does not have.
+        InputError: for an unknown name, or an option that the model does not have.
     """
     if name not in MODELS:
         raise InputError(f"Unknown model {name!r}. Known models: {', '.join(MODELS)}.")
@@ -109,9 +114,8 @@ def build(
     # Only what was set is passed on: a model without, say, channels has no such field.
     if in_channels is not None:
         given["in_channels"] = in_channels
-    if (
-        axis_name is not None and "axis_name" in fields
-    ):  # without BatchNorm there is nothing to sync
+    # Without BatchNorm there is nothing to sync.
+    if axis_name is not None and "axis_name" in fields:
         given["axis_name"] = axis_name
     if width != 1.0:
         given["width"] = width
@@ -127,10 +131,17 @@ def build(
 
 
 def backbone(name: str) -> str:
-    """The row of `MODELS` whose features the network `name` has: covid_cxnet is densenet121 with another head.
+    """The row of `MODELS` whose features the network `name` has.
 
-    A row that differs from an earlier one in fields `head_...` alone has that one's features; any other its own.
+    covid_cxnet is densenet121 with another head.
+
+    A row that differs from an earlier one in fields `head_...` alone has that one's features; any
+    other its own.
     """
     row = MODELS[name]
     plain = {field: value for field, value in row.keywords.items() if not field.startswith("head_")}
-    return next(n for n, other in MODELS.items() if n == name or (other.func is row.func and other.keywords == plain))
+    return next(
+        n
+        for n, other in MODELS.items()
+        if n == name or (other.func is row.func and other.keywords == plain)
+    )

@@ -1,4 +1,7 @@
-"""Convolutions, lowered at trace time by the platform: XLA's own, or on CPUs mostly matrix products."""
+"""Convolutions, lowered at trace time by the platform.
+
+XLA's own, or on CPUs mostly matrix products.
+"""
 
 from __future__ import annotations
 
@@ -38,20 +41,22 @@ def convolve(
     Equals `torch.nn.functional.conv2d` (zero padding, NHWC and HWIO layout).
 
     `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
-    a convolution for each group, a depthwise one a sum of shifted products. (XLA:CPU has no
-    fast path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of
-    at most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
+    a convolution for each group, a depthwise one a sum of shifted products. (XLA:CPU has no fast
+    path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of at
+    most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
     for the gradient of 512 channels, 4x4 to 2x2.
-    Everything else, and everything under "native", is `lax.conv_general_dilated`; on CPUs with gradients by the kernel
-    of its own, where XLA's are slow: for small batches, and for the few channels that a dense layer makes.
+    Everything else, and everything under "native", is `lax.conv_general_dilated`; on CPUs with
+    gradients by the kernel of its own, where XLA's are slow: for small batches, and for the few
+    channels that a dense layer makes.
 
     Returns:
-      [B, H', W', cout].
+        [B, H', W', cout].
     """
     if lowering == "matmul":
         if groups == 1 and kernel.shape[:2] == (1, 1) and padding == (0, 0):
             x = x[:, :: strides[0], :: strides[1]]
-            # Of a matrix: the kernel's gradient is then a product, too, of operands that need not be transposed first.
+            # Of a matrix: the kernel's gradient is then a product, too, of operands that need not
+            # be transposed first.
             return jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:3], -1)
         if 1 < groups == x.shape[-1] == kernel.shape[-1]:
             return _depthwise_convolve(x, kernel, strides=strides, padding=padding)
@@ -62,7 +67,8 @@ def convolve(
             return _convolve_narrow_groups(x, kernel, padding=padding, groups=groups)
         if groups > 1:
             return _convolve_wide_groups(x, kernel, strides, padding, groups)
-        inside = padding[0] < kernel.shape[0] and padding[1] < kernel.shape[1]  # each place sees a pixel
+        # Each place sees a pixel.
+        inside = padding[0] < kernel.shape[0] and padding[1] < kernel.shape[1]
         if strides == (1, 1) and inside and x.shape[-1] >= 4 * kernel.shape[-1]:
             return _narrowing_convolve(x, kernel, padding)
         strips = 8 // math.gcd(8, len(x))
@@ -72,7 +78,7 @@ def convolve(
 
 
 def _operands_kept(convolution: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    """The forward pass of a gradient of our own: `convolution(x, kernel, *options)`, and (x, kernel) for the other."""
+    """The forward pass of a custom gradient: (`convolution(x, kernel, *options)`, (x, kernel))."""
 
     def forward(x: jax.Array, kernel: jax.Array, *options: Any) -> tuple[Any, Any]:
         return convolution(x, kernel, *options), (x, kernel)
@@ -81,12 +87,17 @@ def _operands_kept(convolution: Callable[..., Any]) -> Callable[..., tuple[Any, 
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve_transposed(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], lowering: Lowering) -> jax.Array:
-    """The transpose of `convolve` without padding: `x` [B, H, W, cin] and `kernel` [kh, kw, cout, cin] -> [B, (H - 1)
-    strides + kh, (W - 1) strides + kw, cout].
+def convolve_transposed(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], lowering: Lowering
+) -> jax.Array:
+    """The transpose of `convolve` without padding.
 
-    Equals `torch.nn.functional.conv_transpose2d`. Its gradients are those of `convolve`. JAX would take the one by the
-    kernel from a map with zeros between its pixels: 1.97 s instead of 0.04 for [2, 128, 128, 80] on two cores.
+    `x` [B, H, W, cin] and `kernel` [kh, kw, cout, cin] -> [B, (H - 1) strides + kh, (W - 1)
+    strides + kw, cout].
+
+    Equals `torch.nn.functional.conv_transpose2d`. Its gradients are those of `convolve`. JAX would
+    take the one by the kernel from a map with zeros between its pixels: 1.97 s instead of 0.04 for
+    [2, 128, 128, 80] on two cores.
     """
     del lowering
     return jax.lax.conv_transpose(x, kernel, strides, "VALID", transpose_kernel=True)
@@ -107,7 +118,12 @@ convolve_transposed.defvjp(_operands_kept(convolve_transposed), _transposed_back
 
 
 def _native_convolve(
-    x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int], groups: int
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
 ) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x,
@@ -127,12 +143,16 @@ def _output_size(
     return rows, columns
 
 
-def _convolve_narrow_groups(x: jax.Array, kernel: jax.Array, *, padding: tuple[int, int], groups: int) -> jax.Array:
-    """XLA's own convolution of each group's channels; groups are joined up to 16 channels, with zeros between them.
+def _convolve_narrow_groups(
+    x: jax.Array, kernel: jax.Array, *, padding: tuple[int, int], groups: int
+) -> jax.Array:
+    """XLA's own convolution of each group's channels.
 
-    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [56, 56, 256] 26 and 93 ms, in a loop as
-    wider ones 41 and 144; [28, 28, 512] 17 and 64, in a loop 22 and 72. Of all its layers they would compile for half a
-    minute.
+    Groups are joined up to 16 channels, with zeros between them.
+
+    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [56, 56, 256] 26 and 93
+    ms, in a loop as wider ones 41 and 144; [28, 28, 512] 17 and 64, in a loop 22 and 72. Of all its
+    layers they would compile for half a minute.
     """
     rows, columns, cin, cout = *kernel.shape[:3], kernel.shape[3] // groups
     joined = next(n for n in range(max(1, 16 // cin), 0, -1) if groups % n == 0)
@@ -151,11 +171,14 @@ def _convolve_narrow_groups(x: jax.Array, kernel: jax.Array, *, padding: tuple[i
 def _convolve_wide_groups(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], groups: int
 ) -> jax.Array:
-    """A loop over the groups, each with XLA's own convolution, compiled once; its gradients are such loops, too.
+    """A loop over the groups, each with XLA's own convolution, compiled once.
 
-    The convolutions of the gradients that JAX derives take ten times as long inside of a loop. ResNeXt's layers on
-    two cores, a batch of 8, forward and with gradients: [14, 14, 1024] 11 and 37 ms, as a product of gathered pixels
-    21 and 46; a batch of 20 24 and 88, gathered 55 and 118. Without the loop 9 and 32, compiled in eight times as long.
+    Its gradients are such loops, too.
+
+    The convolutions of the gradients that JAX derives take ten times as long inside of a loop.
+    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [14, 14, 1024] 11 and
+    37 ms, as a product of gathered pixels 21 and 46; a batch of 20 24 and 88, gathered 55 and 118.
+    Without the loop 9 and 32, compiled in eight times as long.
     """
     return _loop_over_groups(x, kernel, groups, axis=3, strides=strides, padding=(padding, padding))
 
@@ -166,9 +189,11 @@ def _wide_groups_backward(
     x, kernel = kept
     rows, columns, cin, _ = kernel.shape
     size, taps = x.shape[1:3], (rows, columns)
-    spread = [(gradient.shape[1 + i] - 1) * strides[i] + 1 for i in (0, 1)]  # of the gradient, strides apart
+    # Of the gradient, strides apart.
+    spread = [(gradient.shape[1 + i] - 1) * strides[i] + 1 for i in (0, 1)]
 
-    # By x: the gradient, spread out, convolved with the turned kernel, outputs for inputs in each group.
+    # By x: the gradient, spread out, convolved with the turned kernel, outputs for inputs in each
+    # group.
     turned = kernel[::-1, ::-1].reshape(rows, columns, cin, groups, -1).transpose(0, 1, 4, 3, 2)
     low = [taps[i] - 1 - padding[i] for i in (0, 1)]
     high = [size[i] + padding[i] - spread[i] for i in (0, 1)]
@@ -181,7 +206,8 @@ def _wide_groups_backward(
         lhs_dilation=strides,
     )
 
-    # By the kernel: x convolved with the spread gradient, as a batch of channels whose channels are the images.
+    # By the kernel: x convolved with the spread gradient, as a batch of channels whose channels are
+    # the images.
     high = [taps[i] + spread[i] - 1 - size[i] - padding[i] for i in (0, 1)]
     of_kernel = _loop_over_groups(
         x.transpose(3, 1, 2, 0),
@@ -208,9 +234,10 @@ def _loop_over_groups(
     lhs_dilation: tuple[int, int] = (1, 1),
     rhs_dilation: tuple[int, int] = (1, 1),
 ) -> jax.Array:
-    """For each group a convolution of its part of `x` along `axis` with its part of the kernel's outputs.
+    """Convolutions by group: a part of `x` along `axis`, a part of the kernel's outputs.
 
-    The outputs are joined along the last axis. `padding` is (before, after), each of (rows, columns).
+    The outputs are joined along the last axis. `padding` is (before, after), each of (rows,
+    columns).
     """
     part, features = x.shape[axis] // groups, kernel.shape[3] // groups
 
@@ -255,11 +282,14 @@ def _gathered_convolve(
 def _depthwise_convolve(
     x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int], padding: tuple[int, int]
 ) -> jax.Array:
-    """The sum over the taps of x, shifted, times the tap's weight of each channel, which XLA fuses into one loop.
+    """The sum over the taps of x, shifted, times the tap's weight of each channel.
 
-    The barriers keep what comes before and after, in the gradient too, out of that loop, where it would be computed
-    anew for each tap, and compiled for minutes. Gradients of an EfficientNet of eight blocks, [4, 64, 64, 3], a quarter
-    as wide: 27 ms of CPU time, 177 ms with the native convolution; compiled in 24 s and 17 s.
+    XLA fuses it into one loop.
+
+    The barriers keep what comes before and after, in the gradient too, out of that loop, where it
+    would be computed anew for each tap, and compiled for minutes. Gradients of an EfficientNet of
+    eight blocks, [4, 64, 64, 3], a quarter as wide: 27 ms of CPU time, 177 ms with the native
+    convolution; compiled in 24 s and 17 s.
     """
     x = jax.lax.optimization_barrier(x)
     taps = _taps(x, kernel.shape, strides=strides, padding=padding)
@@ -272,11 +302,14 @@ def _depthwise_convolve(
 def _convolve_in_strips(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], strips: int
 ) -> jax.Array:
-    """A convolution whose gradient by the kernel is computed from strips of rows, each as an image of its own.
+    """A convolution whose gradient by the kernel is computed from strips of rows.
 
-    That gradient is a convolution whose channels are the images, and XLA:CPU computes with eight of them at a time.
-    With gradient by the kernel alone, two cores: [2, 128, 128, 64] 41 ms, in four strips 20, a batch of 8 with as many
-    pixels 17; [2, 32, 32, 256] 23 and 14; [4, 28, 28, 192] to 48 channels 6.1 and, in two, 4.0.
+    Each strip is an image of its own.
+
+    That gradient is a convolution whose channels are the images, and XLA:CPU computes with eight of
+    them at a time. With gradient by the kernel alone, two cores: [2, 128, 128, 64] 41 ms, in four
+    strips 20, a batch of 8 with as many pixels 17; [2, 32, 32, 256] 23 and 14; [4, 28, 28, 192] to
+    48 channels 6.1 and, in two, 4.0.
     """
     del strips
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=1)
@@ -290,7 +323,8 @@ def _strips_backward(
     native = functools.partial(_native_convolve, strides=strides, groups=1)
     (of_x,) = jax.vjp(lambda x: native(x, kernel, padding=padding), x)[1](gradient)
 
-    made = -(-gradient.shape[1] // strips)  # rows that a strip makes, and those that it sees; missing ones are zeros
+    # Rows that a strip makes, and those that it sees; missing ones are zeros.
+    made = -(-gradient.shape[1] // strips)
     seen = (made - 1) * strides[0] + kernel.shape[0]
     below = max(0, (strips * made - 1) * strides[0] + kernel.shape[0] - padding[0] - x.shape[1])
     rows = np.arange(strides[0] * made * strips, step=strides[0] * made)[:, None] + np.arange(seen)
@@ -298,7 +332,9 @@ def _strips_backward(
     parts = padded.at[:, rows].get(mode="promise_in_bounds").reshape(-1, seen, *x.shape[2:])
     gradient = jnp.pad(gradient, [(0, 0), (0, strips * made - gradient.shape[1]), (0, 0), (0, 0)])
     gradient = gradient.reshape(-1, made, *gradient.shape[2:])
-    (of_kernel,) = jax.vjp(lambda kernel: native(parts, kernel, padding=(0, padding[1])), kernel)[1](gradient)
+    (of_kernel,) = jax.vjp(lambda kernel: native(parts, kernel, padding=(0, padding[1])), kernel)[
+        1
+    ](gradient)
     return of_x, of_kernel
 
 
@@ -307,17 +343,21 @@ _convolve_in_strips.defvjp(_operands_kept(_convolve_in_strips), _strips_backward
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _narrowing_convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> jax.Array:
-    """A convolution to few channels, such as a dense layer's; its kernel's gradient is one product [cin, pixels] x
-    [pixels, taps cout] with the gathered taps of the few.
+    """A convolution to few channels, such as a dense layer's.
 
-    That gradient, two cores, [4, 64, 64, 304] to 16 channels: 14 ms, XLA's own 39, in two strips 19. [8, 28, 28, 192]
-    to 48 takes 10 instead of 7, but in a step of DenseNet-161 both are as fast, and the process stays at 5.3 GB instead
-    of 7.1.
+    Its kernel's gradient is one product [cin, pixels] x [pixels, taps cout] with the gathered taps
+    of the few.
+
+    That gradient, two cores, [4, 64, 64, 304] to 16 channels: 14 ms, XLA's own 39, in two
+    strips 19. [8, 28, 28, 192] to 48 takes 10 instead of 7, but in a step of DenseNet-161 both are
+    as fast, and the process stays at 5.3 GB instead of 7.1.
     """
     return _native_convolve(x, kernel, strides=(1, 1), padding=padding, groups=1)
 
 
-def _narrowing_backward(padding: tuple[int, int], kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _narrowing_backward(
+    padding: tuple[int, int], kept: Any, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
     gradient = _computed_once(gradient)
     native = functools.partial(_native_convolve, strides=(1, 1), padding=padding, groups=1)
@@ -343,9 +383,12 @@ _narrowing_convolve.defvjp(_operands_kept(_narrowing_convolve), _narrowing_backw
 
 
 def _computed_once(x: jax.Array) -> jax.Array:
-    """`x`, which XLA:CPU shall not compute anew for each of its users, in the order in which these go through it.
+    """`x`, which XLA:CPU must not recompute for each of its users.
 
-    It does so with operations of one large operand (see `layers.relu_of_sum`), and through them with all before them.
+    They go through it in this order.
+
+    It does so with operations of one large operand (see `layers.relu_of_sum`), and through them
+    with all before them.
     """
     return jnp.where(jnp.isnan(x), jnp.nan, x)
 
@@ -353,7 +396,10 @@ def _computed_once(x: jax.Array) -> jax.Array:
 def _taps(
     x: jax.Array, kernel: Sequence[int], *, strides: tuple[int, int], padding: tuple[int, int]
 ) -> list[jax.Array]:
-    """For each tap of a kernel, row by row, what it sees: `x` [..., H, W, C], padded and cut -> [..., H', W', C]."""
+    """What each tap of a kernel sees of `x`, row by row.
+
+    `x` [..., H, W, C], padded and cut -> [..., H', W', C].
+    """
     x = jnp.pad(x, [*[(0, 0)] * (x.ndim - 3), *((p, p) for p in padding), (0, 0)])
     height, width = _output_size((0, *x.shape[-3:]), kernel, strides, (0, 0))
     return [

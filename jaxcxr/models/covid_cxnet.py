@@ -1,7 +1,9 @@
-"""COVID-CXNet's own small network, its "base model" (Haghanifar et al., 2020, section 3.3), as published in Keras.
+"""COVID-CXNet's own small network, its "base model", as published in Keras.
 
-Initialisation: Glorot uniform, biases 0, Keras's defaults. The parameter tree has the published names:
-conv_layer1/kernel, fc_layer2/kernel, output_layer/kernel.
+Haghanifar et al., 2020, section 3.3.
+
+Initialisation: Glorot uniform, biases 0, Keras's defaults. The parameter tree has the published
+names: conv_layer1/kernel, fc_layer2/kernel, output_layer/kernel.
 """
 
 from __future__ import annotations
@@ -20,16 +22,17 @@ from jaxcxr.models.initialise import glorot_uniform
 class CovidCXNetBase(nn.Module):
     """Five strided convolutions and three dense layers: 60,035 parameters at 300 px and 3 channels.
 
-    Call with `x` [B, H, W, in_channels] float, H and W at least 65, the same as in training (the dense layers see
-    every pixel of the last map: 60,035 parameters are for 300 or 320 px), and `train`, which changes nothing.
+    Call with `x` [B, H, W, in_channels] float, H and W at least 65, the same as in training (the
+    dense layers see every pixel of the last map: 60,035 parameters are for 300 or 320 px), and
+    `train`, which changes nothing.
 
     Returns:
-      logits [B, num_classes] float32 (the published network has one, before its sigmoid), and {"stage1" ...
-      "stage5": the convolutions' outputs, "features": the last of them}.
+        logits [B, num_classes] float32 (the published network has one, before its sigmoid), and
+        {"stage1" ... "stage5": the convolutions' outputs, "features": the last of them}.
 
     Attributes:
-      width, depth: factors on the channels, and on the number of convolutions.
-      dtype: of the convolutions; parameters and dense layers stay float32.
+        width, depth: factors on the channels, and on the number of convolutions.
+        dtype: of the convolutions; parameters and dense layers stay float32.
     """
 
     num_classes: int
@@ -40,7 +43,9 @@ class CovidCXNetBase(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        layers.check_input(x, in_channels=self.in_channels, min_size=65, model="COVID-CXNet's base model")
+        layers.check_input(
+            x, in_channels=self.in_channels, min_size=65, model="COVID-CXNet's base model"
+        )
         init = glorot_uniform()
         conv = functools.partial(
             layers.Conv, strides=2, use_bias=True, kernel_init=init, dtype=self.dtype

@@ -1,25 +1,30 @@
-"""COVID-Net (Wang, Lin and Wong, arXiv:2003.09871v3 and Scientific Reports 10, 2020), from the paper's figure 2.
+"""COVID-Net, from the paper's figure 2.
 
-What the figure gives: a 7x7 convolution of 64 channels, stride 2; four stages of 3, 4, 6 and 3 PEPX modules with 256,
-512, 1024 and 2048 channels at a quarter, an eighth, ... of the image's side; a 1x1 convolution past each stage; two
-dense layers of 1024; the layers of a PEPX module (1x1 projection, 1x1 expansion, 3x3 depthwise, 1x1 projection, 1x1
-extension) and the long-range connections. A module sees the sum of its stage's 1x1 convolution and of all modules
-before it in the stage; that sum over a whole stage goes into the next stage's first module and 1x1 convolution. So all
-connections together are a residual stream, to which each module adds its output.
+Wang, Lin and Wong, arXiv:2003.09871v3 and Scientific Reports 10, 2020.
 
-What neither paper nor figure gives, and is this project's choice: channels inside a module (`projection`,
-`expansion`, below), BatchNorm and ReLU after each convolution (no ReLU on what is added to the stream), 2x2 max pools
-before each stage. The networks were found by machine, so that the published ones differ from module to module; of
-those that were released only the sizes are known (github.com/lindawangg/COVID-Net, docs/models.md). Parameters here
-with 3 classes, in millions:
+What the figure gives: a 7x7 convolution of 64 channels, stride 2; four stages of 3, 4, 6 and 3 PEPX
+modules with 256, 512, 1024 and 2048 channels at a quarter, an eighth, ... of the image's side; a
+1x1 convolution past each stage; two dense layers of 1024; the layers of a PEPX module (1x1
+projection, 1x1 expansion, 3x3 depthwise, 1x1 projection, 1x1 extension) and the long-range
+connections. A module sees the sum of its stage's 1x1 convolution and of all modules before it in
+the stage; that sum over a whole stage goes into the next stage's first module and 1x1 convolution.
+So all connections together are a residual stream, to which each module adds its output.
 
-  covid_net        11.96, flattened at 224 px 112.62; published: 11.7 (CXR4-B), 9.2 (CXR4-C), 8.8 (CXR-2), and
-                   117.4 (CXR Small, 224 px)
-  covid_net_large  39.95, flattened at 224 px 140.62; published: 40.2 (CXR4-A), 29.2 (CXR-3), and 127.4 (CXR Large,
-                   224 px)
+What neither paper nor figure gives, and is this project's choice: channels inside a module
+(`projection`, `expansion`, below), BatchNorm and ReLU after each convolution (no ReLU on what is
+added to the stream), 2x2 max pools before each stage. The networks were found by machine, so that
+the published ones differ from module to module; of those that were released only the sizes are
+known (github.com/lindawangg/COVID-Net, docs/models.md). Parameters here with 3 classes, in
+millions:
 
-The first networks flatten the last map, 100,352 numbers at 224 px. The later ones take 480 px, where the first dense
-layer alone would have 472 million parameters: they must average, and that is the default here.
+  covid_net        11.96, flattened at 224 px 112.62; published: 11.7 (CXR4-B), 9.2 (CXR4-C),
+                   8.8 (CXR-2), and 117.4 (CXR Small, 224 px)
+  covid_net_large  39.95, flattened at 224 px 140.62; published: 40.2 (CXR4-A), 29.2 (CXR-3),
+                   and 127.4 (CXR Large, 224 px)
+
+The first networks flatten the last map, 100,352 numbers at 224 px. The later ones take 480 px,
+where the first dense layer alone would have 472 million parameters: they must average, and that is
+the default here.
 
 Initialisation: convolutions Kaiming-normal (fan out), dense layers PyTorch's default.
 """
@@ -78,7 +83,9 @@ class PEPX(nn.Module):
 
 
 class Stage(nn.Module):
-    """The stream, halved in size: a 1x1 convolution of it, to which each of `modules` modules adds its output.
+    """The stream, halved in size.
+
+    A 1x1 convolution of it, to which each of `modules` modules adds its output.
 
     The first module sees what the 1x1 convolution sees, each later one the stream so far.
     """
@@ -102,22 +109,24 @@ class Stage(nn.Module):
 class CovidNet(nn.Module):
     """COVID-Net's classifier; see the module for what is published of it.
 
-    Call with `x` [B, H, W, in_channels] float, H and W at least 31 (published: 224, later 480), and `train` (then batch
-    statistics, and the "dropout" rng if `dropout` > 0).
+    Call with `x` [B, H, W, in_channels] float, H and W at least 31 (published: 224, later 480), and
+    `train` (then batch statistics, and the "dropout" rng if `dropout` > 0).
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1" ... "stage4": the stream after each stage, "features": [B, h, w,
-      c], its ReLU after the last, which is averaged or flattened}.
+        logits [B, num_classes] float32, and {"stage1" ... "stage4": the stream after each stage,
+        "features": [B, h, w, c], its ReLU after the last, which is averaged or flattened}.
 
     Attributes:
-      projection, expansion: channels between the 1x1 convolutions of a module, and of its depthwise one, as shares of
-        its output's.
-      hidden: units of the dense layers.
-      flatten: whether the dense layers see every place of the last map; then H and W must be the same as in training.
-      width, depth: factors on the channels (the dense layers too) and on the modules of each stage.
-      dropout: rate before each dense layer; None is the published 0.
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the convolutions; parameters, batch statistics and dense layers stay float32.
+        projection, expansion: channels between the 1x1 convolutions of a module, and of its
+            depthwise one, as shares of its output's.
+        hidden: units of the dense layers.
+        flatten: whether the dense layers see every place of the last map; then H and W must be the
+            same as in training.
+        width, depth: factors on the channels (the dense layers too) and on the modules of each
+            stage.
+        dropout: rate before each dense layer; None is the published 0.
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the convolutions; parameters, batch statistics and dense layers stay float32.
     """
 
     num_classes: int

@@ -104,17 +104,17 @@ class DenseNet(nn.Module):
     statistics, and the "dropout" rng if `dropout` or `head_dropout` > 0).
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1" ... "stage4": block outputs,
-      "features": [B, h, w, c], the map that is averaged for the classifier}.
+        logits [B, num_classes] float32, and {"stage1" ... "stage4": block outputs,
+        "features": [B, h, w, c], the map that is averaged for the classifier}.
 
     Attributes:
-      width, depth: factors on the channels and on the layers of each block.
-      dropout: rate after each dense layer; None is the published 0.
-      head_hidden: units of a ReLU layer between average and logits, whatever `width` is; 0: none, as published.
-        COVID-CXNet has 10, and then both dense layers start as in Keras.
-      head_dropout: rate before the logits; COVID-CXNet has .2.
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the computation; parameters, batch statistics and logits stay float32.
+        width, depth: factors on the channels and on the layers of each block.
+        dropout: rate after each dense layer; None is the published 0.
+        head_hidden: units of a ReLU layer between average and logits, whatever `width` is; 0: none,
+            as published. COVID-CXNet has 10, and then both dense layers start as in Keras.
+        head_dropout: rate before the logits; COVID-CXNet has .2.
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
     num_classes: int

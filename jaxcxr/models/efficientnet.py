@@ -1,8 +1,9 @@
 """EfficientNet (Tan and Le, 2019), as in torchvision's `models/efficientnet.py`.
 
-Initialisation: convolutions Kaiming-normal (fan out), their biases 0, the head PyTorch's default with bias 0
-(torchvision's own U(+-1/sqrt(classes)) is made for a thousand classes). The parameter tree has torchvision's names:
-features/2/0/block/1/0/kernel, features/2/0/block/2/fc1/kernel, classifier/1/kernel.
+Initialisation: convolutions Kaiming-normal (fan out), their biases 0, the head PyTorch's default
+with bias 0 (torchvision's own U(+-1/sqrt(classes)) is made for a thousand classes). The parameter
+tree has torchvision's names: features/2/0/block/1/0/kernel, features/2/0/block/2/fc1/kernel,
+classifier/1/kernel.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
 class Unit(nn.Module):
-    """Convolution "0", BatchNorm "1", SiLU unless `linear`; padded so that stride 1 keeps the size."""
+    """Convolution "0", BatchNorm "1", SiLU unless `linear`.
+
+    Padded so that stride 1 keeps the size.
+    """
 
     features: int
     window: int
@@ -63,7 +67,11 @@ class SqueezeExcitation(nn.Module):
 
 
 class Branch(nn.Module):
-    """1x1 to `expansion` times the channels (unless 1), depthwise, squeeze and excitation, 1x1 to `features`."""
+    """The inverted bottleneck.
+
+    1x1 to `expansion` times the channels (unless 1), depthwise, squeeze and excitation, 1x1 to
+    `features`.
+    """
 
     features: int
     expansion: int
@@ -88,7 +96,10 @@ class Branch(nn.Module):
 
 
 class MBConv(nn.Module):
-    """A branch and, where it keeps size and channels, the shortcut; `drop`: share of images without the branch."""
+    """A branch and, where it keeps size and channels, the shortcut.
+
+    `drop`: share of images without the branch.
+    """
 
     drop: float
     branch: Any
@@ -162,25 +173,29 @@ class Classifier(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    """An EfficientNet classifier; at `width=depth=1` the published network, whose images have 380 px for B4.
+    """An EfficientNet classifier.
 
-    Call with `x` [B, H, W, in_channels] float, any H and W, and `train` (then batch statistics, and the "dropout" rng
-    if `dropout` or `stochastic_depth` > 0).
+    At `width=depth=1` the published network, whose images have 380 px for B4.
+
+    Call with `x` [B, H, W, in_channels] float, any H and W, and `train` (then batch statistics, and
+    the "dropout" rng if `dropout` or `stochastic_depth` > 0).
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1" ... "stage7": stage outputs, "features": [B, h, w, c], the map that
-      is averaged for the classifier}.
+        logits [B, num_classes] float32, and {"stage1" ... "stage7": stage outputs, "features": [B,
+        h, w, c], the map that is averaged for the classifier}.
 
     Attributes:
-      stem, channels, last: channels of the first convolution, of the stages and of the last convolution.
-      blocks: blocks in each stage.
-      rate: of the dropout before the classifier, which grows with the network.
-      stochastic_depth: share of images, drawn anew for each block, that pass a block by its shortcut alone while
-        training: 0 in the first block, and growing linearly to this (which a block after the last would have).
-      width, depth: factors on the channels and on `blocks`.
-      dropout: None is `rate`; stochastic depth has its own field.
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the computation; parameters, batch statistics and logits stay float32.
+        stem, channels, last: channels of the first convolution, of the stages and of the last
+            convolution.
+        blocks: blocks in each stage.
+        rate: of the dropout before the classifier, which grows with the network.
+        stochastic_depth: share of images, drawn anew for each block, that pass a block by its
+            shortcut alone while training: 0 in the first block, and growing linearly to this (which
+            a block after the last would have).
+        width, depth: factors on the channels and on `blocks`.
+        dropout: None is `rate`; stochastic depth has its own field.
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
     num_classes: int

@@ -33,7 +33,9 @@ class ConvUnit(nn.Module):
     conv: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, moments: layers.Moments | None = None, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, moments: layers.Moments | None = None, *, train: bool
+    ) -> jax.Array:
         x = nn.relu(self.norm(name="norm")(x, moments))
         x = self.conv(self.features, self.kernel_size, padding=self.kernel_size // 2, name="conv")(
             x
@@ -65,9 +67,12 @@ class DenseBlock(nn.Module):
 
 
 class TransposedConv(nn.Module):
-    """Transposed 3x3 convolution, stride 2, as many channels out as in: [B, H, W, C] -> [B, 2 H + 1, 2 W + 1, C].
+    """Transposed 3x3 convolution, stride 2, as many channels out as in.
 
-    Parameters as of `flax.linen.ConvTranspose(transpose_kernel=True)`: torch's orientation, kernel [3, 3, cout, cin].
+    [B, H, W, C] -> [B, 2 H + 1, 2 W + 1, C].
+
+    Parameters as of `flax.linen.ConvTranspose(transpose_kernel=True)`: torch's orientation, kernel
+    [3, 3, cout, cin].
     """
 
     dtype: Any
@@ -78,7 +83,9 @@ class TransposedConv(nn.Module):
         # torch draws from U(-b, b), b = 1/sqrt(9 features), for a transposed kernel.
         kernel = self.param("kernel", torch_uniform(9 * features), (3, 3, features, features))
         bias = self.param("bias", nn.initializers.zeros, (features,))
-        x = convolve_transposed(x.astype(self.dtype), kernel.astype(self.dtype), (2, 2), platform_lowering())
+        x = convolve_transposed(
+            x.astype(self.dtype), kernel.astype(self.dtype), (2, 2), platform_lowering()
+        )
         return layers.add_bias(x, bias)
 
 
@@ -103,15 +110,15 @@ class FCDenseNet(nn.Module):
     and `train` (then batch statistics, and the "dropout" rng).
 
     Returns:
-      logits [B, H, W, num_classes] float32, and {"stage1" ... "stage5": the skip connections,
-      "bottleneck", "features": [B, H, W, c], the map under the last 1x1 convolution}.
+        logits [B, H, W, num_classes] float32, and {"stage1" ... "stage5": the skip connections,
+        "bottleneck", "features": [B, H, W, c], the map under the last 1x1 convolution}.
 
     Attributes:
-      width, depth: factors on the channels and on the layers of each block.
-      dropout: rate of whole-channel dropout; None is the published .2.
-      remat: recompute the dense blocks in the backward pass (less memory, more time).
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the computation; parameters, batch statistics and logits stay float32.
+        width, depth: factors on the channels and on the layers of each block.
+        dropout: rate of whole-channel dropout; None is the published .2.
+        remat: recompute the dense blocks in the backward pass (less memory, more time).
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
     num_classes: int

@@ -1,4 +1,7 @@
-"""What turns averaged features into logits: one dense layer, or two as in COVID-CXNet and `qatar_vgg16`."""
+"""Classifier heads, from averaged features to logits.
+
+One dense layer, or two as in COVID-CXNet and `qatar_vgg16`.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,23 @@ def classifier(
     name: str,
     **options: Any,
 ) -> jax.Array:
-    """Logits of features; to be called inside a module's compact `__call__`, whose submodules these become.
+    """Logits of features, for use inside a module's compact `__call__`.
+
+    The submodules become that module's.
 
     Args:
-      x: [B, C].
-      num_classes: outputs.
-      hidden: units of a dense layer "hidden" and a ReLU before the logits; then both layers start as in Keras, Glorot
-        uniform with bias 0. 0: none, and the logits start as `torch.nn.Linear`.
-      dropout: rate before the logits, in training.
-      train: whether to drop.
-      name: of the module that makes the logits.
-      **options: of `layers.linear`, where there is no hidden layer.
+        x: [B, C].
+        num_classes: outputs.
+        hidden: units of a dense layer "hidden" and a ReLU before the logits; then both layers start
+            as in Keras, Glorot uniform with bias 0. 0: none, and the logits start as
+            `torch.nn.Linear`.
+        dropout: rate before the logits, in training.
+        train: whether to drop.
+        name: of the module that makes the logits.
+        **options: of `layers.linear`, where there is no hidden layer.
 
     Returns:
-      [B, num_classes].
+        [B, num_classes].
     """
     if hidden:
         glorot = glorot_uniform()

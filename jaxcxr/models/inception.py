@@ -184,16 +184,16 @@ class InceptionV3(nn.Module):
     zero-padded to it; wherever torchvision's network runs, the two are the same.
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1", "stage2", "stage3": the maps at 35, 17 and 8
-      px of the published size, "features": [B, h, w, c], the last of them, averaged for the
-      classifier; in training also "aux_logits" [B, num_classes] float32}. FLANNEL does not say how
-      it weighs the auxiliary loss; .4 is customary (TF-Slim, PyTorch's fine-tuning tutorial).
+        logits [B, num_classes] float32, and {"stage1", "stage2", "stage3": the maps at 35, 17 and 8
+        px of the published size, "features": [B, h, w, c], the last of them, averaged for the
+        classifier; in training also "aux_logits" [B, num_classes] float32}. FLANNEL does not say
+        how it weighs the auxiliary loss; .4 is customary (TF-Slim, PyTorch's fine-tuning tutorial).
 
     Attributes:
-      width, depth: factors on the channels and on the blocks of each stage (3 A, 4 C, 2 E).
-      dropout: rate before the classifier; None is the published .5.
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the computation; parameters, batch statistics and logits stay float32.
+        width, depth: factors on the channels and on the blocks of each stage (3 A, 4 C, 2 E).
+        dropout: rate before the classifier; None is the published .5.
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
     num_classes: int

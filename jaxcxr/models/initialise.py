@@ -1,8 +1,9 @@
 """First values of the parameters, drawn on the host.
 
-`module.init` compiles one program of hundreds of small random draws: for DenseNet-161 that takes 30 to 60 seconds
-on two CPU cores, longer than its first epoch of phantoms. `initialise` only traces the shapes, lets every
-initialiser note its distribution, and draws with numpy: about a second, and the same values on any platform.
+`module.init` compiles one program of hundreds of small random draws: for DenseNet-161 that takes 30
+to 60 seconds on two CPU cores, longer than its first epoch of phantoms. `initialise` only traces
+the shapes, lets every initialiser note its distribution, and draws with numpy: about a second, and
+the same values on any platform.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class Draw(flax.struct.PyTreeNode, meta.AxisMetadata[Any]):
     """Stands for a parameter while shapes are traced; says what to draw.
 
     Attributes:
-      value: of the parameter's shape.
-      distribution: "normal" (mean 0) or "uniform" (symmetric about 0).
-      size: standard deviation, or half the width.
+        value: of the parameter's shape.
+        distribution: "normal" (mean 0) or "uniform" (symmetric about 0).
+        size: standard deviation, or half the width.
     """
 
     value: Any
@@ -51,7 +52,9 @@ class Draw(flax.struct.PyTreeNode, meta.AxisMetadata[Any]):
         return self
 
 
-def _noted(plain: Initializer, distribution: str, size: Callable[[Sequence[int]], float]) -> Initializer:
+def _noted(
+    plain: Initializer, distribution: str, size: Callable[[Sequence[int]], float]
+) -> Initializer:
     def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
         if _noting.get():
             return Draw(jnp.zeros(shape, dtype), distribution, size(shape))
@@ -80,7 +83,9 @@ def glorot_uniform() -> Initializer:
     """Keras's default: U(+-sqrt(6 / (fan in + fan out)))."""
     plain = nn.initializers.glorot_uniform()
     return _noted(
-        plain, "uniform", lambda shape: math.sqrt(6.0 / (_fan(shape, "fan_in") + _fan(shape, "fan_out")))
+        plain,
+        "uniform",
+        lambda shape: math.sqrt(6.0 / (_fan(shape, "fan_in") + _fan(shape, "fan_out"))),
     )
 
 
@@ -104,16 +109,18 @@ def torch_uniform(fan_in: int) -> Initializer:
     return _noted(plain, "uniform", lambda shape: bound)
 
 
-def initialise(module: nn.Module, seed: int | None, x: jax.ShapeDtypeStruct, train: bool = True) -> dict[str, Any]:
+def initialise(
+    module: nn.Module, seed: int | None, x: jax.ShapeDtypeStruct, train: bool = True
+) -> dict[str, Any]:
     """First variables {"params", "batch_stats" where there are any} of a module, as numpy arrays.
 
     Each parameter's draw depends on the seed and its own path alone.
 
     Args:
-      module: called as `module(x, train)`.
-      seed: of the draws; None: nothing is drawn, shapes and types are given.
-      x: shape and type of an input.
-      train: whether parts that exist only in training get their parameters too.
+        module: called as `module(x, train)`.
+        seed: of the draws; None: nothing is drawn, shapes and types are given.
+        x: shape and type of an input.
+        train: whether parts that exist only in training get their parameters too.
     """
     token = _noting.set(True)
     try:
@@ -124,7 +131,9 @@ def initialise(module: nn.Module, seed: int | None, x: jax.ShapeDtypeStruct, tra
         _noting.reset(token)
     is_draw = lambda leaf: isinstance(leaf, Draw)  # noqa: E731
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: _value(jax.tree_util.keystr(path), leaf, seed), dict(shapes), is_leaf=is_draw
+        lambda path, leaf: _value(jax.tree_util.keystr(path), leaf, seed),
+        dict(shapes),
+        is_leaf=is_draw,
     )
 
 

@@ -30,7 +30,10 @@ def scaled(count: int, factor: float) -> int:
 
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """`x` [B, H, W, C] + `bias` [C], of x's type; in float32, for the bias's gradient is a sum over all pixels."""
+    """`x` [B, H, W, C] + `bias` [C], of x's type.
+
+    Added in float32, for the bias's gradient is a sum over all pixels.
+    """
     return (at_least_float32(x) + bias.reshape(1, 1, 1, -1)).astype(x.dtype)
 
 
@@ -58,10 +61,10 @@ class Conv(nn.Module):
     """`torch.nn.Conv2d` with the parameters of `flax.linen.Conv`.
 
     Attributes:
-      features: output channels.
-      kernel_size: an int or (rows, columns); so are `strides` and `padding` (zeros on each side).
-      groups: channel groups (`feature_group_count`).
-      lowering: None chooses by platform at trace time, see `convolve`.
+        features: output channels.
+        kernel_size: an int or (rows, columns); so are `strides` and `padding` (zeros on each side).
+        groups: channel groups (`feature_group_count`).
+        lowering: None chooses by platform at trace time, see `convolve`.
     """
 
     features: int
@@ -95,14 +98,16 @@ class Conv(nn.Module):
 def relu_of_sum(branch: jax.Array, shortcut: jax.Array) -> jax.Array:
     """`nn.relu` of the sum, the end of a residual block; NaN stays NaN.
 
-    XLA:CPU repeats operations of one large operand for each of their users, so that with `maximum` every block would
-    add up all blocks of its stage before it: a third of the time of ResNet-152's prediction. `select` has two.
+    XLA:CPU repeats operations of one large operand for each of their users, so that with `maximum`
+    every block would add up all blocks of its stage before it: a third of the time of ResNet-152's
+    prediction. `select` has two.
     """
     total = branch + shortcut
     return jnp.where(total <= 0, 0, total)
 
 
-Moments = tuple[jax.Array, jax.Array]  # of each channel, [C] float32: mean of the values, mean of their squares
+# Of each channel, [C] float32: mean of the values, mean of their squares.
+Moments = tuple[jax.Array, jax.Array]
 
 
 def moments(x: jax.Array) -> Moments:
@@ -113,10 +118,12 @@ def moments(x: jax.Array) -> Moments:
 
 
 def append(x: jax.Array, known: Moments | None, new: jax.Array) -> tuple[jax.Array, Moments | None]:
-    """The channels of `x` and `new` [..., C] side by side, and their moments, if those of `x` are `known`.
+    """The channels of `x` and `new` [..., C] side by side.
 
-    A dense block normalises the same channels again in every layer. Their moments stay what they are: a training step
-    that keeps them reads each channel once for them and not once a layer.
+    And their moments, if those of `x` are `known`.
+
+    A dense block normalises the same channels again in every layer. Their moments stay what they
+    are: a training step that keeps them reads each channel once for them and not once a layer.
     """
     if known is not None:
         known = tuple(jnp.concatenate(pair) for pair in zip(known, moments(new), strict=True))  # pyright: ignore
@@ -127,20 +134,26 @@ def _channel_sums(x: jax.Array) -> jax.Array:
     """[..., C] -> [C]."""
     if platform_lowering() == "native":
         return x.sum(tuple(range(x.ndim - 1)))
-    # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones takes a half to a sixth
-    # of that; with eight rows of them and not one it is blocked, and rounds less than either.
+    # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones
+    # takes a half to a sixth of that; with eight rows of them and not one it is blocked, and rounds
+    # less than either.
     rows = x.reshape(-1, x.shape[-1])
     return jnp.dot(jnp.ones((8, len(rows)), x.dtype), rows)[0]
 
 
 @jax.custom_vjp
 def _normalise(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
-    """(`x` [..., C] - `mean`) `factor` + `bias` [C]. The gradients are autodiff's, of two sums instead of three."""
+    """(`x` [..., C] - `mean`) `factor` + `bias` [C].
+
+    The gradients are autodiff's, of two sums instead of three.
+    """
     mean, factor, bias = (v.reshape((1,) * (x.ndim - 1) + v.shape) for v in (mean, factor, bias))
     return (x - mean) * factor + bias
 
 
-def _normalise_forward(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
+def _normalise_forward(
+    x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, Any]:
     return _normalise(x, mean, factor, bias), (x, mean, factor)
 
 
@@ -156,16 +169,20 @@ _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 class BatchNorm(nn.Module):
-    """`torch.nn.BatchNorm2d` with the names of `flax.linen.BatchNorm`: scale, bias; batch_stats mean, var.
+    """`torch.nn.BatchNorm2d` with the names of `flax.linen.BatchNorm`.
 
-    Flax's own keeps the biased batch variance, PyTorch the unbiased one (n / (n - 1) of it), so that fine-tuned
-    networks would drift apart in evaluation. Call with `x` [..., C] and, where they are known, its `moments`.
+    scale, bias; batch_stats mean, var.
+
+    Flax's own keeps the biased batch variance, PyTorch the unbiased one (n / (n - 1) of it), so
+    that fine-tuned networks would drift apart in evaluation. Call with `x` [..., C] and, where they
+    are known, its `moments`.
 
     Attributes:
-      use_running_average: evaluation; else batch statistics, and the running ones move towards them.
-      axis_name: device axis over which batch statistics are averaged (as many pixels on each).
-      momentum: share of the old running statistics that stays (PyTorch's momentum .1 is .9 here).
-      dtype: of the output; statistics are float32.
+        use_running_average: evaluation; else batch statistics, and the running ones move towards
+            them.
+        axis_name: device axis over which batch statistics are averaged (as many pixels on each).
+        momentum: share of the old running statistics that stays (PyTorch's momentum .1 is .9 here).
+        dtype: of the output; statistics are float32.
     """
 
     use_running_average: bool
@@ -191,9 +208,13 @@ class BatchNorm(nn.Module):
                 unbiased = var * (count / max(count - 1, 1))
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * unbiased
-        return _normalise(x, mean, jax.lax.rsqrt(var + self.epsilon) * scale, bias).astype(self.dtype)
+        return _normalise(x, mean, jax.lax.rsqrt(var + self.epsilon) * scale, bias).astype(
+            self.dtype
+        )
 
-    def _batch_statistics(self, x: jax.Array, known: Moments | None) -> tuple[jax.Array, jax.Array, int]:
+    def _batch_statistics(
+        self, x: jax.Array, known: Moments | None
+    ) -> tuple[jax.Array, jax.Array, int]:
         """(mean, biased variance, number of values of a channel), over all devices."""
         mean, square = known or moments(x)
         count = x.size // x.shape[-1]
@@ -206,7 +227,10 @@ class BatchNorm(nn.Module):
 def batch_norm(
     *, train: bool, axis_name: str | None, dtype: Any = jnp.float32, epsilon: float = 1e-5
 ) -> Callable[..., BatchNorm]:
-    """A `BatchNorm` partial; with `axis_name` its statistics are averaged over the devices while training."""
+    """A `BatchNorm` partial.
+
+    With `axis_name` its statistics are averaged over the devices while training.
+    """
     return functools.partial(
         BatchNorm, use_running_average=not train, axis_name=axis_name, dtype=dtype, epsilon=epsilon
     )
@@ -223,15 +247,17 @@ def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax
     if platform_lowering() == "native":
         sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
         return nn.max_pool(x, (window, window), (stride, stride), sides)
-    # XLA:CPU scatters the gradient of a pool one window at a time: 83 ms for 3x3 of [4, 112, 112, 96], 24 ms so.
-    # Two at a time and not `.max`, whose gradient asks where x equals the maximum: a fused program may compute
-    # x anew, rounded otherwise, find it nowhere and divide by 0. Equal maxima share the gradient.
+    # XLA:CPU scatters the gradient of a pool one window at a time: 83 ms for 3x3 of [4, 112, 112,
+    # 96], 24 ms so. Two at a time and not `.max`, whose gradient asks where x equals the maximum: a
+    # fused program may compute x anew, rounded otherwise, find it nowhere and divide by 0. Equal
+    # maxima share the gradient.
     for axis in (1, 2):
         size = (x.shape[axis] + 2 * padding - window) // stride + 1
         sides = [(padding, padding) if i == axis else (0, 0) for i in range(4)]
         padded = jnp.pad(x, sides, constant_values=-jnp.inf)
         shifted = (
-            jax.lax.slice_in_dim(padded, i, i + (size - 1) * stride + 1, stride, axis) for i in range(window)
+            jax.lax.slice_in_dim(padded, i, i + (size - 1) * stride + 1, stride, axis)
+            for i in range(window)
         )
         x = functools.reduce(jnp.maximum, shifted)
     return x

@@ -24,8 +24,8 @@ class NeuralWeightModule(nn.Module):
     Call with `x` [B, L, C] float probabilities in [0, 1]; `train` changes nothing.
 
     Returns:
-      v [B, C], used as logits (the published probability is softmax(v)), and
-      {"weights": [B, L]}.
+        v [B, C], used as logits (the published probability is softmax(v)), and
+        {"weights": [B, L]}.
     """
 
     num_classes: int

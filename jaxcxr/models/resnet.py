@@ -119,19 +119,19 @@ class ResNet(nn.Module):
     and the "dropout" rng if `dropout` or `head_dropout` > 0).
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1" ... "stage4": stage outputs,
-      "features": [B, h, w, c], the last of them, averaged for the classifier}.
+        logits [B, num_classes] float32, and {"stage1" ... "stage4": stage outputs,
+        "features": [B, h, w, c], the last of them, averaged for the classifier}.
 
     The last BatchNorm of a block starts at scale 0, so an untrained block is its shortcut (Goyal et
     al., 2017, 5.1; torchvision's `zero_init_residual`): from random values 152 layers learn sooner.
 
     Attributes:
-      blocks: blocks in each stage; `groups` and `group_width` are ResNeXt's 32x8d.
-      width, depth: factors on the channels (of ResNeXt's 3x3: on the groups) and on `blocks`.
-      dropout: rate after the average; None is the published 0.
-      head_hidden, head_dropout: as in `DenseNet`.
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the computation; parameters, batch statistics and logits stay float32.
+        blocks: blocks in each stage; `groups` and `group_width` are ResNeXt's 32x8d.
+        width, depth: factors on the channels (of ResNeXt's 3x3: on the groups) and on `blocks`.
+        dropout: rate after the average; None is the published 0.
+        head_hidden, head_dropout: as in `DenseNet`.
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
     num_classes: int
@@ -180,6 +180,11 @@ class ResNet(nn.Module):
         x = layers.at_least_float32(x).mean((1, 2))
         x = nn.Dropout(self.dropout or 0.0, deterministic=not train)(x)
         logits = classifier(
-            x, self.num_classes, hidden=self.head_hidden, dropout=self.head_dropout, train=train, name="fc"
+            x,
+            self.num_classes,
+            hidden=self.head_hidden,
+            dropout=self.head_dropout,
+            train=train,
+            name="fc",
         )
         return logits, out

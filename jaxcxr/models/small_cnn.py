@@ -1,13 +1,17 @@
-"""Small networks that two papers made in Keras: 3x3 convolutions without padding, each with a max pool, dense layers.
+"""Small networks that two papers made in Keras.
 
-`qatar_cnn`: Agarwal and Srivastava, section 3.3.1, layer by layer. Their dropout rates are not given: .2 is this
-project's choice. Nor is the weight of the "regularizers" on the convolutions, which belong to the loss.
-`v7_diagnosis`: the classifier for the V7 data set's images cut to 246 x 236 pixels ("Diagnosis on COVID-19 Chest X-ray
-Images", section 5.1): two convolutions and a dense layer of 64. The convolutions' channels are not given; 32 and 64,
-as in the usual first example, are this project's choice, and so is Keras's default of no padding.
+3x3 convolutions without padding, each with a max pool, dense layers.
 
-Initialisation: Glorot uniform, biases 0, Keras's defaults. The parameter tree has the names that Keras gives and that
-Agarwal and Srivastava's table shows: conv2d/kernel, conv2d_1/kernel, ..., dense/kernel, dense_1/kernel, ...
+`qatar_cnn`: Agarwal and Srivastava, section 3.3.1, layer by layer. Their dropout rates are not
+given: .2 is this project's choice. Nor is the weight of the "regularizers" on the convolutions,
+which belong to the loss. `v7_diagnosis`: the classifier for the V7 data set's images cut to 246 x
+236 pixels ("Diagnosis on COVID-19 Chest X-ray Images", section 5.1): two convolutions and a dense
+layer of 64. The convolutions' channels are not given; 32 and 64, as in the usual first example, are
+this project's choice, and so is Keras's default of no padding.
+
+Initialisation: Glorot uniform, biases 0, Keras's defaults. The parameter tree has the names that
+Keras gives and that Agarwal and Srivastava's table shows: conv2d/kernel, conv2d_1/kernel, ...,
+dense/kernel, dense_1/kernel, ...
 """
 
 from __future__ import annotations
@@ -26,21 +30,21 @@ from jaxcxr.models.initialise import glorot_uniform
 class SmallCNN(nn.Module):
     """Stages of conv3x3, ReLU, 2x2 max pool and dropout; dense ReLU layers; logits.
 
-    Call with `x` [B, H, W, in_channels] float, H and W the same as in training (the dense layers see every place of
-    the last map) and at least 22 for three convolutions, 10 for two, and `train` (then the "dropout" rng, if the rate
-    is not 0).
+    Call with `x` [B, H, W, in_channels] float, H and W the same as in training (the dense layers
+    see every place of the last map) and at least 22 for three convolutions, 10 for two, and `train`
+    (then the "dropout" rng, if the rate is not 0).
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1", ...: the convolutions' outputs after the ReLU, "features":
-      [B, h, w, c], the last pool's output, which is flattened as [H, W, C]}.
+        logits [B, num_classes] float32, and {"stage1", ...: the convolutions' outputs after the
+        ReLU, "features": [B, h, w, c], the last pool's output, which is flattened as [H, W, C]}.
 
     Attributes:
-      channels: of the convolutions.
-      hidden: units of the dense layers before the logits.
-      rate: of the dropout after each pool.
-      width, depth: factors on `channels` and `hidden`, and on the number of convolutions.
-      dropout: None is `rate`.
-      dtype: of the convolutions; parameters and dense layers stay float32.
+        channels: of the convolutions.
+        hidden: units of the dense layers before the logits.
+        rate: of the dropout after each pool.
+        width, depth: factors on `channels` and `hidden`, and on the number of convolutions.
+        dropout: None is `rate`.
+        dtype: of the convolutions; parameters and dense layers stay float32.
     """
 
     num_classes: int

@@ -1,7 +1,8 @@
 """The U-Net (Ronneberger et al., 2015) in two published sizes, for lung masks.
 
-`unet_cxnet` is COVID-CXNet's lung module (armiro/COVID-CXNet), `unet` the one of zhixuhao/unet; both are Keras
-networks with padded convolutions and no norms. Initialisation: see `UNet.relu_init`, biases 0.
+`unet_cxnet` is COVID-CXNet's lung module (armiro/COVID-CXNet), `unet` the one of zhixuhao/unet;
+both are Keras networks with padded convolutions and no norms. Initialisation: see `UNet.relu_init`,
+biases 0.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Block(nn.Module):
 class TransposedUp(nn.Module):
     """Transposed 2x2 convolution, stride 2: [B, H, W, C] -> [B, 2 H, 2 W, features].
 
-    The kernel [2, 2, features, C] is in torch's and Keras's orientation. As the 2x2 windows do not overlap it is one
-    matrix product, on any platform.
+    The kernel [2, 2, features, C] is in torch's and Keras's orientation. As the 2x2 windows do not
+    overlap it is one matrix product, on any platform.
     """
 
     features: int
@@ -55,7 +56,10 @@ class TransposedUp(nn.Module):
 
 
 class RepeatedUp(nn.Module):
-    """Each pixel becomes 2x2, then a 2x2 convolution and a ReLU: [B, H, W, C] -> [B, 2 H, 2 W, features]."""
+    """Each pixel becomes 2x2, then a 2x2 convolution and a ReLU.
+
+    [B, H, W, C] -> [B, 2 H, 2 W, features].
+    """
 
     features: int
     conv: Any
@@ -71,27 +75,31 @@ class RepeatedUp(nn.Module):
 class UNet(nn.Module):
     """A U-Net for segmentation; at `width=depth=1` the network of its row in MODELS.
 
-    Call with `x` [B, H, W, in_channels] float, H and W at least 16 (2 to the number of poolings), and `train` (then
-    the "dropout" rng if there is any). Where 16 does not divide H or W the last row and column are repeated up to the
-    next multiple, and the logits cropped: the intermediates keep the padded size.
+    Call with `x` [B, H, W, in_channels] float, H and W at least 16 (2 to the number of poolings),
+    and `train` (then the "dropout" rng if there is any). Where 16 does not divide H or W the last
+    row and column are repeated up to the next multiple, and the logits cropped: the intermediates
+    keep the padded size.
 
     Returns:
-      logits [B, H, W, num_classes] float32 (the published networks have one, before its sigmoid), and
-      {"stage1" ... "stage4": the skip connections, "bottleneck", "features": [B, h, w, c], the map under the last
-      1x1 convolution}.
+        logits [B, H, W, num_classes] float32 (the published networks have one, before its sigmoid),
+        and {"stage1" ... "stage4": the skip connections, "bottleneck", "features": [B, h, w, c],
+        the map under the last 1x1 convolution}.
 
     Attributes:
-      channels: of each level; the last is the bottleneck.
-      up: "transpose": transposed 2x2 convolution; "repeat": pixels are doubled, then a 2x2 convolution and a ReLU.
-        What comes up stands before the skip connection's channels (in zhixuhao/unet after them).
-      relu_init: of convolutions before a ReLU: "glorot" uniform or "he" (Keras's he_normal, but not truncated); the
-        others are Glorot uniform.
-      deep_dropout: published rate after the last skip connection's block and after the bottleneck.
-      narrow: channels of one more 3x3 convolution and ReLU before the last; 0: none. zhixuhao/unet has 2. If both
-        their ReLUs die, every pixel gets the same logit and nothing is learned any more (zhixuhao/unet#148).
-      width, depth: factors on `channels`, and on the two convolutions of each block.
-      dropout: takes the place of `deep_dropout`; None is the published rate.
-      dtype: of the computation; parameters and logits stay float32.
+        channels: of each level; the last is the bottleneck.
+        up: "transpose": transposed 2x2 convolution; "repeat": pixels are doubled, then a 2x2
+            convolution and a ReLU. What comes up stands before the skip connection's channels (in
+            zhixuhao/unet after them).
+        relu_init: of convolutions before a ReLU: "glorot" uniform or "he" (Keras's he_normal, but
+            not truncated); the others are Glorot uniform.
+        deep_dropout: published rate after the last skip connection's block and after the
+            bottleneck.
+        narrow: channels of one more 3x3 convolution and ReLU before the last; 0: none.
+            zhixuhao/unet has 2. If both their ReLUs die, every pixel gets the same logit and
+            nothing is learned any more (zhixuhao/unet#148).
+        width, depth: factors on `channels`, and on the two convolutions of each block.
+        dropout: takes the place of `deep_dropout`; None is the published rate.
+        dtype: of the computation; parameters and logits stay float32.
     """
 
     num_classes: int
@@ -154,7 +162,10 @@ class UNet(nn.Module):
 
 
 def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
-    """Repeats the last row and column of `x` [B, H, W, C] until `multiple` divides H and W; else `x` itself."""
+    """Repeats the last row and column until `multiple` divides H and W.
+
+    `x` is [B, H, W, C], and itself where nothing is missing.
+    """
     rows, columns = (-length % multiple for length in x.shape[1:3])
     if not rows and not columns:
         return x

@@ -72,25 +72,27 @@ class VGG(nn.Module):
     "dropout" rng, and batch statistics in the `batch_norm` variants). Maps of any size are
     averaged to 7x7 bins as by torch's AdaptiveAvgPool2d, so 224 px is not required.
 
-    With `head_hidden` the features get another head (`qatar_vgg16`, after Agarwal and Srivastava, 3.3.3): average
-    pool, flatten, dense 128 and ReLU, dropout, logits. They do not say over what they pool, nor the dropout rate.
-    Here it is the whole map, and .5. The 4x4 window that tutorials put here leaves one place of the 7x7 of 224 px as
-    well, so the parameters are the same, but it does not see 33 of the 49; `head_pool=4` gives it.
+    With `head_hidden` the features get another head (`qatar_vgg16`, after Agarwal and Srivastava,
+    3.3.3): average pool, flatten, dense 128 and ReLU, dropout, logits. They do not say over what
+    they pool, nor the dropout rate. Here it is the whole map, and .5. The 4x4 window that tutorials
+    put here leaves one place of the 7x7 of 224 px as well, so the parameters are the same, but it
+    does not see 33 of the 49; `head_pool=4` gives it.
 
     Returns:
-      logits [B, num_classes] float32, and {"stage1" ... "stage5": maps before each max pool,
-      "features": [B, h, w, c], the last pool's output}.
+        logits [B, num_classes] float32, and {"stage1" ... "stage5": maps before each max pool,
+        "features": [B, h, w, c], the last pool's output}.
 
     Attributes:
-      convolutions: number of convolutions in each of the five stages.
-      batch_norm: whether a BatchNorm follows each convolution (`vgg19_bn`).
-      width, depth: factors on the channels (the two hidden layers too) and on `convolutions`.
-      dropout: rate in the classifier; None is the published .5, or `head_dropout`.
-      head_hidden, head_dropout: as in `DenseNet`; 0 hidden units: VGG's own classifier.
-      head_pool: window and stride of the average before `head_hidden` as by Keras's AveragePooling2D (what is left
-        at the border falls away); 0, and on a smaller map, the whole map. What is left is flattened as [H, W, C].
-      axis_name: device axis over which batch statistics are averaged.
-      dtype: of the convolutions; parameters, batch statistics and the classifier stay float32.
+        convolutions: number of convolutions in each of the five stages.
+        batch_norm: whether a BatchNorm follows each convolution (`vgg19_bn`).
+        width, depth: factors on the channels (the two hidden layers too) and on `convolutions`.
+        dropout: rate in the classifier; None is the published .5, or `head_dropout`.
+        head_hidden, head_dropout: as in `DenseNet`; 0 hidden units: VGG's own classifier.
+        head_pool: window and stride of the average before `head_hidden` as by Keras's
+            AveragePooling2D (what is left at the border falls away); 0, and on a smaller map, the
+            whole map. What is left is flattened as [H, W, C].
+        axis_name: device axis over which batch statistics are averaged.
+        dtype: of the convolutions; parameters, batch statistics and the classifier stay float32.
     """
 
     num_classes: int

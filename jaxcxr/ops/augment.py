@@ -29,23 +29,24 @@ def random_affine(
     """Turns, zooms, shifts and mirrors an image at random, in one resampling.
 
     Args:
-      key: of this image.
-      image: [H, W] or [H, W, C] float; the channels stay together.
-      max_rotation: degrees; the angle is uniform up to this, either way.
-      zoom: least and greatest part of the image's height, and of its width, that is shown. As in
-        Keras the two are drawn apart, so the aspect ratio changes too, and above 1 the image
-        shrinks: 0.8 enlarges by 1.25, 1.5 leaves a third of the height to `fill`.
-      shift: greatest part of the height, and of the width, by which the image moves, either way.
-      hflip: probability of mirroring left and right.
-      vflip: probability of mirroring top and bottom.
-      fill: the value beyond the image's border.
-      order: 1 is bilinear, 0 takes the nearest pixel, as ids want it; the same key moves both alike.
+        key: of this image.
+        image: [H, W] or [H, W, C] float; the channels stay together.
+        max_rotation: degrees; the angle is uniform up to this, either way.
+        zoom: least and greatest part of the image's height, and of its width, that is shown. As in
+            Keras the two are drawn apart, so the aspect ratio changes too, and above 1 the image
+            shrinks: 0.8 enlarges by 1.25, 1.5 leaves a third of the height to `fill`.
+        shift: greatest part of the height, and of the width, by which the image moves, either way.
+        hflip: probability of mirroring left and right.
+        vflip: probability of mirroring top and bottom.
+        fill: the value beyond the image's border.
+        order: 1 is bilinear, 0 takes the nearest pixel, as ids want it; the same key moves both
+            alike.
 
     Returns:
-      The image's shape and type. With the default ranges it is the image, bit for bit.
+        The image's shape and type. With the default ranges it is the image, bit for bit.
 
     Raises:
-      ValueError: a range is the wrong way round or out of bounds.
+        ValueError: a range is the wrong way round or out of bounds.
     """
     low, high = zoom
     if not 0 < low <= high:
@@ -85,16 +86,16 @@ def affine(
     right of the centre (keras-team/keras-preprocessing#314).
 
     Args:
-      image: [H, W] or [H, W, C] float.
-      angle: degrees, counter-clockwise as in Pillow and `geometry.rotate_crop`.
-      zoom: [2] parts of the height and width that are shown, see `random_affine`.
-      shift: [2] parts of the height and width; positive moves the image up and to the left.
-      flip: [2] whether top and bottom, left and right change places.
-      fill: the value beyond the image's border.
-      order: 1 is bilinear, 0 takes the nearest pixel.
+        image: [H, W] or [H, W, C] float.
+        angle: degrees, counter-clockwise as in Pillow and `geometry.rotate_crop`.
+        zoom: [2] parts of the height and width that are shown, see `random_affine`.
+        shift: [2] parts of the height and width; positive moves the image up and to the left.
+        flip: [2] whether top and bottom, left and right change places.
+        fill: the value beyond the image's border.
+        order: 1 is bilinear, 0 takes the nearest pixel.
 
     Returns:
-      The image's shape and type.
+        The image's shape and type.
     """
     chex.assert_rank(image, {2, 3})
     chex.assert_type(image, float)
@@ -124,20 +125,20 @@ def random_brightness(
 ) -> jax.Array:
     """Multiplies an image by one uniform factor and cuts it off at white.
 
-    Keras's `brightness_range` stretches each image first, so that its brightest pixel is white; this
-    does not.
+    Keras's `brightness_range` stretches each image first, so that its brightest pixel is white;
+    this does not.
 
     Args:
-      key: of this image.
-      image: [...] float in [0, 1].
-      low: least factor, 0 or more (COVID-CXNet: 0.5).
-      high: greatest factor (COVID-CXNet: 1.3).
+        key: of this image.
+        image: [...] float in [0, 1].
+        low: least factor, 0 or more (COVID-CXNet: 0.5).
+        high: greatest factor (COVID-CXNet: 1.3).
 
     Returns:
-      The image's shape and type, in [0, 1]. With low = high = 1 it is the image, bit for bit.
+        The image's shape and type, in [0, 1]. With low = high = 1 it is the image, bit for bit.
 
     Raises:
-      ValueError: a factor is negative, or low is above high.
+        ValueError: a factor is negative, or low is above high.
     """
     if not 0 <= low <= high:
         raise ValueError(f"brightness from {low} to {high}: give 0 <= low <= high")

@@ -22,12 +22,12 @@ def equalisation_lut(
     brightest part; here they stay monotone.
 
     Args:
-      histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
-      tail: so many pixels above the darkest level's saturate too.
-      invert: bright becomes dark (JSRT is stored as the negative of the display).
+        histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
+        tail: so many pixels above the darkest level's saturate too.
+        invert: bright becomes dark (JSRT is stored as the negative of the display).
 
     Returns:
-      [L] float32 in [0, 1], monotone; an image of a single level becomes 0 (inverted: 1).
+        [L] float32 in [0, 1], monotone; an image of a single level becomes 0 (inverted: 1).
     """
     chex.assert_rank(histogram, 1)
     cumulative = jnp.cumsum(jnp.asarray(histogram, jnp.int32))
@@ -46,10 +46,10 @@ def cumulative_lut(histogram: jax.Array | np.ndarray) -> jax.Array:
     Equals `skimage.exposure.equalize_hist` on integer images to 1e-6.
 
     Args:
-      histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
+        histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
 
     Returns:
-      [L] float32 in [0, 1].
+        [L] float32 in [0, 1].
     """
     chex.assert_rank(histogram, 1)
     cumulative = jnp.cumsum(jnp.asarray(histogram, jnp.int32)).astype(jnp.float32)
@@ -72,11 +72,12 @@ def equalize(image: jax.Array | np.ndarray, *, tail: int = 0, invert: bool = Fal
     """Equalises an image by its own `equalisation_lut`.
 
     Args:
-      image: [H, W] uint8 or uint16.
-      tail, invert: as in `equalisation_lut`.
+        image: [H, W] uint8 or uint16.
+        tail: as in `equalisation_lut`.
+        invert: as in `equalisation_lut`.
 
     Returns:
-      [H, W] float32 in [0, 1].
+        [H, W] float32 in [0, 1].
     """
     return apply_lut(image, equalisation_lut(histogram(image), tail=tail, invert=invert))
 

@@ -20,14 +20,14 @@ def resize(
     """Resizes as Pillow does on float images, to 1e-5; "nearest" may differ where pixel edges meet.
 
     Args:
-      image: [H, W] or [H, W, C]; "nearest" keeps any type, the others need floats.
-      size: (height, width) wanted; the aspect ratio is not kept.
-      method: one of RESIZE_METHODS; cubic is Keys' with a = -0.5 (OpenCV's has -0.75) and may
-        overshoot.
-      antialias: widen the kernel when shrinking, as Pillow always does.
+        image: [H, W] or [H, W, C]; "nearest" keeps any type, the others need floats.
+        size: (height, width) wanted; the aspect ratio is not kept.
+        method: one of RESIZE_METHODS; cubic is Keys' with a = -0.5 (OpenCV's has -0.75) and may
+            overshoot.
+        antialias: widen the kernel when shrinking, as Pillow always does.
 
     Returns:
-      [*size] or [*size, C].
+        [*size] or [*size, C].
     """
     chex.assert_rank(image, {2, 3})
     if method not in RESIZE_METHODS:
@@ -56,16 +56,16 @@ def box_origin(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, 
     """Upper left corners of boxes around centres, shifted inside at the border, never stretched.
 
     Args:
-      centres: [..., 2] integers, (row, column); with an even size the centre is the lower right of
-        the four middle pixels, as in Oh, Park and Ye's code.
-      size: side of the boxes.
-      shape: (height, width) of the image.
+        centres: [..., 2] integers, (row, column); with an even size the centre is the lower right
+            of the four middle pixels, as in Oh, Park and Ye's code.
+        size: side of the boxes.
+        shape: (height, width) of the image.
 
     Returns:
-      [..., 2] int32.
+        [..., 2] int32.
 
     Raises:
-      ValueError: the box is larger than the image.
+        ValueError: the box is larger than the image.
     """
     height, width = shape
     if not 0 < size <= min(height, width):
@@ -85,13 +85,13 @@ def rotate_crop(
     beyond the image's border. The box is that of `box_origin`; angle 0 gives its pixels unchanged.
 
     Args:
-      image: [H, W] float.
-      centre: [2] integers, (row, column).
-      angle: degrees, counter-clockwise as in Pillow.
-      size: P, side of the patch.
+        image: [H, W] float.
+        centre: [2] integers, (row, column).
+        angle: degrees, counter-clockwise as in Pillow.
+        size: P, side of the patch.
 
     Returns:
-      [P, P] float, bilinear, 0 outside the image.
+        [P, P] float, bilinear, 0 outside the image.
     """
     chex.assert_rank(image, 2)
     chex.assert_type(image, float)

@@ -20,11 +20,11 @@ def structure_union(mask: jax.Array | np.ndarray, *, ids: Sequence[int] | None =
     """Pixels of any of the structures.
 
     Args:
-      mask: [...] bool or integer structure ids.
-      ids: the structures wanted; None takes all of them.
+        mask: [...] bool or integer structure ids.
+        ids: the structures wanted; None takes all of them.
 
     Returns:
-      [...] bool.
+        [...] bool.
     """
     mask = jnp.asarray(mask)
     if mask.dtype == jnp.bool_:
@@ -45,11 +45,11 @@ def apply_mask(image: jax.Array | np.ndarray, mask: jax.Array | np.ndarray) -> j
     """Zero outside the structures (paper 2.1: the image is multiplied by its lung mask).
 
     Args:
-      image: [H, W] of any type.
-      mask: [H, W] structure ids.
+        image: [H, W] of any type.
+        mask: [H, W] structure ids.
 
     Returns:
-      [H, W] in the type of the image.
+        [H, W] in the type of the image.
     """
     chex.assert_rank(image, 2)
     chex.assert_equal_shape([image, mask])
@@ -63,11 +63,11 @@ def dilate(mask: jax.Array | np.ndarray, *, radius: int) -> jax.Array:
     The three passes of a 5 x 5 square in COVID-CXNet's lung crop are radius 6.
 
     Args:
-      mask: [H, W] structure ids.
-      radius: pixels, 0 or more.
+        mask: [H, W] structure ids.
+        radius: pixels, 0 or more.
 
     Returns:
-      [H, W] bool.
+        [H, W] bool.
     """
     chex.assert_rank(mask, 2)
     chex.assert_scalar_non_negative(radius)
@@ -81,11 +81,11 @@ def bounding_box(mask: jax.Array | np.ndarray, *, margin: int = 0) -> jax.Array:
     """The smallest box around the structures, grown by a margin and cut at the image's border.
 
     Args:
-      mask: [H, W] structure ids; the box of an empty mask is the whole image.
-      margin: pixels.
+        mask: [H, W] structure ids; the box of an empty mask is the whole image.
+        margin: pixels.
 
     Returns:
-      [4] int32: top, left, bottom, right; the last two are exclusive.
+        [4] int32: top, left, bottom, right; the last two are exclusive.
     """
     chex.assert_rank(mask, 2)
     height, width = mask.shape

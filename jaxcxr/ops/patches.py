@@ -29,16 +29,16 @@ def sample_centres(
     """Random patch centres in the lungs.
 
     Args:
-      key: of this image.
-      mask: [H, W] structure ids, see `jaxcxr.ops.masks`. An empty mask stands for the whole image;
-        `masks.is_empty` tells which images those are.
-      count: K.
-      sampling: "joint" takes each pixel of the lungs equally often. "rows_and_columns" draws the
-        row of one pixel and the column of another, as the published code does: they may lie off
-        the lungs.
+        key: of this image.
+        mask: [H, W] structure ids, see `jaxcxr.ops.masks`. An empty mask stands for the whole
+            image; `masks.is_empty` tells which images those are.
+        count: K.
+        sampling: "joint" takes each pixel of the lungs equally often. "rows_and_columns" draws the
+            row of one pixel and the column of another, as the published code does: they may lie off
+            the lungs.
 
     Returns:
-      [K, 2] int32, (row, column).
+        [K, 2] int32, (row, column).
     """
     chex.assert_rank(mask, 2)
     if sampling not in SAMPLINGS:
@@ -94,19 +94,19 @@ def extract(
     """Patches of one image.
 
     Args:
-      key: of this image.
-      image: [H, W] uint8, or float in [0, 1].
-      mask: [H, W] structure ids.
-      count: K.
-      size: P.
-      sampling: as in `sample_centres`.
-      flip: probability of mirroring a patch left and right.
-      max_rotation: degrees; a patch turns by a uniform angle up to this, either way, see
-        `geometry.rotate_crop`. The published code turns by whole degrees up to 5.
-      apply_mask: zero outside the lungs, before cropping.
+        key: of this image.
+        image: [H, W] uint8, or float in [0, 1].
+        mask: [H, W] structure ids.
+        count: K.
+        size: P.
+        sampling: as in `sample_centres`.
+        flip: probability of mirroring a patch left and right.
+        max_rotation: degrees; a patch turns by a uniform angle up to this, either way, see
+            `geometry.rotate_crop`. The published code turns by whole degrees up to 5.
+        apply_mask: zero outside the lungs, before cropping.
 
     Returns:
-      [K, P, P] float32 in [0, 1].
+        [K, P, P] float32 in [0, 1].
     """
     chex.assert_rank(image, 2)
     chex.assert_equal_shape([image, mask])
@@ -161,7 +161,10 @@ def extract_batch(
 def evaluation_centres(
     keys: chex.PRNGKey, lung_masks: jax.Array | np.ndarray, *, count: int, sampling: str = "joint"
 ) -> jax.Array:
-    """Where `extract_batch` takes its patches with these keys [B] and masks [B, H, W]: [B, K, 2] (row, column)."""
+    """Centres of the patches of `extract_batch`: [B, K, 2] (row, column).
+
+    For these keys [B] and masks [B, H, W].
+    """
 
     def one(key: jax.Array, mask: jax.Array) -> jax.Array:
         return sample_centres(_parts(key)[0], mask, count=count, sampling=sampling)
@@ -175,18 +178,22 @@ def _parts(key: chex.PRNGKey) -> chex.PRNGKey:
 
 
 def random_crop_flip(
-    key: chex.PRNGKey, image: jax.Array | np.ndarray, *, size: int | tuple[int, int], flip: float = 0.5
+    key: chex.PRNGKey,
+    image: jax.Array | np.ndarray,
+    *,
+    size: int | tuple[int, int],
+    flip: float = 0.5,
 ) -> jax.Array:
     """FLANNEL's training view of a whole image: a random box, mirrored with a probability.
 
     Args:
-      key: of this image.
-      image: [H, W] or [H, W, C], uint8, or float in [0, 1].
-      size: S, side of the box (FLANNEL: 224 of 336), or its (height, width).
-      flip: probability of mirroring left and right.
+        key: of this image.
+        image: [H, W] or [H, W, C], uint8, or float in [0, 1].
+        size: S, side of the box (FLANNEL: 224 of 336), or its (height, width).
+        flip: probability of mirroring left and right.
 
     Returns:
-      [S, S] or [S, S, C] float32 in [0, 1].
+        [S, S] or [S, S, C] float32 in [0, 1].
     """
     size = _fitting(size, image)
     height, width, *channels = image.shape
@@ -199,7 +206,9 @@ def random_crop_flip(
 
 
 def centre_crop(image: jax.Array | np.ndarray, *, size: int | tuple[int, int]) -> jax.Array:
-    """FLANNEL's evaluation view: the middle [S, S, ...] of an image [H, W] or [H, W, C], float32 in [0, 1].
+    """FLANNEL's evaluation view: the middle [S, S, ...] of an image.
+
+    The image is [H, W] or [H, W, C]; the crop float32 in [0, 1].
 
     `size` is S or (height, width).
     """
@@ -212,7 +221,9 @@ def _fitting(size: int | tuple[int, int], image: jax.Array | np.ndarray) -> tupl
     chex.assert_rank(image, {2, 3})
     height, width = (size, size) if isinstance(size, int) else size
     if height > image.shape[0] or width > image.shape[1]:
-        raise ValueError(f"a box of {height} x {width} pixels does not fit an image of {image.shape[:2]}")
+        raise ValueError(
+            f"a box of {height} x {width} pixels does not fit an image of {image.shape[:2]}"
+        )
     return height, width
 
 
@@ -220,12 +231,12 @@ def coverage(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ..
     """How many patches cover each pixel.
 
     Args:
-      centres: [K, 2] integers.
-      size: P.
-      shape: (height, width) of the image.
+        centres: [K, 2] integers.
+        size: P.
+        shape: (height, width) of the image.
 
     Returns:
-      [H, W] int32.
+        [H, W] int32.
     """
     chex.assert_shape(centres, (None, 2))
     height, width = shape
@@ -241,13 +252,13 @@ def aggregate(logits: jax.Array | np.ndarray) -> dict[str, jax.Array]:
     """One opinion per image from those of its patches.
 
     Args:
-      logits: [B, K, C] of a learner.
+        logits: [B, K, C] of a learner.
 
     Returns:
-      Each [B, C]: `vote_fraction`, the share of patches whose largest logit is the class (paper
-      2.2; of equal logits the first class gets the vote); `mean_softmax`, the mean probability;
-      `mean_sigmoid`, the mean of sigmoids, which the published code passes on and which does not
-      sum to 1.
+        Each [B, C]: `vote_fraction`, the share of patches whose largest logit is the class (paper
+        2.2; of equal logits the first class gets the vote); `mean_softmax`, the mean probability;
+        `mean_sigmoid`, the mean of sigmoids, which the published code passes on and which does not
+        sum to 1.
     """
     chex.assert_rank(logits, 3)
     logits = jnp.asarray(logits, jnp.float32)

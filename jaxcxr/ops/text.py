@@ -1,4 +1,6 @@
-"""What is written on an X-ray: letters, dates, arrows and labels, found and concealed (COVID-CXNet, section 5.3).
+"""What is written on an X-ray, found and concealed (COVID-CXNet, section 5.3).
+
+Letters, dates, arrows and labels.
 
 On the host, by scipy: connected components are no work for an accelerator.
 """
@@ -28,16 +30,17 @@ ndimage: Any = scipy.ndimage  # it is annotated as if its functions returned not
 def find_text(image: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
     """Bright, compact marks with sharp edges: burned-in text, side markers, white labels, arrows.
 
-    It looks at contrast, size and edges and reads nothing, so clips and electrodes count as marks, and text that
-    stands out by less than CONTRAST, is dark, or has strokes thinner than a pixel is missed. Below 100 pixels a side
-    most letters of an X-ray are.
+    It looks at contrast, size and edges and reads nothing, so clips and electrodes count as marks,
+    and text that stands out by less than CONTRAST, is dark, or has strokes thinner than a pixel is
+    missed. Below 100 pixels a side most letters of an X-ray are.
 
     Args:
-      image: [H, W] uint8.
-      lungs: [H, W] bool; a mark that touches them or a margin of LUNG_MARGIN is left alone. None: unknown.
+        image: [H, W] uint8.
+        lungs: [H, W] bool; a mark that touches them or a margin of LUNG_MARGIN is left alone. None:
+            unknown.
 
     Returns:
-      [H, W] bool, the marks with their edges and what they enclose.
+        [H, W] bool, the marks with their edges and what they enclose.
     """
     if image.ndim != 2:
         raise ValueError(f"an image is [H, W], not {list(image.shape)}")
@@ -68,14 +71,16 @@ def find_text(image: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
 
 
 def conceal(image: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Fills a region with the grey around it: a Gaussian mean of the other pixels, as near as there are any.
+    """Fills a region with the grey around it.
+
+    A Gaussian mean of the other pixels, as near as there are any.
 
     Args:
-      image: [H, W] or [H, W, C] uint8.
-      region: [H, W] bool, not the whole image.
+        image: [H, W] or [H, W, C] uint8.
+        region: [H, W] bool, not the whole image.
 
     Returns:
-      Like the image; equal to it outside the region.
+        Like the image; equal to it outside the region.
     """
     if region.all():
         raise ValueError("the region is the whole image: there is nothing to fill it with")

@@ -1,1 +1,4 @@
-"""Reports: tables, figures and summaries written from the files of finished runs, and nothing else."""
+"""Reports: tables, figures and summaries of finished runs.
+
+They are written from the runs' files, and nothing else.
+"""

@@ -1,4 +1,7 @@
-"""Two runs on the same test images: what their predictions support saying about a difference, and what not."""
+"""Two runs on the same test images.
+
+What their predictions support saying about a difference, and what not.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,14 @@ FOLDER = "compare"
 SPLIT = "test"
 LEVEL = 0.05  # of a corrected p, below which a difference counts as shown
 _HOW = (
-    "Differences are A less B. Intervals: paired bootstrap over patients, 95 %. p: exact McNemar test, on images and "
-    "again with each patient's images exchanged together, since these are alike; the latter counts. Holm: of the "
-    "classes, corrected for asking of each of them; the intervals are not corrected."
+    "Differences are A less B. Intervals: paired bootstrap over patients, 95 %. p: exact McNemar "
+    "test, on images and again with each patient's images exchanged together, since these are "
+    "alike; the latter counts. Holm: of the classes, corrected for asking of each of them; the "
+    "intervals are not corrected."
 )
 _ONE_TRAINING = (
-    "This is about two trained networks. What their settings do for a training, beyond the chance of one seed, takes "
-    "trainings with other seeds (--config.seed)."
+    "This is about two trained networks. What their settings do for a training, beyond the chance "
+    "of one seed, takes trainings with other seeds (--config.seed)."
 )
 
 
@@ -39,11 +43,12 @@ class Comparison:
     """Two runs A and B on N test images.
 
     Attributes:
-      folders, names: of A and of B.
-      predictions: of the test images, in the same order.
-      scores: name, see `ScoresOfRows` -> (A, B, low, high): the ends of the interval of A less B; NaN: undefined.
-      errors: '' for all images, then each class that has images -> how the two err on them.
-      corrected: of each of these, p over patients; that of the classes after Holm.
+        folders, names: of A and of B.
+        predictions: of the test images, in the same order.
+        scores: name, see `ScoresOfRows` -> (A, B, low, high): the ends of the interval of A less B;
+            NaN: undefined.
+        errors: '' for all images, then each class that has images -> how the two err on them.
+        corrected: of each of these, p over patients; that of the classes after Holm.
     """
 
     folders: tuple[Path, Path]
@@ -59,7 +64,10 @@ class Comparison:
 
     @property
     def smallest(self) -> tuple[str, ...]:
-        """The class with the fewest test images (of those that have any), the minority class; or several."""
+        """The minority class: the one with the fewest test images, of those that have any.
+
+        Or several.
+        """
         images = {name: e.images for name, e in self.errors.items() if name}
         return tuple(name for name, count in images.items() if count == min(images.values()))
 
@@ -73,7 +81,7 @@ def compare(first: Path | str, second: Path | str, *, draws: int = 2000) -> Comp
     """Reads the predictions.npz of two runs and compares them on the test images.
 
     Raises:
-      InputError: a file is missing, or the two are not of the same test images, labels and split.
+        InputError: a file is missing, or the two are not of the same test images, labels and split.
     """
     folders = (Path(first), Path(second))
     if folders[0].resolve() == folders[1].resolve():
@@ -84,11 +92,13 @@ def compare(first: Path | str, second: Path | str, *, draws: int = 2000) -> Comp
     artifacts.check_same_split([a, b], splits=(SPLIT,))
     if a.fold != b.fold:
         raise InputError(
-            f"{a.name} is of fold {a.fold}, {b.name} of fold {b.fold}: they were trained on other patients. Compare "
-            "runs of the same fold"
+            f"{a.name} is of fold {a.fold}, {b.name} of fold {b.fold}: they were trained on other "
+            "patients. Compare runs of the same fold"
         )
     of_a, of_b = (ScoresOfRows(p.labels, p.probabilities) for p in (a, b))
-    ends = intervals.bootstrap(lambda counts: of_a(counts) - of_b(counts), a.patient_ids, draws=draws)
+    ends = intervals.bootstrap(
+        lambda counts: of_a(counts) - of_b(counts), a.patient_ids, draws=draws
+    )
     columns = (of_a.of_all().values(), of_b.of_all().values(), *ends.tolist())
     overall = paired.errors(of_a.wrong, of_b.wrong, a.patient_ids)
     of_classes = {}
@@ -112,7 +122,7 @@ def write_comparison(found: Comparison, folder: Path | str) -> str:
     """Writes compare.json, compare.md and plots/compare.png into a folder.
 
     Returns:
-      the tables for the terminal and what the data support.
+        the tables for the terminal and what the data support.
     """
     report = Report(Path(folder), _facts(found))
     report.open(f"{found.names[0]} against {found.names[1]}", [])
@@ -136,7 +146,10 @@ def write_comparison(found: Comparison, folder: Path | str) -> str:
 
 
 def verdicts(found: Comparison) -> list[str]:
-    """One sentence for all images, one for the minority class, one for each further class with a difference."""
+    """One sentence for all images, one for the minority class, one per further difference.
+
+    The last are by class.
+    """
     further = [name for name, p in found.corrected.items() if name and p < LEVEL]
     return [_verdict(found, name) for name in dict.fromkeys(("", *found.smallest, *further))]
 
@@ -147,26 +160,39 @@ def _verdict(found: Comparison, name: str) -> str:
     if (name,) == found.smallest:
         title += " (the minority class)"
     if not e.only_first + e.only_second:
-        return f"{title}: no difference can be shown: A and B err on the same {e.first} of {e.images} images."
+        return (
+            f"{title}: no difference can be shown: A and B err on the same {e.first} of "
+            f"{e.images} images."
+        )
     counts = (
-        f"A errs on {e.first} of {e.images} images, B on {e.second}; errors of A alone {e.only_first}, of B alone "
-        f"{e.only_second} (p = {_p(e.p_patients)}{f', after Holm {_p(p)}' if name else ''})."
+        f"A errs on {e.first} of {e.images} images, B on {e.second}; errors of A alone "
+        f"{e.only_first}, of B alone {e.only_second} (p = "
+        f"{_p(e.p_patients)}{f', after Holm {_p(p)}' if name else ''})."
     )
     _, _, low, high = found.scores[found.counterpart[name]]
     score = "recall" if name else "accuracy"
-    fits = f"95 % interval of A less B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage points."
+    fits = (
+        f"95 % interval of A less B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage "
+        "points."
+    )
     if p < LEVEL:
         fewer = "A" if e.first < e.second else "B"
         return f"{title}: a difference is shown: {fewer} errs less often. {counts} {fits}"
     said = f"{title}: no difference can be shown: {counts} {fits}"
     if e.least_p >= LEVEL:
-        patients = f"{e.deciding} patient{'s'[: e.deciding != 1]} that tell{'s'[: e.deciding == 1]} A and B apart"
+        patients = (
+            f"{e.deciding} patient{'s'[: e.deciding != 1]} that tell{'s'[: e.deciding == 1]} A "
+            "and B apart"
+        )
         said += f" With {patients} no outcome could show one (least p {_p(e.least_p)})."
     return said
 
 
 def draw(found: Comparison) -> Figure:
-    """Left the errors of each class that both, only A and only B make; right A less B with its intervals."""
+    """Left the errors of each class that both, only A and only B make.
+
+    Right A less B with its intervals.
+    """
     rows = list(found.errors)
     shown = (
         [found.counterpart[name] for name in rows] + ["macro_f1"] + score_rows.area(found.classes)

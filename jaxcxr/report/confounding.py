@@ -16,7 +16,9 @@ WARN_FROM = 0.5
 _CONSEQUENCE = {
     "source": "a learner can score well by telling the sources apart (scanner, exposure, letters, "
     "compression) without seeing any disease",
-    "age_group": "a learner can score well by telling children from adults without seeing any disease",
+    "age_group": (
+        "a learner can score well by telling children from adults without seeing any disease"
+    ),
 }
 
 
@@ -24,7 +26,8 @@ def normalised_mutual_information(labels: Sequence[Any], groups: Sequence[Any]) 
     """Mutual information over the smaller of the two entropies: 1 where one determines the other.
 
     The smaller entropy, because a binary source cannot determine four classes, yet one class that
-    comes from one source alone is confounded. None where a side has one value only: nothing to share.
+    comes from one source alone is confounded. None where a side has one value only: nothing to
+    share.
     """
     a, b = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
     least = min(mutual_info_score(a, a), mutual_info_score(b, b))
@@ -37,11 +40,11 @@ def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], lis
     """How far source and age group determine the class, over every image of the predictions.
 
     Args:
-      predictions: files of one study or one run; an image that is in several counts once.
+        predictions: files of one study or one run; an image that is in several counts once.
 
     Returns:
-      ({field: {normalised_mutual_information, counts {group: {class: images}}}}, warnings, what was
-      left out because the predictions do not hold it).
+        ({field: {normalised_mutual_information, counts {group: {class: images}}}}, warnings, what
+        was left out because the predictions do not hold it).
     """
     found: dict[str, Any] = {}
     warnings: list[str] = []

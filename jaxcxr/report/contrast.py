@@ -1,4 +1,7 @@
-"""COVID-CXNet's Figures 2 and 3, of any image: what contrast enhancement makes of an X-ray (paper 3.2)."""
+"""COVID-CXNet's figures 2 and 3 of any image.
+
+What contrast enhancement makes of an X-ray (paper 3.2).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def figure2(image: np.ndarray) -> Figure:
     """The image, HE, AHE and CLAHE side by side, each above its histogram.
 
     Args:
-      image: [H, W] uint8.
+        image: [H, W] uint8.
     """
     return _side_by_side(
         {
@@ -34,8 +37,8 @@ def figure3(image: np.ndarray, *, gammas: Sequence[float] = GAMMAS) -> Figure:
     """The image, BEASF with each slope and CLAHE side by side, each above its histogram.
 
     Args:
-      image: [H, W] uint8.
-      gammas: slopes of BEASF's sigmoids.
+        image: [H, W] uint8.
+        gammas: slopes of BEASF's sigmoids.
     """
     sigmoids = {f"BEASF, γ = {gamma:g}": contrast.beasf(image, gamma=gamma) for gamma in gammas}
     return _side_by_side(

@@ -1,4 +1,7 @@
-"""What every report shares: the files of a run, where its numbers come from, and how it is written."""
+"""What every report shares.
+
+The files of a run, where its numbers come from, and how it is written.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,15 @@ _SHORT = {"train": "training", "valid": "validation", "oof": "out-of-fold"}
 
 @dataclasses.dataclass
 class Report:
-    """A report being written: Markdown blocks, the same facts for machines, and the figures' folder.
+    """A report being written.
+
+    Markdown blocks, the same facts for machines, and the figures' folder.
 
     Attributes:
-      folder: where report.md, report.json and plots/ go.
-      facts: the content of report.json.
-      blocks: Markdown paragraphs in their order.
-      left_out: one line for each thing that the run's files do not tell.
+        folder: where report.md, report.json and plots/ go.
+        facts: the content of report.json.
+        blocks: Markdown paragraphs in their order.
+        left_out: one line for each thing that the run's files do not tell.
     """
 
     folder: Path
@@ -70,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file of a run; None where there is no file.
 
     Raises:
-      InputError: the file is damaged.
+        InputError: the file is damaged.
     """
     return run_files.read(path) if path.exists() else None
 
@@ -79,7 +84,7 @@ def read_predictions(folder: Path) -> Predictions:
     """predictions.npz of a run folder.
 
     Raises:
-      InputError: the folder has none: the run has not finished.
+        InputError: the folder has none: the run has not finished.
     """
     path = folder / "predictions.npz"
     if not path.exists():
@@ -147,7 +152,10 @@ def add_confounding(report: Report, found: Mapping[str, Any]) -> None:
         report.add(
             f"### Class and {what}",
             f"Normalised mutual information of class and {what}: "
-            + ("undefined, there is only one value." if shared is None else f"{shared:.2f} (0 to 1).")
+            + ("undefined, there is only one value." if shared is None else (
+                f"{shared:.2f} (0 to "
+                "1)."
+            ))
             + (f" {facts['images_without']:,} images without a known {what} are not counted."
                if facts["images_without"] else ""),
         )  # fmt: skip
@@ -193,7 +201,7 @@ def read_segmentation(folder: Path) -> dict[str, Any] | None:
     """segmentation.json of a segment run; None where there is none.
 
     Raises:
-      InputError: it lacks a field.
+        InputError: it lacks a field.
     """
     overlap = read_json(folder / "segmentation.json")
     if overlap is not None:
@@ -216,9 +224,10 @@ def overlap_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
 
 _OVERLAPS = ("jaccard", "jaccard_smoothed", "dice")
 OVERLAP_NOTE = (
-    "Means over images. The smoothed index is (I + 1) / (U + 1), as in Patched FLANNEL's code, whose "
-    f"paper reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on 50 JSRT/SCR images, "
-    "whose lung masks leave out what lies behind the heart: other data sets draw lungs otherwise."
+    "Means over images. The smoothed index is (I + 1) / (U + 1), as in Patched FLANNEL's code, "
+    f"whose paper reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on "
+    "50 JSRT/SCR images, whose lung masks leave out what lies behind the heart: other data sets "
+    "draw lungs otherwise."
 )
 
 
@@ -264,7 +273,10 @@ def _decimal(value: float | None) -> str:
 def add_provenance(
     report: Report, manifest: Mapping[str, Any] | None, *, predictions: Predictions | None = None
 ) -> None:
-    """How the numbers came about: every field of manifest.json, then the hashes of the predictions."""
+    """Every field of manifest.json, then the hashes of the predictions.
+
+    This is how the numbers came about.
+    """
     report.add("## How it was obtained")
     report.facts["manifest"] = manifest
     fields = dict(manifest or {})

@@ -22,13 +22,13 @@ class Entry:
     """One row of Table 3: a learner or the ensemble, over its folds.
 
     Attributes:
-      name: the learner's folder name; `flannel` for the ensemble.
-      model: the architecture (config.model.name), what the published rows are named by.
-      variant: whole_image or patched; None where no config.json tells.
-      config: config.json of its first fold; empty where there is none.
-      folders: its run folders in the order of the folds.
-      predictions: their predictions, in the same order.
-      scores: split -> classification_scores of every fold.
+        name: the learner's folder name; `flannel` for the ensemble.
+        model: the architecture (config.model.name), what the published rows are named by.
+        variant: whole_image or patched; None where no config.json tells.
+        config: config.json of its first fold; empty where there is none.
+        folders: its run folders in the order of the folds.
+        predictions: their predictions, in the same order.
+        scores: split -> classification_scores of every fold.
     """
 
     name: str
@@ -61,7 +61,7 @@ def read_entries(root: Path) -> list[Entry]:
     """The learners of a study in the paper's order, then its ensemble.
 
     Raises:
-      InputError: there is no learner, or one lacks a fold that another has.
+        InputError: there is no learner, or one lacks a fold that another has.
     """
     names = sorted(path.name for path in (root / "learners").glob("*") if path.is_dir())
     if not names:

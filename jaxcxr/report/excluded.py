@@ -1,4 +1,7 @@
-"""Excluded images: what the data hold and the run does not use, by reason (CLAIM 2024, items on exclusion criteria)."""
+"""Excluded images: what the data hold and the run does not use, by reason.
+
+CLAIM 2024, items on exclusion criteria.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ def add_excluded(report: Report, folder: Path) -> None:
                 reason,
                 "could not be used" if found["is_fault"] else "not of this study",
                 f"{found['count']:,}",
-                ", ".join(found["names"]) + (", ..." if found["count"] > len(found["names"]) > 0 else ""),
+                ", ".join(found["names"])
+                + (", ..." if found["count"] > len(found["names"]) > 0 else ""),
             ]
             for reason, found in order
         ]

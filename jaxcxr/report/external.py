@@ -17,9 +17,10 @@ from jaxcxr.report.document import Report
 
 SPLIT = "test"
 _HOW = (
-    "Intervals: bootstrap over patients, 95 %. They tell how far chance in the choice of patients reaches; the two "
-    "columns also differ by scanners, hospitals, labels and the shares of the classes. Accuracy, precision, F1 and "
-    "macro-F1 depend on these shares; recall and ROC-AUC do not."
+    "Intervals: bootstrap over patients, 95 %. They tell how far chance in the choice of patients "
+    "reaches; the two columns also differ by scanners, hospitals, labels and the shares of the "
+    "classes. Accuracy, precision, F1 and macro-F1 depend on these shares; recall and ROC-AUC do "
+    "not."
 )
 
 # Name of a score -> (value, low, high); NaN where it is not defined.
@@ -39,19 +40,20 @@ def write_external_report(
     """Writes report.md, report.json and plots/ of predictions for another data set.
 
     Args:
-      folder: holds their predictions.npz.
-      run: the run that made them; its own predictions.npz, config.json and manifest.json are read.
-      name: of the data set.
-      settings: the data section that it was opened with.
-      left_out: reason -> images that were not predicted.
-      warnings: what must be known before the scores.
-      draws: bootstrap samples.
+        folder: holds their predictions.npz.
+        run: the run that made them; its own predictions.npz, config.json and manifest.json are
+            read.
+        name: of the data set.
+        settings: the data section that it was opened with.
+        left_out: reason -> images that were not predicted.
+        warnings: what must be known before the scores.
+        draws: bootstrap samples.
 
     Returns:
-      the table for the terminal, with what was left out.
+        the table for the terminal, with what was left out.
 
     Raises:
-      InputError: a predictions.npz is missing or damaged.
+        InputError: a predictions.npz is missing or damaged.
     """
     folder, run = Path(folder), Path(run)
     external = document.read_predictions(folder)
@@ -65,7 +67,8 @@ def write_external_report(
     warnings = [*warnings, *confounded]
     if absent:
         warnings.append(
-            f"{name} has no image of {', '.join(absent)}: accuracy says nothing of these, and macro-F1 is not given."
+            f"{name} has no image of {', '.join(absent)}: accuracy says nothing of these, and "
+            "macro-F1 is not given."
         )
     described = {
         "kind": "external",

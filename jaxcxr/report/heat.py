@@ -21,11 +21,12 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Heat over an X-ray: none leaves the grey value, the most is yellow.
 
     Args:
-      image: [H, W] grey values.
-      heat: [H, W], stretched here from 0, or its least value if that is negative, to its greatest.
+        image: [H, W] grey values.
+        heat: [H, W], stretched here from 0, or its least value if that is negative, to its
+            greatest.
 
     Returns:
-      [H, W, 3] uint8.
+        [H, W, 3] uint8.
     """
     from matplotlib import colormaps
 
@@ -37,14 +38,16 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def for_and_against(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Superpixels over an X-ray, as COVID-CXNet's Fig. 12: green speaks for the class, red against it.
+    """Superpixels over an X-ray, as COVID-CXNet's figure 12.
+
+    Green speaks for the class, red against it.
 
     Args:
-      image: [H, W] grey values.
-      heat: [H, W], one value in a superpixel; 0 leaves the grey value.
+        image: [H, W] grey values.
+        heat: [H, W], one value in a superpixel; 0 leaves the grey value.
 
     Returns:
-      [H, W, 3] uint8; where the value changes there is a line in full colour.
+        [H, W, 3] uint8; where the value changes there is a line in full colour.
     """
     grey = np.repeat(
         _stretch(np.asarray(image, float), float(np.min(image)))[..., None], 3, axis=-1
@@ -60,7 +63,10 @@ def for_and_against(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures [H, W, 3], or masks [H, W], in a row, GAP pixels apart: white in pictures, empty in masks."""
+    """Pictures [H, W, 3], or masks [H, W], in a row, GAP pixels apart.
+
+    The gap is white in pictures, empty in masks.
+    """
     first = panels[0]
     gap = np.full((len(first), GAP, *first.shape[2:]), 255 if first.ndim == 3 else 0, first.dtype)
     parts = [part for panel in panels for part in (gap, panel)]
@@ -77,10 +83,10 @@ def contact_sheet(
     """Pictures of one class, four square ones a row, lungs outlined.
 
     Args:
-      pictures: [H, W, 3] uint8 each, of one shape.
-      masks: [H, W] each, above zero in the lungs; None draws no outlines.
-      captions: a few lines below each.
-      title: stands above the sheet.
+        pictures: [H, W, 3] uint8 each, of one shape.
+        masks: [H, W] each, above zero in the lungs; None draws no outlines.
+        captions: a few lines below each.
+        title: stands above the sheet.
     """
     if not len(pictures):
         raise ValueError("there is no image to show")

@@ -21,9 +21,11 @@ def lr_curve(
     """Loss over the learning rate on a logarithmic axis; the steepest point is marked.
 
     Args:
-      rates, losses, smoothed: [N] each.
-      steepest: a learning rate, or None.
-      title: of the figure.
+        rates: [N] learning rates.
+        losses: [N] loss of each batch.
+        smoothed: [N] the losses' running mean.
+        steepest: a learning rate, or None.
+        title: of the figure.
     """
     figure = plots.canvas(6.4, 4.0)
     axes = figure.subplots()
@@ -37,8 +39,8 @@ def lr_curve(
     if steepest is not None:
         axes.axvline(steepest, color=plots.VERMILION, linewidth=1.2, linestyle="--")
         axes.annotate(
-            f"steepest: {steepest:.2g}", (steepest, high + margin), xytext=(6, 0), textcoords="offset points",
-            color=plots.VERMILION, fontsize=9,
+            f"steepest: {steepest:.2g}", (steepest, high + margin), xytext=(6, 0),
+            textcoords="offset points", color=plots.VERMILION, fontsize=9,
         )  # fmt: skip
     axes.set_xlabel("learning rate", color=plots.INK)
     axes.set_ylabel("training loss", color=plots.INK)

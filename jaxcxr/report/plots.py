@@ -63,9 +63,9 @@ def confusion_matrix(
     """True classes in rows, predictions in columns; each cell holds the count and the row's share.
 
     Args:
-      counts: [C, C] whole numbers, `counts[true, predicted]`.
-      classes: the C class names as they should be shown.
-      title: stands above the matrix.
+        counts: [C, C] whole numbers, `counts[true, predicted]`.
+        classes: the C class names as they should be shown.
+        title: stands above the matrix.
     """
     counts = np.asarray(counts)
     num_classes = len(classes)
@@ -120,8 +120,8 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     panel's label says where there were more.
 
     Args:
-      rows: what `jaxcxr.writers.read_metrics` returns: dicts with `step` and numbers.
-      title: stands above the panels.
+        rows: what `jaxcxr.writers.read_metrics` returns: dicts with `step` and numbers.
+        title: stands above the panels.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
@@ -171,7 +171,8 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if name == "Learning rate":
             rates = lines[shown[0]][1]
-            axes.set_yscale("log" if min(rates) > 1e-4 * max(rates) else "linear")  # cosine ends at 0
+            # Cosine ends at 0.
+            axes.set_yscale("log" if min(rates) > 1e-4 * max(rates) else "linear")
         elif name == "Score":
             axes.set_ylim(0.0, 1.02)
         elif all(v > 0 for k in shown for v in lines[k][1]):
@@ -190,9 +191,9 @@ def class_counts(
     """Images of each class in each group: one cluster of bars a class, one bar a group.
 
     Args:
-      counts: group (a split or a source) -> class as it should be shown -> number of images.
-      group: what the groups are; the legend's title.
-      title: stands above the bars.
+        counts: group (a split or a source) -> class as it should be shown -> number of images.
+        group: what the groups are; the legend's title.
+        title: stands above the bars.
     """
     groups = list(counts)
     classes = list(dict.fromkeys(name for row in counts.values() for name in row))
@@ -227,10 +228,10 @@ def mask_overlay(
     """The image with the outline of the mask and the boxes of its patches.
 
     Args:
-      image: [H, W] grey values, uint8, uint16 or float; shown from its least to its greatest.
-      mask: [H, W], every pixel above zero belongs to the lungs; None draws no outline.
-      boxes: [K, 3] rows of (top, left, side) in pixels.
-      title: stands above the image.
+        image: [H, W] grey values, uint8, uint16 or float; shown from its least to its greatest.
+        mask: [H, W], every pixel above zero belongs to the lungs; None draws no outline.
+        boxes: [K, 3] rows of (top, left, side) in pixels.
+        title: stands above the image.
     """
     image = np.asarray(image)
     lungs = np.ones(image.shape, bool) if mask is None else np.asarray(mask) > 0
@@ -256,8 +257,11 @@ def mask_overlay(
     figure.legend(
         handles=[Rectangle((0, 0), 1, 1, fill=False, edgecolor=c, linewidth=1.8) for c, _ in parts],
         labels=[label for _, label in parts],
-        loc="outside lower center", ncols=len(parts), frameon=False, fontsize=9,
-    )  # fmt: skip
+        loc="outside lower center",
+        ncols=len(parts),
+        frameon=False,
+        fontsize=9,
+    )
     return figure
 
 
@@ -267,8 +271,9 @@ def class_samples(
     """A row of images for each class, on one grey scale.
 
     Args:
-      images: class as it should be shown -> [n, H, W] grey values; n >= 1 may differ, H and W may not.
-      title: stands above the rows.
+        images: class as it should be shown -> [n, H, W] grey values; n >= 1 may differ, H and W may
+            not.
+        title: stands above the rows.
     """
     columns = max((len(row) for row in images.values()), default=0)
     shapes = {np.shape(row)[1:] for row in images.values()}
@@ -300,10 +305,10 @@ def learners(
     """One cluster of bars a learner, one bar a variant, with the std over folds as error bar.
 
     Args:
-      scores: variant (`whole image`, `patched`) -> learner as it should be shown -> (mean, std);
-        std None, as with one fold, draws no error bar.
-      published: the same keys -> the published mean, drawn as a diamond on the bar.
-      title: stands above the bars.
+        scores: variant (`whole image`, `patched`) -> learner as it should be shown -> (mean, std);
+            std None, as with one fold, draws no error bar.
+        published: the same keys -> the published mean, drawn as a diamond on the bar.
+        title: stands above the bars.
     """
     variants = list(scores)
     names = list(dict.fromkeys(name for row in scores.values() for name in row))
@@ -328,7 +333,12 @@ def learners(
         ]
         if marks:
             diamond = axes.scatter(
-                *zip(*marks, strict=True), marker="D", s=34, facecolor="white", edgecolor=INK, zorder=4
+                *zip(*marks, strict=True),
+                marker="D",
+                s=34,
+                facecolor="white",
+                edgecolor=INK,
+                zorder=4,
             )
     if diamond is not None:
         diamond.set_label("published")
@@ -344,7 +354,10 @@ def learners(
 
 
 def drawable(text: str) -> str:
-    """`text`, with a box for what the font has no glyph for: Matplotlib would warn of each at every drawing."""
+    """`text`, with a box for what the font has no glyph for.
+
+    Matplotlib would warn of each at every drawing.
+    """
     glyphs = _glyphs()
     return "".join(c if c == "\n" or ord(c) in glyphs else "\N{WHITE SQUARE}" for c in text)
 
@@ -364,7 +377,8 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    # Half an inch stays at each side, for axes are seldom in the middle; a letter takes about 0.08 inches.
+    # Half an inch stays at each side, for axes are seldom in the middle; a letter takes about 0.08
+    # inches.
     most = int((width - 1) / 0.08)
     lines = [part for line in drawable(title).splitlines() for part in textwrap.wrap(line, most)]
     figure = canvas(width, height + 0.2 * max(0, len(lines) - 1))

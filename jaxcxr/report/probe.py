@@ -1,4 +1,7 @@
-"""What a network with named findings, such as CheXNet, says of single X-rays (COVID-CXNet, figure 14)."""
+"""Named findings of a network, such as CheXNet's, of single X-rays.
+
+COVID-CXNet, figure 14.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,19 @@ def findings(
     highlight: Sequence[str] = ("Pneumonia",),
     title: str = "Findings",
 ) -> Figure:
-    """A horizontal bar for each finding, a panel for each image, in the order of the labels from the top.
+    """A horizontal bar for each finding, a panel for each image.
+
+    In the order of the labels from the top.
 
     Args:
-      probabilities: image as it should be named -> [C] in [0, 1].
-      labels: the C findings; `_` is shown as a space.
-      highlight: findings whose bars have the stronger colour.
-      title: stands above the panels.
+        probabilities: image as it should be named -> [C] in [0, 1].
+        labels: the C findings; `_` is shown as a space.
+        highlight: findings whose bars have the stronger colour.
+        title: stands above the panels.
 
     Raises:
-      ValueError: no image, another number of probabilities than labels, one outside [0, 1], or an unknown highlight.
+        ValueError: no image, another number of probabilities than labels, one outside [0, 1], or an
+            unknown highlight.
     """
     if not probabilities:
         raise ValueError("there is no image to show")
@@ -40,7 +46,8 @@ def findings(
             )
         if not ((values >= 0) & (values <= 1)).all():
             raise ValueError(
-                f"{name}: {values.tolist()} are not all in [0, 1]: probabilities, not logits, are shown"
+                f"{name}: {values.tolist()} are not all in [0, 1]: probabilities, not logits, are "
+                "shown"
             )
     words = 0.085 * max(map(len, labels))  # inches that the longest label takes
     figure = plots.canvas(words + 3.0 * len(rows) + 0.4, 0.26 * len(labels) + 1.2)

@@ -17,8 +17,8 @@ def roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str = "RO
     """Receiver operating characteristics.
 
     Args:
-      curves: name -> (positive [N] bool, score [N], larger for the positive class).
-      title: of the figure.
+        curves: name -> (positive [N] bool, score [N], larger for the positive class).
+        title: of the figure.
     """
     figure = plots.canvas(5.4, 4.6)
     axes = figure.add_subplot()
@@ -43,11 +43,13 @@ def roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str = "RO
 
 
 def training_sizes(logs: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str) -> Figure:
-    """Training and validation loss over the steps, a panel for each size of the training set (paper, figures 9, 11).
+    """Training and validation loss over the steps, a panel for each training-set size.
+
+    As in the paper's figures 9 and 11.
 
     Args:
-      logs: name of the training set -> rows of its metrics.jsonl.
-      title: of the figure.
+        logs: name of the training set -> rows of its metrics.jsonl.
+        title: of the figure.
     """
     figure = plots.canvas(3.4 * max(len(logs), 1) + 0.4, 3.2)
     figure.suptitle(title, fontsize=12, color=plots.INK)
@@ -57,7 +59,8 @@ def training_sizes(logs: Mapping[str, Sequence[Mapping[str, Any]]], *, title: st
         for key, colour in (("train/loss", plots.ORANGE), ("valid/loss", plots.BLUE)):
             points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, label=key.replace("/", " "),
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6,
+                          label=key.replace("/", " "),
                           marker="o" if len(points) < 25 else None, markersize=3)  # fmt: skip
         axes.set_title(name, fontsize=10, color=plots.INK)
         axes.set_xlabel("Step")

@@ -1,4 +1,7 @@
-"""The report of several classifiers, each trained with several seeds: COVID-CXNet's Table 6 and its figures."""
+"""The report of several classifiers, each trained with several seeds.
+
+COVID-CXNet's Table 6 and its figures.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.types import InputError
 
 SPLIT = "test"
-# COVID-CXNet's Table 6: accuracy, its range over ten runs, F-score of COVID-19; images of the data set.
+# COVID-CXNet's Table 6: accuracy, its range over ten runs, F-score of COVID-19; images of the data
+# set.
 PUBLISHED = {
     "base": ("Base Model v2", 0.9868, (0.9400, 0.9930), 0.94, 3400),
     "cxnet_v1": ("COVID-CXNet v1", 0.9904, (0.9643, 0.9954), 0.96, 3628),
@@ -35,8 +39,9 @@ TITLES = {
     "masked": "Lungs alone",
 }
 _NOT_COMPARABLE = (
-    "The published models were tested on the images that chose their checkpoints, split without regard to patients, "
-    "and started from CheXNet's weights (base model: random values). The published ranges are over ten trainings."
+    "The published models were tested on the images that chose their checkpoints, split without "
+    "regard to patients, and started from CheXNet's weights (base model: random values). The "
+    "published ranges are over ten trainings."
 )
 
 
@@ -45,11 +50,11 @@ class Model:
     """One row: a model with its repeats.
 
     Attributes:
-      name: its folder's.
-      config: config.json of its first repeat; of a hierarchy the first level's.
-      folders: its run folders in the order of the repeats.
-      predictions: their test predictions.
-      scores: their `classification_scores`.
+        name: its folder's.
+        config: config.json of its first repeat; of a hierarchy the first level's.
+        folders: its run folders in the order of the repeats.
+        predictions: their test predictions.
+        scores: their `classification_scores`.
     """
 
     name: str
@@ -60,7 +65,9 @@ class Model:
 
     @property
     def title(self) -> str:
-        return PUBLISHED[self.name][0] if self.name in PUBLISHED else TITLES.get(self.name, self.name)
+        return (
+            PUBLISHED[self.name][0] if self.name in PUBLISHED else TITLES.get(self.name, self.name)
+        )
 
     @property
     def positive(self) -> str:
@@ -79,11 +86,15 @@ class Model:
         return None if None in values else float(np.mean(values))
 
     def over_patients(self) -> tuple[intervals.Interval, intervals.Interval]:
-        """Bootstrap intervals of the mean accuracy of the repeats, and of their mean area under the ROC curve."""
+        """Bootstrap intervals of the mean accuracy and mean ROC area of the repeats."""
         of = [ScoresOfRows(p.labels, p.probabilities) for p in self.predictions]
-        wanted = [of[0].names.index(n) for n in ("accuracy", f"roc_auc/{len(self.predictions[0].classes) - 1}")]
+        wanted = [
+            of[0].names.index(n)
+            for n in ("accuracy", f"roc_auc/{len(self.predictions[0].classes) - 1}")
+        ]
         low, high = intervals.bootstrap(
-            lambda counts: np.mean([scores(counts)[wanted] for scores in of], axis=0), self.predictions[0].patient_ids
+            lambda counts: np.mean([scores(counts)[wanted] for scores in of], axis=0),
+            self.predictions[0].patient_ids,
         ).tolist()
         return (low[0], high[0]), (low[1], high[1])
 
@@ -91,33 +102,37 @@ class Model:
 def write_models_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a folder with `models/<name>/repeat<r>/`.
 
-    Reads their predictions.npz and config.json, `training_sizes/<name>/<share>percent/`, segment/segmentation.json,
-    stages.json and manifest.json; what is missing is left out and named.
+    Reads their predictions.npz and config.json, `training_sizes/<name>/<share>percent/`,
+    segment/segmentation.json, stages.json and manifest.json; what is missing is left out and named.
 
     Returns:
-      the table for the terminal.
+        the table for the terminal.
 
     Raises:
-      InputError: there is no model, or the repeats of one are of different test images.
+        InputError: there is no model, or the repeats of one are of different test images.
     """
     folder = Path(folder)
     models = read_models(folder)
     # The models have other classes and images; the one with the most classes has all of both.
     widest = max(models, key=lambda m: (len(m.predictions[0].classes), len(m.predictions[0])))
-    found, warnings, left_out = confounding.confounding([document.read_predictions(widest.folders[0])])
+    found, warnings, left_out = confounding.confounding(
+        [document.read_predictions(widest.folders[0])]
+    )
     report = Report(
         folder, {"kind": "models", "models": [_facts(m) for m in models]}, left_out=left_out
     )
-    report.open("COVID-CXNet" if any(m.name in PUBLISHED for m in models) else "Classifiers", warnings)
+    report.open(
+        "COVID-CXNet" if any(m.name in PUBLISHED for m in models) else "Classifiers", warnings
+    )
     header, rows = table_6(models)
     report.add("## Result")
     report.table(header, rows)
     repeats = len(models[0].folders)
     report.add(
-        f"On the {SPLIT_TITLES[SPLIT]}; {repeats} training{'s'[: repeats != 1]} of each model with different seeds on "
-        "one split. F-score: of the class named, against the rest. Range: least and greatest accuracy of the "
-        "repeats, what COVID-CXNet's paper calls confidence interval. 95 % intervals: bootstrap over the test "
-        "patients, of the mean of the repeats."
+        f"On the {SPLIT_TITLES[SPLIT]}; {repeats} training{'s'[: repeats != 1]} of each model "
+        "with different seeds on one split. F-score: of the class named, against the rest. Range: "
+        "least and greatest accuracy of the repeats, what COVID-CXNet's paper calls confidence "
+        "interval. 95 % intervals: bootstrap over the test patients, of the mean of the repeats."
     )
     said = _pairs(report, folder, models)
     _beside_published(report, models)
@@ -127,12 +142,17 @@ def write_models_report(folder: Path | str) -> str:
         counts = np.sum([s["confusion"] for s in m.scores], axis=0)
         figure = plots.confusion_matrix(counts, titles, title=m.title)
         report.figure(f"confusion_{m.name}", figure, f"Confusion matrix of {m.title}")
-    report.add("## Receiver operating characteristic", "Of the class with the F-score; the first repeat of each model.")
+    report.add(
+        "## Receiver operating characteristic",
+        "Of the class with the F-score; the first repeat of each model.",
+    )
     curves = {m.title: (m.predictions[0].labels == len(m.predictions[0].classes) - 1,
                         m.predictions[0].probabilities[:, -1]) for m in models}  # fmt: skip
     report.figure("roc", ranges.roc(curves), "ROC curves")
     _training_sizes(report, folder, models)
-    document.add_provenance(report, document.read_json(folder / "manifest.json"), predictions=models[0].predictions[0])
+    document.add_provenance(
+        report, document.read_json(folder / "manifest.json"), predictions=models[0].predictions[0]
+    )
     level1 = widest.folders[0] / "level1"
     excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])
     report.add("## Details")
@@ -142,8 +162,13 @@ def write_models_report(folder: Path | str) -> str:
     if stages:
         report.facts["stage_seconds"] = {name: row["seconds"] for name, row in stages.items()}
         total = document.duration(sum(report.facts["stage_seconds"].values()))
-        report.add("### Time", f"All {len(stages)} stages, with compiling, reading and writing: {total}.")
-        report.table(["Stage", "Time"], [[n, document.duration(s)] for n, s in report.facts["stage_seconds"].items()])
+        report.add(
+            "### Time", f"All {len(stages)} stages, with compiling, reading and writing: {total}."
+        )
+        report.table(
+            ["Stage", "Time"],
+            [[n, document.duration(s)] for n, s in report.facts["stage_seconds"].items()],
+        )
     report.write()
     return "\n".join([tables.text_table(header, rows), *said, *(f"Warning. {w}" for w in warnings)])
 
@@ -162,11 +187,13 @@ def _model(name: str, folder: Path) -> Model:
     repeats = [p for p in folder.glob("repeat*") if p.name.removeprefix("repeat").isdecimal()]
     repeats.sort(key=lambda p: int(p.name.removeprefix("repeat")))
     if not repeats:
-        raise InputError(f"{folder} holds no repeat0, repeat1, ...: run the study again to resume it")
+        raise InputError(
+            f"{folder} holds no repeat0, repeat1, ...: run the study again to resume it"
+        )
     predictions = tuple(document.read_predictions(path).select(SPLIT) for path in repeats)
-    if any((p.ids != predictions[0].ids).any() for p in predictions if len(p) == len(predictions[0])) or (
-        len({len(p) for p in predictions}) > 1
-    ):
+    if any(
+        (p.ids != predictions[0].ids).any() for p in predictions if len(p) == len(predictions[0])
+    ) or (len({len(p) for p in predictions}) > 1):
         raise InputError(f"{folder}: its repeats are of different test images; run the study again")
     config = document.read_json(repeats[0] / "config.json") or {}
     scores = tuple(tables.classification_scores(p) for p in predictions)
@@ -175,12 +202,23 @@ def _model(name: str, folder: Path) -> Model:
 
 def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what each model saw, its accuracy with intervals, its F-score."""
-    header = ["Model", "Images", "Children", "Lungs only", "Epochs", "Accuracy", "Range", "95 % interval", "F-score of"]
+    header = [
+        "Model",
+        "Images",
+        "Children",
+        "Lungs only",
+        "Epochs",
+        "Accuracy",
+        "Range",
+        "95 % interval",
+        "F-score of",
+    ]
     header += ["F-score", "ROC-AUC", "95 % interval"]
     rows = []
     for m in models:
         accuracy, f1 = tables.mean_std(m.values("accuracy")), tables.mean_std(m.values("f1"))
         of_accuracy, of_area = m.over_patients()
+        extremes = f"{min(accuracy.values):.4f} – {max(accuracy.values):.4f}"
         rows.append([
             m.title,
             f"{_images(m):,}",
@@ -188,7 +226,7 @@ def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
             "yes" if m.config.get("data", {}).get("lungs", "whole") != "whole" else "no",
             f"{m.config.get('train', {}).get('epochs', 0):g}",
             f"{accuracy.mean:.4f}",
-            f"{min(accuracy.values):.4f} – {max(accuracy.values):.4f}" if len(accuracy.values) > 1 else "–",
+            extremes if len(accuracy.values) > 1 else "–",
             _span(of_accuracy),
             tables.class_title(m.positive),
             f"{f1.mean:.4f}",
@@ -210,7 +248,10 @@ def _images(m: Model) -> int:
 
 
 def _children(m: Model) -> str:
-    """The share of paediatric images among the negative test images: the paper's "pediatric bias"."""
+    """The share of paediatric images among the negative test images.
+
+    The paper's "pediatric bias".
+    """
     p = m.predictions[0]
     ages = p.extra.get("age_group")
     if ages is None or not (ages != "").any():
@@ -230,7 +271,10 @@ def _facts(m: Model) -> dict[str, Any]:
             "interval_over_repeats": intervals.over_repeats(accuracy),
             "interval_over_patients": of_accuracy,
         },
-        "roc_auc": {"mean": m.area(), "interval_over_patients": [None if np.isnan(x) else x for x in of_area]},
+        "roc_auc": {
+            "mean": m.area(),
+            "interval_over_patients": [None if np.isnan(x) else x for x in of_area],
+        },
         "f1": tables.mean_std(m.values("f1")).to_json(),
         "macro_f1": tables.mean_std(m.values("macro_f1")).to_json(),
         "scores": list(m.scores),
@@ -238,8 +282,13 @@ def _facts(m: Model) -> dict[str, Any]:
 
 
 def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
-    """Writes `compare/<a>-<b>/` for each of `study.pairs`; returns what they support saying, for the terminal."""
-    pairs = ((document.read_json(folder / "config.json") or {}).get("study") or {}).get("pairs") or ()
+    """Writes `compare/<a>-<b>/` for each of `study.pairs`.
+
+    Returns what they support saying, for the terminal.
+    """
+    pairs = ((document.read_json(folder / "config.json") or {}).get("study") or {}).get(
+        "pairs"
+    ) or ()
     if not pairs:
         return []
     by_name, said = {m.name: m for m in models}, []
@@ -263,19 +312,31 @@ def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
 def _beside_published(report: Report, models: Sequence[Model]) -> None:
     compared = [m for m in models if m.name in PUBLISHED and m.positive == "covid19"]
     if not compared:
-        report.left_out.append("Published numbers beside ours: the classes are not those of the paper.")
+        report.left_out.append(
+            "Published numbers beside ours: the classes are not those of the paper."
+        )
         return
     rows = []
     for m in compared:
         title, accuracy, (low, high), f1, images = PUBLISHED[m.name]
         ours = tables.mean_std(m.values("accuracy")).mean, tables.mean_std(m.values("f1")).mean
         rows.append([
-            title, f"{ours[0]:.4f}", f"{accuracy:.4f}", f"{low:.4f} – {high:.4f}", f"{ours[1]:.4f}", f"{f1:.2f}",
+            title, f"{ours[0]:.4f}", f"{accuracy:.4f}", f"{low:.4f} – {high:.4f}", f"{ours[1]:.4f}",
+            f"{f1:.2f}",
             f"{images:,}",
         ])  # fmt: skip
     report.add("## Beside the published numbers", _NOT_COMPARABLE)
     report.table(
-        ["Model", "Accuracy", "published", "published range", "F-score", "published", "published images"], rows
+        [
+            "Model",
+            "Accuracy",
+            "published",
+            "published range",
+            "F-score",
+            "published",
+            "published images",
+        ],
+        rows,
     )
 
 
@@ -284,7 +345,10 @@ def _training_sizes(report: Report, folder: Path, models: Sequence[Model]) -> No
     roots = [path for path in sorted((folder / "training_sizes").glob("*")) if path.is_dir()]
     if not roots:
         return
-    report.add("## Growing training sets", "Nested shares of the training patients; the test images stay the same.")
+    report.add(
+        "## Growing training sets",
+        "Nested shares of the training patients; the test images stay the same.",
+    )
     for root in roots:
         whole = [m.folders[0] for m in models if m.name == root.name]
         runs = {int(path.name.removesuffix("percent")): path for path in root.glob("*percent")}
@@ -296,11 +360,22 @@ def _training_sizes(report: Report, folder: Path, models: Sequence[Model]) -> No
             images = manifest.get("split", {}).get("sizes", {}).get("train", 0)
             points.append((images, scores["accuracy"], scores["macro_f1"]))
             logs[f"{images:,} images"] = document.read_metrics(path)
-            rows.append([f"{percent} %", f"{images:,}", f"{scores['accuracy']:.4f}", f"{scores['macro_f1']:.4f}"])
+            rows.append(
+                [
+                    f"{percent} %",
+                    f"{images:,}",
+                    f"{scores['accuracy']:.4f}",
+                    f"{scores['macro_f1']:.4f}",
+                ]
+            )
         title = next((m.title for m in models if m.name == root.name), root.name)
         report.facts.setdefault("training_sizes", {})[root.name] = points
         report.table(["Training patients", "Training images", "Accuracy", "Macro-F1"], rows)
-        report.figure(f"training_sizes_{root.name}", ranges.training_sizes(logs, title=title), f"Losses of {title}")
+        report.figure(
+            f"training_sizes_{root.name}",
+            ranges.training_sizes(logs, title=title),
+            f"Losses of {title}",
+        )
 
 
 def _segmentation(report: Report, folder: Path) -> None:
@@ -308,5 +383,8 @@ def _segmentation(report: Report, folder: Path) -> None:
     if overlap is None:
         return
     report.facts["segmentation"] = overlap
-    report.add("### Lung segmentation", f"On {overlap['images']:,} {document.split_title(overlap['split'])}.")
+    report.add(
+        "### Lung segmentation",
+        f"On {overlap['images']:,} {document.split_title(overlap['split'])}.",
+    )
     report.table(*document.overlap_rows(overlap))

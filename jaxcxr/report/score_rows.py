@@ -11,7 +11,10 @@ _TITLES = {"macro_f1": "Macro-F1", "roc_auc": "ROC-AUC", "f1": "F1"}
 
 
 def area(classes: Sequence[str]) -> list[str]:
-    """The area under the ROC curve of two classes is one number; of more there is one for each class."""
+    """The area under the ROC curve.
+
+    Of two classes it is one number; of more there is one for each class.
+    """
     return ["roc_auc/1"] if len(classes) == 2 else []
 
 

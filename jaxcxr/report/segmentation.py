@@ -1,4 +1,7 @@
-"""Scores of a segmenter beside the main ones: at other thresholds, pooled over pixels, for each class of images."""
+"""Scores of a segmenter beside the main ones.
+
+At other thresholds, pooled over pixels, for each class of images.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,23 @@ NOTE = (
 
 
 def threshold_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the scores at each threshold of segmentation.json; no rows where there is only one."""
+    """Header and rows of the scores at each threshold of segmentation.json.
+
+    No rows where there is only one.
+    """
     scores = overlap.get("scores", [])
-    rows = [[_CHOICES.get(row["choice"], row["choice"]), _number(row["threshold"], 2), *_cells(row)] for row in scores]
+    rows = [
+        [_CHOICES.get(row["choice"], row["choice"]), _number(row["threshold"], 2), *_cells(row)]
+        for row in scores
+    ]
     return ["Choice", "Threshold", *_COLUMNS.values()], rows if len(rows) > 1 else []
 
 
 def class_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the scores of each class of images; no rows where the run has no classes."""
+    """Header and rows of the scores of each class of images.
+
+    No rows where the run has no classes.
+    """
     rows = [
         [tables.class_title(name), f"{row['images']:,}", *_cells(row)]
         for name, row in overlap.get("classes", {}).items()

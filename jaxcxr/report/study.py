@@ -17,19 +17,21 @@ from jaxcxr.types import InputError
 def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ()) -> str:
     """Writes report.md, report.json and plots/ of a finished study.
 
-    Reads learners/<name>/fold<k>/ and ensemble/fold<k>/ (predictions.npz, config.json, timings.json),
-    segment/ (segmentation.json, timings.json), and of the study itself manifest.json and timings.json.
+    Reads learners/<name>/fold<k>/ and ensemble/fold<k>/ (predictions.npz, config.json,
+    timings.json), segment/ (segmentation.json, timings.json), and of the study itself manifest.json
+    and timings.json.
 
     Args:
-      folder: the study.
-      beside: further studies of the same split, as the whole-image study beside the patched one; their
-        rows join the tables.
+        folder: the study.
+        beside: further studies of the same split, as the whole-image study beside the patched one;
+            their rows join the tables.
 
     Returns:
-      the table for the terminal: Table 3 on the test split.
+        the table for the terminal: Table 3 on the test split.
 
     Raises:
-      InputError: no learner has predictions, a fold is missing, or the predictions are of different splits.
+        InputError: no learner has predictions, a fold is missing, or the predictions are of
+            different splits.
     """
     folder = Path(folder)
     entries = [entry for root in (folder, *map(Path, beside)) for entry in read_entries(root)]
@@ -64,8 +66,9 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
     header, rows = table_3(entries, main)
     report.table(header, rows)
     report.add(
-        "F1 of each class against the rest; mean over the folds' models, in brackets the sample standard "
-        "deviation. Like the published one it says how much the models differ, not how sure the mean is."
+        "F1 of each class against the rest; mean over the folds' models, in brackets the sample "
+        "standard deviation. Like the published one it says how much the models differ, not how "
+        "sure the mean is."
     )
     _comparison(report, entries, main)
     document.add_provenance(
@@ -181,7 +184,10 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
         report.left_out.append(
             "Published numbers beside ours: the classes are not those of the paper"
             if any(e.variant for e in entries)
-            else "Published numbers beside ours: no config.json tells patched from whole-image learners."
+            else (
+                "Published numbers beside ours: no config.json tells patched from whole-image "
+                "learners."
+            )
         )
         return
     report.add("## Beside the published numbers", tables.COMPARABLE, _leakage(report, entries[0]))
@@ -202,8 +208,8 @@ def _leakage(report: Report, entry: Entry) -> str:
     report.facts["test_patients"] = len(test)
     report.facts["test_patients_in_other_splits"] = len(test & others)
     return (
-        f"Here {len(test & others):,} of the {len(test):,} test patients also have images outside the "
-        "test split."
+        f"Here {len(test & others):,} of the {len(test):,} test patients also have images outside "
+        "the test split."
     )
 
 
@@ -278,7 +284,10 @@ def _times(report: Report, folder: Path, entries: Sequence[Entry]) -> None:
 def _cost_of_patching(
     report: Report, stages: Mapping[str, Mapping[str, Any]], entries: Sequence[Entry]
 ) -> list[str]:
-    """Prediction time an image, patched over whole image, for the learners that are there in both."""
+    """Prediction time per image, patched over whole image.
+
+    For the learners that are there in both.
+    """
     seconds: dict[str, dict[str, float]] = {}
     for entry in entries:
         stage = stages.get(f"{named(entry)}: predict", {})
@@ -294,7 +303,10 @@ def _cost_of_patching(
         return []
     listed = ", ".join(f"{title} {ratio:.2f}" for title, ratio in ratios.items())
     return [
-        f"Prediction time an image, patched over whole image: {listed} (at the sizes under Settings)."
+        (
+            f"Prediction time an image, patched over whole image: {listed} (at the sizes under "
+            "Settings)."
+        )
     ]
 
 

@@ -1,4 +1,7 @@
-"""Reports of single runs: one classifier or ensemble, one segmenter. `write_study_report` joins them."""
+"""Reports of single runs: one classifier or ensemble, one segmenter.
+
+`write_study_report` joins them.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ def write_run_report(folder: Path | str) -> str:
     overlays/*.png of the folder; what is missing is left out and named.
 
     Returns:
-      the table for the terminal: scores of the test split, or of the last split that is there.
+        the table for the terminal: scores of the test split, or of the last split that is there.
 
     Raises:
-      InputError: predictions.npz is missing, or a file cannot be read.
+        InputError: predictions.npz is missing, or a file cannot be read.
     """
     folder = Path(folder)
     predictions = document.read_predictions(folder)
@@ -84,20 +87,22 @@ def write_run_report(folder: Path | str) -> str:
 def write_segment_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a finished segment run.
 
-    Reads segmentation.json (needed): {"structures": {name: {"jaccard", "jaccard_smoothed", "dice"}},
-    "split", "images"}; then metrics.jsonl, manifest.json, timings.json, config.json, overlays/*.png.
+    Reads segmentation.json (needed): {"structures": {name: {"jaccard", "jaccard_smoothed",
+    "dice"}}, "split", "images"}; then metrics.jsonl, manifest.json, timings.json, config.json,
+    overlays/*.png.
 
     Returns:
-      the table for the terminal: Jaccard and Dice of each structure.
+        the table for the terminal: Jaccard and Dice of each structure.
 
     Raises:
-      InputError: segmentation.json is missing or lacks a field.
+        InputError: segmentation.json is missing or lacks a field.
     """
     folder = Path(folder)
     overlap = document.read_segmentation(folder)
     if overlap is None:
         raise InputError(
-            f"{folder / 'segmentation.json'} is missing: the run has not finished; run its config again"
+            f"{folder / 'segmentation.json'} is missing: the run has not finished; run its config "
+            "again"
         )
     report = Report(
         folder,

@@ -1,4 +1,7 @@
-"""Scores of predictions, their mean (std) over folds, and tables of them as Markdown and as text."""
+"""Scores of predictions, their mean (std) over folds, and tables of them.
+
+As Markdown and as text.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ PUBLISHED_LUNG_JACCARD = 0.9339  # section 3.3.1: FC-DenseNet103, JSRT/SCR, 197 
 
 @dataclasses.dataclass(frozen=True)
 class MeanStd:
-    """Mean and sample standard deviation (n - 1) of one score over folds; std is None for one fold."""
+    """Mean and sample standard deviation (n - 1) of one score over folds.
+
+    std is None for one fold.
+    """
 
     mean: float
     std: float | None
@@ -88,12 +94,12 @@ PUBLISHED: dict[str, dict[str, dict[str, MeanStd]]] = {
 }
 
 COMPARABLE = (
-    "What is comparable: the score (F1 of a class against the rest, mean over the models of the folds) "
-    "and, where the same two public sources were used, the classes. What is not: the published models "
-    "were tested on one random fifth of the images (1,283 of 6,410), chosen without regard to patients; "
-    "the whole-image and the patched rows stand on different test images; and the published learners "
-    "started from ImageNet weights and trained for up to 200 epochs. A difference below is therefore no "
-    "measure of which system is better."
+    "What is comparable: the score (F1 of a class against the rest, mean over the models of the "
+    "folds) and, where the same two public sources were used, the classes. What is not: the "
+    "published models were tested on one random fifth of the images (1,283 of 6,410), chosen "
+    "without regard to patients; the whole-image and the patched rows stand on different test "
+    "images; and the published learners started from ImageNet weights and trained for up to 200 "
+    "epochs. A difference below is therefore no measure of which system is better."
 )
 
 
@@ -111,15 +117,15 @@ def classification_scores(
     """Scores of the rows given; choose a split first: `classification_scores(p.select("test"))`.
 
     A class is scored against the rest. Precision, recall and F1 are 0 where they are 0/0, as in
-    scikit-learn with `zero_division=0`; an area under a curve that is undefined, because a class has
-    no example or no counter-example, is None.
+    scikit-learn with `zero_division=0`; an area under a curve that is undefined, because a class
+    has no example or no counter-example, is None.
 
     Returns:
-      images, patients, accuracy, macro_f1, per_class {class: {precision, recall, f1, support, roc_auc,
-      pr_auc}}, confusion [C][C] of whole numbers, rows true and columns predicted.
+        images, patients, accuracy, macro_f1, per_class {class: {precision, recall, f1, support,
+        roc_auc, pr_auc}}, confusion [C][C] of whole numbers, rows true and columns predicted.
 
     Raises:
-      InputError: no rows, or `classes` are not those of the predictions.
+        InputError: no rows, or `classes` are not those of the predictions.
     """
     if classes is not None and tuple(classes) != tuple(predictions.classes):
         raise InputError(
@@ -156,7 +162,7 @@ def mean_std(values: Sequence[float]) -> MeanStd:
     """Mean and sample standard deviation over folds.
 
     Raises:
-      InputError: there are no values.
+        InputError: there are no values.
     """
     if not len(values):
         raise InputError("there is no fold to average over")

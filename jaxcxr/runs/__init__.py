@@ -1,4 +1,7 @@
-"""What is done with a config: train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, study."""
+"""The run modes.
+
+train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, study.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def start(config: ConfigDict, workdir: Path) -> None:
     """Runs the command that `config.run` names, as a program: errors of the product are one line.
 
     Raises:
-      SystemExit: what ended it, with the exit status or the line.
+        SystemExit: what ended it, with the exit status or the line.
     """
     signal.signal(signal.SIGTERM, _end)
     try:
@@ -61,7 +64,10 @@ def start(config: ConfigDict, workdir: Path) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Ends at once, as the signal would without a handler, since any moment will do; but says what comes next."""
+    """Ends at once, as the signal would without a handler, but says what comes next.
+
+    Any moment will do.
+    """
     del frame
     os.write(2, f"\ninterrupted by {signal.Signals(number).name}; {_RERUN}\n".encode())
     signal.signal(number, signal.SIG_DFL)

@@ -21,7 +21,7 @@ def training_result(folder: RunFolder) -> dict[str, Any]:
     """`training.json` of a finished training: how it went, with "best_step", the step to be used.
 
     Raises:
-      InputError: training has not finished, or the file is damaged.
+        InputError: training has not finished, or the file is damaged.
     """
     if not folder.is_finished("fit"):
         raise InputError(
@@ -31,8 +31,9 @@ def training_result(folder: RunFolder) -> dict[str, Any]:
     result = folder.read_json(TRAINING)
     if not isinstance(result, dict) or not isinstance(result.get("best_step"), int):
         raise InputError(
-            f"{folder.path / TRAINING} is missing or damaged: it names no best_step, the checkpoint "
-            "to be used. Restore the file from a copy, or delete the run folder and train again."
+            f"{folder.path / TRAINING} is missing or damaged: it names no best_step, the "
+            "checkpoint to be used. Restore the file from a copy, or delete the run folder and "
+            "train again."
         )
     return result
 
@@ -43,7 +44,7 @@ def best_variables(task: Task, folder: RunFolder) -> Variables:
     The run's data are not needed. No other step ever stands in for it.
 
     Raises:
-      InputError: training has not finished, or that step is missing or damaged.
+        InputError: training has not finished, or that step is missing or damaged.
     """
     step = training_result(folder)["best_step"]
     template = states.create(task.init(None), optax.identity()).without_optimizer()

@@ -1,4 +1,6 @@
-"""The stages of several classifiers of whole images: segment -> masks -> models x repeats -> growing training sets.
+"""The stages of several classifiers of whole images.
+
+Segment -> masks -> models x repeats -> growing training sets.
 
 A hierarchy is a model of two levels, each a training of its own.
 """
@@ -25,7 +27,9 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
         )
     for pair in config.study.pairs:
         if len(set(pair.split(":")) & set(config.study.models)) != 2:
-            raise InputError(f"study.pairs has {pair!r}: give 'a:b', two of {', '.join(config.study.models)}")
+            raise InputError(
+                f"study.pairs has {pair!r}: give 'a:b', two of {', '.join(config.study.models)}"
+            )
     masks: tuple[Path, ...] = ()
     if config.study.lungs:
         yield from lung_masks(config, workdir)
@@ -49,19 +53,35 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
 
 
 def _model(
-    config: ConfigDict, model_name: str, folder: str, number: int, workdir: Path, masks: tuple[Path, ...]
+    config: ConfigDict,
+    model_name: str,
+    folder: str,
+    number: int,
+    workdir: Path,
+    masks: tuple[Path, ...],
 ) -> Iterator[Stage]:
     model, section = config.models[model_name], f"models.{model_name}"
     if "level1" not in model:
         ready = _ready(config, model, number, workdir, masks)
         yield training(folder, ready, workdir / folder, masks, section=section)
         return
-    levels = ConfigDict({name: _ready(config, model[name], number, workdir, masks) for name in model})
+    levels = ConfigDict(
+        {name: _ready(config, model[name], number, workdir, masks) for name in model}
+    )
     for name, level in levels.items():
         own_section = f"{section}.{name}"
-        yield training(f"{folder}/{name}", level, workdir / folder / name, masks, section=own_section)
+        yield training(
+            f"{folder}/{name}", level, workdir / folder / name, masks, section=own_section
+        )
     trained = tuple(workdir / folder / name / "finished.json" for name in levels)
-    yield Stage(folder, levels, workdir / folder, hierarchy.run, trained, workdir / folder / "predictions.npz")
+    yield Stage(
+        folder,
+        levels,
+        workdir / folder,
+        hierarchy.run,
+        trained,
+        workdir / folder / "predictions.npz",
+    )
 
 
 def _ready(

@@ -14,19 +14,22 @@ from jaxcxr.types import InputError
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=compare --config.compare.other=RUN`: writes `compare/<name of the other>/` below the workdir.
+    """`--config.run=compare --config.compare.other=RUN`.
 
-    Both run folders are only read, as their finished training or prediction left them, whatever their configurations:
-    a stage of a study can be compared, too.
+    Writes `compare/<name of the other>/` below the workdir.
+
+    Both run folders are only read, as their finished training or prediction left them, whatever
+    their configurations: a stage of a study can be compared, too.
 
     Raises:
-      InputError: nothing to compare with, or the two do not belong together.
+        InputError: nothing to compare with, or the two do not belong together.
     """
     if config.task == "segment":
         raise InputError("compare reads class probabilities; a segment run has none")
     if not config.compare.other:
         raise InputError(
-            "compare.other is empty: name the run folder to compare with, --config.compare.other=RUN"
+            "compare.other is empty: name the run folder to compare with, "
+            "--config.compare.other=RUN"
         )
     if not parallel.is_main():
         return

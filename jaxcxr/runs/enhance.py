@@ -20,16 +20,20 @@ SIDE = 320  # pixels at which COVID-CXNet enhances
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=enhance --config.predict.inputs=...`: `enhance/<id>_figure2.png` and `_figure3.png` of each file.
+    """`--config.run=enhance --config.predict.inputs=...`.
+
+    Writes `enhance/<id>_figure2.png` and `_figure3.png` of each file.
 
     `enhance/failed.csv` lists the files that could not be used, with the reason.
 
     Raises:
-      InputError: no files are named, or, after the others are done, some could not be used.
+        InputError: no files are named, or, after the others are done, some could not be used.
     """
     if not config.predict.inputs:
         raise InputError("predict.inputs is empty: name a file, a folder or a pattern of X-rays")
-    plain = preprocessing.Preprocessing(image_size=SIDE, equalise=False, gamma=1.0, resize=config.data.resize)
+    plain = preprocessing.Preprocessing(
+        image_size=SIDE, equalise=False, gamma=1.0, resize=config.data.resize
+    )
     failed: dict[str, str] = {}
     figures = {"_figure2.png": contrast.figure2, "_figure3.png": contrast.figure3}
     names = PictureNames(tuple(figures), reserved=(FAILED,))
@@ -49,11 +53,16 @@ def run(config: ConfigDict, workdir: Path) -> None:
         folder.write_text(f"{FOLDER}/{FAILED}", "".join(lines))
     if parallel.is_main():
         if listed.hidden:
-            shown = ", ".join(map(printable, listed.hidden[:3])) + ", ..." * (len(listed.hidden) > 3)
+            shown = ", ".join(map(printable, listed.hidden[:3])) + ", ..." * (
+                len(listed.hidden) > 3
+            )
             print(f"not read, as their names begin with a dot: {len(listed.hidden)} ({shown})")
-        print(f"wrote two figures of each of {len(found) - len(failed)} X-rays to {workdir / FOLDER}")
+        print(
+            f"wrote two figures of each of {len(found) - len(failed)} X-rays to {workdir / FOLDER}"
+        )
     if failed:
         raise InputError(
             f"{len(failed)} of {len(found)} files could not be used, listed with the reason in "
-            f"{workdir / FOLDER / FAILED}: {'; '.join([*failed.values()][:3])}{'; ...' * (len(failed) > 3)}"
+            f"{workdir / FOLDER / FAILED}: "
+            f"{'; '.join([*failed.values()][:3])}{'; ...' * (len(failed) > 3)}"
         )

@@ -43,7 +43,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def report(folder: RunFolder, *, segments: bool) -> None:
-    """Writes report.md and report.json with their pictures, and prints the table and where everything is."""
+    """Writes report.md and report.json with their pictures, and prints the table.
+
+    Also prints where everything is.
+    """
     if not parallel.is_main():
         return
     write = reports.write_segment_report if segments else reports.write_run_report
@@ -61,7 +64,9 @@ def report(folder: RunFolder, *, segments: bool) -> None:
 
 def closing(folder: RunFolder) -> str:
     """The report's table as it was written, and where the run's files are."""
-    with files.reading(folder.path / TABLE, f"write it again: {hints.again('evaluate', folder.path)}"):
+    with files.reading(
+        folder.path / TABLE, f"write it again: {hints.again('evaluate', folder.path)}"
+    ):
         table = (folder.path / TABLE).read_text(encoding="utf-8").rstrip()
     damaged = folder.path / "checkpoints" / QUARANTINE
     return "\n".join(
@@ -70,8 +75,15 @@ def closing(folder: RunFolder) -> str:
             "",
             f"run folder   {folder.path}",
             f"report       {folder.path / 'report.md'}",
-            f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.path / 'tensorboard')])}",
-            *([f"set aside    {damaged}: damaged checkpoints, to delete"] if damaged.exists() else []),
+            (
+                "TensorBoard  "
+                f"{shlex.join(['tensorboard', '--logdir', str(folder.path / 'tensorboard')])}"
+            ),
+            *(
+                [f"set aside    {damaged}: damaged checkpoints, to delete"]
+                if damaged.exists()
+                else []
+            ),
             "Research use only. Not for diagnosis.",
         ]
     )

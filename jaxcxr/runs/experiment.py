@@ -28,12 +28,12 @@ class Rows:
     """Who the examples are: one entry an example, in the order of the arrays.
 
     Attributes:
-      ids: [N] image ids.
-      patient_ids: [N] patients, what the splits keep together.
-      labels: [N] int32 indices into classes.
-      sources: [N] the data set each image comes from.
-      age_groups: [N] adult, paediatric or ''.
-      classes: class names; empty for segmentation.
+        ids: [N] image ids.
+        patient_ids: [N] patients, what the splits keep together.
+        labels: [N] int32 indices into classes.
+        sources: [N] the data set each image comes from.
+        age_groups: [N] adult, paediatric or ''.
+        classes: class names; empty for segmentation.
     """
 
     ids: np.ndarray
@@ -49,19 +49,22 @@ class Experiment:
     """One experiment, ready to train or predict.
 
     Attributes:
-      config: its config.
-      rows: who the examples are.
-      arrays: name -> [N, ...] array or memory map; what batches are made of.
-      splits: "train", "valid", "oof", "test" -> row numbers, disjoint.
-      split_sha256: hash of the folds.
-      fingerprint: hash of the data.
-      compiled: task and programs.
-      upstream: files of earlier runs that this one reads.
-      dropped: what the data hold and this run does not use, by reason; None: other runs opened them.
-      notices: what was guessed while the data were read.
-      reference: picture that the images' histograms were matched to, where `data.match` asks for it.
-      mask_summary: see `data.Store`.
-      study_rows, study_splits: the same under the classes of the study, where `data.targets` gives this run others.
+        config: its config.
+        rows: who the examples are.
+        arrays: name -> [N, ...] array or memory map; what batches are made of.
+        splits: "train", "valid", "oof", "test" -> row numbers, disjoint.
+        split_sha256: hash of the folds.
+        fingerprint: hash of the data.
+        compiled: task and programs.
+        upstream: files of earlier runs that this one reads.
+        dropped: what the data hold and this run does not use, by reason; None: other runs opened
+            them.
+        notices: what was guessed while the data were read.
+        reference: picture that the images' histograms were matched to, where `data.match` asks for
+            it.
+        mask_summary: see `data.Store`.
+        study_rows, study_splits: the same under the classes of the study, where `data.targets`
+            gives this run others.
     """
 
     config: ConfigDict
@@ -104,12 +107,19 @@ class Experiment:
     def predict(
         self, variables: Any, indices: np.ndarray, *, count: int, seed_offset: int = 0
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Predictions for rows of the data set; the same seed draws the same patches for an image every time."""
+        """Predictions for rows of the data set.
+
+        The same seed draws the same patches for an image every time.
+        """
         key = jax.random.fold_in(jax.random.key(self.config.seed), seed_offset + 1)
         if self.resident is None:
             program, given, arrays = self.compiled.predict(count), key, self.inputs
         else:
-            program, given, arrays = self.compiled.predict_resident(count), {"key": key, "arrays": self.resident}, {}
+            program, given, arrays = (
+                self.compiled.predict_resident(count),
+                {"key": key, "arrays": self.resident},
+                {},
+            )
         batches = data.eval_batches(
             arrays,
             indices,
@@ -123,7 +133,9 @@ class Experiment:
         """The true arrays for the rows of a prediction, as `Task.metrics` wants them."""
         index = prediction["index"]
         batch = {
-            name: np.asarray(self.arrays[name][index]) for name in ("label", "mask") if name in self.arrays
+            name: np.asarray(self.arrays[name][index])
+            for name in ("label", "mask")
+            if name in self.arrays
         }
         return {**batch, "weight": np.ones(len(index), np.float32)}
 
@@ -141,7 +153,10 @@ def prepare(config: ConfigDict) -> Experiment:
 
 
 def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.Store:
-    """The preprocessed images of a data section; only process 0 prepares, the others wait for it."""
+    """The preprocessed images of a data section.
+
+    Only process 0 prepares, the others wait for it.
+    """
 
     def build() -> data.Store:
         dataset = data.open_dataset(section)
@@ -161,7 +176,8 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
         return build()
     try:
         return build()
-    finally:  # also after an error, which the others then meet themselves instead of waiting forever
+    finally:
+        # Also after an error, which the others then meet themselves instead of waiting forever.
         parallel.barrier("store")
 
 
@@ -173,12 +189,16 @@ def mask_source(config: ConfigDict) -> data.MaskSource | None:
         return None
     if m.source == "dataset":
         return data.DatasetMasks(
-            structures=tuple(m.structures), on_empty=m.on_empty, on_implausible=m.on_implausible, **own
+            structures=tuple(m.structures),
+            on_empty=m.on_empty,
+            on_implausible=m.on_implausible,
+            **own,
         )
     if m.source == "workdir":
         if not m.workdir:
             raise InputError(
-                "masks.source='workdir' needs masks.workdir, the folder of a finished segment run; make one with\n"
+                "masks.source='workdir' needs masks.workdir, the folder of a finished segment "
+                "run; make one with\n"
                 f"{hints.segmenter(config.data)}"
             )
         return data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty)
@@ -192,7 +212,9 @@ def _own_masks(config: ConfigDict) -> dict[str, Any]:
         raise InputError(f"masks.resize={m.resize!r} is unknown; known: {', '.join(RESIZES)}")
     own = {"ignore": m.ignore, "shrink_to": config.data.image_size if m.resize == "linear" else 0}
     if m.source != "dataset" and any(own.values()):
-        raise InputError(f"masks.ignore and masks.resize go with masks.source='dataset', not {m.source!r}")
+        raise InputError(
+            f"masks.ignore and masks.resize go with masks.source='dataset', not {m.source!r}"
+        )
     return own
 
 
@@ -210,7 +232,9 @@ def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
     )
     splits = folds.split(s.fold, valid_fraction=s.valid_fraction)
     if not 0 < s.train_fraction <= 1:
-        raise InputError(f"split.train_fraction is {s.train_fraction}: give a share above 0, up to 1")
+        raise InputError(
+            f"split.train_fraction is {s.train_fraction}: give a share above 0, up to 1"
+        )
     if s.train_fraction < 1:
         train = splits["train"]
         patients, images = data.draw_patients(rows.patient_ids[train], rows.labels[train], s.seed)
@@ -224,14 +248,16 @@ def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
 def _limited(train: np.ndarray, rows: Rows, limits: Sequence[str], *, seed: int) -> np.ndarray:
     """The training rows with at most as many of each class as `split.train_limit` says.
 
-    They are taken patient by patient in a seeded order, so that those of a smaller limit are part of a larger one's.
+    They are taken patient by patient in a seeded order, so that those of a smaller limit are part
+    of a larger one's.
     """
     for text in limits:
         name, _, number = text.partition("=")
         if name not in rows.classes or not number.isdecimal() or not int(number):
             known = ", ".join(rows.classes) or "none: set data.classes"
             raise InputError(
-                f"split.train_limit has {text!r}: write 'class=count', a count of 1 or more; the classes are {known}"
+                f"split.train_limit has {text!r}: write 'class=count', a count of 1 or more; the "
+                f"classes are {known}"
             )
         mine = train[rows.labels[train] == rows.classes.index(name)]
         patients, _ = data.draw_patients(rows.patient_ids[mine], rows.labels[mine], seed)
@@ -244,12 +270,17 @@ def _limited(train: np.ndarray, rows: Rows, limits: Sequence[str], *, seed: int)
 def _with_targets(
     config: ConfigDict, rows: Rows, splits: dict[str, np.ndarray]
 ) -> tuple[Rows, dict[str, np.ndarray]]:
-    """The rows under the classes that this run learns (`data.targets`); the others leave its splits."""
+    """The rows under the classes that this run learns (`data.targets`).
+
+    The others leave its splits.
+    """
     learned = data.learned_classes(config.data)
     if learned == rows.classes:
         return rows, splits
     to = data.targets(config.data)
-    number = np.array([learned.index(to[name]) if to[name] else -1 for name in rows.classes], np.int32)
+    number = np.array(
+        [learned.index(to[name]) if to[name] else -1 for name in rows.classes], np.int32
+    )
     labels = number[rows.labels]
     splits = {name: index[labels[index] >= 0] for name, index in splits.items()}
     return dataclasses.replace(rows, labels=np.maximum(labels, 0), classes=learned), splits
@@ -267,7 +298,8 @@ def _rows(dataset: data.Dataset) -> Rows:
 
 
 def _from_images(
-    config: ConfigDict, build: Callable[[ConfigDict, Rows, Mapping[str, np.ndarray]], steps.Compiled]
+    config: ConfigDict,
+    build: Callable[[ConfigDict, Rows, Mapping[str, np.ndarray]], steps.Compiled],
 ) -> Experiment:
     store = open_store(config.data, masks=mask_source(config))
     rows = _rows(store.dataset)
@@ -316,7 +348,8 @@ def _classify(config: ConfigDict) -> Experiment:
             weights = (counts.sum() / (classes * np.maximum(counts, 1))).astype(np.float32)
         elif config.loss.class_weights != "none":
             raise InputError(
-                f"loss.class_weights={config.loss.class_weights!r} is unknown; known: none, inverse_frequency"
+                f"loss.class_weights={config.loss.class_weights!r} is unknown; known: none, "
+                "inverse_frequency"
             )
         return steps.compile_for(config, class_weights=weights)
 
@@ -329,13 +362,20 @@ def _segment(config: ConfigDict) -> Experiment:
 
 
 def _ensemble(config: ConfigDict) -> Experiment:
-    """Stacks the learners' files: out-of-fold rows of every fold, test rows of this fold (paper 2.3)."""
+    """Stacks the learners' files (paper 2.3).
+
+    Out-of-fold rows of every fold, test rows of this fold.
+    """
     i, fold = config.inputs, config.split.fold
     if not i.learners:
-        raise InputError("inputs.learners is empty: name the learners' folders (each holds fold0, fold1, ...)")
+        raise InputError(
+            "inputs.learners is empty: name the learners' folders (each holds fold0, fold1, ...)"
+        )
     folds = range(config.split.folds)
     if i.stacking not in ("out_of_fold", "in_sample"):
-        raise InputError(f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample")
+        raise InputError(
+            f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample"
+        )
     paths = [[Path(name) / f"fold{k}" / "predictions.npz" for k in folds] for name in i.learners]
     files = [[Predictions.load(path) for path in row] for row in paths]
     needed = ("oof", "test") if i.stacking == "out_of_fold" else ("train", "valid", "oof", "test")
@@ -344,7 +384,9 @@ def _ensemble(config: ConfigDict) -> Experiment:
         parts = {"oof": [(k, "oof") for k in range(config.split.folds)], "test": [(fold, "test")]}
     else:
         parts = {s: [(fold, s)] for s in ("train", "valid", "oof", "test")}
-    pieces = [(part, files[0][k].select(split), k, split) for part, ks in parts.items() for k, split in ks]
+    pieces = [
+        (part, files[0][k].select(split), k, split) for part, ks in parts.items() for k, split in ks
+    ]
     inputs = [
         np.stack([row[k].select(split).output(i.base_output) for row in files], axis=1)
         for _, _, k, split in pieces

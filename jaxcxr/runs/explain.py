@@ -1,4 +1,7 @@
-"""Where a trained classifier looks: heat of its images, and how much of it is inside the lungs and on written marks."""
+"""Explanations of a trained classifier.
+
+Heat of its images, and how much of it is inside the lungs and on written marks.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,11 @@ INPUTS = ("original", "text_masked", "lung_masked")
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=explain` with the best checkpoint of a trained classifier's workdir.
 
-    Writes below `explain/`: `<id>.png` with the heat over the image, a contact sheet of each class, and
-    `index.json` with every image's class, and of each of `explain.inputs` the probability, whether the likeliest class
-    is the right one, and the shares of the heat inside the lungs and on written marks; prints the means, and how many
-    images are right. What an earlier call left there is replaced at the end.
+    Writes below `explain/`: `<id>.png` with the heat over the image, a contact sheet of each class,
+    and `index.json` with every image's class, and of each of `explain.inputs` the probability,
+    whether the likeliest class is the right one, and the shares of the heat inside the lungs and on
+    written marks; prints the means, and how many images are right. What an earlier call left there
+    is replaced at the end.
     """
     _check(config)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -85,7 +89,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if parallel.is_main():
         print(_table(index))
         print(
-            f"wrote {len(rows)} heat maps and {len(index['classes'])} contact sheets to {workdir / FOLDER}"
+            f"wrote {len(rows)} heat maps and {len(index['classes'])} contact sheets to "
+            f"{workdir / FOLDER}"
         )
 
 
@@ -94,11 +99,11 @@ class Xrays:
     """B images that are explained.
 
     Attributes:
-      rows: [B] of the data set.
-      images: [B, H, W] or [B, H, W, C] uint8, as the classifier gets them.
-      lungs: [B, H, W] bool; empty where they are unknown.
-      text: [B, H, W] bool, written marks, see `ops.text.find_text`.
-      labels, ids: [B] true class and id.
+        rows: [B] of the data set.
+        images: [B, H, W] or [B, H, W, C] uint8, as the classifier gets them.
+        lungs: [B, H, W] bool; empty where they are unknown.
+        text: [B, H, W] bool, written marks, see `ops.text.find_text`.
+        labels, ids: [B] true class and id.
     """
 
     rows: np.ndarray
@@ -116,9 +121,8 @@ class Xrays:
         if "mask" in experiment.arrays:
             masks = np.asarray(experiment.arrays["mask"][rows])
             lungs = (masks > 0) & (masks != IGNORE)
-            lungs &= ~lungs.all(
-                (1, 2), keepdims=True
-            )  # the stand-in of `masks.on_empty` = whole_image
+            # The stand-in of `masks.on_empty` = whole_image.
+            lungs &= ~lungs.all((1, 2), keepdims=True)
         found = [
             find_text(i, known if known.any() else None)
             for i, known in zip(grey(images), lungs, strict=True)
@@ -158,8 +162,8 @@ def _check(config: ConfigDict) -> None:
     unknown = [name for name in e.inputs if name not in INPUTS]
     if unknown or e.inputs[:1] != ("original",) or len(set(e.inputs)) < len(e.inputs):
         raise InputError(
-            f"explain.inputs={tuple(e.inputs)}: give 'original', whose class is explained, and after it any of "
-            f"{', '.join(INPUTS[1:])}"
+            f"explain.inputs={tuple(e.inputs)}: give 'original', whose class is explained, and "
+            f"after it any of {', '.join(INPUTS[1:])}"
         )
     explaining.check(config)
 
@@ -201,7 +205,8 @@ def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
     inputs = []
     for heat in found:
         shares = {
-            "with_heat": (heat.heat > 0).any((1, 2)).astype(np.float32),  # what follows is of these images
+            # What follows is of these images.
+            "with_heat": (heat.heat > 0).any((1, 2)).astype(np.float32),
             "heat_in_lungs": _share(heat.heat, xrays.lungs),
             "heat_on_text": _share(heat.heat, xrays.text),
         }
@@ -256,8 +261,11 @@ def _announcement(
 
 def _table(index: dict) -> str:
     lines = [
-        f"{'true class':20} {'input':>12} {'images':>6} {'right':>6} {'with heat':>9} {'probability':>11} "
-        f"{'heat in lungs':>14} {'lungs in image':>15} {'heat on text':>13} {'text in image':>14}"
+        (
+            f"{'true class':20} {'input':>12} {'images':>6} {'right':>6} {'with heat':>9} "
+            f"{'probability':>11} {'heat in lungs':>14} {'lungs in image':>15} "
+            f"{'heat on text':>13} {'text in image':>14}"
+        )
     ]
     for label, of_class in index["classes"].items():
         for name, row in of_class["inputs"].items():

@@ -21,18 +21,21 @@ _ON_A_SHEET = 100
 
 
 class Album:
-    """Collects the pictures in a folder of their own, which takes the place of `explain/` when they are complete.
+    """Collects the pictures in a folder of their own.
 
-    Until `finish`, what an earlier call left in `explain/` stays; a call that fails leaves it alone.
+    It takes the place of `explain/` when they are complete.
+
+    Until `finish`, what an earlier call left in `explain/` stays; a call that fails leaves it
+    alone.
     """
 
     def __init__(self, folder: RunFolder, *, title: str, classes: Sequence[str]):
         """Starts an empty album.
 
         Args:
-          folder: of the run.
-          title: of the sheets, after the name of the class.
-          classes: of which there are sheets, in their order.
+            folder: of the run.
+            title: of the sheets, after the name of the class.
+            classes: of which there are sheets, in their order.
         """
         self._folder, self._title = folder, title
         self._classes = tuple(classes)
@@ -45,9 +48,8 @@ class Album:
     def __enter__(self) -> Self:
         if self._folder.active:
             new, old, current = (self._folder.path / name for name in (_NEW, _OLD, FOLDER))
-            if (
-                old.exists() and not current.exists()
-            ):  # killed while the new one took the place of the old one
+            # Killed while the new one took the place of the old one.
+            if old.exists() and not current.exists():
                 os.replace(old, current)
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -70,13 +72,13 @@ class Album:
         """Adds an X-ray with the heat on each of its inputs.
 
         Args:
-          entry: what `index.json` says of it: "id", "label", "explained", "lung_area", "text_area", and "inputs", a
-            dict of dicts of numbers, None where there is none.
-          images: [H, W] uint8 of each input.
-          heats: [H, W] of each.
-          votes: [H, W] of each, or none.
-          lungs: [H, W] bool; empty: unknown.
-          superpixels: whether the heat is one of superpixels, drawn green and red.
+            entry: what `index.json` says of it: "id", "label", "explained", "lung_area",
+                "text_area", and "inputs", a dict of dicts of numbers, None where there is none.
+            images: [H, W] uint8 of each input.
+            heats: [H, W] of each.
+            votes: [H, W] of each, or none.
+            lungs: [H, W] bool; empty: unknown.
+            superpixels: whether the heat is one of superpixels, drawn green and red.
         """
         if not self._folder.active:
             return
@@ -88,7 +90,9 @@ class Album:
         self._folder.write_bytes(f"{_NEW}/{on_disk(name)}", encode_png(picture))
         if votes:
             shown = [heat.overlay(i, np.nan_to_num(v)) for i, v in zip(images, votes, strict=True)]
-            self._folder.write_bytes(f"{_NEW}/votes/{on_disk(name)}", encode_png(heat.side_by_side(shown)))
+            self._folder.write_bytes(
+                f"{_NEW}/votes/{on_disk(name)}", encode_png(heat.side_by_side(shown))
+            )
         self._images.append({**entry, "picture": name})
         sheet = self._sheets.setdefault(entry["label"], [])
         if len(sheet) < _ON_A_SHEET:
@@ -101,10 +105,11 @@ class Album:
         """Writes the sheets and `index.json`, and puts the folder in its place.
 
         Args:
-          header: what `index.json` says besides.
+            header: what `index.json` says besides.
 
         Returns:
-          What is in `index.json`: the header, "classes" with the means of each true class, and "images".
+            What is in `index.json`: the header, "classes" with the means of each true class, and
+            "images".
         """
         for name, sheet in self._sheets.items():
             pictures, masks, captions = zip(*sheet, strict=True)
@@ -154,7 +159,9 @@ def _caption(entry: Mapping[str, Any]) -> str:
     lines = [f"{entry['id']}: {entry['explained']}"]
     for name, row in entry["inputs"].items():
         # One input has the width of a thumbnail.
-        line = f"{name.replace('_', ' ')} " * (len(entry["inputs"]) > 1) + f"{row['probability']:.2f}"
+        line = (
+            f"{name.replace('_', ' ')} " * (len(entry["inputs"]) > 1) + f"{row['probability']:.2f}"
+        )
         if row["heat_in_lungs"] is not None:
             line += f", {100 * row['heat_in_lungs']:.0f} % in lungs"
         if row["heat_on_text"] is not None:

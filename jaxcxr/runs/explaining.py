@@ -24,10 +24,10 @@ class Heat:
     """Where the classifier looks in B images.
 
     Attributes:
-      heat: [B, H, W] float32; negative where a place speaks against the class.
-      explained: [B] int, the class.
-      probabilities: [B, C] of the images.
-      votes: [B, H, W], for Grad-CAM over patches; see `Task.explain`.
+        heat: [B, H, W] float32; negative where a place speaks against the class.
+        explained: [B] int, the class.
+        probabilities: [B, C] of the images.
+        votes: [B, H, W], for Grad-CAM over patches; see `Task.explain`.
     """
 
     heat: np.ndarray
@@ -53,10 +53,10 @@ class Programs:
     Rows keep their masks and their numbers, so a changed image is judged by the same patches.
 
     Attributes:
-      experiment: the run.
-      variables: of its best checkpoint.
-      layer: feature map for Grad-CAM.
-      tick: called with the number of images that were predicted.
+        experiment: the run.
+        variables: of its best checkpoint.
+        layer: feature map for Grad-CAM.
+        tick: called with the number of images that were predicted.
     """
 
     experiment: Experiment
@@ -103,8 +103,8 @@ class Programs:
             process_index=parallel.process_index(),
             process_count=parallel.process_count(),
         )
-        # The rows and the key of `Experiment.predict`, so that these are the patches that were judged in
-        # predictions.npz.
+        # The rows and the key of `Experiment.predict`, so that these are the patches that were
+        # judged in predictions.npz.
         own_rows = ({**batch, "index": rows[batch["index"]].astype(np.int32)} for batch in batches)
         key = jax.random.fold_in(jax.random.key(self.experiment.config.seed), 1)
         parts = []
@@ -120,10 +120,10 @@ def explain(
     """Heat of images [B, ...] in the place of those of rows [B], by `explain.method`.
 
     Args:
-      programs: of the run.
-      rows: [B] of the data set.
-      images: [B, H, W] or [B, H, W, C] uint8.
-      classes: [B] to explain; None: as `explain.of` says.
+        programs: of the run.
+        rows: [B] of the data set.
+        images: [B, H, W] or [B, H, W, C] uint8.
+        classes: [B] to explain; None: as `explain.of` says.
     """
     return _METHODS[programs.experiment.config.explain.method](programs, rows, images, classes)
 
@@ -139,7 +139,8 @@ def check(config: ConfigDict) -> None:
         for name in ("size", "stride"):
             if not 0 < e.occlusion[name] <= 1:
                 raise InputError(
-                    f"explain.occlusion.{name}={e.occlusion[name]}: give a share of the side in (0, 1]"
+                    f"explain.occlusion.{name}={e.occlusion[name]}: give a share of the side in "
+                    "(0, 1]"
                 )
         if not 0 <= e.occlusion.fill <= 1:
             raise InputError(
@@ -149,12 +150,13 @@ def check(config: ConfigDict) -> None:
         lime.check_installed()
         if e.lime.segments not in lime.SEGMENTS:
             raise InputError(
-                f"explain.lime.segments={e.lime.segments!r} is unknown; known: {', '.join(lime.SEGMENTS)}"
+                f"explain.lime.segments={e.lime.segments!r} is unknown; known: "
+                f"{', '.join(lime.SEGMENTS)}"
             )
         if e.lime.samples < 2 or e.lime.features < 1:
             raise InputError(
-                f"explain.lime.samples={e.lime.samples} and explain.lime.features={e.lime.features}: "
-                "give at least 2 samples and 1 feature"
+                f"explain.lime.samples={e.lime.samples} and "
+                f"explain.lime.features={e.lime.features}: give at least 2 samples and 1 feature"
             )
 
 
@@ -162,7 +164,7 @@ def find_layer(experiment: Experiment) -> Layer:
     """The feature map that Grad-CAM takes; needs no checkpoint.
 
     Raises:
-      InputError: the network has none of the name `explain.layer`.
+        InputError: the network has none of the name `explain.layer`.
     """
     name, (height, width, channels) = experiment.task.find_layer(experiment.config.explain.layer)
     return Layer(name, height, width, channels)
@@ -182,8 +184,8 @@ def predictions(config: ConfigDict, shape: tuple[int, int]) -> int:
     """How many images the method predicts for the heat of one.
 
     Args:
-      config: of the run.
-      shape: (height, width) of the images.
+        config: of the run.
+        shape: (height, width) of the images.
     """
     e = config.explain
     if e.method == "gradcam":
@@ -194,7 +196,7 @@ def predictions(config: ConfigDict, shape: tuple[int, int]) -> int:
 
 
 def forward_passes(config: ConfigDict, images: int) -> int:
-    """What so many predicted images cost: how many patches, or whole images, go through the network.
+    """Number of patches, or whole images, that go through the network per prediction.
 
     Grad-CAM predicts an image before it explains it, and its gradient costs about two more.
     """

@@ -1,4 +1,7 @@
-"""A trained network as files that need none of this code: its program as StableHLO, its weights, what they take."""
+"""A trained network as files that need none of this code.
+
+Its program as StableHLO, its weights, what they take.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +30,26 @@ from jaxcxr.weights.safetensors_file import to_bytes
 
 FOLDER = "export"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+# Input of the program -> array of the task's batch.
 _ARRAYS = {
     "images": "image",
     "masks": "mask",
     "seeds": "index",
-}  # input of the program -> array of the task's batch
+}
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=export`: writes `export/` of a finished run, with its best checkpoint.
 
-    model.stablehlo, the program for `export.platforms` (weights are its first argument); model.safetensors, the
-    weights, which `model.pretrained` also takes; model.json, what goes in and comes out and the files' hashes; run.py,
-    which needs only JAX, NumPy and Pillow. model.json comes last, so that what was interrupted is never taken for an
-    export. The data of the run is not needed.
+    model.stablehlo, the program for `export.platforms` (weights are its first argument);
+    model.safetensors, the weights, which `model.pretrained` also takes; model.json, what goes in
+    and comes out and the files' hashes; run.py, which needs only JAX, NumPy and Pillow. model.json
+    comes last, so that what was interrupted is never taken for an export. The data of the run is
+    not needed.
 
     Raises:
-      InputError: the run is of another kind, unfinished or without a checkpoint, or a platform is unknown.
+        InputError: the run is of another kind, unfinished or without a checkpoint, or a platform is
+            unknown.
     """
     _check(config, workdir)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -74,22 +80,22 @@ def run(config: ConfigDict, workdir: Path) -> None:
             folder.write_json(
                 f"{FOLDER}/{exported.SPEC}", {**spec, "sha256": exported.spec_hash(spec)}
             )
-            exported.Model.open(
-                folder.path / FOLDER
-            )  # reads everything back and compares the hashes
+            # Reads everything back and compares the hashes.
+            exported.Model.open(folder.path / FOLDER)
             print(_closing(config, folder))
 
 
 def _check(config: ConfigDict, workdir: Path) -> None:
     if config.task not in ("classify", "segment"):
         raise InputError(
-            f"export goes with one network that looks at X-rays, and this is {config.task!r}: export its learners, "
-            "each with its own --config and --workdir"
+            f"export goes with one network that looks at X-rays, and this is {config.task!r}: "
+            "export its learners, each with its own --config and --workdir"
         )
     if config.repeats > 1:
         raise InputError(
-            f"repeats={config.repeats} are {config.repeats} networks: export one of them, --config.repeats=1 "
-            f"--config.seed=... {hints.in_folder(workdir / 'models' / config.model.name / 'repeat')}..."
+            f"repeats={config.repeats} are {config.repeats} networks: export one of them, "
+            "--config.repeats=1 --config.seed=... "
+            f"{hints.in_folder(workdir / 'models' / config.model.name / 'repeat')}..."
         )
     if config.task == "segment":
         segment.check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
@@ -111,26 +117,30 @@ def _task(config: ConfigDict) -> Task:
         extras["class_weights"] = np.ones(len(data.learned_classes(config.data)), np.float32)
         config = config.copy_and_resolve_references()
         count, most = config.patches.eval_count, config.patches.chunk
-        config.patches.chunk = -(
-            -count // -(-count // most)
-        )  # an image's patches in even chunks: none is padding
+        # An image's patches in even chunks: none is padding.
+        config.patches.chunk = -(-count // -(-count // most))
     return TASKS[config.task](config, axis_name=None, **extras)
 
 
 def _names(variables: Variables) -> Any:
-    """A tree like `variables` of the weights' names: params/fc/kernel is fc/kernel, as `jaxcxr.weights` reads it."""
+    """A tree like `variables` of the weights' names.
+
+    params/fc/kernel is fc/kernel, as `jaxcxr.weights` reads it.
+    """
     names = jax.tree_util.tree_map_with_path(
         lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/").partition("/")[2],
         variables,
     )
-    assert len(set(jax.tree.leaves(names))) == len(
-        jax.tree.leaves(names)
-    )  # no name is in both collections
+    # No name is in both collections.
+    assert len(set(jax.tree.leaves(names))) == len(jax.tree.leaves(names))
     return names
 
 
 def _program(config: ConfigDict, task: Task, names: Any) -> Callable[..., jax.Array]:
-    """(weights by name, *inputs [b, ...]) -> output [b, ...]: the task's own `predict`, of each image alone."""
+    """(weights by name, *inputs [b, ...]) -> output [b, ...].
+
+    The task's own `predict`, of each image alone.
+    """
     inputs = [_ARRAYS[given["name"]] for given in export_spec.inputs(config)]
 
     def of_image(weights: Mapping[str, jax.Array], *arrays: jax.Array) -> jax.Array:

@@ -132,7 +132,10 @@ def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> lis
     """What happens to a file before the program, in words."""
     size = f"{settings.image_size} x {settings.image_size}"
     steps = [
-        "grey, 8 or 16 bits: colour as its luminance (ITU-R 601-2), transparency as black, no turning by EXIF"
+        (
+            "grey, 8 or 16 bits: colour as its luminance (ITU-R 601-2), transparency as black, no "
+            "turning by EXIF"
+        )
     ]
     if settings.lungs != "whole":
         what = (
@@ -145,12 +148,13 @@ def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> lis
         )
     if settings.equalise:
         steps.append(
-            "equalised by the cumulative histogram at that depth: the darkest level is 0, the brightest 1"
+            "equalised by the cumulative histogram at that depth: the darkest level is 0, the "
+            "brightest 1"
         )
     else:
         steps.append(
-            "8 bits divided by 255; 16 bits stretched from 0 to 1 over the range that hot pixels, padding and "
-            f"burned-in text do not take ({exported.RUNNER}: _grey_range)"
+            "8 bits divided by 255; 16 bits stretched from 0 to 1 over the range that hot pixels, "
+            f"padding and burned-in text do not take ({exported.RUNNER}: _grey_range)"
         )
     if settings.gamma != 1:
         steps.append(f"to the power of {settings.gamma}")
@@ -162,7 +166,8 @@ def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> lis
     )
     if settings.match != "none":
         steps.append(
-            f"given the histogram of {exported.REFERENCE} (scikit-image's match_histograms), rounded"
+            f"given the histogram of {exported.REFERENCE} (scikit-image's match_histograms), "
+            "rounded"
         )
     if settings.enhance:
         steps.append(
@@ -185,7 +190,10 @@ def _program_steps(config: ConfigDict, mean: list[float], std: list[float]) -> l
     """What the program does, in words."""
     m, normalised = config.model, f"divided by 255, minus {mean}, divided by {std}"
     if config.task == "segment":
-        found = f"structures above a probability of {config.predict.threshold}, of several the likeliest"
+        found = (
+            f"structures above a probability of {config.predict.threshold}, of several the "
+            "likeliest"
+        )
         return [normalised, m.name, found if m.outputs == "sigmoid" else "the likeliest structure"]
     p, steps = config.patches, []
     if p.enabled:

@@ -33,16 +33,19 @@ _THREADS = 4
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=evaluate` of a trained classifier with `evaluate.data.builders`.
 
-    Writes `external/<name>/` below the run folder: predictions.npz, report.md, report.json and plots/; prints the
-    scores beside those on the run's own test images. Patients of the run's own data are left out, so these must be
-    there: `data.manual_dir` and `data.data_dir` are those of the training where they are not given.
+    Writes `external/<name>/` below the run folder: predictions.npz, report.md, report.json and
+    plots/; prints the scores beside those on the run's own test images. Patients of the run's own
+    data are left out, so these must be there: `data.manual_dir` and `data.data_dir` are those of
+    the training where they are not given.
 
     Raises:
-      InputError: the run is not finished, its data are not there, or no image is left to measure on.
+        InputError: the run is not finished, its data are not there, or no image is left to measure
+            on.
     """
     if config.evaluate.same_source not in ("left_out", "kept"):
         raise InputError(
-            f"evaluate.same_source={config.evaluate.same_source!r} is unknown; known: left_out, kept"
+            f"evaluate.same_source={config.evaluate.same_source!r} is unknown; known: left_out, "
+            "kept"
         )
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     name = "-".join(module.rpartition(".")[2] for module in config.evaluate.data.builders)
@@ -84,7 +87,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """The run's network, and what finds the lungs for it: nothing, the data set's own masks or a segmenter."""
+    """The run's network, and what finds the lungs for it.
+
+    Nothing, the data set's own masks or a segmenter.
+    """
 
     network: Network
     masks: data.DatasetMasks | None
@@ -110,7 +116,7 @@ class Learner:
         """Of these rows; and why some have none: id -> reason.
 
         Raises:
-          InputError: the learner needs masks, and there are none.
+            InputError: the learner needs masks, and there are none.
         """
         self._check_masks(dataset)
         config = self.network.config
@@ -143,7 +149,8 @@ class Learner:
             self.masks.check(dataset)
         except InputError as error:
             raise InputError(
-                f"evaluate.data: {error}: --config.masks.workdir=SEGMENTER, the folder of such a run"
+                f"evaluate.data: {error}: --config.masks.workdir=SEGMENTER, the folder of such a "
+                "run"
             ) from error
 
     def _views(
@@ -193,7 +200,10 @@ _UNREADABLE = "unreadable"
 def _predictions(
     config: ConfigDict, dataset: Dataset, found: Mapping[str, np.ndarray]
 ) -> Predictions:
-    """All rows count as test images; the hash stands for their choice, so that two runs can be compared on them."""
+    """Predictions in which all rows count as test images.
+
+    The hash stands for their choice, so that two runs can be compared on them.
+    """
     probabilities = found["probabilities"].astype(np.float32)
     extra = {n: a for n, a in found.items() if n not in ("probabilities", "loss", "index")}
     chosen = sorted(
@@ -228,13 +238,16 @@ def _own(config: ConfigDict, folder: RunFolder) -> _Own:
     """Without its pixels.
 
     Raises:
-      InputError: it is not there, or is not what the run was made with.
+        InputError: it is not there, or is not what the run was made with.
     """
     section = config.data.copy_and_resolve_references()
     saved = folder.config().get("data", {})
     for name in ("manual_dir", "data_dir"):
         section[name] = section[name] or saved.get(name, "")
-    where = "evaluate.data is measured without the patients of the run's own data (--config.data.manual_dir)"
+    where = (
+        "evaluate.data is measured without the patients of the run's own data "
+        "(--config.data.manual_dir)"
+    )
     try:
         dataset = data.open_dataset(section)
     except InputError as error:
@@ -249,13 +262,17 @@ def _own(config: ConfigDict, folder: RunFolder) -> _Own:
 
 
 def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
-    """`evaluate.data` with the run's classes and what the run calls other labels; and a warning of unknown labels."""
+    """`evaluate.data` with the run's classes and labels, and a warning of unknown labels.
+
+    Other labels are what the run calls them.
+    """
     section = data.where_given(config.evaluate.data, config.data)
     to = data.targets(config.data)
     given = data.relabelling(section)
     if strange := sorted({*given.values()} - {*to, ""}):
         raise InputError(
-            f"evaluate.data.relabel names {', '.join(strange)}; the run's classes are {', '.join(to)}"
+            f"evaluate.data.relabel names {', '.join(strange)}; the run's classes are "
+            f"{', '.join(to)}"
         )
     calls = {**data.relabelling(config.data), **given}
     counts = data.label_counts(section)
@@ -268,20 +285,27 @@ def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     listed = ", ".join(f"{label} ({count:,})" for label, count in unknown.items())
     if all(to.get(name, "") == "" for name in class_of.values()):
         raise InputError(
-            f"evaluate.data has no image of a class of the run ({', '.join(section.classes)}), but {listed or 'none'}: "
-            "say what they are, --config.evaluate.data.relabel=\"('label=class',)\""
+            f"evaluate.data has no image of a class of the run ({', '.join(section.classes)}), "
+            f"but {listed or 'none'}: say what they are, "
+            "--config.evaluate.data.relabel=\"('label=class',)\""
         )
     if not unknown:
         return section, []
     return section, [
-        f"Left out because the run has no such class: {listed}; evaluate.data.relabel may map them to one."
+        (
+            f"Left out because the run has no such class: {listed}; evaluate.data.relabel may map "
+            "them to one."
+        )
     ]
 
 
 def _unseen(
     config: ConfigDict, dataset: Dataset, section: ConfigDict, own: _Own, left_out: dict[str, int]
 ) -> tuple[np.ndarray, list[str]]:
-    """The rows that the run's own data know nothing of, and a warning where they share a source; counts the others."""
+    """The rows that the run's own data know nothing of; counts the others.
+
+    With a warning where they share a source.
+    """
     drop = config.evaluate.same_source == "left_out"
     patients = overlap.patient_names(dataset, section)
     seen = overlap.overlap(dataset, patients, own.dataset, own.patients, sources=drop)
@@ -294,15 +318,18 @@ def _unseen(
             else ""
         )
         raise InputError(
-            f"no image of evaluate.data is left that the run's own data do not have: {_listed(left_out)}{hint}"
+            "no image of evaluate.data is left that the run's own data do not have: "
+            f"{_listed(left_out)}{hint}"
         )
     shared = np.isin(dataset.sources[rows], own.dataset.sources)
     if not shared.any():
         return rows, []
     sources = ", ".join(np.unique(dataset.sources[rows][shared]).tolist())
     return rows, [
-        f"{int(shared.sum()):,} of {len(rows):,} images are of a source that the run's own data have ({sources}): they "
-        "are other patients, but no external test."
+        (
+            f"{int(shared.sum()):,} of {len(rows):,} images are of a source that the run's own "
+            f"data have ({sources}): they are other patients, but no external test."
+        )
     ]
 
 
@@ -311,8 +338,9 @@ def _counted(bad: Mapping[str, str], most: int) -> dict[str, int]:
     unreadable = [name for name, reason in bad.items() if reason == _UNREADABLE]
     if len(unreadable) > most:
         raise InputError(
-            f"{len(unreadable)} images are unreadable: {', '.join(unreadable[:10])}. Mend or remove them, or set "
-            f"evaluate.data.max_bad_images to {len(unreadable)} to go on without them"
+            f"{len(unreadable)} images are unreadable: {', '.join(unreadable[:10])}. Mend or "
+            f"remove them, or set evaluate.data.max_bad_images to {len(unreadable)} to go on "
+            "without them"
         )
     return {reason: list(bad.values()).count(reason) for reason in dict.fromkeys(bad.values())}
 

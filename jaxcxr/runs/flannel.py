@@ -34,7 +34,9 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
     for fold in range(config.study.folds):
         ensemble = own(config.ensemble, config)
         ensemble.split.folds, ensemble.split.fold = config.study.folds, fold
-        ensemble.inputs.learners = tuple(str(workdir / "learners" / name) for name in config.study.learners)
+        ensemble.inputs.learners = tuple(
+            str(workdir / "learners" / name) for name in config.study.learners
+        )
         inputs = tuple(
             Path(learner) / f"fold{k}" / "predictions.npz"
             for learner in ensemble.inputs.learners

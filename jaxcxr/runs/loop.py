@@ -32,8 +32,11 @@ class Plan:
     log_every: int
 
     def boundary(self, step: int) -> int:
-        """The first step after `step` that a log row or an evaluation follows, or that is the last."""
-        return min(self.steps, *(step - step % every + every for every in (self.eval_every, self.log_every)))
+        """The first step after `step` with a log row or an evaluation, or the last step."""
+        return min(
+            self.steps,
+            *(step - step % every + every for every in (self.eval_every, self.log_every)),
+        )
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -71,7 +74,8 @@ class StopRequest:
 def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) -> dict[str, float]:
     """Metrics of a split, from sums over its examples."""
     total = None
-    host_memory.give_back()  # what training steps have freed: the arrays of predictions do not fit there
+    # What training steps have freed: the arrays of predictions do not fit there.
+    host_memory.give_back()
     for prediction in experiment.predict(variables, experiment.splits[split], count=count):
         metrics = experiment.task.metrics(experiment.host_batch(prediction), prediction)
         total = metrics if total is None else {n: total[n].merge(m) for n, m in metrics.items()}
@@ -93,18 +97,21 @@ def fit(
     Resumes from the newest sound checkpoint. SIGTERM and SIGINT save and raise SystemExit.
 
     Args:
-      experiment: what to train.
-      checkpointer: where its states go.
-      writer: where its metrics go.
-      valid_count: patches an image in the evaluations while training; 0 where the task draws none.
-      description: what the progress bar says.
-      pretrained: puts published weights into the first variables of a run that begins; None: random ones.
+        experiment: what to train.
+        checkpointer: where its states go.
+        writer: where its metrics go.
+        valid_count: patches an image in the evaluations while training; 0 where the task draws
+            none.
+        description: what the progress bar says.
+        pretrained: puts published weights into the first variables of a run that begins; None:
+            random ones.
 
     Returns:
-      {"step", "best_step", "best", "seconds", "images", "stopped_early", "placement"} for the run's timings.
+        {"step", "best_step", "best", "seconds", "images", "stopped_early", "placement"} for the
+        run's timings.
 
     Raises:
-      DivergedError: the loss is not finite; the last good checkpoint stays.
+        DivergedError: the loss is not finite; the last good checkpoint stays.
     """
     config, task, compiled = experiment.config, experiment.task, experiment.compiled
     schedule = plan(experiment)
@@ -118,7 +125,9 @@ def fit(
     stepper = stepping.stepper(experiment, jax.random.key(config.seed))
     state = states.create(task.init(config.seed), compiled.optimizer)
     seconds, step, metrics, unlogged = 0.0, 0, {}, []
-    restored = checkpointer.restore_latest(state.without_optimizer(), state.opt_state, stepper.iterator)
+    restored = checkpointer.restore_latest(
+        state.without_optimizer(), state.opt_state, stepper.iterator
+    )
     if restored is not None:
         state, step, metrics = restored.state, restored.step, restored.metrics
         state = state.replace(opt_state=restored.optimizer)
@@ -131,8 +140,11 @@ def fit(
     state = parallel.place(state)
     started = time.monotonic() - seconds
     last_save = time.monotonic()
-    # Of the steps since the last log row; a checkpoint between two rows keeps them for the next one.
-    losses: list[Any] = [{name: np.float32(value) for name, value in row.items()} for row in unlogged]
+    # Of the steps since the last log row; a checkpoint between two rows keeps them for the next
+    # one.
+    losses: list[Any] = [
+        {name: np.float32(value) for name, value in row.items()} for row in unlogged
+    ]
     rates = [0.0]  # of the steps taken last
 
     def save() -> None:
@@ -141,7 +153,9 @@ def fit(
         loop = {
             "watch": watch.to_json(),
             "seconds": time.monotonic() - started,
-            "losses": [{n: float(value) for n, value in row.items()} for row in parallel.to_host(losses)],
+            "losses": [
+                {n: float(value) for n, value in row.items()} for row in parallel.to_host(losses)
+            ],
         }
         checkpointer.save(
             step,
@@ -163,7 +177,10 @@ def fit(
             raise DivergedError(
                 f"the training loss is {means['loss']} at step {step}; "
                 + (
-                    f"the last good checkpoint, of step {kept[-1]}, is kept in {checkpointer.directory}. "
+                    (
+                        f"the last good checkpoint, of step {kept[-1]}, is kept in "
+                        f"{checkpointer.directory}. "
+                    )
                     if kept
                     else "there is no checkpoint yet. "
                 )
@@ -179,20 +196,27 @@ def fit(
             progress.update(step, loss=means["loss"])
 
     def learning_rate(step: int) -> float:
-        return watch.factor * config.optim.learning_rate * optim.schedule_factor(
-            config.optim.schedule,
-            step=step,
-            steps=schedule.steps,
-            warmup=config.optim.warmup,
-            milestones=config.optim.milestones,
-            decay=config.optim.decay,
+        return (
+            watch.factor
+            * config.optim.learning_rate
+            * optim.schedule_factor(
+                config.optim.schedule,
+                step=step,
+                steps=schedule.steps,
+                warmup=config.optim.warmup,
+                milestones=config.optim.milestones,
+                decay=config.optim.decay,
+            )
         )
 
     if parallel.is_main() and step < schedule.steps:
         todo, devices = schedule.steps - step, parallel.device_count()
         print(
-            f"{description}: {todo} step{'s'[: todo != 1]} on {devices} device{'s'[: devices != 1]}; the first one "
-            f"compiles, which takes minutes on a CPU and is kept for later runs\n{experiment.placement}",
+            (
+                f"{description}: {todo} step{'s'[: todo != 1]} on {devices} "
+                f"device{'s'[: devices != 1]}; the first one compiles, which takes minutes on a "
+                f"CPU and is kept for later runs\n{experiment.placement}"
+            ),
             flush=True,
         )
     progress = Progress(
@@ -203,7 +227,8 @@ def fit(
             last = step >= schedule.steps or watch.stop
             due = step > 0 and (step % schedule.eval_every == 0 or step >= schedule.steps)
             fresh = restored is None or step > restored.step
-            # Clocks and signals differ between processes, but all must save and leave at the same step.
+            # Clocks and signals differ between processes, but all must save and leave at the same
+            # step.
             together = parallel.process_count() == 1 or step % config.train.log_every == 0
             if (due or step == schedule.steps == 0) and fresh:
                 log()
@@ -226,7 +251,10 @@ def fit(
                 if parallel.is_main():
                     name = signal.Signals(request.signal or signal.SIGTERM).name
                     print(
-                        f"interrupted by {name} at step {step}, checkpoint saved; rerun the same command to resume",
+                        (
+                            f"interrupted by {name} at step {step}, checkpoint saved; rerun the "
+                            "same command to resume"
+                        ),
                         flush=True,
                     )
                 raise SystemExit(128 + (request.signal or signal.SIGTERM))
@@ -245,8 +273,9 @@ def fit(
                 progress.update(step)
     if watch.best is None:
         raise DivergedError(
-            f"no evaluation gave a number for {task.monitor}, which chooses the checkpoint, in {step} steps: is there "
-            "an example of each class among the validation patients (split.valid_fraction)?"
+            f"no evaluation gave a number for {task.monitor}, which chooses the checkpoint, in "
+            f"{step} steps: is there an example of each class among the validation patients "
+            "(split.valid_fraction)?"
         )
     return {
         "step": step,

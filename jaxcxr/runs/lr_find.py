@@ -1,4 +1,7 @@
-"""Learning-rate range test (Smith, 2017, arXiv:1506.01186): the loss while the learning rate grows step by step."""
+"""Learning-rate range test (Smith, 2017, arXiv:1506.01186).
+
+The loss while the learning rate grows step by step.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,23 @@ from jaxcxr.runs.experiment import prepare
 from jaxcxr.runs.train import with_weights
 from jaxcxr.types import InputError
 
-# The test ends where the smoothed loss is so many times its least value: from there on nothing is learned.
+# The test ends where the smoothed loss is so many times its least value: from there on nothing is
+# learned.
 DIVERGED = 4.0
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=lr_find`: writes `lr_find.json` and `plots/lr_find.png`, and prints the steepest point.
+    """`--config.run=lr_find`: prints the steepest point.
+
+    Writes `lr_find.json` and `plots/lr_find.png`.
 
     Nothing is trained for good: the run folder can be trained afterwards, with any learning rate.
     """
     f = config.lr_find
     if not (0 < f.low < f.high and f.steps >= 10 and 0 <= f.smoothing < 1):
         raise InputError(
-            f"lr_find.low={f.low}, high={f.high}, steps={f.steps}, smoothing={f.smoothing}: the test needs "
-            "0 < low < high, at least 10 steps and a smoothing in [0, 1)"
+            f"lr_find.low={f.low}, high={f.high}, steps={f.steps}, smoothing={f.smoothing}: the "
+            "test needs 0 < low < high, at least 10 steps and a smoothing in [0, 1)"
         )
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
@@ -42,10 +48,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if config.model.pretrained:
             variables = with_weights(experiment, folder, variables)
         state = parallel.place(states.create(variables, experiment.compiled.optimizer))
-        # From the host wherever a training's images would live: the loss is wanted after every step.
+        # From the host wherever a training's images would live: the loss is wanted after every
+        # step.
         stepper = stepping.HostBatches(experiment, jax.random.key(config.seed))
         rates, losses = np.geomspace(f.low, f.high, f.steps), []
-        with tqdm(total=f.steps, desc="lr_find", unit="step", disable=not parallel.is_main()) as bar:
+        with tqdm(
+            total=f.steps, desc="lr_find", unit="step", disable=not parallel.is_main()
+        ) as bar:
             for rate in rates:
                 state, [metrics] = stepper.step(state, stepper.next(1), [rate])
                 losses.append(float(parallel.to_host(metrics["loss"])))
@@ -65,17 +74,26 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 "steepest": best,
             },
         )
-        figure = lr_curve(rates[: len(finite)], finite, curve, steepest=best, title=f"{config.model.name}")
+        figure = lr_curve(
+            rates[: len(finite)], finite, curve, steepest=best, title=f"{config.model.name}"
+        )
         folder.write_bytes("plots/lr_find.png", plots.to_png(figure))
     if parallel.is_main():
-        found = "the loss falls nowhere" if best is None else f"the loss falls fastest at a learning rate of {best:.2g}"
+        found = (
+            "the loss falls nowhere"
+            if best is None
+            else f"the loss falls fastest at a learning rate of {best:.2g}"
+        )
         print(f"{found} ({len(finite)} steps, {workdir / 'plots' / 'lr_find.png'})")
         if best is not None:
             print(f"to use it: --config.optim.learning_rate={best:.2g}")
 
 
 def smoothed(losses: Sequence[float], factor: float) -> np.ndarray:
-    """Running mean with weights factor^age, corrected for its beginning at 0 (as Adam's moments): [N]."""
+    """Running mean with weights factor^age: [N].
+
+    Corrected for its beginning at 0, as Adam's moments.
+    """
     mean, values = 0.0, []
     for n, loss in enumerate(losses, start=1):
         mean = factor * mean + (1 - factor) * loss
@@ -89,14 +107,16 @@ def has_diverged(curve: np.ndarray) -> bool:
 
 
 def steepest(rates: np.ndarray, curve: np.ndarray) -> float | None:
-    """The learning rate at which the smoothed loss falls fastest per factor of the rate (paper 5.1).
+    """The learning rate at which the smoothed loss falls fastest.
+
+    Per factor of the rate (paper 5.1).
 
     Args:
-      rates: [N], growing.
-      curve: [N] smoothed losses.
+        rates: [N], growing.
+        curve: [N] smoothed losses.
 
     Returns:
-      None where the loss falls nowhere before its least value.
+        None where the loss falls nowhere before its least value.
     """
     end = int(np.argmin(curve)) + 1
     if end < 2:

@@ -1,4 +1,7 @@
-"""Pictures of what a run is fed: lung outlines with the patches drawn, for the report and TensorBoard."""
+"""Pictures of what a run is fed, for the report and TensorBoard.
+
+Lung outlines with the patches drawn.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ _SAMPLES = 6  # images of a class on the sheet
 
 
 def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
-    """Writes `overlays/<id>.png` for the first training image of each class, and `overlays/classes.png` with several
-    of each, before training starts.
+    """Writes pictures of training images before training starts.
+
+    `overlays/<id>.png` for the first of each class, and `overlays/classes.png` with several of
+    each.
 
     Mistaken masks or labels are seen in minutes that way, not after the run.
     """
@@ -28,7 +33,9 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
     config, rows = experiment.config, experiment.rows
     train = experiment.splits["train"]
     names = PictureNames(reserved=("classes.png",))
-    shown = [i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:1]]
+    shown = [
+        i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:1]
+    ]
     for i in shown:
         image = grey(np.asarray(experiment.arrays["image"][i])[None])[0]
         mask = np.asarray(experiment.arrays["mask"][i]) if "mask" in experiment.arrays else None
@@ -47,7 +54,10 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
 
 
 def _write_classes(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
-    """The first training images of each class, as the network gets them but for crops and patches."""
+    """The first training images of each class.
+
+    As the network gets them but for crops and patches.
+    """
     rows, train = experiment.rows, experiment.splits["train"]
     samples = {}
     for number, name in enumerate(rows.classes):

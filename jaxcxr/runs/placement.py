@@ -1,5 +1,8 @@
-"""Where the arrays of a run live: with the host, which sends each batch, or whole on every device, which is then told
-row numbers alone and goes on by itself from one boundary of the loop to the next."""
+"""Where the arrays of a run live: with the host, or whole on every device.
+
+The host sends each batch; a device is told row numbers alone and goes on by itself from one
+boundary of the loop to the next.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,16 @@ class Placement:
 
 
 def check(wanted: str, *, processes: int) -> None:
-    """Raises InputError for a `train.placement` that is unknown, or that so many processes cannot have."""
+    """Raises InputError for a `train.placement` that is unknown or impossible.
+
+    So many processes cannot have every one.
+    """
     if wanted not in PLACEMENTS:
         raise InputError(f"train.placement={wanted!r} is unknown; known: {', '.join(PLACEMENTS)}")
     if wanted == "device" and processes > 1:
         raise InputError(
-            f"train.placement='device' is for one process, and there are {processes}, each of which reads its own part "
-            "of a batch: set it to 'auto' or 'host'"
+            f"train.placement='device' is for one process, and there are {processes}, each of "
+            "which reads its own part of a batch: set it to 'auto' or 'host'"
         )
 
 
@@ -42,14 +48,14 @@ def choose(
     """Where the arrays of a run go; the numbers it computes are the same but for rounding.
 
     Args:
-      wanted: `train.placement`.
-      needed: bytes of the arrays.
-      free: bytes that are free on every device, `parallel.free_memory`; None: not known.
-      platform: cpu, gpu or tpu.
-      processes: how many take part.
+        wanted: `train.placement`.
+        needed: bytes of the arrays.
+        free: bytes that are free on every device, `parallel.free_memory`; None: not known.
+        platform: cpu, gpu or tpu.
+        processes: how many take part.
 
     Raises:
-      InputError: `check`'s, and arrays that are to be on the devices and do not fit.
+        InputError: `check`'s, and arrays that are to be on the devices and do not fit.
     """
     check(wanted, processes=processes)
     size = f"they take {_gb(needed)}"
@@ -58,9 +64,9 @@ def choose(
     if wanted == "device":
         if free is not None and needed > free:
             raise InputError(
-                f"train.placement='device', and the images do not fit: {size}, and {_gb(free)} of a device's memory "
-                "is free. Set it to 'auto' or 'host', lower data.image_size, or let JAX have more of the device "
-                "(XLA_PYTHON_CLIENT_MEM_FRACTION)"
+                f"train.placement='device', and the images do not fit: {size}, and {_gb(free)} of "
+                "a device's memory is free. Set it to 'auto' or 'host', lower data.image_size, or "
+                "let JAX have more of the device (XLA_PYTHON_CLIENT_MEM_FRACTION)"
             )
         return Placement("device", "train.placement says so")
     if processes > 1:

@@ -24,8 +24,9 @@ from jaxcxr.tasks import segment
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=predict` with the best checkpoint of a trained workdir.
 
-    Classifiers and ensembles write `predictions.npz` for `predict.splits`; a segmenter writes the lung mask, and
-    the masked image, of every image of `predict.data`. With `predict.inputs` it is the user's own X-rays instead.
+    Classifiers and ensembles write `predictions.npz` for `predict.splits`; a segmenter writes the
+    lung mask, and the masked image, of every image of `predict.data`. With `predict.inputs` it is
+    the user's own X-rays instead.
     """
     if config.predict.inputs:
         xrays.run(config, workdir)
@@ -45,7 +46,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def keep_reference(experiment: Experiment, folder: RunFolder) -> None:
-    """Copies the picture that histograms are matched to into the run folder: other X-rays need it, too."""
+    """Copies the picture that histograms are matched to into the run folder.
+
+    Other X-rays need it, too.
+    """
     if experiment.reference is not None:
         folder.write_bytes(REFERENCE, experiment.reference.read_bytes())
 
@@ -94,9 +98,12 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
 
 
 def write_masks(experiment: Experiment, folder: RunFolder) -> None:
-    """Writes `masks/<id>.png` (0 or 255, at the image's own size) for every image of `predict.data`.
+    """Writes `masks/<id>.png` for every image of `predict.data`.
 
-    `masks/index.json` has their ids and hashes; see `data.FolderMasks`. Until all are written the former ones stay.
+    0 or 255, at the image's own size.
+
+    `masks/index.json` has their ids and hashes; see `data.FolderMasks`. Until all are written the
+    former ones stay.
     """
     config = experiment.config
     section = data.where_given(config.predict.data, config.data)
@@ -126,10 +133,16 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
                 for row, mask in zip(prediction["index"], found, strict=True):
                     writer.write(int(row), np.isin(mask, lungs))
             bar.update(len(prediction["index"]))
-    folder.add_timing("masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset))
+    folder.add_timing(
+        "masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset)
+    )
     if writer is not None:
         empty = writer.empty
-        note = f"; no lungs were found in {len(empty)} of them: {', '.join(empty[:5])}" if empty else ""
+        note = (
+            f"; no lungs were found in {len(empty)} of them: {', '.join(empty[:5])}"
+            if empty
+            else ""
+        )
         print(f"wrote {len(dataset)} lung masks to {folder.path / 'masks'}{note}")
 
 

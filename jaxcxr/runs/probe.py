@@ -1,4 +1,7 @@
-"""A network of named findings, such as CheXNet, as a classifier without any fine-tuning (COVID-CXNet 4.2 and 5.2)."""
+"""A network of named findings, such as CheXNet, as a classifier without fine-tuning.
+
+COVID-CXNet 4.2 and 5.2.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,13 @@ NOTE = "Research use only. Not for diagnosis."
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=probe` with the weights that `model.pretrained` names, head and all; nothing is trained.
+    """`--config.run=probe` with the weights that `model.pretrained` names.
 
-    Writes `probe.csv` (every test image's findings and score), `probe.json` and `plots/probe.png`, the findings of one
-    image of each class (figure 14); prints the area under the ROC curve of the last class by the score.
+    Head and all; nothing is trained.
+
+    Writes `probe.csv` (every test image's findings and score), `probe.json` and `plots/probe.png`,
+    the findings of one image of each class (figure 14); prints the area under the ROC curve of the
+    last class by the score.
     """
     if config.task != "classify" or not config.model.pretrained:
         raise InputError(
@@ -46,7 +52,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
         rows, index = experiment.rows, experiment.splits["test"]
         probabilities = _probabilities(config, experiment.arrays, index, source, labels)
         score = np.asarray(
-            pneumonia_score(probabilities, labels, findings=tuple(p.findings), combination=p.combination)
+            pneumonia_score(
+                probabilities, labels, findings=tuple(p.findings), combination=p.combination
+            )
         )
         positive = rows.labels[index] == len(rows.classes) - 1
         area = roc_auc(positive, score)
@@ -68,12 +76,22 @@ def run(config: ConfigDict, workdir: Path) -> None:
             },
         )
         first = [int(np.flatnonzero(rows.labels[index] == c)[0]) for c in range(len(rows.classes))]
-        shown = {f"{rows.ids[index[n]]}, {rows.classes[c]}": probabilities[n] for c, n in enumerate(first)}
-        figure = draw_findings(shown, labels, highlight=tuple(p.findings), title=f"{config.model.pretrained}: findings")
+        shown = {
+            f"{rows.ids[index[n]]}, {rows.classes[c]}": probabilities[n]
+            for c, n in enumerate(first)
+        }
+        figure = draw_findings(
+            shown, labels, highlight=tuple(p.findings), title=f"{config.model.pretrained}: findings"
+        )
         folder.write_bytes("plots/probe.png", plots.to_png(figure))
     if parallel.is_main():
-        how = p.findings[0] if len(p.findings) == 1 else f"{p.combination} of {', '.join(p.findings)}"
-        print(f"ROC-AUC of {rows.classes[-1]} by {how}: {area:.4f} on {len(index)} test images, not fine-tuned")
+        how = (
+            p.findings[0] if len(p.findings) == 1 else f"{p.combination} of {', '.join(p.findings)}"
+        )
+        print(
+            f"ROC-AUC of {rows.classes[-1]} by {how}: {area:.4f} on {len(index)} test images, not "
+            "fine-tuned"
+        )
         print(f"wrote {workdir / 'probe.csv'} and plots/probe.png. {NOTE}")
 
 
@@ -86,7 +104,8 @@ def _probabilities(
 ) -> np.ndarray:
     """[N, findings] of these rows."""
     own = config.copy_and_resolve_references()
-    own.data.classes, own.data.targets, own.model.outputs = labels, (), "softmax"  # as many logits as findings
+    # As many logits as findings.
+    own.data.classes, own.data.targets, own.model.outputs = labels, (), "softmax"
     network, view = Network(own, axis_name=None), views.build(own)
     found = weights.load(source, network.init(0), arch=config.model.name, new_head=False)
 

@@ -1,4 +1,7 @@
-"""One experiment trained, with several seeds on one split if it is wanted: what its numbers owe to chance."""
+"""One experiment trained, with several seeds on one split if requested.
+
+What its numbers owe to chance.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,18 @@ from jaxcxr.types import InputError
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=train`: once or, with `config.repeats` above 1, in `models/<model>/repeat0`, ... with a report."""
+    """`--config.run=train`: once or, with `config.repeats` above 1, several times.
+
+    The latter in `models/<model>/repeat0`, ... with a report.
+    """
     if config.repeats == 1:
         train.run(config, workdir)
         return
     if config.task != "classify":
-        raise InputError(f"only classifiers are repeated, and this config's task is {config.task!r}; set repeats=1")
+        raise InputError(
+            f"only classifiers are repeated, and this config's task is {config.task!r}; set "
+            "repeats=1"
+        )
     todo = []
     for number in range(config.repeats):
         one = config.copy_and_resolve_references()

@@ -15,7 +15,8 @@ _MADE_AGAIN = (  # by evaluate
     "predictions.npz", "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png",
 )  # fmt: skip
 _PATTERNS = (
-    CONFIG, MANIFEST, REFERENCE, "training.json", "metrics.jsonl", "pretrained.json", *_MADE_AGAIN, "overlays/*.png",
+    CONFIG, MANIFEST, REFERENCE, "training.json", "metrics.jsonl", "pretrained.json", *_MADE_AGAIN,
+    "overlays/*.png",
 )  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def unseal(folder: RunFolder) -> None:
     """Drops the checksums, before files that they cover are written again.
 
     Raises:
-      InputError: the folder cannot be written, or what is not written again has changed.
+        InputError: the folder cannot be written, or what is not written again has changed.
     """
     if folder.active:
         folder.claim()
@@ -46,7 +47,7 @@ def check(folder: RunFolder, *names: str) -> None:
     """Compares results with their checksums, all or those of `names`; a run without any passes.
 
     Raises:
-      InputError: a file has changed since the run ended; names it.
+        InputError: a file has changed since the run ended; names it.
     """
     _check_kept(folder, *names)
     path = folder.path / CHECKSUMS
@@ -54,13 +55,16 @@ def check(folder: RunFolder, *names: str) -> None:
         return
     if problem := manifests.problem(path, names=names):
         raise InputError(
-            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or make predictions and "
-            f"reports again:\n  {hints.again('evaluate', folder.path)}"
+            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or make "
+            f"predictions and reports again:\n  {hints.again('evaluate', folder.path)}"
         )
 
 
 def _check_kept(folder: RunFolder, *names: str) -> None:
-    """`check` of the results that only training writes: new checksums must not cover what has changed."""
+    """`check` of the results that only training writes.
+
+    New checksums must not cover what has changed.
+    """
     path = folder.path / CHECKSUMS
     if not parallel.is_main() or not path.exists():
         return
@@ -72,6 +76,6 @@ def _check_kept(folder: RunFolder, *names: str) -> None:
     ]
     if kept and (problem := manifests.problem(path, names=kept)):
         raise InputError(
-            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or delete the run folder and "
-            "train again"
+            f"the run {folder.path} {problem} since it finished. Restore it from a copy, or "
+            "delete the run folder and train again"
         )

@@ -1,4 +1,7 @@
-"""How well a segmenter finds its structures: on held-out patients, at several thresholds, for each class of images."""
+"""Scores of a segmenter on held-out patients.
+
+At several thresholds, for each class of images.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,8 @@ from jaxcxr.runs.experiment import Experiment
 from jaxcxr.state import Variables
 from jaxcxr.tasks import segment
 
-GRID = tuple(
-    n / 20 for n in range(1, 20)
-)  # thresholds among which the validation patients choose: 0.05 ... 0.95
+# Thresholds among which the validation patients choose: 0.05 ... 0.95.
+GRID = tuple(n / 20 for n in range(1, 20))
 ALL = ""  # images of every class
 
 # (threshold, class or ALL) -> means over images, and pooled over pixels
@@ -26,9 +28,10 @@ Found = dict[tuple[float, str], tuple[Overlap, PooledOverlap]]
 def score(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `segmentation.json`: Jaccard index, Dice and accuracy for the held-out patients.
 
-    `structures` has means over images at `predict.threshold`, `pooled` the same over the pixels of all images. A
-    network with sigmoids is also scored at 0.5 and where the validation patients had the best Dice, which the held-out
-    patients play no part in. Where `data.classes` names classes, each has scores of its own images.
+    `structures` has means over images at `predict.threshold`, `pooled` the same over the pixels of
+    all images. A network with sigmoids is also scored at 0.5 and where the validation patients had
+    the best Dice, which the held-out patients play no part in. Where `data.classes` names classes,
+    each has scores of its own images.
     """
     config = experiment.config
     classes = tuple(experiment.rows.classes)
@@ -102,7 +105,10 @@ def measure(
 
 
 def on_validation(experiment: Experiment, variables: Variables) -> dict[str, Any]:
-    """Mean Dice of the validation patients over GRID, and the threshold of the largest, of equals that next to 0.5."""
+    """Mean Dice of the validation patients over GRID, and the best threshold.
+
+    Of equals that next to 0.5.
+    """
     found = measure(experiment, variables, "valid", thresholds=GRID)
     scores = [
         overlap.scalars()["dice"] for overlap, _ in (found[threshold, ALL] for threshold in GRID)

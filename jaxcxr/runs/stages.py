@@ -1,7 +1,7 @@
 """A chain of runs: every stage is an ordinary run in its own folder and can be run alone.
 
-A stage that is finished and whose input files have not changed is skipped, so the same command resumes a study that
-was stopped anywhere.
+A stage that is finished and whose input files have not changed is skipped, so the same command
+resumes a study that was stopped anywhere.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Stage:
     """One run of a study.
 
     Attributes:
-      name: also its folder below the study's, but for masks, which live with their segmenter.
-      config: of the run.
-      workdir: its folder.
-      run: the function of the RUNS table that does it.
-      inputs: files of earlier stages that it reads.
-      output: the file whose presence shows, with unchanged inputs, that the stage is done.
-      section: of the study's config, where the stage's own fields are: 'learners.densenet161'.
+        name: also its folder below the study's, but for masks, which live with their segmenter.
+        config: of the run.
+        workdir: its folder.
+        run: the function of the RUNS table that does it.
+        inputs: files of earlier stages that it reads.
+        output: the file whose presence shows, with unchanged inputs, that the stage is done.
+        section: of the study's config, where the stage's own fields are: 'learners.densenet161'.
     """
 
     name: str
@@ -51,12 +51,13 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -
     """Runs in their order those that are not done; `stages.json` of the folder remembers them.
 
     Args:
-      folder: of the study.
-      stages: its runs.
-      shared: the study's config, whose fields messages of a stage may name.
+        folder: of the study.
+        stages: its runs.
+        shared: the study's config, whose fields messages of a stage may name.
 
     Raises:
-      InputError: a stage is to run and the folder cannot be written, or a result of an earlier stage is lost.
+        InputError: a stage is to run and the folder cannot be written, or a result of an earlier
+            stage is lost.
     """
     todo = list(stages)
     for number, stage in enumerate(todo, start=1):
@@ -79,7 +80,12 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -
 
 
 def training(
-    name: str, config: ConfigDict, workdir: Path, inputs: tuple[Path, ...] = (), *, section: str = ""
+    name: str,
+    config: ConfigDict,
+    workdir: Path,
+    inputs: tuple[Path, ...] = (),
+    *,
+    section: str = "",
 ) -> Stage:
     """A stage that trains, predicts and reports."""
     return Stage(name, config, workdir, train.run, inputs, workdir / "finished.json", section)
@@ -118,8 +124,12 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def report(folder: RunFolder, what: str, write_report: Callable[[Path], str], manifest: Mapping[str, Any]) -> None:
-    """Writes the manifest and the report of all stages, and prints the table and where everything is.
+def report(
+    folder: RunFolder, what: str, write_report: Callable[[Path], str], manifest: Mapping[str, Any]
+) -> None:
+    """Writes the manifest and the report of all stages, and prints the table.
+
+    Also prints where everything is.
 
     Of a folder that cannot be written it prints the table that is there.
     """
@@ -135,7 +145,10 @@ def report(folder: RunFolder, what: str, write_report: Callable[[Path], str], ma
         folder.write_text(TABLE, table + "\n")
     say(f"\n{table}\n\n{what:<12} {folder.path}\nreport       {folder.path / 'report.md'}")
     if old := sorted(p for p in folder.path.rglob(f"*{_SET_ASIDE}*") if p.is_dir()):
-        say(f"former results, of other inputs: {', '.join(map(str, old))}. Delete them when you need them no more.")
+        say(
+            f"former results, of other inputs: {', '.join(map(str, old))}. Delete them when you "
+            "need them no more."
+        )
     say("Research use only. Not for diagnosis.")
 
 
@@ -144,10 +157,16 @@ def _record(folder: RunFolder) -> dict[str, Any]:
 
 
 def _hashes(stage: Stage, folder: RunFolder) -> dict[str, str]:
-    """Input -> SHA-256, in the stage's order; inside the study by their names in it, so that it can be moved."""
+    """Input -> SHA-256, in the stage's order.
+
+    Inside the study by their names in it, so that it can be moved.
+    """
     root, hashes = folder.path.resolve(), {}
     for path in stage.inputs:
-        made_by = f"it is an input of {stage.name}. Delete {path.parent} and start the same command again."
+        made_by = (
+            f"it is an input of {stage.name}. Delete {path.parent} and start the same command "
+            "again."
+        )
         with files.reading(path, made_by):
             digest = sha256_file(path)
         real = path.resolve()

@@ -1,4 +1,7 @@
-"""How training gets its batches and takes its steps, in two forms, alike but for rounding: `Experiment.placement`."""
+"""How training gets its batches and takes its steps.
+
+In two forms, alike but for rounding: `Experiment.placement`.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Stepper(Protocol):
     """Takes optimiser steps.
 
     Attributes:
-      iterator: grain's, whose position is saved with the state; either form takes up the other's.
-      at_most: steps in a call.
+        iterator: grain's, whose position is saved with the state; either form takes up the other's.
+        at_most: steps in a call.
     """
 
     iterator: Any
@@ -31,7 +34,10 @@ class Stepper(Protocol):
     def step(
         self, state: TrainState, batches: Any, rates: Sequence[float]
     ) -> tuple[TrainState, list[Any]]:
-        """A step for each of the batches, at its own learning rate, and the metrics of each: {"loss": scalar}."""
+        """A step for each of the batches, and the metrics of each: {"loss": scalar}.
+
+        Each at its own learning rate.
+        """
         ...
 
 
@@ -68,7 +74,10 @@ class HostBatches:
 
 
 class ResidentRows:
-    """As many steps at a time as there are before a row of the log; the host sends nothing but numbers of rows."""
+    """As many steps at a time as there are before a row of the log.
+
+    The host sends nothing but numbers of rows.
+    """
 
     def __init__(self, experiment: Experiment, arrays: Mapping[str, jax.Array], key: jax.Array):
         self.iterator = train_batches(experiment, {})
@@ -94,7 +103,10 @@ class ResidentRows:
 
 
 def train_batches(experiment: Experiment, arrays: Mapping[str, Any]) -> Any:
-    """grain's iterator of the endless training batches of an experiment, of these arrays; {}: rows alone."""
+    """Iterator (grain's) of the endless training batches of an experiment.
+
+    Of these arrays; {}: rows alone.
+    """
     config = experiment.config
     return data.train_iterator(
         arrays,

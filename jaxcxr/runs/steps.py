@@ -1,8 +1,8 @@
 """The compiled programs of a run: optimiser steps, and the prediction of a batch.
 
-Training and prediction come in two forms: for batches that the host sends, and for rows of arrays that the devices
-hold. All are made once per kind of experiment and shared by its folds: compiling DenseNet-161 for a CPU takes longer
-than training it for a few epochs of phantoms.
+Training and prediction come in two forms: for batches that the host sends, and for rows of arrays
+that the devices hold. All are made once per kind of experiment and shared by its folds: compiling
+DenseNet-161 for a CPU takes longer than training it for a few epochs of phantoms.
 """
 
 from __future__ import annotations
@@ -24,9 +24,25 @@ from jaxcxr.state import TrainState
 from jaxcxr.tasks import TASKS, Task
 
 # What a compiled step does not depend on: these may differ between runs that share one.
-RUN_FIELDS = ("name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain")
+RUN_FIELDS = (
+    "name",
+    "run",
+    "seed",
+    "repeats",
+    "split",
+    "checkpoint",
+    "predict",
+    "evaluate",
+    "explain",
+)
 RUN_FIELDS += ("lr_find", "probe", "compare", "export", "parallel", "study")
-RUN_FIELDS += ("masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs", "train.placement")
+RUN_FIELDS += (
+    "masks.workdir",
+    "inputs.learners",
+    "optim.learning_rate",
+    "train.epochs",
+    "train.placement",
+)
 RUN_FIELDS += ("data.options",)
 
 
@@ -35,14 +51,15 @@ class Compiled:
     """A task with its compiled programs.
 
     Attributes:
-      task: the pure functions.
-      optimizer: the update rule.
-      train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
-      train_steps: several steps on resident arrays, see `train_steps`.
-      predict: number of patches (0 where the task draws none) -> compiled predict of the device seam.
-      predict_resident: the same on resident arrays: a batch is {"index", "weight"}, and in the place of the key is
-        {"key", "arrays": name -> [N, ...]}.
-      explain: (number of patches, of, layer, form) -> compiled `Task.explain`, likewise.
+        task: the pure functions.
+        optimizer: the update rule.
+        train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
+        train_steps: several steps on resident arrays, see `train_steps`.
+        predict: number of patches (0 where the task draws none) -> compiled predict of the device
+            seam.
+        predict_resident: the same on resident arrays: a batch is {"index", "weight"}, and in the
+            place of the key is {"key", "arrays": name -> [N, ...]}.
+        explain: (number of patches, of, layer, form) -> compiled `Task.explain`, likewise.
     """
 
     task: Task
@@ -55,11 +72,14 @@ class Compiled:
 
 
 def compile_for(config: ConfigDict, **extras: Any) -> Compiled:
-    """The programs for a config; equal configs (but for folds, seeds and epochs) share them within a process.
+    """The programs for a config.
+
+    Equal configs (but for folds, seeds and epochs) share them within a process.
 
     Args:
-      config: of one experiment.
-      **extras: further arguments of the task's `build` (class weights, number of learners); arrays or ints.
+        config: of one experiment.
+        **extras: further arguments of the task's `build` (class weights, number of learners);
+            arrays or ints.
     """
     nested = json.loads(config.to_json_best_effort())
     for name in RUN_FIELDS:
@@ -100,7 +120,9 @@ def _compile(fields: str, extras: str) -> Compiled:
 
     @functools.lru_cache(maxsize=4)
     def predict_resident(count: int) -> Callable[..., dict[str, Any]]:
-        def of_rows(variables: Any, batch: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        def of_rows(
+            variables: Any, batch: Mapping[str, Any], given: Mapping[str, Any]
+        ) -> dict[str, Any]:
             rows = {**gather(given["arrays"], batch["index"]), **batch}
             return of_batch(count)(variables, rows, given["key"])
 
@@ -108,7 +130,9 @@ def _compile(fields: str, extras: str) -> Compiled:
 
     def explain(count: int, of: str, layer: str, form: str) -> Callable[..., dict[str, Any]]:
         assert task.explain is not None
-        return _with_rows(functools.partial(task.explain, count=count, of=of, layer=layer, form=form))
+        return _with_rows(
+            functools.partial(task.explain, count=count, of=of, layer=layer, form=form)
+        )
 
     return Compiled(
         task=task,
@@ -122,7 +146,10 @@ def _compile(fields: str, extras: str) -> Compiled:
 
 
 def _with_rows(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Compiles a task's function of a batch; its result also says which rows of the data set it speaks of."""
+    """Compiles a task's function of a batch.
+
+    Its result also says which rows of the data set it speaks of.
+    """
 
     def with_rows(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
         rows = {"index": batch["index"], "weight": batch["weight"]}
@@ -134,7 +161,10 @@ def _with_rows(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[st
 def train_step(
     task: Task, optimizer: optax.GradientTransformation
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """One optimiser step of a device: the weighted mean of the losses over all devices' examples."""
+    """One optimiser step of a device.
+
+    The loss is the weighted mean over all devices' examples.
+    """
 
     def step(
         state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array, *, axis_name: str
@@ -163,14 +193,19 @@ def train_steps(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Optimiser steps of a device on resident arrays, as many as it is told, without the host.
 
-    It is called as (state, batch, given, *, axis_name) -> (state, {"loss": [T]}), T the most steps of a call. The batch
-    is {"index": [b, T]}, rows of each step; given is {"key", "count": steps to take, at most T, "rates": [T] learning
-    rates, "arrays": name -> [N, ...]}. Losses after the first `count` are 0.
+    It is called as (state, batch, given, *, axis_name) -> (state, {"loss": [T]}), T the most steps
+    of a call. The batch is {"index": [b, T]}, rows of each step; given is {"key", "count": steps to
+    take, at most T, "rates": [T] learning rates, "arrays": name -> [N, ...]}. Losses after the
+    first `count` are 0.
     """
     step = train_step(task, optimizer)
 
     def steps(
-        state: TrainState, batch: Mapping[str, jax.Array], given: Mapping[str, Any], *, axis_name: str
+        state: TrainState,
+        batch: Mapping[str, jax.Array],
+        given: Mapping[str, Any],
+        *,
+        axis_name: str,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         def one(i: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
             state, losses = carry
@@ -187,7 +222,10 @@ def train_steps(
 
 
 def gather(arrays: Mapping[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of rows [b] of resident arrays [N, ...], as `data.train_iterator` makes it on the host."""
+    """The batch of rows [b] of resident arrays [N, ...].
+
+    As `data.train_iterator` makes it on the host.
+    """
     batch = {name: jnp.take(array, rows, axis=0, mode="clip") for name, array in arrays.items()}
     return batch | {"index": rows, "weight": jnp.ones(len(rows))}
 
@@ -200,8 +238,9 @@ def predict_rows(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Runs a compiled predict over padded batches and yields host arrays without the padding.
 
-    Besides the task's arrays each dict has "index", the rows of the data set it speaks of. With several processes
-    every one of them gets the rows of the whole global batch. given: the key, or what `predict_resident` wants.
+    Besides the task's arrays each dict has "index", the rows of the data set it speaks of. With
+    several processes every one of them gets the rows of the whole global batch. given: the key, or
+    what `predict_resident` wants.
     """
 
     def fetched(prediction: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -211,7 +250,8 @@ def predict_rows(
 
     running = None
     for batch in batches:
-        # The next batch is under way before the last one is looked at, so that the device never waits.
+        # The next batch is under way before the last one is looked at, so that the device never
+        # waits.
         running, last = predict(variables, parallel.shard(batch), given), running
         if last is not None:
             yield fetched(last)

@@ -26,7 +26,9 @@ SYSTEMS: dict[str, tuple[Callable[..., Any], Callable[[Path], str]]] = {
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=study`."""
     if config.study.system not in SYSTEMS:
-        raise InputError(f"study.system={config.study.system!r} is unknown; known: {', '.join(SYSTEMS)}")
+        raise InputError(
+            f"study.system={config.study.system!r} is unknown; known: {', '.join(SYSTEMS)}"
+        )
     stages, write_report = SYSTEMS[config.study.system]
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         run_stages(folder, stages(config, workdir), config)

@@ -1,4 +1,7 @@
-"""Trains one experiment, predicts with its best checkpoint and reports: everything a run folder holds."""
+"""Trains one experiment, predicts with its best checkpoint and reports.
+
+Everything a run folder holds.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +54,14 @@ def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
     """Raises InputError for what training would only meet later, before a folder is claimed for it.
 
     Args:
-      experiment: what is to be trained.
-      has_checkpoints: training has begun, and needs no weights to begin with.
+        experiment: what is to be trained.
+        has_checkpoints: training has begun, and needs no weights to begin with.
     """
     config = experiment.config
     if not len(experiment.splits["valid"]):
         raise InputError(
-            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, which choose the "
-            "checkpoint; raise it"
+            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, "
+            "which choose the checkpoint; raise it"
         )
     if config.model.pretrained and not has_checkpoints:
         find_pretrained(config.model)
@@ -78,7 +81,10 @@ def find_pretrained(model: ConfigDict) -> weights.Source:
 
 
 def fit(experiment: Experiment, folder: RunFolder) -> None:
-    """The training stage alone: leaves checkpoints, metrics.jsonl, training.json and its timing behind."""
+    """The training stage alone.
+
+    Leaves checkpoints, metrics.jsonl, training.json and its timing behind.
+    """
     config = experiment.config
     with (
         checkpointer(experiment, folder) as checkpoints,
@@ -92,32 +98,46 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
             writer,
             valid_count=valid_count(config),
             description=f"{config.task} {config.model.name}",
-            pretrained=functools.partial(with_weights, experiment, folder) if config.model.pretrained else None,
+            pretrained=functools.partial(with_weights, experiment, folder)
+            if config.model.pretrained
+            else None,
         )
         patches = config.patches.train_count if "patches" in config else 1
         images = result["images"]
-        # Its files are written in another thread. What is marked as finished is never trained again, so
-        # the mark comes after the last of them, and before the steps that training could resume from go.
+        # Its files are written in another thread. What is marked as finished is never trained
+        # again, so the mark comes after the last of them, and before the steps that training could
+        # resume from go.
         checkpoints.check(result["best_step"])
-        folder.add_timing("train", seconds=result.pop("seconds"), images=images, patches=images * patches)
+        folder.add_timing(
+            "train", seconds=result.pop("seconds"), images=images, patches=images * patches
+        )
         folder.write_json(best.TRAINING, result)
         folder.mark_finished("fit", {"best_step": result["best_step"]})
 
 
 def keep_best_checkpoint(experiment: Experiment, folder: RunFolder) -> None:
-    """Deletes what only training needs, on every start after it: a kill may have come before or amid."""
+    """Deletes what only training needs, on every start after it.
+
+    A kill may have come before or amid.
+    """
     with checkpointer(experiment, folder) as checkpoints:
         checkpoints.keep_only(best.training_result(folder)["best_step"])
 
 
 def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) -> Variables:
-    """The first variables with the weights of `model.pretrained` in them; `pretrained.json` says which and how."""
+    """The first variables with the weights of `model.pretrained` in them.
+
+    `pretrained.json` says which and how.
+    """
     c = experiment.config.model
     source = find_pretrained(c)
     loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
     entry = source.entry
     if loaded.checked_by == weights.NO_HASH and parallel.is_main():
-        print(f"{source.path} carries no hash: its values are finite and its shapes fit, more cannot be checked")
+        print(
+            f"{source.path} carries no hash: its values are finite and its shapes fit, more "
+            "cannot be checked"
+        )
     folder.write_json(
         "pretrained.json",
         {

@@ -49,9 +49,10 @@ class Network:
             path = folder.path / REFERENCE
             if not path.exists():
                 raise InputError(
-                    f"data.match={settings.match!r} gives all images the histogram of one training image, and "
-                    f"{path}, which keeps it, does not exist: predict with the run's own data once "
-                    f"(--config.run=predict {hints.in_folder(folder.path)})"
+                    f"data.match={settings.match!r} gives all images the histogram of one "
+                    f"training image, and {path}, which keeps it, does not exist: predict with "
+                    "the run's own data once (--config.run=predict "
+                    f"{hints.in_folder(folder.path)})"
                 )
             results.check(folder, REFERENCE)
             reference = decoding.decode_grey(path.read_bytes(), str(path))
@@ -89,7 +90,8 @@ class Network:
     def predict(self, seen: Sequence[Prepared], *, count: int, size: int) -> dict[str, np.ndarray]:
         """The task's prediction for up to `size` images, always by the same program.
 
-        The patches of an image follow from its own pixels: which other files there are changes nothing.
+        The patches of an image follow from its own pixels: which other files there are changes
+        nothing.
         """
         rows = np.minimum(np.arange(size), len(seen) - 1)
         arrays: dict[str, list[Any]] = {"image": [one.image for one in seen]}
@@ -123,13 +125,14 @@ def open_segmenter(path: Path) -> Network:
     """The network of a finished segment run.
 
     Raises:
-      InputError: the folder is of no such run, or of one of an earlier version.
+        InputError: the folder is of no such run, or of one of an earlier version.
     """
     folder = RunFolder(path)
     saved = folder.read_json(CONFIG)
     if not saved or saved.get("task") != "segment" or not folder.is_finished("train"):
         raise InputError(
-            f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one with\n"
+            f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one "
+            "with\n"
             f"{hints.any_segmenter(path)}"
         )
     results.check(folder, CONFIG)
@@ -137,11 +140,15 @@ def open_segmenter(path: Path) -> Network:
         return Network.open(ConfigDict(saved), folder)
     except AttributeError as error:  # how a ConfigDict says that it lacks a field
         raise InputError(
-            f"{path / CONFIG} has not all fields that this version of jaxcxr reads ({error}); train the segmenter again"
+            f"{path / CONFIG} has not all fields that this version of jaxcxr reads ({error}); "
+            "train the segmenter again"
         ) from error
 
 
 def enlarged(lung: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask [S, S] bool at its image's size [H, W], uint8 0 or 1: as `predict.write_masks` keeps it."""
+    """A mask [S, S] bool at its image's size [H, W], uint8 0 or 1.
+
+    As `predict.write_masks` keeps it.
+    """
     size = (shape[1], shape[0])
     return np.asarray(Image.fromarray(lung.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))

@@ -1,4 +1,7 @@
-"""What prediction on a user's own X-rays leaves behind: tables that grow by whole rows, and a summary."""
+"""Results of prediction on a user's own X-rays.
+
+Tables that grow by whole rows, and a summary.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,9 @@ _DIGITS = 6
 class Row:
     """One X-ray's result.
 
-    id: of its file. probabilities: [C], None of a segmenter. vote_share: [C], the share of its patches that chose each
-    class; None where there are no patches. lung_area_share: of the image, None where lungs were not looked for.
-    warnings: what is doubtful about it.
+    id: of its file. probabilities: [C], None of a segmenter. vote_share: [C], the share of its
+    patches that chose each class; None where there are no patches. lung_area_share: of the image,
+    None where lungs were not looked for. warnings: what is doubtful about it.
     """
 
     id: str
@@ -41,11 +44,14 @@ class Row:
 
 
 class Results:
-    """The files in a folder: predictions.csv, predictions.jsonl, failed.csv and, when all is done, summary.json.
+    """The result files in a folder.
 
-    Use `with Results(...) as results:`, then `results.finish(...)`. A row is written at once and as a whole, so that
-    a run that is stopped leaves only whole rows; give an X-ray its pictures first, then its row, so that no row names
-    a picture that is not there. What an earlier call left in the folder goes first.
+    predictions.csv, predictions.jsonl, failed.csv and, when all is done, summary.json.
+
+    Use `with Results(...) as results:`, then `results.finish(...)`. A row is written at once and as
+    a whole, so that a run that is stopped leaves only whole rows; give an X-ray its pictures first,
+    then its row, so that no row names a picture that is not there. What an earlier call left in the
+    folder goes first.
     """
 
     def __init__(
@@ -54,10 +60,10 @@ class Results:
         """Begins anew.
 
         Args:
-          folder: where the files go.
-          classes: of the probabilities.
-          active: whether anything is written.
-          pictures: which of OVERLAYS and MASKS every X-ray gets; rows then say under which name.
+            folder: where the files go.
+            classes: of the probabilities.
+            active: whether anything is written.
+            pictures: which of OVERLAYS and MASKS every X-ray gets; rows then say under which name.
         """
         self.folder, self.classes, self.active = folder, tuple(classes), active
         self.pictures = tuple(pictures)
@@ -143,11 +149,12 @@ class Results:
         """Writes summary.json, with `made_of` in it; prints what was done.
 
         Args:
-          made_of: what made the predictions.
-          hidden: ids of files and folders that nobody looked at, since their names begin with a dot.
+            made_of: what made the predictions.
+            hidden: ids of files and folders that nobody looked at, since their names begin with a
+                dot.
 
         Raises:
-          InputError: some file failed; says how many and where they are listed.
+            InputError: some file failed; says how many and where they are listed.
         """
         if self.active:
             counts = {
@@ -172,8 +179,8 @@ class Results:
                 "; ..." if self.failed > len(self._first_failures) else ""
             )
             raise InputError(
-                f"{self.failed} of {self.predicted + self.failed} files could not be used, listed with the reason in "
-                f"{self.folder / FAILED}: {shown}"
+                f"{self.failed} of {self.predicted + self.failed} files could not be used, listed "
+                f"with the reason in {self.folder / FAILED}: {shown}"
             )
 
     def _by_class(self, values: np.ndarray | None) -> dict[str, float] | None:
@@ -219,8 +226,8 @@ class _Lines:
             self._file.truncate(self._size)
             if files.is_disk_full(error):
                 raise InputError(
-                    f"The disk is full: {self._path} ends with the last whole row. Free some space and start "
-                    "the same command again."
+                    f"The disk is full: {self._path} ends with the last whole row. Free some "
+                    "space and start the same command again."
                 ) from error
             raise
 

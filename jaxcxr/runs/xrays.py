@@ -1,4 +1,7 @@
-"""Prediction on a user's own X-rays: pictures and DICOM files in, a table of probabilities and warnings out."""
+"""Prediction on a user's own X-rays.
+
+Pictures and DICOM files in, a table of probabilities and warnings out.
+"""
 
 from __future__ import annotations
 
@@ -33,20 +36,24 @@ _THREADS = 4
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-    """`--config.run=predict --config.predict.inputs=...` with the best checkpoint of a trained workdir.
+    """Predicts own X-rays with the best checkpoint of a trained workdir.
 
-    Writes `xrays/predictions.csv` and `.jsonl` below the run folder: of a classifier the class probabilities, of a
-    segmenter the share of the lungs, and their masks as `xrays/masks/<id>.png`. The data that the run was trained on
-    is not needed.
+    `--config.run=predict --config.predict.inputs=...`
+
+    Writes `xrays/predictions.csv` and `.jsonl` below the run folder: of a classifier the class
+    probabilities, of a segmenter the share of the lungs, and their masks as `xrays/masks/<id>.png`.
+    The data that the run was trained on is not needed.
 
     Raises:
-      InputError: there is nothing to predict, or with; after everything else is done, also if files could not be used.
+        InputError: there is nothing to predict, or with; after everything else is done, also if
+            files could not be used.
     """
     if config.task not in ("classify", "segment"):
         known = [f"{name}/fold{config.split.fold}" for name in config.inputs.learners]
         raise InputError(
-            f"predict.inputs goes with a run that looks at X-rays; {config.task!r} reads its learners' predictions. "
-            f"Give the --config and --workdir of one of them{': ' if known else ''}{', '.join(known)}"
+            f"predict.inputs goes with a run that looks at X-rays; {config.task!r} reads its "
+            "learners' predictions. Give the --config and --workdir of one of "
+            f"them{': ' if known else ''}{', '.join(known)}"
         )
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     started = time.monotonic()
@@ -80,7 +87,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Networks:
-    """learner: None where only lungs are asked for. lungs: the segmenter, None where nobody needs one."""
+    """learner: None where only lungs are asked for.
+
+    lungs: the segmenter, None where nobody needs one.
+    """
 
     config: ConfigDict
     learner: trained.Network | None
@@ -89,7 +99,11 @@ class _Networks:
 
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    """A file: its pixels [H, W], what the next network sees of it, what is known of it; or what is wrong with it."""
+    """A file, read or refused.
+
+    Its pixels [H, W], what the next network sees of it, what is known of it; or what is wrong with
+    it.
+    """
 
     file: XRayFile
     seen: Any = None
@@ -102,7 +116,7 @@ class _Loaded:
         """The same file after an error; its pixels are let go.
 
         Raises:
-          InputError: the next file would meet the same error.
+            InputError: the next file would meet the same error.
         """
         return _Loaded(self.file, error=xray_files.reason(self.file.name, error))
 
@@ -125,8 +139,8 @@ def _networks(config: ConfigDict, folder: RunFolder) -> _Networks:
         return _Networks(config, own, trained.open_segmenter(Path(given)))
     if own.needs_lungs:
         raise InputError(
-            "this learner looks at lungs, and nothing says where these are in your X-rays: give it a finished segment "
-            "run, --config.masks.workdir=SEGMENTER. Make one with\n"
+            "this learner looks at lungs, and nothing says where these are in your X-rays: give "
+            "it a finished segment run, --config.masks.workdir=SEGMENTER. Make one with\n"
             f"{hints.any_segmenter('SEGMENTER')}"
         )
     return _Networks(config, own, None)
@@ -248,7 +262,10 @@ def _classified(learner: trained.Network, batch: list[_Loaded], size: int) -> li
 
 
 def _draw(config: ConfigDict, results: Results, one: _Loaded) -> None:
-    """The X-ray as the network sees it, with its lungs outlined, where `predict.overlays` asks for it."""
+    """The X-ray as the network sees it, with its lungs outlined.
+
+    Where `predict.overlays` asks for it.
+    """
     if config.predict.overlays and results.active:
         title = f"{one.file.name}\nResearch use only"
         figure = plots.mask_overlay(grey(one.seen.image[None])[0], one.seen.mask, title=title)

@@ -1,4 +1,7 @@
-"""What is learned: segmentation, classification, ensembling. A task is a set of pure functions (`Task`)."""
+"""What is learned: segmentation, classification, ensembling.
+
+A task is a set of pure functions (`Task`).
+"""
 
 from __future__ import annotations
 

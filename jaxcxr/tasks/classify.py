@@ -1,4 +1,7 @@
-"""Classification of an X-ray from patches inside the lungs (paper 2.2) or from the whole image (FLANNEL)."""
+"""Classification of an X-ray from patches or from the whole image.
+
+Patches inside the lungs (paper 2.2); the whole image (FLANNEL).
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,14 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
     """The classification task of a config.
 
     Args:
-      config: see configs/common.py; `patches.enabled` chooses patches or the whole image.
-      axis_name: axis over which BatchNorm is synchronised in training; None: it is not.
-      class_weights: [C] weights of the loss per class.
+        config: see configs/common.py; `patches.enabled` chooses patches or the whole image.
+        axis_name: axis over which BatchNorm is synchronised in training; None: it is not.
+        class_weights: [C] weights of the loss per class.
     """
     if config.patches.aggregate not in AGGREGATES:
         raise InputError(
-            f"patches.aggregate={config.patches.aggregate!r} is unknown; known: {', '.join(AGGREGATES)}"
+            f"patches.aggregate={config.patches.aggregate!r} is unknown; known: "
+            f"{', '.join(AGGREGATES)}"
         )
     network, view = Network(config, axis_name=axis_name), views.build(config)
     classes, weights = network.classes, jnp.asarray(class_weights, jnp.float32)
@@ -44,7 +48,8 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
         pixels = view.draw(batch, draw_key, count=config.patches.train_count, train=True)
         b, k = pixels.shape[:2]
-        # Patches join the batch axis: BatchNorm must see their statistics together, not per patch slot.
+        # Patches join the batch axis: BatchNorm must see their statistics together, not per patch
+        # slot.
         (logits, out), updated = network.module.apply(
             {"params": params, **model_state},
             network.to_input(pixels.reshape(b * k, *pixels.shape[2:])),
@@ -68,11 +73,15 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
         return per_patch.reshape(b, k).mean(axis=1), dict(updated)
 
     def predict(variables: Any, batch: Batch, key: jax.Array, *, count: int) -> Prediction:
-        """Votes and mean probabilities [B, C] of `count` patches an image; the patches depend on the seed only."""
+        """Votes and mean probabilities [B, C] of `count` patches per image.
+
+        The patches depend on the seed only.
+        """
         pixels = view.draw(batch, key, count=count, train=False)
         b, k = pixels.shape[:2]
         logits = network.in_chunks(
-            lambda pixels: network.logits(variables, pixels), pixels.reshape(b * k, *pixels.shape[2:])
+            lambda pixels: network.logits(variables, pixels),
+            pixels.reshape(b * k, *pixels.shape[2:]),
         )
         chex.assert_shape(logits, (b * k, classes))
         result = patches.aggregate(logits.reshape(b, k, classes))
@@ -81,7 +90,10 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
     def explain(
         variables: Any, batch: Batch, key: jax.Array, *, count: int, of: str, layer: str, form: str
     ) -> Prediction:
-        """Grad-CAM of the patches or the crop that `predict` sees, on the image: see `Task.explain`."""
+        """Grad-CAM of the patches or the crop that `predict` sees, on the image.
+
+        See `Task.explain`.
+        """
         predicted = predict(variables, batch, key, count=count)["probabilities"]
         explained = batch["label"] if of == "true" else predicted.argmax(axis=-1)
         pixels = view.draw(batch, key, count=count, train=False)
@@ -91,13 +103,17 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
             heat, logits = gradcam.grad_cam(
                 network.module, variables, network.to_input(pixels), wanted, layer=layer, form=form
             )
-            return jax.image.resize(heat, (len(heat), height, width), "bilinear"), network.as_classes(logits)
+            return jax.image.resize(
+                heat, (len(heat), height, width), "bilinear"
+            ), network.as_classes(logits)
 
         heat, logits = network.in_chunks(
             forward, pixels.reshape(b * k, *pixels.shape[2:]), jnp.repeat(explained, k)
         )
         logits = logits.reshape(b, k, classes)
-        certain = jnp.take_along_axis(jax.nn.softmax(logits), explained[:, None, None], axis=-1)[..., 0]
+        certain = jnp.take_along_axis(jax.nn.softmax(logits), explained[:, None, None], axis=-1)[
+            ..., 0
+        ]
         votes = logits.argmax(-1) == explained[:, None]
         placed = view.place(batch, key, heat.reshape(b, k, height, width), certain, votes)
         return {"explained": explained, "probabilities": predicted, **placed}

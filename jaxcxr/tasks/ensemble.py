@@ -1,4 +1,7 @@
-"""The focal-loss ensemble (paper 2.3): learners' predictions -> weights of the learners -> one prediction."""
+"""The focal-loss ensemble (paper 2.3).
+
+Learners' predictions -> weights of the learners -> one prediction.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,23 @@ from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks.task import Batch, Prediction, Task
 
 
-def build(config: ConfigDict, *, axis_name: str | None, learners: int, class_counts: np.ndarray) -> Task:
+def build(
+    config: ConfigDict, *, axis_name: str | None, learners: int, class_counts: np.ndarray
+) -> Task:
     """The ensemble task of a config.
 
     Args:
-      config: see configs/common.py.
-      axis_name: not used by the module, which has no BatchNorm.
-      learners: L, how many learners' predictions [B, L, C] come in.
-      class_counts: [C] training images per class; alpha is their inverse.
+        config: see configs/common.py.
+        axis_name: not used by the module, which has no BatchNorm.
+        learners: L, how many learners' predictions [B, L, C] come in.
+        class_counts: [C] training images per class; alpha is their inverse.
     """
     classes = len(class_counts)
     module = models.build(
-        config.model.name, num_classes=classes, axis_name=axis_name, activation=config.model.activation
+        config.model.name,
+        num_classes=classes,
+        axis_name=axis_name,
+        activation=config.model.activation,
     )
     alpha = losses.inverse_frequency(class_counts, scale=config.loss.alpha_scale)
 
@@ -42,12 +50,16 @@ def build(config: ConfigDict, *, axis_name: str | None, learners: int, class_cou
         del key, axis_name
         logits, _ = module.apply({"params": params, **model_state}, batch["inputs"], train=True)
         per_example = focal(logits, batch["label"])
-        if config.loss.reduction == "sum":  # the step averages; the published loss is the sum of its batch
+        # The step averages; the published loss is the sum of its batch.
+        if config.loss.reduction == "sum":
             per_example = per_example * config.train.batch_size
         return per_example, model_state
 
     def predict(variables: Any, batch: Batch, key: jax.Array) -> Prediction:
-        """Softmax of the weighted sum, [B, C], the learners' weights [B, L] and the focal loss [B]."""
+        """Probabilities [B, C], the learners' weights [B, L] and the focal loss [B].
+
+        The probabilities are the softmax of the weighted sum.
+        """
         del key
         logits, out = module.apply(variables, batch["inputs"], train=False)
         return {

@@ -1,4 +1,7 @@
-"""A classifier's network with the way its input is made from pixels, and two classes from a single logit."""
+"""A classifier's network with the way its input is made from pixels.
+
+And two classes from a single logit.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ class Network:
     """The network of a classifier's config.
 
     Attributes:
-      module: the Linen module; with `model.outputs` = sigmoid it has one logit for two classes.
-      classes: C.
-      shape: (height, width, channels) of its input.
+        module: the Linen module; with `model.outputs` = sigmoid it has one logit for two classes.
+        classes: C.
+        shape: (height, width, channels) of its input.
     """
 
     def __init__(self, config: ConfigDict, *, axis_name: str | None):
@@ -39,13 +42,14 @@ class Network:
             raise InputError(f"model.outputs={m.outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
         if m.outputs == "sigmoid" and self.classes != 2:
             raise InputError(
-                f"model.outputs='sigmoid' tells two classes apart, and there are {self.classes}: {', '.join(names)}"
+                f"model.outputs='sigmoid' tells two classes apart, and there are {self.classes}: "
+                f"{', '.join(names)}"
             )
         channels = len(config.data.enhance) or 1
         if channels not in (1, m.in_channels):
             raise InputError(
-                f"data.enhance makes {channels} channels, and model.in_channels is {m.in_channels}; "
-                "give one enhancement for each channel, or one for all"
+                f"data.enhance makes {channels} channels, and model.in_channels is "
+                f"{m.in_channels}; give one enhancement for each channel, or one for all"
             )
         self.module: nn.Module = models.build(
             m.name,
@@ -66,7 +70,10 @@ class Network:
         return initialise(self.module, seed, jax.ShapeDtypeStruct((1, *self.shape), jnp.float32))
 
     def to_input(self, pixels: jax.Array) -> jax.Array:
-        """Pixels [N, P, P] or [N, P, P, c] in [0, 1] -> network input [N, S, S, channels], normalised."""
+        """Normalised network input [N, S, S, channels] of pixels in [0, 1].
+
+        The pixels are [N, P, P] or [N, P, P, c].
+        """
         seen = self.shape[:2]
         if pixels.ndim == 3:
             pixels = pixels[..., None]
@@ -75,13 +82,19 @@ class Network:
         return self.normalise(pixels)
 
     def normalise(self, pixels: jax.Array) -> jax.Array:
-        """Pixels [N, H, W, 1 or channels] in [0, 1] -> [N, H, W, channels] as the network wants them."""
+        """Normalised pixels [N, H, W, channels], as the network wants them.
+
+        From pixels [N, H, W, 1 or channels] in [0, 1].
+        """
         if pixels.shape[-1] == 1:
             pixels = jnp.repeat(pixels, self.shape[-1], axis=-1)
         return (pixels - self._mean) / self._std
 
     def as_classes(self, logits: jax.Array) -> jax.Array:
-        """Logits [N, C]; a single logit z stands for (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z))."""
+        """Logits [N, C] of the classes.
+
+        A single logit z stands for (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z)).
+        """
         return jnp.pad(logits, ((0, 0), (1, 0))) if logits.shape[-1] == 1 else logits
 
     def logits(self, variables: Any, pixels: jax.Array) -> jax.Array:
@@ -90,21 +103,29 @@ class Network:
         return self.as_classes(logits)
 
     def in_chunks(self, function: Callable[..., Any], *arrays: jax.Array) -> Any:
-        """function(*arrays [N, ...]) -> pytree of [N, ...], a chunk at a time: K = 100 patches must fit any memory."""
+        """function(*arrays [N, ...]) -> pytree of [N, ...], a chunk at a time.
+
+        K = 100 patches must fit any memory.
+        """
         n = arrays[0].shape[0]
         if n <= self._chunk:
             return function(*arrays)
-        chunk = -(-n // -(-n // self._chunk))  # even ones: 100 patches at most 64 at a time are 2 x 50, not 64 + 36
+        # Even ones: 100 patches at most 64 at a time are 2 x 50, not 64 + 36.
+        chunk = -(-n // -(-n // self._chunk))
         padded = [jnp.pad(a, ((0, -n % chunk), *((0, 0),) * (a.ndim - 1))) for a in arrays]
-        result = jax.lax.map(lambda a: function(*a), [a.reshape(-1, chunk, *a.shape[1:]) for a in padded])
+        result = jax.lax.map(
+            lambda a: function(*a), [a.reshape(-1, chunk, *a.shape[1:]) for a in padded]
+        )
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], result)
 
 
 def dtype(model: ConfigDict) -> Any:
-    """Of the computation, `model.dtype`; parameters, batch statistics, logits and losses are float32 in any case.
+    """Type of the computation, `model.dtype`.
+
+    Parameters, batch statistics, logits and losses are float32 in any case.
 
     Raises:
-      InputError: it is unknown.
+        InputError: it is unknown.
     """
     if model.dtype not in DTYPES:
         raise InputError(f"model.dtype={model.dtype!r} is unknown; known: {', '.join(DTYPES)}")
@@ -112,18 +133,22 @@ def dtype(model: ConfigDict) -> Any:
 
 
 def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, std), each [1, 1, 1, 1 or channels] float32, of pixels in [0, 1]; see configs/common.py, `model.mean`.
+    """(mean, std) of pixels in [0, 1], each [1, 1, 1, 1 or channels] float32.
+
+    See configs/common.py, `model.mean`.
 
     Raises:
-      InputError: the weights are a file, whose normalisation nothing tells; or not one number per channel.
+        InputError: the weights are a file, whose normalisation nothing tells; or not one number per
+            channel.
     """
     found: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
     if model.pretrained and not (model.mean and model.std):
         if pretrained.is_file_name(model.pretrained):
             raise InputError(
-                f"model.pretrained={model.pretrained!r}: a file does not say how its input was normalised, and may be "
-                "gone when the run is evaluated: set model.mean and model.std "
-                f"({_known(pretrained.find(model.pretrained).entry)}, of pixels in [0, 1])"
+                f"model.pretrained={model.pretrained!r}: a file does not say how its input was "
+                "normalised, and may be gone when the run is evaluated: set model.mean and "
+                f"model.std ({_known(pretrained.find(model.pretrained).entry)}, of pixels in [0, "
+                "1])"
             )
         entry = pretrained.catalog.find(model.pretrained)
         found = {"mean": entry.mean, "std": entry.std}
@@ -132,14 +157,19 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
         if len(values) not in (1, model.in_channels):
             if given:
                 raise InputError(
-                    f"model.{name} has {len(values)} numbers, and model.in_channels is {model.in_channels}"
+                    f"model.{name} has {len(values)} numbers, and model.in_channels is "
+                    f"{model.in_channels}"
                 )
             values = (sum(values) / len(values),)  # a network of one channel gets the kernels' sum
         found[name] = values
-    mean, std = (np.asarray(found[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std"))
+    mean, std = (
+        np.asarray(found[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std")
+    )
     return mean, std
 
 
 def _known(entry: pretrained.Entry | None) -> str:
-    name, mean, std = (entry.name, entry.mean, entry.std) if entry else ("ImageNet", *pretrained.catalog.IMAGENET)
+    name, mean, std = (
+        (entry.name, entry.mean, entry.std) if entry else ("ImageNet", *pretrained.catalog.IMAGENET)
+    )
     return f"those of {name} are {', '.join(map(str, mean))} and {', '.join(map(str, std))}"

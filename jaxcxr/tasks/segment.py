@@ -1,10 +1,11 @@
 """Segmentation of the lungs (paper 2.1): one softmax over background and structures per pixel.
 
-With `model.outputs = "sigmoid"` a network has one logit z a pixel and structure. Background gets the logit 0, so that
-the largest logit is a structure's where its sigmoid(z) > 0.5, and `masks_at` takes another threshold. The loss may be
+With `model.outputs = "sigmoid"` a network has one logit z a pixel and structure. Background gets
+the logit 0, so that the largest logit is a structure's where its sigmoid(z) > 0.5, and `masks_at`
+takes another threshold. The loss may be
 
-- cross_entropy, for a single structure (COVID-CXNet's U-Net): as sigmoid(z) is its share in softmax([0, z]), the
-  cross-entropy is the binary one;
+- cross_entropy, for a single structure (COVID-CXNet's U-Net): as sigmoid(z) is its share in
+  softmax([0, z]), the cross-entropy is the binary one;
 - binary_cross_entropy (Zhang, section 4): of each structure against the rest.
 """
 
@@ -34,7 +35,10 @@ LOSSES = ("cross_entropy", "binary_cross_entropy")
 
 
 def build(config: ConfigDict, *, axis_name: str | None) -> Task:
-    """The segmentation task of a config; class 0 is background, 1.. are `masks.structures` in their order."""
+    """The segmentation task of a config.
+
+    Class 0 is background, 1.. are `masks.structures` in their order.
+    """
     structures = tuple(config.masks.structures)
     _check(config, structures)
     sigmoid, augmented = config.model.outputs == "sigmoid", _augmented(config.augment)
@@ -42,9 +46,16 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
     class_weights = jnp.asarray([config.loss.background_weight] + [1.0] * len(structures))
 
     def to_network(images: jax.Array) -> jax.Array:
-        """0 to 255, [B, S, S] or [B, S, S, channels], enhanced by the store -> [B, S, S, channels] in [-1, 1]."""
+        """Network input [B, S, S, channels] in [-1, 1] of pixels 0 to 255.
+
+        The pixels are [B, S, S] or [B, S, S, channels], enhanced by the store.
+        """
         pixels = images.astype(jnp.float32) / 127.5 - 1.0
-        return pixels if pixels.ndim == 4 else jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+        return (
+            pixels
+            if pixels.ndim == 4
+            else jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+        )
 
     def over_classes(logits: jax.Array) -> jax.Array:
         """Network output -> logits [B, S, S, 1 + structures]."""
@@ -60,7 +71,11 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
 
     def init(seed: int | None) -> Any:
         side = config.data.image_size
-        return initialise(module, seed, jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32))
+        return initialise(
+            module,
+            seed,
+            jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32),
+        )
 
     def loss(
         params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
@@ -80,8 +95,11 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
         return image_losses(logits, mask), dict(updated)
 
     def predict(variables: Any, batch: Batch, key: jax.Array) -> Prediction:
-        """Of images [B, S, S]: `mask` uint8 structure ids; `log_odds` [B, S, S, structures] of a network with sigmoids;
-        `loss` [B] when the batch has a mask."""
+        """Segmentation of images [B, S, S].
+
+        `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids;
+        `loss`: [B] when the batch has a mask.
+        """
         del key  # nothing is drawn
         logits, _ = module.apply(variables, to_network(batch["image"]), train=False)
         result = {"mask": over_classes(logits).argmax(-1).astype(jnp.uint8)}
@@ -114,16 +132,18 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
 
 
 def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
-    """Structure ids [B, S, S] uint8 where a structure's probability is above a threshold; of several the likeliest.
+    """Structure ids [B, S, S] uint8 of probabilities above a threshold.
+
+    Of several structures the likeliest.
 
     At 0.5 this is the prediction's `mask`, the only one that a softmax has.
 
     Args:
-      prediction: host arrays of `Task.predict`.
-      threshold: in (0, 1).
+        prediction: host arrays of `Task.predict`.
+        threshold: in (0, 1).
 
     Raises:
-      InputError: another threshold than 0.5, and the network has no sigmoids.
+        InputError: another threshold than 0.5, and the network has no sigmoids.
     """
     if threshold == 0.5:
         return np.asarray(prediction["mask"])
@@ -137,16 +157,22 @@ def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
 def check_threshold(threshold: float, *, sigmoid: bool) -> None:
     """Raises InputError for a `predict.threshold` that does not go with the network's outputs."""
     if not 0 < threshold < 1:
-        raise InputError(f"predict.threshold is {threshold}: give a probability above 0 and below 1")
+        raise InputError(
+            f"predict.threshold is {threshold}: give a probability above 0 and below 1"
+        )
     if threshold != 0.5 and not sigmoid:
         raise InputError(
-            f"predict.threshold={threshold} needs a probability for each structure (model.outputs='sigmoid'); with "
-            "'softmax' a pixel is what is likeliest there, and the threshold stays 0.5"
+            f"predict.threshold={threshold} needs a probability for each structure "
+            "(model.outputs='sigmoid'); with 'softmax' a pixel is what is likeliest there, and "
+            "the threshold stays 0.5"
         )
 
 
 def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | None:
-    """(keys [B], images, masks [B, S, S]) -> images float32 in [0, 255] and masks, moved alike; None: as they are."""
+    """(keys [B], images, masks [B, S, S]) -> augmented images and masks, moved alike.
+
+    Images are float32 in [0, 255]. None: as they are.
+    """
     low, high = a.brightness
     if not (a.max_rotation or a.shift or a.hflip) and (*a.zoom, low, high) == (1.0,) * 4:
         return None
@@ -160,7 +186,9 @@ def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | No
 
     def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         affine_key, light_key = jax.random.split(key)
-        seen = augment.random_brightness(light_key, move(affine_key, unit_float(image)), low=low, high=high)
+        seen = augment.random_brightness(
+            light_key, move(affine_key, unit_float(image)), low=low, high=high
+        )
         return 255 * seen, move(affine_key, mask.astype(jnp.float32), order=0).astype(mask.dtype)
 
     return jax.vmap(one)
@@ -181,7 +209,9 @@ def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Modu
     if isinstance(module, UNet):
         return module.clone(narrow=m.narrow)
     if m.narrow:
-        raise InputError(f"model.narrow={m.narrow} is for U-Nets; {m.name} has no such layer: set it to 0")
+        raise InputError(
+            f"model.narrow={m.narrow} is for U-Nets; {m.name} has no such layer: set it to 0"
+        )
     return module
 
 
@@ -190,18 +220,23 @@ def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:
     if outputs not in OUTPUTS:
         raise InputError(f"model.outputs={outputs!r} is unknown; known: {', '.join(OUTPUTS)}")
     if any(config.data.cut):
-        raise InputError(f"data.cut={tuple(config.data.cut)} is for classifiers; masks are of whole images")
+        raise InputError(
+            f"data.cut={tuple(config.data.cut)} is for classifiers; masks are of whole images"
+        )
     if config.augment.hflip and any(name.startswith(("left_", "right_")) for name in structures):
         raise InputError(
-            f"augment.hflip=True makes a left lung of a right one, and masks.structures has {', '.join(structures)}: "
-            "set it to False"
+            "augment.hflip=True makes a left lung of a right one, and masks.structures has "
+            f"{', '.join(structures)}: set it to False"
         )
     if loss not in LOSSES:
         raise InputError(f"loss.name={loss!r} is unknown; known: {', '.join(LOSSES)}")
     if loss == "binary_cross_entropy" and outputs != "sigmoid":
-        raise InputError(f"loss.name='binary_cross_entropy' needs model.outputs='sigmoid', not {outputs!r}")
+        raise InputError(
+            f"loss.name='binary_cross_entropy' needs model.outputs='sigmoid', not {outputs!r}"
+        )
     if loss == "cross_entropy" and outputs == "sigmoid" and len(structures) != 1:
         raise InputError(
-            "model.outputs='sigmoid' tells one structure from background, and masks.structures has "
-            f"{len(structures)}: {', '.join(structures)}. For several add --config.loss.name=binary_cross_entropy"
+            "model.outputs='sigmoid' tells one structure from background, and masks.structures "
+            f"has {len(structures)}: {', '.join(structures)}. For several add "
+            "--config.loss.name=binary_cross_entropy"
         )

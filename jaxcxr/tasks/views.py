@@ -1,4 +1,7 @@
-"""What a classifier sees of an X-ray: patches in its lungs (paper 2.2), or the whole image (FLANNEL, COVID-CXNet)."""
+"""What a classifier sees of an X-ray.
+
+Patches in its lungs (paper 2.2), or the whole image (FLANNEL, COVID-CXNet).
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,14 @@ class View:
     """How images become what the network sees, and how heat on that comes back to the images.
 
     Attributes:
-      inputs: names of the per-example arrays that it reads.
-      draw: (batch, key, *, count, train) -> [B, K, P, P] or, of images with channels, [B, K, P, P, C], float32 in
-        [0, 1]. Each image's draw depends on its own index alone, never on its batch.
-      place: (batch, key, heat [B, K, P, P], certain [B, K], votes [B, K]) -> {"heat" [B, H, W], and for patches
-        "votes" [B, H, W]}, for the evaluation draw of that key; see `Task.explain`. `certain` is the probability of
-        the explained class, `votes` whether it is the largest.
+        inputs: names of the per-example arrays that it reads.
+        draw: (batch, key, *, count, train) -> [B, K, P, P] or, of images with channels, [B, K, P,
+            P, C], float32 in [0, 1]. Each image's draw depends on its own index alone, never on its
+            batch.
+        place: (batch, key, heat [B, K, P, P], certain [B, K], votes [B, K]) -> {"heat" [B, H, W],
+            and for patches "votes" [B, H, W]}, for the evaluation draw of that key; see
+            `Task.explain`. `certain` is the probability of the explained class, `votes` whether it
+            is the largest.
     """
 
     inputs: tuple[str, ...]
@@ -40,7 +45,10 @@ def build(config: ConfigDict) -> View:
 
 
 def seen_size(config: ConfigDict) -> tuple[int, int]:
-    """(height, width) in pixels of a patch or crop; `patches.size` 0 is the whole prepared image."""
+    """(height, width) in pixels of a patch or crop.
+
+    `patches.size` 0 is the whole prepared image.
+    """
     if side := config.patches.size:
         return side, side
     height, width, *_ = Preprocessing.of(config.data).shape
@@ -77,7 +85,10 @@ def _patches(config: ConfigDict) -> View:
         )
         whole = functools.partial(heat_of_patches.probabilistic, shape=shape)
         share = functools.partial(heat_of_patches.vote_map, size=p.size, shape=shape)
-        return {"heat": jax.vmap(whole)(heat, certain, centres), "votes": jax.vmap(share)(votes, centres)}
+        return {
+            "heat": jax.vmap(whole)(heat, certain, centres),
+            "votes": jax.vmap(share)(votes, centres),
+        }
 
     return View(("image", "mask", "label"), draw, place)
 
@@ -95,8 +106,14 @@ def _whole_image(config: ConfigDict) -> View:
     moves = a.max_rotation > 0 or a.shift > 0 or a.vflip or tuple(a.zoom) != (1.0, 1.0)
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
-        crop_key, affine_key, light_key = key, jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
-        seen = patches.random_crop_flip(crop_key, image, size=size, flip=0.5 if config.patches.flip else 0.0)
+        crop_key, affine_key, light_key = (
+            key,
+            jax.random.fold_in(key, 1),
+            jax.random.fold_in(key, 2),
+        )
+        seen = patches.random_crop_flip(
+            crop_key, image, size=size, flip=0.5 if config.patches.flip else 0.0
+        )
         if moves:
             seen = turn(affine_key, seen)
         if (low, high) != (1.0, 1.0):
@@ -107,13 +124,17 @@ def _whole_image(config: ConfigDict) -> View:
         del count  # the centre crop is one and the same
         if train:
             return jax.vmap(one)(_keys(batch, key), batch["image"])[:, None]
-        return jax.vmap(lambda image: patches.centre_crop(image, size=size))(batch["image"])[:, None]
+        return jax.vmap(lambda image: patches.centre_crop(image, size=size))(batch["image"])[
+            :, None
+        ]
 
     def place(
         batch: Batch, key: jax.Array, heat: jax.Array, certain: jax.Array, votes: jax.Array
     ) -> dict[str, jax.Array]:
         del key, certain, votes
-        height, width = (whole - side for whole, side in zip(batch["image"].shape[1:3], size, strict=True))
+        height, width = (
+            whole - side for whole, side in zip(batch["image"].shape[1:3], size, strict=True)
+        )
         around = ((0, 0), (height // 2, height - height // 2), (width // 2, width - width // 2))
         return {"heat": jnp.pad(heat[:, 0], around)}
 

@@ -33,7 +33,10 @@ def list_entries() -> None:
         here = "yes" if (fetch.cache_dir() / entry.name / entry.file).is_file() else ""
         size = f"{entry.input_size} x {entry.in_channels}"
         top1 = f"{entry.top1:.2f}" if entry.top1 else ""
-        print(f"{entry.name:30} {size:>9}  {entry.classes or '-':>7}  {top1:>6}  {here:4}  {entry.licence}")
+        print(
+            f"{entry.name:30} {size:>9}  {entry.classes or '-':>7}  {top1:>6}  {here:4}  "
+            f"{entry.licence}"
+        )
 
 
 def info(name: str) -> None:
@@ -42,7 +45,10 @@ def info(name: str) -> None:
     low, high = entry.value_range
     print(f"{entry.name}: {entry.paper}")
     print(f"  licence    {entry.licence}")
-    print(f"  input      {entry.input_size} px, {entry.in_channels} channel(s), {entry.interpolation} resizing")
+    print(
+        f"  input      {entry.input_size} px, {entry.in_channels} channel(s), "
+        f"{entry.interpolation} resizing"
+    )
     print(f"  mean, std  {_numbers(entry.mean)}; {_numbers(entry.std)} of values in [0, 1]")
     print(f"  range      black {low:.4g}, white {high:.4g} in the first channel")
     print(f"  first conv {catalog.first_conv_of(entry.arch)}")
@@ -56,18 +62,27 @@ def info(name: str) -> None:
 
 
 def convert(given: str, out: str) -> None:
-    """Writes a file's arrays under our names as safetensors, after finding them a network that they fill."""
+    """Writes a file's arrays under our names as safetensors.
+
+    After finding them a network that they fill.
+    """
     path = Path(out)
     if path.suffix != ".safetensors":
-        raise InputError(f"{out}: what is written is safetensors, so the name must end in .safetensors")
+        raise InputError(
+            f"{out}: what is written is safetensors, so the name must end in .safetensors"
+        )
     source = find(given)
     arrays = read(source.path)
     with files.reading(source.path, _NO_NETWORK):
-        arch, family, renamed = identify(arrays, [source.entry.arch] if source.entry else sorted(_archs()))
+        arch, family, renamed = identify(
+            arrays, [source.entry.arch] if source.entry else sorted(_archs())
+        )
         headless = f"{catalog.head_of(arch)[0]}/kernel" not in renamed.arrays
-        if headless:  # features alone may fit another head's network better, with fewer arrays of its own
+        # Features alone may fit another head's network better, with fewer arrays of its own.
+        if headless:
             arch = models.backbone(arch)
-        loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)  # raises unless it fits
+        # Raises unless it fits.
+        loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)
     save(path, renamed, origin=given)
     for name in loaded.fresh:
         print(f"not in the file: {name}")
@@ -88,12 +103,19 @@ def verify(name: str, file: str) -> None:
     with files.reading(path, _NO_NETWORK):
         template = _template(entry.arch, renamed)
         load(Source(name, entry, path), template, arch=entry.arch, new_head=entry.classes == 0)
-    hashed = "size and hash are the published ones" if entry.sha256 or entry.md5 else "no hash is published"
+    hashed = (
+        "size and hash are the published ones"
+        if entry.sha256 or entry.md5
+        else "no hash is published"
+    )
     print(f"{file} fills {entry.arch} ({len(renamed.arrays)} arrays); {hashed}")
 
 
 def identify(arrays: Mapping[str, Any], archs: list[str]) -> tuple[str, str, Renamed]:
-    """(architecture, naming, arrays under our names): the network in which most of them have a place."""
+    """(architecture, naming, arrays under our names) of a file.
+
+    The network is the one in which most of them have a place.
+    """
     best: tuple[float, str, str, Renamed] | None = None
     for arch in archs:
         template = _shapes(arch, 1000, 3)
@@ -146,14 +168,20 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m jaxcxr.weights", description="Pretrained weights.")
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxcxr.weights", description="Pretrained weights."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the catalogue")
     commands.add_parser("info", help="one entry").add_argument("name")
-    into = commands.add_parser("convert", help="any weight file, or an entry, into safetensors with our names")
+    into = commands.add_parser(
+        "convert", help="any weight file, or an entry, into safetensors with our names"
+    )
     into.add_argument("given", metavar="IN")
     into.add_argument("out", metavar="OUT")
-    check = commands.add_parser("verify", help="whether a file is an entry's, and fills its network")
+    check = commands.add_parser(
+        "verify", help="whether a file is an entry's, and fills its network"
+    )
     check.add_argument("name")
     check.add_argument("file")
     given = parser.parse_args(arguments)

@@ -11,7 +11,8 @@ import numpy as np
 from jaxcxr.weights import bounds
 
 _CHUNK_BYTES = 1 << 20
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may ask for gigabytes to begin with
+# The others may ask for gigabytes to begin with.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class Archive:
@@ -62,7 +63,9 @@ class Member:
 
     def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo):
         if member.compress_type not in _METHODS or member.flag_bits & 1:
-            raise ValueError(f"{bounds.shown(member.filename)} is encrypted, or compressed in an unusual way")
+            raise ValueError(
+                f"{bounds.shown(member.filename)} is encrypted, or compressed in an unusual way"
+            )
         if not member.CRC and member.file_size:  # PyTorch can write files without
             member.CRC = None  # pyright: ignore[reportAttributeAccessIssue]  (zipfile then does not compare)
         self._stream = archive.open(member)
@@ -74,7 +77,10 @@ class Member:
         self._stream.close()
 
     def read_exactly(self, count: int, *, is_last: bool = False) -> bytes:
-        """`count` bytes; where they are the last ones there must be no more, and the checksum is compared."""
+        """`count` bytes of the member.
+
+        Where they are the last ones there must be no more, and the checksum is compared.
+        """
         content = bytearray(count)
         self._fill(memoryview(content), is_last)
         return bytes(content)
@@ -96,10 +102,14 @@ class Member:
 
 
 class _Bounded(io.FileIO):
-    """A file that zipfile cannot be made to read at once: it takes the directory's size from the file."""
+    """A file that zipfile cannot be made to read at once.
+
+    It takes the directory's size from the file.
+    """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:  # of the end of the file, where zipfile looks for the directory
+        # Of the end of the file, where zipfile looks for the directory.
+        if size is None or size < 0:
             size = bounds.HEADER_BYTES
         if size > bounds.HEADER_BYTES:
             raise ValueError("its directory is too long for weights")

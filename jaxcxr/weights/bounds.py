@@ -1,7 +1,8 @@
 """How large what a weight file holds may be: known from its headers, before any of it is read.
 
-A few kilobytes can claim terabytes: as a shape, as zeros that were compressed, as a tensor that repeats one number.
-Trained weights are nearly incompressible (float32 by 1.1), so a file's arrays are not much larger than the file.
+A few kilobytes can claim terabytes: as a shape, as zeros that were compressed, as a tensor that
+repeats one number. Trained weights are nearly incompressible (float32 by 1.1), so a file's arrays
+are not much larger than the file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _ALWAYS_BYTES = 64 << 20
 
 
 class Allowance:
-    """The bytes that a file's arrays may still take, all together; each is claimed before it is made."""
+    """The bytes that a file's arrays may still take, all together.
+
+    Each is claimed before it is made.
+    """
 
     def __init__(self, path: Path):
         self._path = path
@@ -33,13 +37,14 @@ class Allowance:
         """Takes `count` bytes for an array.
 
         Raises:
-          InputError: nothing is left.
+            InputError: nothing is left.
         """
         self._left -= count
         if count < 0 or self._left < 0:
             raise InputError(
-                f"{self._path} was not read: its {self._size:,} bytes claim to hold far larger arrays "
-                f"({shown(name)} with {count:,} bytes), which trained weights do not; take another file"
+                f"{self._path} was not read: its {self._size:,} bytes claim to hold far larger "
+                f"arrays ({shown(name)} with {count:,} bytes), which trained weights do not; take "
+                "another file"
             )
 
 
@@ -56,20 +61,25 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         raise too_many(path, len(arrays))
     for name, array in arrays.items():
         if len(name) > _NAME_LENGTH or not name.isprintable():
-            raise InputError(f"{path} names an array {shown(name)}: it is damaged, or holds no weights")
+            raise InputError(
+                f"{path} names an array {shown(name)}: it is damaged, or holds no weights"
+            )
         if not is_real(array.dtype):
             raise InputError(f"{path}: {name} holds {array.dtype}, and weights are real numbers")
 
 
 def too_many(path: Path, count: int) -> InputError:
     return InputError(
-        f"{path} holds {count:,} arrays, and no network here has more than {ARRAYS:,}; take another file"
+        f"{path} holds {count:,} arrays, and no network here has more than {ARRAYS:,}; take "
+        "another file"
     )
 
 
 def is_real(dtype: np.dtype) -> bool:
     """Whether float32 can hold the values, ml_dtypes' bfloat16 and 8-bit floats among them."""
-    return dtype.kind in "fiub" or (dtype.kind == "V" and dtype.isbuiltin == 2 and "float" in dtype.name)
+    return dtype.kind in "fiub" or (
+        dtype.kind == "V" and dtype.isbuiltin == 2 and "float" in dtype.name
+    )
 
 
 def shown(name: str) -> str:

@@ -1,10 +1,11 @@
 """Published weight files: where they are, what they expect of their input, who made them.
 
-An entry is named `arch.tag`: `tv_in1k` is torchvision's ImageNet training in timm's safetensors copy (no
-pickle), `torchvision` the same in torchvision's own file, `tv2_in1k` torchvision's second recipe, `ra2_in1k`
-timm's own training with RandAugment, which torchvision took over for EfficientNet. Hashes
-are those that the publishers give, or that independent users of the file agree on; where only the
-beginning of a SHA-256 is known (torchvision puts it into the name), that is checked.
+An entry is named `arch.tag`: `tv_in1k` is torchvision's ImageNet training in timm's safetensors
+copy (no pickle), `torchvision` the same in torchvision's own file, `tv2_in1k` torchvision's second
+recipe, `ra2_in1k` timm's own training with RandAugment, which torchvision took over for
+EfficientNet. Hashes are those that the publishers give, or that independent users of the file agree
+on; where only the beginning of a SHA-256 is known (torchvision puts it into the name), that is
+checked.
 """
 
 from __future__ import annotations
@@ -18,29 +19,32 @@ from jaxcxr.types import InputError
 
 IMAGENET = IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHESTXRAY14 = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia",
+    "Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening",
+    "Hernia",
 )  # fmt: skip
 TXRV_PATHOLOGIES = (
-    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion",
-    "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
-    "Lung Opacity", "Enlarged Cardiomediastinum",
+    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema",
+    "Fibrosis", "Effusion", "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass",
+    "Hernia", "Lung Lesion", "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum",
 )  # fmt: skip
 
-# Our module paths of each architecture's head, the logits first, and of its first convolution. An architecture has
-# those of the longest name that it begins with.
+# Our module paths of each architecture's head, the logits first, and of its first convolution. An
+# architecture has those of the longest name that it begins with.
 HEADS = {
     "densenet": ("classifier",), "resnet": ("fc",), "resnext": ("fc",), "vgg": ("classifier/6",),
-    "inception": ("fc", "AuxLogits/fc"), "covid_cxnet_base": ("output_layer",), "fc_densenet": ("head",),
-    "covid_cxnet": ("classifier", "hidden"), "covid_cxnet_resnet": ("fc", "hidden"), "unet": ("head",),
-    "efficientnet": ("classifier/1",), "covid_net": ("classifier",), "qatar_cnn": ("dense_2",),
-    "qatar_vgg": ("classifier", "hidden"), "v7_diagnosis": ("dense_1",),
+    "inception": ("fc", "AuxLogits/fc"), "covid_cxnet_base": ("output_layer",),
+    "fc_densenet": ("head",), "covid_cxnet": ("classifier", "hidden"),
+    "covid_cxnet_resnet": ("fc", "hidden"), "unet": ("head",), "efficientnet": ("classifier/1",),
+    "covid_net": ("classifier",), "qatar_cnn": ("dense_2",), "qatar_vgg": ("classifier", "hidden"),
+    "v7_diagnosis": ("dense_1",),
 }  # fmt: skip
 FIRST_CONVS = {
     "densenet": "features/conv0", "resnet": "conv1", "resnext": "conv1", "vgg": "features/0",
     "inception": "Conv2d_1a_3x3/conv", "covid_cxnet_base": "conv_layer1", "fc_densenet": "stem",
     "covid_cxnet": "features/conv0", "covid_cxnet_resnet": "conv1", "unet": "down1/conv1",
-    "efficientnet": "features/0/0", "covid_net": "stem/conv", "qatar_cnn": "conv2d", "qatar_vgg": "features/0",
+    "efficientnet": "features/0/0", "covid_net": "stem/conv", "qatar_cnn": "conv2d",
+    "qatar_vgg": "features/0",
     "v7_diagnosis": "conv2d",
 }  # fmt: skip
 
@@ -50,24 +54,24 @@ class Entry:
     """One published file.
 
     Attributes:
-      name: arch.tag.
-      urls: where it can be fetched, in the order to try; empty: by hand only, see `note`.
-      file: its usual name.
-      family: how its arrays are named, a key of `rules.FAMILIES`.
-      licence: of the weights, as far as it is stated.
-      paper: what to cite.
-      sha256: hex digest or its beginning; '' unknown.
-      md5: where the publisher gives only that.
-      size: bytes; 0 unknown.
-      input_size: side of the images it was trained on, pixels.
-      in_channels: of the first convolution.
-      mean, std: per channel, of values in [0, 1]: the network expects (x - mean) / std.
-      interpolation: how the images were resized in training.
-      classes: outputs of the head; 0: the file has no head.
-      labels: their names, where they are not ImageNet's.
-      lacks: our modules that the file does not have.
-      top1: ImageNet accuracy in per cent as published; 0 unknown.
-      note: what else one must know.
+        name: arch.tag.
+        urls: where it can be fetched, in the order to try; empty: by hand only, see `note`.
+        file: its usual name.
+        family: how its arrays are named, a key of `rules.FAMILIES`.
+        licence: of the weights, as far as it is stated.
+        paper: what to cite.
+        sha256: hex digest or its beginning; '' unknown.
+        md5: where the publisher gives only that.
+        size: bytes; 0 unknown.
+        input_size: side of the images it was trained on, pixels.
+        in_channels: of the first convolution.
+        mean, std: per channel, of values in [0, 1]: the network expects (x - mean) / std.
+        interpolation: how the images were resized in training.
+        classes: outputs of the head; 0: the file has no head.
+        labels: their names, where they are not ImageNet's.
+        lacks: our modules that the file does not have.
+        top1: ImageNet accuracy in per cent as published; 0 unknown.
+        note: what else one must know.
     """
 
     name: str
@@ -124,7 +128,9 @@ _PAPERS = {
     "efficientnet": "Tan and Le, arXiv:1905.11946",
 }
 _TORCHVISION = "https://download.pytorch.org/models/"
-_TV_LICENCE = "BSD-3-Clause (the code; nothing is stated for the weights, ImageNet's terms may bind)"
+_TV_LICENCE = (
+    "BSD-3-Clause (the code; nothing is stated for the weights, ImageNet's terms may bind)"
+)
 
 
 def _paper(arch: str) -> str:
@@ -168,7 +174,10 @@ def _torchvision() -> Iterator[Entry]:
             top1=top1,
         )
         if arch == "efficientnet_b4":
-            note = "timm's training, as in efficientnet_b4.ra2_in1k. Evaluated on the central 380 px of images of 384."
+            note = (
+                "timm's training, as in efficientnet_b4.ra2_in1k. Evaluated on the central 380 px "
+                "of images of 384."
+            )
             entry = dataclasses.replace(entry, input_size=380, interpolation="bicubic", note=note)
         yield _inception(entry) if arch == "inception_v3" else entry
 
@@ -200,10 +209,19 @@ def _timm() -> Iterator[Entry]:
     for arch, tag, revision, size, sha256, top1 in rows:
         entry = Entry(
             name=f"{arch}.{tag}",
-            urls=(f"https://huggingface.co/timm/{arch}.{tag}/resolve/{revision}/model.safetensors",),
+            urls=(
+                f"https://huggingface.co/timm/{arch}.{tag}/resolve/{revision}/model.safetensors",
+            ),
             file=f"{arch}.{tag}.safetensors",
-            family=next((f"timm_{net}" for net in ("vgg", "efficientnet") if arch.startswith(net)), "torchvision"),
-            licence=("Apache-2.0" if arch.startswith(("densenet", "inception", "efficientnet")) else "BSD-3-Clause")
+            family=next(
+                (f"timm_{net}" for net in ("vgg", "efficientnet") if arch.startswith(net)),
+                "torchvision",
+            ),
+            licence=(
+                "Apache-2.0"
+                if arch.startswith(("densenet", "inception", "efficientnet"))
+                else "BSD-3-Clause"
+            )
             + " (timm's card)",
             paper=_paper(arch),
             sha256=sha256,
@@ -219,7 +237,8 @@ def _timm() -> Iterator[Entry]:
 
 
 def _inception(entry: Entry) -> Entry:
-    # torchvision's `transform_input` turns ImageNet's normalisation into this one, which TensorFlow trained with.
+    # torchvision's `transform_input` turns ImageNet's normalisation into this one, which TensorFlow
+    # trained with.
     return dataclasses.replace(entry, input_size=299, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
@@ -235,7 +254,8 @@ def _keras() -> Iterator[Entry]:
         paper=_PAPERS["vgg"],
         md5="6d6bbae143d832006294945121d1f1fc",
         size=58889256,
-        # "caffe" preprocessing takes 0 ... 255 less the mean, blue first; here the kernel is turned to red first.
+        # "caffe" preprocessing takes 0 ... 255 less the mean, blue first; here the kernel is turned
+        # to red first.
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
         std=(1 / 255,) * 3,
         classes=0,
@@ -266,7 +286,10 @@ def _chest() -> Iterator[Entry]:
         paper="Rajpurkar et al., arXiv:1711.05225 (reimplementation arnoweng/CheXNet)",
         classes=14,
         labels=CHESTXRAY14,
-        note="Logits; the published network ends in a sigmoid. Trained on 256-px images, mean of ten 224-px crops.",
+        note=(
+            "Logits; the published network ends in a sigmoid. Trained on 256-px images, mean of "
+            "ten 224-px crops."
+        ),
     )
     yield Entry(
         name="densenet121.chexnet_keras",
@@ -277,11 +300,16 @@ def _chest() -> Iterator[Entry]:
         paper="Rajpurkar et al., arXiv:1711.05225 (reimplementation brucechou1983/CheXNet-Keras)",
         classes=14,
         labels=CHESTXRAY14,
-        note="By hand: the README of github.com/brucechou1983/CheXNet-Keras links it (Google Drive, behind a form). "
-        "Logits; the published network ends in a sigmoid.",
+        note=(
+            "By hand: the README of github.com/brucechou1983/CheXNet-Keras links it (Google "
+            "Drive, behind a form). Logits; the published network ends in a sigmoid."
+        ),
     )
     release = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
-    file = "nih-pc-chex-mimic_ch-google-openi-kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
+    file = (
+        "nih-pc-chex-mimic_ch-google-openi-kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-"
+        "best.pt"
+    )
     common: dict[str, Any] = dict(
         licence="Apache-2.0 (Hugging Face card); the data sets have terms of their own",
         paper="Cohen et al., arXiv:2111.00595",
@@ -302,9 +330,11 @@ def _chest() -> Iterator[Entry]:
         family="torchvision",
         sha256="56524913dd16a906422e8d8b66a7a5c46be1d82eb7ac012d8103776f1aa68899",
         size=28382008,
-        note="A pickled module, which is not opened. Where torchxrayvision is installed and trusted: "
-        "safetensors.torch.save_file(xrv.models.get_model('densenet121-res224-all').state_dict(), OUT), "
-        "and give that file.",
+        note=(
+            "A pickled module, which is not opened. Where torchxrayvision is installed and "
+            "trusted: safetensors.torch.save_file(xrv.models.get_model('densenet121-res224-"
+            "all').state_dict(), OUT), and give that file."
+        ),
         **common,
     )
     file = "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt"
@@ -321,11 +351,14 @@ def _chest() -> Iterator[Entry]:
 def _covid_cxnet() -> Iterator[Entry]:
     raw = "https://raw.githubusercontent.com/armiro/COVID-CXNet"
     rows = [  # tag, side, channels, commit, path, size in bytes, sha256
-        ("v1_0", 400, 1, "c2993c4c13ae525724799abf47b70ddca7ee139b", "v1.0/eps=099_valAcc=0.9672.hdf5", 977032,
+        ("v1_0", 400, 1, "c2993c4c13ae525724799abf47b70ddca7ee139b",
+         "v1.0/eps=099_valAcc=0.9672.hdf5", 977032,
          "bb67c511559fe8c6debad5380188ef0a021902829fc011e309c8da1fad25a976"),
-        ("v2", 400, 1, "0fcae97bf693e2e78ceac1ef7b5297f0412b15e4", "v2_eps=072_valLoss=0.1190.hdf5", 977032,
+        ("v2", 400, 1, "0fcae97bf693e2e78ceac1ef7b5297f0412b15e4", "v2_eps=072_valLoss=0.1190.hdf5",
+         977032,
          "cb2ec3799b612125ba0f524c1c4f7281ec5853e0977bd206f0268d1943c4339c"),
-        ("v_free", 300, 3, "0fcae97bf693e2e78ceac1ef7b5297f0412b15e4", "v_free/eps=103_valLoss=0.0335.hdf5", 777352,
+        ("v_free", 300, 3, "0fcae97bf693e2e78ceac1ef7b5297f0412b15e4",
+         "v_free/eps=103_valLoss=0.0335.hdf5", 777352,
          "b12842f099856d7e0c446f1fb17f9e238a60b00c7eeb7b16b3392b3b7064a21a"),
     ]  # fmt: skip
     for tag, side, channels, commit, path, size, sha256 in rows:
@@ -359,13 +392,15 @@ def find(name: str) -> Entry:
     """The entry of a name.
 
     Raises:
-      InputError: there is none; says the nearest.
+        InputError: there is none; says the nearest.
     """
     if name in CATALOG:
         return CATALOG[name]
     arch = name.partition(".")[0]
-    near = [n for n in CATALOG if n.startswith(f"{arch}.")] or difflib.get_close_matches(name, CATALOG, 3, 0.3)
+    near = [n for n in CATALOG if n.startswith(f"{arch}.")] or difflib.get_close_matches(
+        name, CATALOG, 3, 0.3
+    )
     raise InputError(
-        f"there are no weights {name!r} in the catalogue; did you mean {', '.join(near)}? "
-        "`python -m jaxcxr.weights list` shows all; a path must end in .safetensors, .npz, .pth or .h5"
+        f"there are no weights {name!r} in the catalogue; did you mean {', '.join(near)}? `python "
+        "-m jaxcxr.weights list` shows all; a path must end in .safetensors, .npz, .pth or .h5"
     )

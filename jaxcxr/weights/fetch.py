@@ -37,7 +37,8 @@ def fetch(entry: Entry) -> Path:
     another host of Hugging Face's files.
 
     Raises:
-      InputError: it cannot be had, or is not the published file; says the address, name, size, hash and folder.
+        InputError: it cannot be had, or is not the published file; says the address, name, size,
+            hash and folder.
     """
     path = cache_dir() / entry.name / entry.file
     with files.reading(path, "name a folder of yours in $JAXCXR_WEIGHTS"):
@@ -56,7 +57,8 @@ def fetch(entry: Entry) -> Path:
             _download(_resolve(url), path, entry)
         except InputError:
             raise
-        except (OSError, ValueError, http.client.HTTPException, _BodyError) as error:  # URLError is an OSError
+        except (OSError, ValueError, http.client.HTTPException, _BodyError) as error:
+            # URLError is an OSError
             failures.append(f"{url}: {getattr(error, 'reason', None) or files.reason(error)}")
             continue
         _remember(path, entry)
@@ -82,25 +84,34 @@ def wanted(entry: Entry) -> str:
 def problem_with(path: Path, entry: Entry) -> str | None:
     """Why a file is not the entry's, or None.
 
-    Where the publisher tells no hash, it is compared with that of its first use here, if there is one beside it.
+    Where the publisher tells no hash, it is compared with that of its first use here, if there is
+    one beside it.
     """
     size = path.stat().st_size
     if entry.size and size != entry.size:
         what = kinds.problem(path)
-        return f"has {size:,} bytes, not {entry.size:,}: {f'it {what}' if what else 'truncated or another file'}"
+        return (
+            f"has {size:,} bytes, not {entry.size:,}: "
+            f"{f'it {what}' if what else 'truncated or another file'}"
+        )
     for kind, expected in (("sha256", entry.sha256), ("md5", entry.md5)):
         if expected:
             digest = _digest(path, kind)
             if not digest.startswith(expected):
                 what = kinds.problem(path)
-                return f"has the {kind} {digest}, not {expected}: {f'it {what}' if what else 'damaged or another file'}"
+                return (
+                    f"has the {kind} {digest}, not {expected}: "
+                    f"{f'it {what}' if what else 'damaged or another file'}"
+                )
     if _is_hash_published(entry):
         return None
     remembered = _remembered(path)
-    if remembered.is_file() and not remembered.read_bytes().startswith(_digest(path, "sha256").encode()):
+    if remembered.is_file() and not remembered.read_bytes().startswith(
+        _digest(path, "sha256").encode()
+    ):
         return (
-            f"has not the sha256 of its first use, which is kept in {remembered.name}: it is damaged, or was replaced "
-            "(then delete that file, too)"
+            f"has not the sha256 of its first use, which is kept in {remembered.name}: it is "
+            "damaged, or was replaced (then delete that file, too)"
         )
     return kinds.problem(path)
 
@@ -109,7 +120,13 @@ def checked_by(path: Path, entry: Entry) -> str:
     """What tells that a file is the entry's whole one."""
     if _is_hash_published(entry):
         return "the published hash"
-    return "the hash of its first use" if _remembered(path).is_file() else "its size" if entry.size else "nothing"
+    return (
+        "the hash of its first use"
+        if _remembered(path).is_file()
+        else "its size"
+        if entry.size
+        else "nothing"
+    )
 
 
 def _is_hash_published(entry: Entry) -> bool:
@@ -129,7 +146,10 @@ def _remember(path: Path, entry: Entry) -> None:
 
 
 def published(path: Path) -> Entry | None:
-    """The entry whose file this is, whatever it is called now; None where the size or the hash tells otherwise."""
+    """The entry whose file this is, whatever it is called now.
+
+    None where the size or the hash tells otherwise.
+    """
     size, digests = path.stat().st_size, {}
     for entry in CATALOG.values():
         if entry.size not in (0, size):
@@ -161,7 +181,7 @@ def _resolve(url: str) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes the folder of a download, and removes what downloads left there that were killed long ago."""
+    """Makes the folder of a download, and removes what killed downloads left there long ago."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -173,8 +193,8 @@ def _make_folder(folder: Path) -> None:
         pass
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be written ({error.strerror}), and the weights are not there yet: name a folder of yours "
-            "in $JAXCXR_WEIGHTS"
+            f"{folder} cannot be written ({error.strerror}), and the weights are not there yet: "
+            "name a folder of yours in $JAXCXR_WEIGHTS"
         ) from error
 
 
@@ -211,7 +231,10 @@ def _download(url: str, path: Path, entry: Entry) -> None:
 
 
 class _BodyError(Exception):
-    """What was sent is not the file: no error of the disk, which an OSError would be where it is written."""
+    """What was sent is not the file.
+
+    No error of the disk, which an OSError would be where it is written.
+    """
 
 
 def _next_chunk(response: http.client.HTTPResponse) -> bytes:
@@ -225,8 +248,9 @@ def _no_space(path: Path, needed: int) -> InputError:
     free = shutil.disk_usage(path.parent).free
     size = f"{needed:,} bytes" if needed else "its bytes, of unknown number,"
     return InputError(
-        f"{path.name} was not fetched: {size} do not fit on the disk of {path.parent} ({free:,} free). Free some "
-        "space, or name another folder in $JAXCXR_WEIGHTS, and start the same command again."
+        f"{path.name} was not fetched: {size} do not fit on the disk of {path.parent} ({free:,} "
+        "free). Free some space, or name another folder in $JAXCXR_WEIGHTS, and start the same "
+        "command again."
     )
 
 

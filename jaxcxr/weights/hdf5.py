@@ -1,8 +1,8 @@
 """Keras's HDF5 files into arrays, by h5py.
 
-Only what Keras writes is read: numbers of this file, contiguous or in chunks that are compressed by deflate. Links into
-other files, virtual data sets and other filters are refused. Chunks are decompressed here, since the HDF5 library
-decompresses one to whatever size it has.
+Only what Keras writes is read: numbers of this file, contiguous or in chunks that are compressed by
+deflate. Links into other files, virtual data sets and other filters are refused. Chunks are
+decompressed here, since the HDF5 library decompresses one to whatever size it has.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ _DEFLATE, _SHUFFLE = 1, 2  # HDF5's numbers of its filters
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The data sets as '<layer>/<weight>'. What is damaged raises anything: read within `files.reading`.
+    """The data sets as '<layer>/<weight>'.
+
+    What is damaged raises anything: read within `files.reading`.
 
     Raises:
-      InputError: h5py is not installed or does not start, or the file holds what is not read.
+        InputError: h5py is not installed or does not start, or the file holds what is not read.
     """
     h5py = _h5py(path)
     allowance, arrays = bounds.Allowance(path), {}
@@ -52,7 +54,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _datasets(h5py: Any, path: Path, group: Any, above: list[str], count: list[int] | None = None) -> Iterator[Any]:
+def _datasets(
+    h5py: Any, path: Path, group: Any, above: list[str], count: list[int] | None = None
+) -> Iterator[Any]:
     """(names from the root on, data set) of each below a group."""
     count = [0] if count is None else count
     if len(above) > _DEPTH:
@@ -70,17 +74,29 @@ def _datasets(h5py: Any, path: Path, group: Any, above: list[str], count: list[i
 
 def _child(h5py: Any, path: Path, group: Any, name: str) -> Any:
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise InputError(f"{path}: {bounds.shown(name)} is a link to elsewhere, which is not followed")
+        raise InputError(
+            f"{path}: {bounds.shown(name)} is a link to elsewhere, which is not followed"
+        )
     return group[name]
 
 
-def _array(h5py: Any, path: Path, name: str, dataset: Any, allowance: bounds.Allowance) -> np.ndarray:
+def _array(
+    h5py: Any, path: Path, name: str, dataset: Any, allowance: bounds.Allowance
+) -> np.ndarray:
     plist, shape, dtype = dataset.id.get_create_plist(), dataset.shape, dataset.dtype
     if shape is None or not bounds.is_real(dtype):
-        raise InputError(f"{path}: {bounds.shown(name)} holds {dtype}, and weights are real numbers")
-    layout, filters = plist.get_layout(), [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        raise InputError(
+            f"{path}: {bounds.shown(name)} holds {dtype}, and weights are real numbers"
+        )
+    layout, filters = (
+        plist.get_layout(),
+        [plist.get_filter(i)[0] for i in range(plist.get_nfilters())],
+    )
     if layout == h5py.h5d.VIRTUAL or plist.get_external_count():
-        raise InputError(f"{path}: the numbers of {bounds.shown(name)} are in another file, which is not followed")
+        raise InputError(
+            f"{path}: the numbers of {bounds.shown(name)} are in another file, which is not "
+            "followed"
+        )
     allowance.claim(name, bounds.array_bytes(shape, dtype))
     if layout != h5py.h5d.CHUNKED:
         if dataset.nbytes and not dataset.id.get_storage_size():
@@ -88,7 +104,8 @@ def _array(h5py: Any, path: Path, name: str, dataset: Any, allowance: bounds.All
         return np.asarray(dataset)
     if not set(filters) <= {_DEFLATE, _SHUFFLE}:
         raise InputError(
-            f"{path}: {bounds.shown(name)} is compressed in a way that is not read; save it without compression"
+            f"{path}: {bounds.shown(name)} is compressed in a way that is not read; save it "
+            "without compression"
         )
     chunk = plist.get_chunk()
     expected = math.prod(-(-whole // n) for whole, n in zip(shape, chunk, strict=True))
@@ -98,10 +115,14 @@ def _array(h5py: Any, path: Path, name: str, dataset: Any, allowance: bounds.All
 
 
 def _unwritten(path: Path, name: str) -> InputError:
-    return InputError(f"{path}: numbers of {bounds.shown(name)} were never written: fetch the file again")
+    return InputError(
+        f"{path}: numbers of {bounds.shown(name)} were never written: fetch the file again"
+    )
 
 
-def _chunked(dataset: Any, chunk: tuple[int, ...], filters: list[int], allowance: bounds.Allowance) -> np.ndarray:
+def _chunked(
+    dataset: Any, chunk: tuple[int, ...], filters: list[int], allowance: bounds.Allowance
+) -> np.ndarray:
     allowance.claim("a chunk", bounds.array_bytes(chunk, dataset.dtype))
     count = dataset.id.get_num_chunks()
     if count > _CHUNKS:
@@ -112,9 +133,14 @@ def _chunked(dataset: Any, chunk: tuple[int, ...], filters: list[int], allowance
         skipped, content = dataset.id.read_direct_chunk(corner)
         for place, kind in reversed(list(enumerate(filters))):
             if not skipped >> place & 1:
-                content = _undone(kind, content, bounds.array_bytes(chunk, dataset.dtype), dataset.dtype.itemsize)
+                content = _undone(
+                    kind, content, bounds.array_bytes(chunk, dataset.dtype), dataset.dtype.itemsize
+                )
         numbers = np.frombuffer(content, dataset.dtype).reshape(chunk)
-        inside = tuple(slice(at, min(at + n, whole)) for at, n, whole in zip(corner, chunk, array.shape, strict=True))
+        inside = tuple(
+            slice(at, min(at + n, whole))
+            for at, n, whole in zip(corner, chunk, array.shape, strict=True)
+        )
         array[inside] = numbers[tuple(slice(0, part.stop - part.start) for part in inside)]
     return array
 
@@ -131,7 +157,10 @@ def _undone(kind: int, content: bytes, size: int, width: int) -> bytes:
 
 
 def _layer(parts: list[str]) -> str:
-    """Keras writes layer/layer/kernel:0, and conv1/conv/conv1/conv/kernel:0 for a layer called conv1/conv."""
+    """The layer's name, of which Keras writes up to two copies.
+
+    layer/layer/kernel:0, and conv1/conv/conv1/conv/kernel:0 for a layer called conv1/conv.
+    """
     layer = parts[:-1]
     half = len(layer) // 2
     same = len(layer) % 2 == 0 and [p.rstrip("_0123456789") for p in layer[:half]] == [
@@ -146,7 +175,8 @@ def _h5py(path: Path) -> Any:
     except Exception as error:  # its library may lack another, or be of another version
         if isinstance(error, ModuleNotFoundError) and error.name == "h5py":
             raise InputError(
-                f"{path}: files of this kind are read by h5py, which is not installed. pip install h5py"
+                f"{path}: files of this kind are read by h5py, which is not installed. pip "
+                "install h5py"
             ) from error
         raise InputError(
             f"{path}: files of this kind are read by h5py, which is installed and does not start "

@@ -22,20 +22,26 @@ _WEIGHTS = {
 
 
 def problem(path: Path) -> str | None:
-    """Why the first bytes of a file cannot be those of weights under its name ("is a web page, ..."), or None."""
+    """Why the first bytes of a file cannot be those of weights under its name, or None.
+
+    Such as "is a web page, ...".
+    """
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
     if not start:
         return "is empty: fetch it again"
     if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the weights it points to: fetch them with `git lfs pull`, or download them"
+        return (
+            "is a Git LFS pointer, not the weights it points to: fetch them with `git lfs pull`, "
+            "or download them"
+        )
     for magic, what in _MAGIC.items():
         if start.startswith(magic):
             return what
     if start[257:262] == b"ustar":
         return (
-            "is a tar archive: unpack it, or, if PyTorch wrote it so before 2017, load it there and save it again with "
-            "torch.save"
+            "is a tar archive: unpack it, or, if PyTorch wrote it so before 2017, load it there "
+            "and save it again with torch.save"
         )
     for magic, (name, suffixes) in _WEIGHTS.items():
         if start.startswith(magic) and path.suffix not in suffixes:
@@ -47,7 +53,8 @@ def _text_problem(start: bytes) -> str | None:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         start = start.decode("utf-16", errors="ignore").encode()
     start = start.removeprefix(b"\xef\xbb\xbf")
-    if any(byte < 32 and byte not in b"\t\n\v\f\r" for byte in start):  # every format of weights has some
+    # Every format of weights has some.
+    if any(byte < 32 and byte not in b"\t\n\v\f\r" for byte in start):
         return None
     if start.lstrip().startswith(b"<"):
         return "is a web page, not weights: download it again"

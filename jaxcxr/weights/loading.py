@@ -20,7 +20,8 @@ from jaxcxr.weights.read import SUFFIXES, contents, read
 from jaxcxr.weights.rules import FAMILIES, Renamed, rename
 
 NO_HASH = "finite values and shapes alone"
-_CONVERSION = 1  # of what `rename` does beside its tables; conversions of another number are made again
+# Of what `rename` does beside its tables; conversions of another number are made again.
+_CONVERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Source:
     """Where weights come from.
 
     Attributes:
-      name: as the user gave it.
-      entry: of the catalogue; None for a file of the user's, unless it is a published one.
-      path: the file.
+        name: as the user gave it.
+        entry: of the catalogue; None for a file of the user's, unless it is a published one.
+        path: the file.
     """
 
     name: str
@@ -47,7 +48,7 @@ def find(name: str) -> Source:
     """The source of a name like 'densenet161.tv_in1k' (fetched if need be) or a path.
 
     Raises:
-      InputError: no such entry or file, or it cannot be fetched.
+        InputError: no such entry or file, or it cannot be fetched.
     """
     if is_file_name(name):
         path = Path(name).expanduser()
@@ -62,14 +63,15 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
     """A network's variables, filled from a source.
 
     Args:
-      source: of `find`.
-      template: the network's own variables, {"params": ..., "batch_stats": ...}.
-      arch: its key of `jaxcxr.models.MODELS`.
-      new_head: keep the template's head; otherwise the file's must fit. With it an entry also fills a network that has
-        the entry's features under a head of its own, as covid_cxnet has those of densenet121.
+        source: of `find`.
+        template: the network's own variables, {"params": ..., "batch_stats": ...}.
+        arch: its key of `jaxcxr.models.MODELS`.
+        new_head: keep the template's head; otherwise the file's must fit. With it an entry also
+            fills a network that has the entry's features under a head of its own, as covid_cxnet
+            has those of densenet121.
 
     Raises:
-      InputError: the file is damaged, is of another network, or leaves anything open.
+        InputError: the file is damaged, is of another network, or leaves anything open.
     """
     if source.entry is not None:
         _check_arch(source.name, source.entry.arch, arch, new_head)
@@ -105,8 +107,11 @@ def _check_arch(name: str, given: str, arch: str, new_head: bool) -> None:
 
 
 def _dispensable(arch: str, new_head: bool) -> set[str]:
-    """Modules that a file may lack as a whole: the auxiliary head is for training only, and a file "without top"
-    has none of the layers after the convolutions."""
+    """Modules that a file may lack as a whole.
+
+    The auxiliary head is for training only, and a file "without top" has none of the layers after
+    the convolutions.
+    """
     tops = {path.partition("/")[0] for path in catalog.head_of(arch)}
     return tops if new_head else tops & {"AuxLogits"}
 
@@ -118,14 +123,18 @@ def _renamed(source: Source, template: Mapping[str, Any], arch: str) -> tuple[Re
         checked_by = "the hash in its header" if found.is_hashed else NO_HASH
         return best_family(found.arrays, template, arch)[1], checked_by
     family, checked_by = source.entry.family, fetch.checked_by(source.path, source.entry)
-    ours_to_write = source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
+    ours_to_write = (
+        source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
+    )
     if not ours_to_write:
         return rename(read(source.path), FAMILIES[family]), checked_by
     return _converted(source, family), checked_by
 
 
 def _converted(source: Source, family: str) -> Renamed:
-    """The arrays of the catalogue's file, kept under our names beside it, which spares the next run its reader.
+    """The arrays of the catalogue's file, kept under our names beside it.
+
+    Which spares the next run its reader.
 
     What was kept is used while its hash is right, and it is of this source by these rules.
     """
@@ -145,7 +154,9 @@ def _converted(source: Source, family: str) -> Renamed:
     try:
         save(path, renamed, origin=source.name, **made_by)
     except (OSError, InputError) as error:  # a folder shared by a group, a full disk
-        logging.warning("%s was not kept (%s): the next run converts it again", path, files.reason(error))
+        logging.warning(
+            "%s was not kept (%s): the next run converts it again", path, files.reason(error)
+        )
     return renamed
 
 
@@ -161,16 +172,23 @@ def _check_values(path: Path, renamed: Renamed) -> None:
         count = value.size - np.count_nonzero(np.isfinite(value))
         if count:
             raise InputError(
-                f"{path}: {source} holds {count:,} values that are infinite or no numbers: it is damaged, or its "
-                "training diverged; take another file"
+                f"{path}: {source} holds {count:,} values that are infinite or no numbers: it is "
+                "damaged, or its training diverged; take another file"
             )
         if name.endswith("/var") and value.size and value.min() < 0:
-            raise InputError(f"{path}: {source} holds negative variances: it is damaged; take another file")
+            raise InputError(
+                f"{path}: {source} holds negative variances: it is damaged; take another file"
+            )
 
 
-def best_family(arrays: Mapping[str, Any], template: Mapping[str, Any], arch: str) -> tuple[str, Renamed]:
-    """The naming under which most of a file's arrays have a place in the network; of several the one under which most
-    lie in the network's head, if only to be left out for a new one."""
+def best_family(
+    arrays: Mapping[str, Any], template: Mapping[str, Any], arch: str
+) -> tuple[str, Renamed]:
+    """The naming under which most of a file's arrays have a place in the network.
+
+    Of several the one under which most lie in the network's head, if only to be left out for a new
+    one.
+    """
     found: dict[str, Renamed] = {}
     for name, family in FAMILIES.items():
         try:

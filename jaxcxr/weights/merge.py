@@ -20,10 +20,10 @@ class Merged:
     """A network's variables with a file's arrays in them.
 
     Attributes:
-      variables: shaped like the template.
-      fresh: names that keep the template's values (a new head, parts that the file lacks).
-      left_out: name in the file -> why it was not used.
-      checked_by: what the file's bytes were checked by, "" where nothing was said.
+        variables: shaped like the template.
+        fresh: names that keep the template's values (a new head, parts that the file lacks).
+        left_out: name in the file -> why it was not used.
+        checked_by: what the file's bytes were checked by, "" where nothing was said.
     """
 
     variables: dict[str, Any]
@@ -43,16 +43,19 @@ def merge(
     """Fills a network's variables.
 
     Args:
-      renamed: the file's arrays under our names.
-      template: {"params": ..., "batch_stats": ...} of the network; shapes do where nothing stays fresh.
-      new_head: modules of the classifier that keep the template's values, whatever the file has there.
-      first_conv: the first convolution. A file of 3 input channels fills a network of 1 by the sum over the
-        channels: the same for a grey image, if all channels are normalised alike. A file of 1 fills a network
-        of n by an n-th in each.
-      lacks: modules that the file need not have.
+        renamed: the file's arrays under our names.
+        template: {"params": ..., "batch_stats": ...} of the network; shapes do where nothing stays
+            fresh.
+        new_head: modules of the classifier that keep the template's values, whatever the file has
+            there.
+        first_conv: the first convolution. A file of 3 input channels fills a network of 1 by the
+            sum over the channels: the same for a grey image, if all channels are normalised alike.
+            A file of 1 fills a network of n by an n-th in each.
+        lacks: modules that the file need not have.
 
     Raises:
-      InputError: names every array without a place, every place without an array, and every wrong shape.
+        InputError: names every array without a place, every place without an array, and every wrong
+            shape.
     """
     leaves = jax.tree_util.tree_flatten_with_path(dict(template))[0]
     places = {_name(keys): leaf for keys, leaf in leaves}
@@ -69,7 +72,9 @@ def merge(
                 value = _with_channels(value, place.shape[2])
             filled[name] = value
             if value.shape != tuple(place.shape):
-                shapes.append(f"{source}: here it would be {list(value.shape)}, {name} is {list(place.shape)}")
+                shapes.append(
+                    f"{source}: here it would be {list(value.shape)}, {name} is {list(place.shape)}"
+                )
     fresh = [name for name in places if name not in filled and _below(name, [*new_head, *lacks])]
     missing = [name for name in places if name not in filled and name not in fresh]
     problems = {

@@ -1,16 +1,18 @@
 """CheXNet as it is: from its findings' probabilities to a score of pneumonia, without fine-tuning.
 
-COVID-CXNet's paper (4.2) proposes "a combination of CheXNet output neurons" and does not say which; its published code
-reads the neuron "Pneumonia" alone. That is the default here, and the only score that needs no choice. What each
-combination of several findings means, for probabilities p_1 ... p_k of findings that may occur together:
+COVID-CXNet's paper (4.2) proposes "a combination of CheXNet output neurons" and does not say which;
+its published code reads the neuron "Pneumonia" alone. That is the default here, and the only score
+that needs no choice. What each combination of several findings means, for probabilities p_1 ... p_k
+of findings that may occur together:
 
-"max": the largest p_i, a lower bound of the probability of at least one of them, whatever their dependence.
-"mean": (p_1 + ... + p_k) / k, the expected share of these findings that is present, whatever their dependence.
-"any": 1 - (1 - p_1) ... (1 - p_k), the probability of at least one of them if they were independent. They are not
+"max": the largest p_i, a lower bound of the probability of at least one of them, whatever their
+dependence. "mean": (p_1 + ... + p_k) / k, the expected share of these findings that is present,
+whatever their dependence. "any": 1 - (1 - p_1) ... (1 - p_k), the probability of at least one of
+them if they were independent. They are not
   (figure 7, after Wang et al., arXiv:1705.02315), so this is too high where they occur together.
 
-None of them is a probability of COVID-19: CheXNet has not seen any, and "Infiltration" is high in most images (5.2).
-They rank images; a threshold has to come from validation images.
+None of them is a probability of COVID-19: CheXNet has not seen any, and "Infiltration" is high in
+most images (5.2). They rank images; a threshold has to come from validation images.
 """
 
 from __future__ import annotations
@@ -37,16 +39,16 @@ def pneumonia_score(
     """One score from the probabilities of several findings; of one finding its own probability.
 
     Args:
-      probabilities: [..., C] in [0, 1], the sigmoids of the network's logits.
-      labels: C names, `Entry.labels` of the weights (`catalog.CHESTXRAY14` for CheXNet).
-      findings: which of them count.
-      combination: "max", "mean" or "any", see above.
+        probabilities: [..., C] in [0, 1], the sigmoids of the network's logits.
+        labels: C names, `Entry.labels` of the weights (`catalog.CHESTXRAY14` for CheXNet).
+        findings: which of them count.
+        combination: "max", "mean" or "any", see above.
 
     Returns:
-      [...] float32 in [0, 1].
+        [...] float32 in [0, 1].
 
     Raises:
-      InputError: an unknown finding or combination, or no finding.
+        InputError: an unknown finding or combination, or no finding.
     """
     chex.assert_axis_dimension(probabilities, -1, len(labels))
     if combination not in COMBINATIONS:

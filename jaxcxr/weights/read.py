@@ -28,14 +28,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def contents(path: Path) -> safetensors_file.Contents:
-    """Reads a weight file: its arrays, and, of safetensors, what it says of itself and whether it carries a hash.
+    """Reads a weight file: its arrays.
+
+    And, of safetensors, what it says of itself and whether it carries a hash.
 
     HDF5 names are '<layer>/<weight>' however Keras wrote them; nested PyTorch checkpoints are
     searched for their `state_dict`. Sizes are checked before anything is read: see `bounds`.
 
     Raises:
-      InputError: the file is missing, damaged, of an unknown kind, claims to be far larger than it is, or is a pickle
-        that holds more than arrays.
+        InputError: the file is missing, damaged, of an unknown kind, claims to be far larger than
+            it is, or is a pickle that holds more than arrays.
     """
     if path.suffix not in _READERS:
         raise InputError(f"{path}: weights are read from {', '.join(SUFFIXES)}")

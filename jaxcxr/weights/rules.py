@@ -1,7 +1,7 @@
 """Names and layouts of other frameworks' weights, as tables: one `Family` for each way of naming.
 
-Every rule is a regular expression and what it becomes. The names they lead to are this project's own
-(torchvision's module names with Flax's leaves): features/denseblock1/denselayer1/conv1/kernel.
+Every rule is a regular expression and what it becomes. The names they lead to are this project's
+own (torchvision's module names with Flax's leaves): features/denseblock1/denselayer1/conv1/kernel.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ class Family:
     """How one source names and lays out its arrays.
 
     Attributes:
-      layout: "torch" (convolutions [O, I, H, W], dense [O, I]); "keras" and "flax" are as here
-        ([H, W, I, O], [I, O]).
-      renames: applied in this order to every name, each wherever it matches.
-      left_out: names (after renaming) that mean nothing here, such as batch counters.
-      variance_offset: added to every running variance: the source's BatchNorm epsilon less ours, so
-        that var + epsilon, all that evaluation sees of either, is the source's.
-      flatten: names of kernels that are convolutions there and dense layers here.
-      unflatten: name of a dense kernel whose input is a map flattened as [H, W, C] there and as [C, H, W] here ->
-        the map's [H, W].
-      bgr: name of the first kernel where the source takes blue, green, red; it is turned to red, green, blue.
+        layout: "torch" (convolutions [O, I, H, W], dense [O, I]); "keras" and "flax" are as here
+            ([H, W, I, O], [I, O]).
+        renames: applied in this order to every name, each wherever it matches.
+        left_out: names (after renaming) that mean nothing here, such as batch counters.
+        variance_offset: added to every running variance: the source's BatchNorm epsilon less ours,
+            so that var + epsilon, all that evaluation sees of either, is the source's.
+        flatten: names of kernels that are convolutions there and dense layers here.
+        unflatten: name of a dense kernel whose input is a map flattened as [H, W, C] there and as
+            [C, H, W] here -> the map's [H, W].
+        bgr: name of the first kernel where the source takes blue, green, red; it is turned to red,
+            green, blue.
     """
 
     layout: str
@@ -50,7 +51,8 @@ _TORCH_LEAVES: tuple[Rule, ...] = (
 )
 _TORCH_LEFT_OUT = (r"/num_batches_tracked$",)
 
-# torchvision's first DenseNet files, and all networks fine-tuned from them: denselayer1.norm.1.weight.
+# torchvision's first DenseNet files, and all networks fine-tuned from them:
+# denselayer1.norm.1.weight.
 _OLD_DENSENET: Rule = (r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.")
 _DATA_PARALLEL: Rule = (r"^module\.", "")
 
@@ -64,7 +66,10 @@ _KERAS_LEAVES: tuple[Rule, ...] = (
 _KERAS_DENSENET: tuple[Rule, ...] = (
     (r"^conv1[/_]conv/", "features/conv0/"),
     (r"^conv1[/_]bn/", "features/norm0/"),
-    *((rf"^conv{i + 1}_block(\d+)_", rf"features/denseblock{i}/denselayer\1/") for i in range(1, 5)),
+    *(
+        (rf"^conv{i + 1}_block(\d+)_", rf"features/denseblock{i}/denselayer\1/")
+        for i in range(1, 5)
+    ),
     *((rf"^pool{i + 1}_(conv|bn)/", rf"features/transition{i}/\1/") for i in range(1, 4)),
     (r"(transition\d)/bn/", r"\1/norm/"),
     (r"(denselayer\d+)/0_bn/", r"\1/norm1/"),
@@ -90,15 +95,22 @@ def _keras_vgg(convolutions: tuple[int, ...]) -> tuple[Rule, ...]:
             rules.append((rf"^block{stage}_conv{i}/", f"features/{number}/"))
             number += 2
         number += 1
-    return (*rules, (r"^fc1/", "classifier/0/"), (r"^fc2/", "classifier/3/"), (r"^predictions/", "classifier/6/"))
+    return (
+        *rules,
+        (r"^fc1/", "classifier/0/"),
+        (r"^fc2/", "classifier/3/"),
+        (r"^predictions/", "classifier/6/"),
+    )
 
 
 def _timm_efficientnet() -> tuple[Rule, ...]:
     """blocks.1.0.conv_dw -> features.2.0.block.1.0: torchvision numbers what timm names."""
     parts = (("conv_pw", "0.0"), ("bn1", "0.1"), ("conv_dw", "1.0"), ("bn2", "1.1"),
-             ("se.conv_reduce", "2.fc1"), ("se.conv_expand", "2.fc2"), ("conv_pwl", "3.0"), ("bn3", "3.1"))  # fmt: skip
+             ("se.conv_reduce", "2.fc1"), ("se.conv_expand", "2.fc2"), ("conv_pwl", "3.0"),
+             ("bn3", "3.1"))  # fmt: skip
     # The first stage does not expand, so that there conv_pw is the last convolution.
-    first = (("conv_dw", "0.0"), ("bn1", "0.1"), ("se.conv_reduce", "1.fc1"), ("se.conv_expand", "1.fc2"),
+    first = (("conv_dw", "0.0"), ("bn1", "0.1"), ("se.conv_reduce", "1.fc1"),
+             ("se.conv_expand", "1.fc2"),
              ("conv_pw", "2.0"), ("bn2", "2.1"))  # fmt: skip
     return (
         (r"^conv_stem\.", "features.0.0."),
@@ -106,7 +118,10 @@ def _timm_efficientnet() -> tuple[Rule, ...]:
         (r"^conv_head\.", "features.8.0."),
         (r"^bn2\.", "features.8.1."),
         (r"^classifier\.", "classifier.1."),
-        *((rf"^blocks\.0\.(\d+)\.{re.escape(a)}\.", rf"features.1.\1.block.{b}.") for a, b in first),
+        *(
+            (rf"^blocks\.0\.(\d+)\.{re.escape(a)}\.", rf"features.1.\1.block.{b}.")
+            for a, b in first
+        ),
         *(
             (rf"^blocks\.{stage - 1}\.(\d+)\.{re.escape(a)}\.", rf"features.{stage}.\1.block.{b}.")
             for stage in range(2, 8)
@@ -116,11 +131,17 @@ def _timm_efficientnet() -> tuple[Rule, ...]:
 
 
 def keras_name(layer: str, weight: str) -> str:
-    """One name for both of Keras 2's ways of writing it: layer `fc1`, weight `fc1_1/fc1_W_1:0` -> 'fc1/kernel'."""
+    """One name for both of Keras 2's ways of writing it.
+
+    Layer `fc1`, weight `fc1_1/fc1_W_1:0` -> 'fc1/kernel'.
+    """
     leaf = weight.removesuffix(":0").rpartition("/")[2]
     leaf = re.sub(rf"^{re.escape(layer.rpartition('/')[2])}_", "", leaf)
     leaf = re.sub(r"_\d+$", "", leaf)
-    return f"{layer}/{ {'W': 'kernel', 'b': 'bias', 'running_std': 'moving_variance'}.get(leaf, leaf)}"
+    return (
+        f"{layer}/"
+        f"{ {'W': 'kernel', 'b': 'bias', 'running_std': 'moving_variance'}.get(leaf, leaf) }"
+    )
 
 
 FAMILIES: dict[str, Family] = {
@@ -173,9 +194,9 @@ class Renamed:
     """A file's arrays under our names, in our layout, as the file's network has them.
 
     Attributes:
-      arrays: our name -> float32 array.
-      sources: our name -> name in the file.
-      left_out: name in the file -> why it is not among them.
+        arrays: our name -> float32 array.
+        sources: our name -> name in the file.
+        left_out: name in the file -> why it is not among them.
     """
 
     arrays: dict[str, np.ndarray]
@@ -187,7 +208,7 @@ def rename(arrays: Mapping[str, np.ndarray], family: Family) -> Renamed:
     """Gives every array of a file our name and layout; names that no rule knows keep theirs.
 
     Raises:
-      InputError: two arrays get the same name, or one has not as many dimensions as it takes.
+        InputError: two arrays get the same name, or one has not as many dimensions as it takes.
     """
     result = Renamed({}, {}, {})
     for source, value in arrays.items():
@@ -204,7 +225,9 @@ def rename(arrays: Mapping[str, np.ndarray], family: Family) -> Renamed:
         try:
             result.arrays[name] = _laid_out(value, name, family)
         except (ValueError, TypeError, IndexError) as error:
-            raise InputError(f"{source} {list(value.shape)} cannot be {name} here: {error}") from error
+            raise InputError(
+                f"{source} {list(value.shape)} cannot be {name} here: {error}"
+            ) from error
         result.sources[name] = source
     return result
 
@@ -216,7 +239,11 @@ def _laid_out(value: np.ndarray, name: str, family: Family) -> np.ndarray:
         value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
     if name in family.unflatten:
         height, width = family.unflatten[name]
-        value = value.reshape(height, width, -1, value.shape[-1]).transpose(2, 0, 1, 3).reshape(value.shape)
+        value = (
+            value.reshape(height, width, -1, value.shape[-1])
+            .transpose(2, 0, 1, 3)
+            .reshape(value.shape)
+        )
     if name == family.bgr:
         value = value[:, :, ::-1]
     if name.endswith("/var"):

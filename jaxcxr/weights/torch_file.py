@@ -1,6 +1,9 @@
-"""PyTorch's .pth files into arrays, without PyTorch: the zip archives of torch.save, and its files from before 1.6.
+"""PyTorch's .pth files into arrays, without PyTorch.
 
-Both are a pickle that tells names, shapes and strides, and the numbers beside it. `torch_pickle` interprets the pickle.
+The zip archives of torch.save, and its files from before 1.6.
+
+Both are a pickle that tells names, shapes and strides, and the numbers beside it. `torch_pickle`
+interprets the pickle.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     What is damaged raises anything: read within `files.reading`.
 
     Raises:
-      InputError: the file holds more than arrays, or none by name.
+        InputError: the file holds more than arrays, or none by name.
     """
     try:
         with path.open("rb") as file:
@@ -38,21 +41,32 @@ def read(path: Path) -> dict[str, np.ndarray]:
         return _zipped(path) if is_zip else _legacy(path)
     except torch_pickle.MoreThanArraysError as error:
         raise InputError(
-            f"{path} was not opened: as a pickle it holds more than arrays, and reading that would run code "
-            f"({error}). Save its state_dict() as safetensors where you trust it, or take another file."
+            f"{path} was not opened: as a pickle it holds more than arrays, and reading that "
+            f"would run code ({error}). Save its state_dict() as safetensors where you trust it, "
+            "or take another file."
         ) from error
 
 
 def _zipped(path: Path) -> dict[str, np.ndarray]:
     with Archive(path) as archive:
-        roots = [name.removesuffix("data.pkl") for name in archive.names if name.endswith("/data.pkl")]
+        roots = [
+            name.removesuffix("data.pkl") for name in archive.names if name.endswith("/data.pkl")
+        ]
         if len(roots) != 1:
             raise ValueError("not one data.pkl in the archive")
         (root,) = roots
         if f"{root}constants.pkl" in archive.names:
-            raise InputError(f"{path} is a TorchScript program, not weights: save its state_dict() there")
-        tensors = _state_dict(path, torch_pickle.load(io.BytesIO(archive.read(f"{root}data.pkl", _PICKLE_BYTES))))
-        order = archive.read(f"{root}byteorder", 16) if f"{root}byteorder" in archive.names else b"little"
+            raise InputError(
+                f"{path} is a TorchScript program, not weights: save its state_dict() there"
+            )
+        tensors = _state_dict(
+            path, torch_pickle.load(io.BytesIO(archive.read(f"{root}data.pkl", _PICKLE_BYTES)))
+        )
+        order = (
+            archive.read(f"{root}byteorder", 16)
+            if f"{root}byteorder" in archive.names
+            else b"little"
+        )
         if order not in (b"little", b"big"):
             raise ValueError(f"the byte order {order!r}")
 
@@ -69,10 +83,16 @@ def _zipped(path: Path) -> dict[str, np.ndarray]:
 
 
 def _legacy(path: Path) -> dict[str, np.ndarray]:
-    """A number, a version, the machine, the pickle, the storages' names, and these in that order."""
+    """Arrays of a file from before PyTorch 1.6.
+
+    A number, a version, the machine, the pickle, the storages' names, and these in that order.
+    """
     with path.open("rb") as file:
         pickles = io.BytesIO(file.read(_PICKLE_BYTES))
-        if torch_pickle.load(pickles) != _LEGACY_MAGIC or torch_pickle.load(pickles) != _LEGACY_PROTOCOL:
+        if (
+            torch_pickle.load(pickles) != _LEGACY_MAGIC
+            or torch_pickle.load(pickles) != _LEGACY_PROTOCOL
+        ):
             raise ValueError("no PyTorch file")
         if torch_pickle.load(pickles).get("little_endian") is not True:
             raise ValueError("numbers of another byte order")
@@ -117,11 +137,15 @@ def _arrays(
     allowance = bounds.Allowance(path)
     names: dict[Storage, list[str]] = {}
     for name, tensor in tensors.items():
-        allowance.claim(name, tensor.size * max(tensor.storage.dtype.itemsize, np.dtype(np.float32).itemsize))
+        allowance.claim(
+            name, tensor.size * max(tensor.storage.dtype.itemsize, np.dtype(np.float32).itemsize)
+        )
         names.setdefault(tensor.storage, []).append(name)
     arrays = {}
     for storage in names:
-        allowance.claim(f"the numbers of {names[storage][0]}", storage.count * storage.dtype.itemsize)
+        allowance.claim(
+            f"the numbers of {names[storage][0]}", storage.count * storage.dtype.itemsize
+        )
     for storage, of_storage in names.items():
         found = numbers(storage)
         for name in of_storage:

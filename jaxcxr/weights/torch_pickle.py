@@ -1,8 +1,8 @@
 """The pickles in PyTorch's files, interpreted here: nothing that they name is imported or run.
 
-A state dict needs few of pickle's instructions and six kinds of object. Those are known here, and every other one ends
-the reading. Python's own unpickler, however restricted, can be made to take all memory (an index of 2^31 in its memo)
-or all time (keys nested 60 deep).
+A state dict needs few of pickle's instructions and six kinds of object. Those are known here, and
+every other one ends the reading. Python's own unpickler, however restricted, can be made to take
+all memory (an index of 2^31 in its memo) or all time (keys nested 60 deep).
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-_MOST_WORK = 150_000  # instructions, and items that they copy; DenseNet-161 takes 40,000, with Adam's state 90,000
+# Instructions, and items that they copy; DenseNet-161 takes 40,000, with Adam's state 90,000.
+_MOST_WORK = 150_000
 _MOST_DIMENSIONS = 32
 _NAME_LENGTH = 200
 _NUMBERS = {
-    "Float": np.float32, "Double": np.float64, "Half": np.float16, "BFloat16": ml_dtypes.bfloat16, "Long": np.int64,
-    "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8, "Bool": np.bool_,
+    "Float": np.float32, "Double": np.float64, "Half": np.float16, "BFloat16": ml_dtypes.bfloat16,
+    "Long": np.int64, "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8,
+    "Bool": np.bool_,
 }  # fmt: skip
 _STORAGES = {
     f"{module}.{name}Storage": np.dtype(dtype)
@@ -39,9 +41,9 @@ class Storage:
     """Numbers in a row, which tensors are views of.
 
     Attributes:
-      key: names its bytes in the file.
-      dtype: of each number.
-      count: how many there are.
+        key: names its bytes in the file.
+        dtype: of each number.
+        count: how many there are.
     """
 
     key: str
@@ -84,12 +86,12 @@ def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     """The next pickle of a file: dicts, lists, strings, numbers, and `Tensor`s.
 
     Args:
-      file: at the pickle's beginning; afterwards at its end.
-      storages: gets every storage that the pickle names, by key.
+        file: at the pickle's beginning; afterwards at its end.
+        storages: gets every storage that the pickle names, by key.
 
     Raises:
-      MoreThanArraysError: see there.
-      Exception: of any kind, where the pickle is damaged.
+        MoreThanArraysError: see there.
+        Exception: of any kind, where the pickle is damaged.
     """
     machine = _Machine()
     value = machine.run(file)
@@ -167,7 +169,10 @@ class _Machine:
         self.stack.append(_Global(name[:_NAME_LENGTH]))
 
     def persistent(self) -> None:
-        """Of PyTorch: ("storage", type, key, device, count), with a view after them in its old files."""
+        """Of PyTorch: ("storage", type, key, device, count).
+
+        With a view after them in its old files.
+        """
         kind, *rest = self.stack.pop()
         if kind != "storage":
             raise MoreThanArraysError("a module")  # with its source
@@ -190,7 +195,11 @@ class _Machine:
             raise ValueError("a call of what is no function")
         if function.name not in _FUNCTIONS:
             raise MoreThanArraysError(function.name)
-        self.spend(sum(len(argument) for argument in arguments if isinstance(argument, list | tuple | dict)))
+        self.spend(
+            sum(
+                len(argument) for argument in arguments if isinstance(argument, list | tuple | dict)
+            )
+        )
         self.stack.append(_FUNCTIONS[function.name](*arguments))
 
     def new_object(self) -> None:
@@ -216,12 +225,20 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-    if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
+    if (
+        not isinstance(storage, Storage)
+        or not isinstance(shape, tuple)
+        or not isinstance(strides, tuple)
+    ):
         raise ValueError("a tensor of no storage")
     if len(shape) != len(strides) or len(shape) > _MOST_DIMENSIONS:
         raise ValueError(f"a tensor of {len(shape)} dimensions and {len(strides)} strides")
-    found = Tensor(storage, _natural(offset), tuple(map(_natural, shape)), tuple(map(_natural, strides)))
-    last = found.offset + sum((n - 1) * stride for n, stride in zip(found.shape, found.strides, strict=True))
+    found = Tensor(
+        storage, _natural(offset), tuple(map(_natural, shape)), tuple(map(_natural, strides))
+    )
+    last = found.offset + sum(
+        (n - 1) * stride for n, stride in zip(found.shape, found.strides, strict=True)
+    )
     if found.size and last >= storage.count:
         raise ValueError("a tensor that reaches beyond its storage")
     return found
@@ -254,12 +271,12 @@ def _key(value: Any) -> str:
 
 # Instructions that push their argument, those that push something new, and those that do something.
 _VALUES = {
-    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
-    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT",
+    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES",
+    "SHORT_BINBYTES", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT",
 }  # fmt: skip
 _CONSTANTS: dict[str, Callable[[], Any]] = {
-    "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list, "NONE": lambda: None,
-    "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "MARK": lambda: _MARK,
+    "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "MARK": lambda: _MARK,
 }  # fmt: skip
 _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": lambda machine, argument: None,
@@ -278,7 +295,9 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "APPEND": lambda machine, argument: machine.append([machine.stack.pop()]),
     "APPENDS": lambda machine, argument: machine.append(machine.pop_mark()),
     "ADDITEMS": lambda machine, argument: machine.append(machine.pop_mark()),
-    "SETITEM": lambda machine, argument: machine.set_items([machine.stack.pop(-2), machine.stack.pop()]),
+    "SETITEM": lambda machine, argument: machine.set_items(
+        [machine.stack.pop(-2), machine.stack.pop()]
+    ),
     "SETITEMS": lambda machine, argument: machine.set_items(machine.pop_mark()),
     "BINPERSID": lambda machine, argument: machine.persistent(),
     "REDUCE": lambda machine, argument: machine.reduce(),

@@ -15,7 +15,8 @@ from jaxcxr.runs import steps
 
 
 def seconds(folder: Path, *, calls: int) -> dict[str, float]:
-    """Least CPU seconds of a call, in turn: 'loop', the step as the loop calls it; 'bare', the same function jitted.
+    """Least CPU seconds of a call, in turn: 'loop', the step as the loop calls it; 'bare', the same
+    function jitted.
 
     The network is the ensemble's, 2,005 parameters on 20 examples.
     """

@@ -75,7 +75,9 @@ def test_the_machines_peak_is_measured_with_any_choice():
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_case_has_its_function_and_its_config(quick):
-    """Those of the peers as well, which may not be imported here: their sources say what they define."""
+    """Those of the peers as well, which may not be imported here: their sources say what they
+    define.
+    """
     known = cases.all_cases(Options(quick=quick))
     names = [case.name for case in known]
     assert len(names) == len(set(names))

@@ -1,4 +1,6 @@
-"""Guards against slow code: ratios of CPU seconds, the least of several turns, which a busy machine hardly changes."""
+"""Guards against slow code: ratios of CPU seconds, the least of several turns, which a busy machine
+hardly changes.
+"""
 
 import time
 
@@ -29,7 +31,9 @@ def least_seconds(programs, *, repeats):
 
 
 def gradient(*, channels, features, groups, lowering):
-    """A program: the gradients of a 3x3 convolution by its input [2, 28, 28, channels] and its kernel."""
+    """A program: the gradients of a 3x3 convolution by its input [2, 28, 28, channels] and its
+    kernel.
+    """
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 28, 28, channels)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, channels // groups, features)), jnp.float32)
@@ -44,15 +48,17 @@ def gradient(*, channels, features, groups, lowering):
 
 @pytest.mark.parametrize("width", [8, 32])
 def test_a_grouped_convolution_trains_at_the_speed_of_a_dense_one(width):
-    """ResNeXt's 32 groups of 8 channels (a convolution for a few of them) and of 32 (a loop over them) beside a dense
-    convolution of as many multiplications.
+    """ResNeXt's 32 groups of 8 channels (a convolution for a few of them) and of 32 (a loop over
+    them) beside a dense convolution of as many multiplications.
 
-    Measured on two cores: 5 to 9 and 1.4 times the CPU seconds of the dense one with JAX 0.10.2, 6.1 and 2.2 with 0.12.
-    XLA's own lowering of groups took 900 times as long.
+    Measured on two cores: 5 to 9 and 1.4 times the CPU seconds of the dense one with JAX 0.10.2,
+    6.1 and 2.2 with 0.12. XLA's own lowering of groups took 900 times as long.
     """
     if jax.default_backend() != "cpu":
         pytest.skip("the lowering is for CPUs")
-    grouped = gradient(channels=32 * width, features=32 * width, groups=32, lowering=platform_lowering())
+    grouped = gradient(
+        channels=32 * width, features=32 * width, groups=32, lowering=platform_lowering()
+    )
     dense = gradient(channels=4 * width, features=8 * width, groups=1, lowering=platform_lowering())
     ours, theirs = least_seconds([grouped, dense], repeats=5)
     assert ours < 60 * theirs, (ours, theirs)

@@ -1,4 +1,7 @@
-"""The harness takes turns, compares what was computed, and says what it could not run. Its workers are real."""
+"""The harness takes turns, compares what was computed, and says what it could not run.
+
+Its workers are real.
+"""
 
 import platform
 
@@ -28,24 +31,29 @@ def measure(case, *, repeats=1, missing=None):
 
 
 def test_sides_take_turns_there_and_back(tmp_path):
-    sides = tuple(noting(tmp_path, name, seconds=0.05) for name in "ABC")  # idle for long enough to be measured
+    # Idle for long enough to be measured.
+    sides = tuple(noting(tmp_path, name, seconds=0.05) for name in "ABC")
     result = measure(Case("turns", sides, reference="B", warmups=1), repeats=2)
     assert (tmp_path / "turns").read_text() == "ABC" + "CBA" + "ABC"
     assert [len(side.seconds) for side in result.sides] == [2, 2, 2]
     assert [len(side.ratios) for side in result.sides] == [2, 0, 2]
     assert not result.failed
     assert all(side.host_bytes > 1e6 and side.idle_cpu < 0.5 for side in result.sides)
+    # The peers' are those of the reference.
     assert [side.flops for side in result.sides] == [
         100,
         100,
         100,
-    ]  # the peers' are those of the reference
+    ]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc keeps what is freed, if told to")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc's malloc keeps what is freed, if told to"
+)
 def test_a_process_keeps_what_it_frees_if_its_job_says_so(tmp_path):
     kept, given_back = (
-        harness.call(Job(f"{FAKES}:page_faults", keep_freed=keep), tmp_path) for keep in (True, False)
+        harness.call(Job(f"{FAKES}:page_faults", keep_freed=keep), tmp_path)
+        for keep in (True, False)
     )
     assert 5 * kept < given_back
 
@@ -92,7 +100,9 @@ def test_a_side_may_have_a_tolerance_of_its_own(tmp_path):
     assert not result.failed
 
 
-@pytest.mark.parametrize(("limit", "failed"), [(0.1, ""), (0.01, "x differs from that of B by 0.05, above 0.01")])
+@pytest.mark.parametrize(
+    ("limit", "failed"), [(0.1, ""), (0.01, "x differs from that of B by 0.05, above 0.01")]
+)
 def test_an_output_may_have_a_tolerance_of_its_own(tmp_path, limit, failed):
     sides = noting(tmp_path, "A", value=1.05), noting(tmp_path, "B")
     result = measure(Case("gradient", sides, reference="B", tolerance={"x": limit}, warmups=0))

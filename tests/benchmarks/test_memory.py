@@ -27,11 +27,16 @@ def test_recomputing_keeps_less_for_the_backward_pass():
 
 
 def test_the_command_names_network_and_count(monkeypatch, capsys):
-    monkeypatch.setattr(memory.device, "start", lambda config: None)  # which would take the user's compilation cache
+    # Which would take the user's compilation cache.
+    monkeypatch.setattr(memory.device, "start", lambda config: None)
     monkeypatch.setattr(memory, "prediction", lambda config, count: (2**29, 3 * 2**30))
     monkeypatch.setattr(memory, "backward", lambda config: 2**30 * (1 if config.model.remat else 5))
     assert memory.main(["--learner=vgg19_bn"]) == 0
     first, kept, recomputed, _ = capsys.readouterr().out.splitlines()
-    assert first == "vgg19_bn: K = 100, 64 at once: weights and image 0.50 GiB, temporaries 3.00 GiB"
-    assert kept.endswith("2 images of 256 px, model.remat=False: 5.00 GiB kept for the backward pass")
+    assert (
+        first == "vgg19_bn: K = 100, 64 at once: weights and image 0.50 GiB, temporaries 3.00 GiB"
+    )
+    assert kept.endswith(
+        "2 images of 256 px, model.remat=False: 5.00 GiB kept for the backward pass"
+    )
     assert recomputed.endswith("model.remat=True: 1.00 GiB kept for the backward pass")

@@ -1,4 +1,6 @@
-"""First convolutions that patches share: the same where there is nothing to share, another thing where there is."""
+"""First convolutions that patches share: the same where there is nothing to share, another thing
+where there is.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,10 @@ def run(config, task, image, mask, count, layer=LAYER):
     key = jax.random.key(3)
     exact, together, _ = shared.programs(config, layer=layer, count=count)
     variables = task.init(0)
-    return [np.asarray(program(variables, image, mask, jax.random.fold_in(key, 0))) for program in (exact, together)]
+    return [
+        np.asarray(program(variables, image, mask, jax.random.fold_in(key, 0)))
+        for program in (exact, together)
+    ]
 
 
 def test_exact_is_what_a_run_predicts():
@@ -34,7 +39,9 @@ def test_exact_is_what_a_run_predicts():
     assert np.ptp(exact, axis=0).min() > 1e-3  # no dead network
     batch = {"image": image[None], "mask": mask[None], "index": jnp.zeros(1, jnp.int32)}
     predicted = task.predict(task.init(0), batch, jax.random.key(3), count=5)
-    np.testing.assert_allclose(jax.nn.softmax(exact).mean(0), predicted["mean_softmax"][0], rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.nn.softmax(exact).mean(0), predicted["mean_softmax"][0], rtol=1e-5
+    )
 
 
 def test_a_patch_that_is_the_whole_image_shares_everything():
@@ -49,27 +56,37 @@ def test_a_patch_with_neighbours_sees_them():
 
 
 def test_every_patch_gets_its_own_part_of_the_map():
-    """On a smooth picture, darker to the right and downwards, a pixel and a patch's border matter little."""
+    """On a smooth picture, darker to the right and downwards, a pixel and a patch's border matter
+    little.
+    """
     config, task, image, mask = example(96, 32)
     config.patches.apply_mask = False
     rows, columns = np.mgrid[:96, :96]
     image = (250 - 1.9 * rows - 0.6 * columns).astype(np.uint8)
     exact, together = run(config, task, image, mask, 12, layer="features/conv0")
-    for logits in zip(exact.T, together.T, strict=True):  # 0.97 and more; with rows for columns -0.3 to 0.7
+    # 0.97 and more; with rows for columns -0.3 to 0.7
+    for logits in zip(exact.T, together.T, strict=True):
         assert np.corrcoef(*logits)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--layer=features/transition7"], "--layer=features/transition7 is no feature map of densenet161; near: "),
-        (["--layer=features/denseblock1/denselayer1/conv1"], "conv1: something of the image goes round that map"),
+        (
+            ["--layer=features/transition7"],
+            "--layer=features/transition7 is no feature map of densenet161; near: ",
+        ),
+        (
+            ["--layer=features/denseblock1/denselayer1/conv1"],
+            "conv1: something of the image goes round that map",
+        ),
         (["--patches=0"], "argument --patches: 0 is below 1"),
         (["nowhere"], "nowhere is no run of a patched learner"),
     ],
 )
 def test_mistakes_are_answered_in_a_line(arguments, says, capsys, monkeypatch):
-    monkeypatch.setattr(shared.device, "start", lambda config: None)  # which would take the user's compilation cache
+    # Which would take the user's compilation cache.
+    monkeypatch.setattr(shared.device, "start", lambda config: None)
     with pytest.raises(SystemExit, match="2"):
         shared.main(arguments)
     assert says in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""The model of a whole study's time: its counts are the config's, its rates those that were measured."""
+"""The model of a whole study's time: its counts are the config's, its rates those that were
+measured.
+"""
 
 import json
 
@@ -12,13 +14,17 @@ from configs import common
 from jaxcxr.models import layers
 from tests import tiny
 
-COSTS = [Part("a, training", "step/a/patched", 10, 3.6e12), Part("a, prediction", "patched/a", 40, 1.8e12)]
+COSTS = [
+    Part("a, training", "step/a/patched", 10, 3.6e12),
+    Part("a, prediction", "patched/a", 40, 1.8e12),
+]
 
 
 def case(name, **sides):
     """sides: name of the side -> (floating-point operations, seconds); of a skipped side None."""
     rows = [
-        {"name": side.replace("_", " "), "flops": of and of[0], "median": of and of[1]} for side, of in sides.items()
+        {"name": side.replace("_", " "), "flops": of and of[0], "median": of and of[1]}
+        for side, of in sides.items()
     ]
     return {"name": name, "sides": rows}
 
@@ -29,7 +35,13 @@ def results(*cases, quick=False):
 
 MEASURED = results(
     case("step/a/patched", PyTorch=(2e9, 1.0), jaxcxr=(2e9, 2.0)),
-    case("patched/a", PyTorch_slow=(4e9, 4.0), PyTorch_fast=(4e9, 2.0), jaxcxr=(4e9, 1.0), jaxcxr_bf16=None),
+    case(
+        "patched/a",
+        PyTorch_slow=(4e9, 4.0),
+        PyTorch_fast=(4e9, 2.0),
+        jaxcxr=(4e9, 1.0),
+        jaxcxr_bf16=None,
+    ),
 )
 
 
@@ -50,7 +62,9 @@ def test_the_operations_of_all_groups_are_counted():
 
 
 def test_examples_of_a_learner_are_those_of_its_folds_epochs_and_patches():
-    """100 images: 20 test, 80 in 4 folds of 20; of the other 60 a quarter chooses the checkpoint, 45 train."""
+    """100 images: 20 test, 80 in 4 folds of 20; of the other 60 a quarter chooses the checkpoint,
+    45 train.
+    """
     training, evaluations, prediction = study.learner_parts(learner(), 100, folds=4)
     assert training.examples == 4 * 6 * 45 * 2
     assert evaluations.examples == 4 * 3 * 15 * 3
@@ -88,9 +102,13 @@ def test_rates_are_of_the_fastest_sides_and_of_the_published_way():
 
 def run(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(study, "parts", lambda **sizes: iter(COSTS))
-    monkeypatch.setattr(study.device, "start", lambda config: None)  # which would take the user's compilation cache
+    # Which would take the user's compilation cache.
+    monkeypatch.setattr(study.device, "start", lambda config: None)
     assert study.main([*map(str, arguments)]) == 0
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_hours_at_measured_rates(tmp_path, monkeypatch, capsys):
@@ -103,7 +121,8 @@ def test_hours_at_measured_rates(tmp_path, monkeypatch, capsys):
 
 
 def test_hours_at_an_assumed_rate(monkeypatch, capsys):
-    *_, whole = run(monkeypatch, capsys, "--tflops=0.03", "--share=0.2")  # 108 TFLOP at 0.006 TFLOP/s
+    # 108 TFLOP at 0.006 TFLOP/s
+    *_, whole = run(monkeypatch, capsys, "--tflops=0.03", "--share=0.2")
     assert whole[-1] == "**5**"
 
 
@@ -117,7 +136,9 @@ def test_hours_at_an_assumed_rate(monkeypatch, capsys):
         (json.dumps(results(MEASURED["cases"][0])), "it has no patched/a with a side of jaxcxr"),
     ],
 )
-def test_results_that_do_not_do_are_answered_in_a_line(content, says, tmp_path, monkeypatch, capsys):
+def test_results_that_do_not_do_are_answered_in_a_line(
+    content, says, tmp_path, monkeypatch, capsys
+):
     if content is not None:
         (tmp_path / "results.json").write_text(content)
     with pytest.raises(SystemExit, match="2"):

@@ -1,4 +1,6 @@
-"""A small train state whose numbers depend on its step, and what is done with it again and again."""
+"""A small train state whose numbers depend on its step, and what is done with it again and
+again.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,10 @@ def test_no_other_step_stands_in_for_a_damaged_one(folder, damage):
     problem = damage(folder / "3")
     before = files_of(folder)
     with Checkpointer(folder) as checkpointer:
-        for use in (lambda: checkpointer.restore(3, make_state(0)), lambda: checkpointer.keep_only(3)):
+        for use in (
+            lambda: checkpointer.restore(3, make_state(0)),
+            lambda: checkpointer.keep_only(3),
+        ):
             with pytest.raises(InputError, match="checkpoint of step 3 in") as error:
                 use()
             assert problem in str(error.value)
@@ -125,13 +128,17 @@ def test_no_other_step_stands_in_for_a_damaged_one(folder, damage):
     assert files_of(folder) == before
 
 
-@pytest.mark.parametrize("damage", [damage_bit, damage_no_manifest, damage_lose_file, shutil.rmtree])
+@pytest.mark.parametrize(
+    "damage", [damage_bit, damage_no_manifest, damage_lose_file, shutil.rmtree]
+)
 def test_a_step_whose_best_step_is_damaged_is_not_resumed_from(folder, caplog, damage):
     """Training would end with a best step that nobody has."""
     save_steps(folder, {1: 0.1, 2: 0.5, 3: 0.9, 4: 0.3}, keep=3)
     damage(folder / "3")
     assert restore_latest(folder).step == 2
-    assert "step 4" in caplog.text and "goes with step 3, the best of its time, which" in caplog.text
+    assert (
+        "step 4" in caplog.text and "goes with step 3, the best of its time, which" in caplog.text
+    )
     with Checkpointer(folder) as checkpointer:  # both may be saved again
         assert checkpointer.save(3, state=make_state(3), best=3, wait=True)
         assert checkpointer.save(4, state=make_state(4), best=3, wait=True)
@@ -189,8 +196,11 @@ for moment in sys.argv[2:]:
 """
 
 _MOMENTS = {
-    "writing arrays": 1, "before the manifest": 1, "deleting the old step": 2, "first save": None,
-}  # fmt: skip
+    "writing arrays": 1,
+    "before the manifest": 1,
+    "deleting the old step": 2,
+    "first save": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +211,10 @@ def killed(tmp_path_factory) -> Path:
     process = subprocess.run(
         [sys.executable, "-c", _KILLED, str(folder), *_MOMENTS],
         env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
-        capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr.decode()
     return folder
 

@@ -23,8 +23,9 @@ _PLACE = {"PatientName": PATIENT, "PatientID": "QZ-4711", "PatientBirthDate": "1
 
 
 def data_set(pixels: np.ndarray, **elements) -> Dataset:
-    """A digital X-ray of a chest: pixels [H, W] or [H, W, 3] of 8 or 16 bits; elements replace what it would say,
-    None leaves them out."""
+    """A digital X-ray of a chest: pixels [H, W] or [H, W, 3] of 8 or 16 bits; elements replace what
+    it would say, None leaves them out.
+    """
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
@@ -67,7 +68,9 @@ def dicom(pixels: np.ndarray, **elements) -> bytes:
 
 
 def written(pixels: np.ndarray, syntax: uid.UID, **elements) -> bytes:
-    """The same in any transfer syntax, compressed by pydicom's plug-ins, by Pillow (JPEG) or by GDCM."""
+    """The same in any transfer syntax, compressed by pydicom's plug-ins, by Pillow (JPEG) or by
+    GDCM.
+    """
     if syntax in _GDCM:
         return _by_gdcm(dicom(pixels, **elements), _GDCM[syntax])
     made = data_set(pixels, **elements)
@@ -138,7 +141,9 @@ def relabelled(encoded: bytes, *, stored: int, high: int, signed: bool = False) 
 
 
 def damaged(encoded: bytes, element: bytes, value: bytes) -> bytes:
-    """A file whose element (tag, little endian; explicit VR of short length) holds other bytes, no more than before."""
+    """A file whose element (tag, little endian; explicit VR of short length) holds other bytes, no
+    more than before.
+    """
     at = encoded.index(element) + 6
     length = int.from_bytes(encoded[at : at + 2], "little")
     assert len(value) <= length

@@ -21,8 +21,8 @@ def tiled(pixels: np.ndarray, *, tile: int) -> bytes:
         for left in range(0, width, tile)
     ]
     tags = {
-        256: width, 257: height, 258: [16] * channels, 259: 8, 262: 1 if channels < 3 else 2, 277: channels,
-        322: tile, 323: tile,
+        256: width, 257: height, 258: [16] * channels, 259: 8, 262: 1 if channels < 3 else 2,
+        277: channels, 322: tile, 323: tile,
     }  # fmt: skip
     return tiff_of(parts, tags, places=(324, 325))
 

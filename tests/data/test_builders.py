@@ -91,7 +91,9 @@ def test_several_builders_are_joined_and_may_not_share_ids(folder):
 
 def test_labels_become_classes_and_some_are_left_out(folder):
     plain = open_dataset(data_config(folder))
-    merged = open_dataset(data_config(folder, classes=("all",), relabel=("normal=all", "covid19=all")))
+    merged = open_dataset(
+        data_config(folder, classes=("all",), relabel=("normal=all", "covid19=all"))
+    )
     assert merged.ids.tolist() == plain.ids.tolist() and not merged.labels.any()
     some = open_dataset(data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick")))
     assert some.ids.tolist() == plain.ids[plain.labels == 1].tolist()
@@ -103,7 +105,11 @@ def test_what_a_run_learns_follows_its_targets():
     section = data_config(".", classes=("a", "b", "c"))
     assert learned_classes(section) == ("a", "b", "c")
     section.targets = ("a=", "b=y", "c=x")
-    assert learned_classes(section) == ("y", "x") and targets(section) == {"a": "", "b": "y", "c": "x"}
+    assert learned_classes(section) == ("y", "x") and targets(section) == {
+        "a": "",
+        "b": "y",
+        "c": "x",
+    }
     section.targets = ("a=x", "b=x")
     with pytest.raises(InputError, match=r"data\.targets must map each of data\.classes"):
         learned_classes(section)
@@ -180,7 +186,12 @@ def test_a_changed_manual_dir_is_prepared_anew(tmp_path, capsys):
 
 def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
     first, second = common_data.data_section(), common_data.data_section()
-    first.manual_dir, first.data_dir, second.data_dir, second.limit = "/xrays", "/prepared", "/own", 7
+    first.manual_dir, first.data_dir, second.data_dir, second.limit = (
+        "/xrays",
+        "/prepared",
+        "/own",
+        7,
+    )
     found = where_given(second, first)
     assert (found.manual_dir, found.data_dir, found.limit) == ("/xrays", "/own", 7)
     assert second.manual_dir == ""
@@ -240,14 +251,19 @@ def test_labels_are_counted_before_they_become_classes(folder):
 
 
 def write_ccx(folder, rows, *, pictures=None, encoding="utf-8"):
-    """A ccx folder of rows (patient, finding, view, filename) and pictures (those named there): name -> seed."""
+    """A ccx folder of rows (patient, finding, view, filename) and pictures (those named there):
+    name -> seed.
+    """
     (folder / "ccx" / "images").mkdir(parents=True)
     lines = ["patientid,finding,view,filename", *(",".join(map(str, row)) for row in rows)]
     (folder / "ccx" / "metadata.csv").write_bytes("\n".join(lines).encode(encoding))
     for name, seed in (pictures or {row[3]: n for n, row in enumerate(rows)}).items():
         (folder / "ccx" / "images" / name).write_bytes(png(image_of(seed, 0)))
     return data_config(
-        folder / "data", builders=("tfds_builders.ccx",), options={"ccx": {}}, manual_dir=str(folder)
+        folder / "data",
+        builders=("tfds_builders.ccx",),
+        options={"ccx": {}},
+        manual_dir=str(folder),
     )
 
 
@@ -261,7 +277,9 @@ def test_too_many_images_at_fault_are_refused_with_reasons_and_names(tmp_path):
     config = write_ccx(tmp_path, rows, pictures={f"im{n}.png": n for n in range(2, 10)})
     with pytest.raises(InputError) as caught:
         open_dataset(config)
-    assert "3 of 10 images of ccx cannot be used, and data.max_dropped allows 20%" in str(caught.value)
+    assert "3 of 10 images of ccx cannot be used, and data.max_dropped allows 20%" in str(
+        caught.value
+    )
     assert "ccx: missing file: 2 (im0.png, im1.png)" in str(caught.value)
     assert "ccx: view sideways: 1 (im8.png)" in str(caught.value)
     assert "--config.data.max_dropped=0.3" in str(caught.value)
@@ -278,7 +296,9 @@ def test_max_dropped_is_a_fraction(folder):
 
 
 def test_files_are_found_under_other_spellings_and_it_is_said(tmp_path):
-    rows = [(p, finding, view, f"images\\{name[:-4].upper()}") for p, finding, view, name in CCX_ROWS]
+    rows = [
+        (p, finding, view, f"images\\{name[:-4].upper()}") for p, finding, view, name in CCX_ROWS
+    ]
     config = write_ccx(tmp_path, rows, pictures={f"im{n}.png": n for n in range(10)})
     dataset = open_dataset(config)
     assert len(dataset) == 10
@@ -301,7 +321,9 @@ def test_no_image_with_a_class_names_the_findings(tmp_path):
     rows = [(p, "covid", "PA", name) for p, _, _, name in CCX_ROWS]
     config = write_ccx(tmp_path, rows)
     config.max_dropped = 1
-    with pytest.raises(InputError, match=r"no image with a class.*unknown finding: covid: 10 \(ccx-im0"):
+    with pytest.raises(
+        InputError, match=r"no image with a class.*unknown finding: covid: 10 \(ccx-im0"
+    ):
         open_dataset(config)
 
 
@@ -320,7 +342,9 @@ def test_the_same_file_makes_two_patients_one(tmp_path):
 
 def test_the_same_file_under_two_labels_is_refused(tmp_path):
     pictures = {f"im{n}.png": n for n in range(10)} | {"im4.png": 3}
-    with pytest.raises(InputError, match=r"ccx-im3 \(covid19\) and ccx-im4 \(normal\)\. Correct the label"):
+    with pytest.raises(
+        InputError, match=r"ccx-im3 \(covid19\) and ccx-im4 \(normal\)\. Correct the label"
+    ):
         open_dataset(write_ccx(tmp_path, CCX_ROWS, pictures=pictures))
 
 

@@ -1,4 +1,6 @@
-"""Enhancement against closed forms, OpenCV's and scikit-image's own, and the published code's pixels."""
+"""Enhancement against closed forms, OpenCV's and scikit-image's own, and the published code's
+pixels.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def flat(level: int, side: int = 5) -> np.ndarray:
     return np.full((side, side), level, np.uint8)
 
 
-# --- BEASF, sound -----------------------------------------------------------------------------------------------------
+# --- BEASF, sound ---------------------------------------------------------------------------------
 
 
 def test_a_known_table():
@@ -65,7 +67,9 @@ def test_the_table_is_monotone_and_each_part_keeps_its_ends(image, gamma):
 @pytest.mark.parametrize("form", contrast.FORMS)
 def test_an_image_of_one_level_stays(form):
     """The published form cuts decimals off, so that a few levels come out one too low."""
-    changed = [level for level in range(256) if (contrast.beasf(flat(level), form=form) != level).any()]
+    changed = [
+        level for level in range(256) if (contrast.beasf(flat(level), form=form) != level).any()
+    ]
     assert all((contrast.beasf(flat(level), form=form) == level - 1).all() for level in changed)
     assert len(changed) < {"sound": 1, "published": 20}[form]
 
@@ -101,11 +105,13 @@ def test_a_gamma_that_is_no_slope_is_refused(image, gamma):
         contrast.beasf(image, gamma=gamma)
 
 
-# --- BEASF, published -------------------------------------------------------------------------------------------------
+# --- BEASF, published -----------------------------------------------------------------------------
 
 
 def published_lut(image: np.ndarray, gamma: float) -> np.ndarray:
-    """The published table, a level a time in Python floats; ZeroDivisionError where that code has none."""
+    """The published table, a level a time in Python floats; ZeroDivisionError where that code has
+    none.
+    """
     share = np.histogram(image, bins=256)[0] / image.size
     mean = sum(image.ravel().tolist()) // image.size
 
@@ -170,7 +176,7 @@ def test_the_forms_differ_by_the_published_shifts_alone_if_the_image_fills_the_r
     assert 0 < abs(sound - published).max() <= 4
 
 
-# --- OpenCV and scikit-image ------------------------------------------------------------------------------------------
+# --- OpenCV and scikit-image ----------------------------------------------------------------------
 
 
 def test_the_library_functions_are_the_libraries(image):
@@ -263,7 +269,7 @@ def test_only_grey_bytes_are_enhanced(wrong):
             enhancement(wrong)
 
 
-# --- Stacks, histogram matching, resizing -----------------------------------------------------------------------------
+# --- Stacks, histogram matching, resizing ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [contrast.MAIN_STACK, contrast.NOTEBOOK_STACK, ("local",)])
@@ -350,9 +356,8 @@ def test_resizing_to_the_same_size_changes_nothing_and_pillows_blurs_more(image)
         )
     small = contrast.resize_opencv(image, size=(25, 20))
     pillow = np.asarray(Image.fromarray(image).resize((20, 25), Image.Resampling.BICUBIC))
-    assert (
-        1 < np.abs(small.astype(int) - pillow).mean() < 8
-    )  # its noise of 9 levels is averaged away there
+    # Its noise of 9 levels is averaged away there.
+    assert 1 < np.abs(small.astype(int) - pillow).mean() < 8
     assert np.std(cv2.Laplacian(small, cv2.CV_64F)) > np.std(cv2.Laplacian(pillow, cv2.CV_64F))
 
 

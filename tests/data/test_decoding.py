@@ -42,7 +42,9 @@ def test_big_endian_tiff_is_read_in_native_order():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiffs_that_store_white_as_zero_become_positives(dtype):
-    """PhotometricInterpretation 0; Pillow inverts 8 bits when it writes such a file, and 16 bits never."""
+    """PhotometricInterpretation 0; Pillow inverts 8 bits when it writes such a file, and 16 bits
+    never.
+    """
     pixels = RAMP.astype(dtype) * (257 if dtype == np.uint16 else 1)
     encoded = encode(pixels, "TIFF", tiffinfo={262: 0})
     decoded = decoding.decode_grey(encoded, "x")
@@ -171,7 +173,9 @@ def odd_metadata() -> dict[str, bytes]:
         "JPEG, broken profile": with_segment(jpeg, 0xE2, b"ICC_PROFILE\0\7"),
         "JPEG, broken Photoshop data": with_segment(jpeg, 0xED, b"Photoshop 3.0\x008BIM\xff"),
         "JPEG, broken index of images": with_segment(jpeg, 0xE2, b"MPF\0II*\0\xff\xff\0\0"),
-        "TIFF, EXIF directory outside the file": tiff_of([X_RAY.tobytes()], {**TIFF_TAGS, 34665: 10**9}),
+        "TIFF, EXIF directory outside the file": tiff_of(
+            [X_RAY.tobytes()], {**TIFF_TAGS, 34665: 10**9}
+        ),
         "TIFF, EXIF directory of pixels": tiff_of([X_RAY.tobytes()], {**TIFF_TAGS, 34665: 9}),
         "TIFF, software far away": tiff_of([X_RAY.tobytes()], TIFF_TAGS | {305: [1] * 9})[:-4],
     }
@@ -186,7 +190,9 @@ def test_metadata_never_refuse_pixels(kind):
 
 
 def first_directory(tiff: bytes) -> bytes:
-    """A TIFF of one strip, which `tiff_of` made, with its directory before its pixels, as many writers place it."""
+    """A TIFF of one strip, which `tiff_of` made, with its directory before its pixels, as many
+    writers place it.
+    """
     start = int.from_bytes(tiff[4:8], "little")
     strip, directory = tiff[8:start], bytearray(tiff[start:])
     at = directory.index((273).to_bytes(2, "little")) + 8
@@ -220,7 +226,9 @@ def test_a_jpeg_of_12_bits_is_called_so():
         decoding.decode_grey(bytes(jpeg), "x")
 
 
-@pytest.mark.parametrize("head", [b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM"])
+@pytest.mark.parametrize(
+    "head", [b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM"]
+)
 def test_reasons_hold_no_addresses(head):
     with pytest.raises(InputError) as error:
         decoding.decode_grey(head + bytes(40), "x")
@@ -247,8 +255,8 @@ def tiff16(*channels: np.ndarray, order="<", planar=False, predictor=1, extra=2)
     planes = [pixels[..., n] for n in range(len(channels))] if planar else [pixels]
     strips = [plane[top : top + 10] for plane in planes for top in (0, 10, 20)]
     tags = {
-        256: 20, 257: 24, 258: [16] * len(channels), 259: 8, 262: 1 if len(channels) < 3 else 2, 277: len(channels),
-        278: 10, 284: 2 if planar else 1, 317: predictor,
+        256: 20, 257: 24, 258: [16] * len(channels), 259: 8, 262: 1 if len(channels) < 3 else 2,
+        277: len(channels), 278: 10, 284: 2 if planar else 1, 317: predictor,
     }  # fmt: skip
     if len(channels) in (2, 4):
         tags[338] = extra
@@ -305,7 +313,9 @@ def test_colour_and_transparency_of_16_bits_become_grey_as_those_of_8():
 def test_colours_of_16_bits_that_are_not_rgb_are_refused():
     cmyk = tiff16(DEEP, DEEP, DEEP, DEEP)
     at = cmyk.index((262).to_bytes(2, "little") + b"\4\0\1\0\0\0") + 8
-    with pytest.raises(InputError, match="16 bits that are not RGB: save it as grey of 8 or 16 bits"):
+    with pytest.raises(
+        InputError, match="16 bits that are not RGB: save it as grey of 8 or 16 bits"
+    ):
         decoding.decode_grey(cmyk[:at] + b"\5" + cmyk[at + 1 :], "x")
 
 
@@ -325,5 +335,7 @@ def test_a_small_file_of_many_pixels_is_refused_and_a_blank_mask_is_not():
 def test_a_png_of_16_bits_is_inflated_as_far_as_its_pixels():
     """libpng would go on to the end of its data."""
     bomb = png16(DEEP, DEEP, DEEP, more=64 << 20)
-    with pytest.raises(InputError, match="x is unreadable: it holds more pixels than its header says"):
+    with pytest.raises(
+        InputError, match="x is unreadable: it holds more pixels than its header says"
+    ):
         decoding.decode_grey(bomb, "x")

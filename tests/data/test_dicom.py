@@ -141,8 +141,8 @@ def test_padding_is_black_and_outside_the_range(polarity):
     pixels = TWELVE % 1000 + 1000
     pixels[:5], pixels[5:9] = 4095, 4090
     encoded = dicoms.dicom(
-        pixels, BitsStored=12, PhotometricInterpretation=polarity, RescaleSlope=2, RescaleIntercept=0,
-        PixelPaddingValue=4095, PixelPaddingRangeLimit=4090,
+        pixels, BitsStored=12, PhotometricInterpretation=polarity, RescaleSlope=2,
+        RescaleIntercept=0, PixelPaddingValue=4095, PixelPaddingRangeLimit=4090,
     )  # fmt: skip
     decoded = decode(encoded)
     assert (decoded[:9] == 0).all()
@@ -238,7 +238,9 @@ def test_pydicoms_computed_radiograph_is_displayed_as_its_header_says():
 
 
 def deflated_bomb(head: int, body: int) -> bytes:
-    """A deflated header of 2000 x 2000 pixels with a private element of `head` zeros, and `body` zeros for pixels."""
+    """A deflated header of 2000 x 2000 pixels with a private element of `head` zeros, and `body`
+    zeros for pixels.
+    """
     made = dicoms.data_set(np.zeros((2000, 2000), np.uint8))
     made.add_new(0x00990010, "LO", "jaxcxr")
     made.add_new(0x00991001, "OB", bytes(head))
@@ -259,7 +261,9 @@ def test_deflated_files_are_inflated_as_far_as_their_first_frame():
 
 
 def test_a_deflated_header_is_bounded():
-    with pytest.raises(InputError, match="x has a header that inflates to more than the 16,777,216"):
+    with pytest.raises(
+        InputError, match="x has a header that inflates to more than the 16,777,216"
+    ):
         dicom.decode_dicom(deflated_bomb(20 << 20, 4_000_000), "x")
 
 
@@ -284,7 +288,10 @@ def test_several_frames_give_the_first_and_a_doubt():
         ),
         (
             dicoms.dicom(TWELVE).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"),
-            r"x has the transfer syntax 1\.2\.840\.10008\.1\.2\.9, which is not read: save it without",
+            (
+                r"x has the transfer syntax 1\.2\.840\.10008\.1\.2\.9, which is not read: save it "
+                r"without"
+            ),
         ),
         (
             dicoms.fragmented(dicoms.data_set(EIGHT), uid.ExplicitVRLittleEndian, jpeg(EIGHT)),
@@ -304,8 +311,16 @@ def test_several_frames_give_the_first_and_a_doubt():
         ),
     ],
     ids=[
-        "cut pixels", "cut header", "a plan", "32 bits", "12-bit JPEG", "unknown syntax", "JPEG called uncompressed",
-        "JPEG without fragments", "JPEG called JPEG 2000", "cut JPEG 2000",
+        "cut pixels",
+        "cut header",
+        "a plan",
+        "32 bits",
+        "12-bit JPEG",
+        "unknown syntax",
+        "JPEG called uncompressed",
+        "JPEG without fragments",
+        "JPEG called JPEG 2000",
+        "cut JPEG 2000",
     ],
 )
 def test_what_cannot_be_read_says_why(encoded, says):
@@ -337,10 +352,15 @@ def test_a_missing_plug_in_is_named(monkeypatch):
     ("limits", "says"),
     [
         ("CPU_SECONDS = 0.01", "its compressed pixels stop the openjpeg decoder"),
-        ("RUN_UP = BYTES_PER_SAMPLE = 0", "compressed in a way that openjpeg cannot decode|stop the openjpeg decoder"),
+        (
+            "RUN_UP = BYTES_PER_SAMPLE = 0",
+            "compressed in a way that openjpeg cannot decode|stop the openjpeg decoder",
+        ),
     ],
 )
-def test_a_decoder_beyond_its_limits_ends_and_the_next_file_is_read(limits, says, tmp_path, monkeypatch):
+def test_a_decoder_beyond_its_limits_ends_and_the_next_file_is_read(
+    limits, says, tmp_path, monkeypatch
+):
     pixels = np.tile(TWELVE, (8, 10))
     encoded = dicoms.written(pixels, uid.JPEG2000Lossless)
     strict = tmp_path / "worker.py"
@@ -371,9 +391,7 @@ def mutations(encoded: bytes, count: int, *, start: int = 132):
 def test_every_mutation_gives_pixels_or_an_input_error_without_the_header(syntax):
     elements = {"BitsStored": 12, "WindowCenter": 2000, "WindowWidth": 900}
     encoded = (
-        dicoms.written(TWELVE, syntax, **elements)
-        if syntax
-        else dicoms.dicom(TWELVE, **elements)
+        dicoms.written(TWELVE, syntax, **elements) if syntax else dicoms.dicom(TWELVE, **elements)
     )
     assert dicoms.PATIENT.encode() in encoded
     seen = set()
@@ -402,5 +420,12 @@ def test_dicom_is_told_by_its_content():
     np.testing.assert_array_equal(decode(swapped), TWELVE)
     np.testing.assert_array_equal(decode(bare), TWELVE)
     assert dicom.is_dicom(dicoms.shipped("CT_small.dcm")[:132])  # begins with TIFF's signature
-    for other in (b"", b"II*\0" + bytes(200), b"\x89PNG", b"hello, world" * 20, b"\0\x02\0\x01\0\x01", bytes(132)):
+    for other in (
+        b"",
+        b"II*\0" + bytes(200),
+        b"\x89PNG",
+        b"hello, world" * 20,
+        b"\0\x02\0\x01\0\x01",
+        bytes(132),
+    ):
         assert not dicom.is_dicom(other[:132])

@@ -91,10 +91,13 @@ def test_half_a_window_and_an_unknown_function_are_named():
         ({"BitsStored": 40, "HighBit": 11}, "Bits Stored is impossible and is ignored"),
         ({"HighBit": None}, "High Bit is missing"),
         ({"PhotometricInterpretation": None}, f"Photometric Interpretation is missing {TAKEN}"),
-        ({"PhotometricInterpretation": "GREY"}, f"Photometric Interpretation is none that is known {TAKEN}"),
+        (
+            {"PhotometricInterpretation": "GREY"},
+            f"Photometric Interpretation is none that is known {TAKEN}",
+        ),
         ({"NumberOfFrames": 0}, "Number of Frames is below 1 and is ignored"),
     ],
-)  # fmt: skip
+)
 def test_a_missing_or_impossible_layout_has_the_standards_default(elements, doubt):
     encoded = dicoms.dicom(TWELVE, **{"BitsStored": 12, **elements})
     assert_shows(encoded, TWELVE, doubt)
@@ -112,10 +115,13 @@ def test_a_photometric_interpretation_in_small_letters_is_known():
         ({"Rows": None}, "its Rows is missing"),
         ({"Columns": 0}, "x has no pixels"),
         ({"BitsAllocated": None}, "its Bits Allocated is missing"),
-        ({"PhotometricInterpretation": "RGB"}, "Photometric Interpretation and its Samples per Pixel contradict"),
+        (
+            {"PhotometricInterpretation": "RGB"},
+            "Photometric Interpretation and its Samples per Pixel contradict",
+        ),
         ({"Rows": 4000}, "its pixels are fewer than Rows and Columns say"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_guessed_is_refused_by_name(elements, says):
     with pytest.raises(InputError, match=says):
         dicom.decode_dicom(dicoms.dicom(TWELVE, **elements), "x")

@@ -127,7 +127,10 @@ def test_values_are_signed_where_the_header_or_jpeg_2000_itself_says_so(pixels, 
     shown, doubts = read(encoded[:at] + bytes([header, 0]) + encoded[at + 2 :])
     np.testing.assert_array_equal(shown, SIGNED.astype(int) + 2048)
     contradicted = (
-        "Pixel Representation contradicts the JPEG 2000 code stream, which is signed, and is ignored",
+        (
+            "Pixel Representation contradicts the JPEG 2000 code stream, which is signed, and is "
+            "ignored"
+        ),
     )
     assert doubts == (() if header else contradicted)
 
@@ -173,7 +176,16 @@ def test_a_descriptor_begins_where_the_values_are_whatever_its_sign():
         dicoms.lut_item([4096, 0, 12], list(range(2048)), "US"),
         dicoms.lut_item([4096, 0, 8], bytes(4100), "OW"),
     ],
-    ids=["empty", "0 bits", "40 bits", "too short", "no data", "one less", "half", "neither bytes nor words"],
+    ids=[
+        "empty",
+        "0 bits",
+        "40 bits",
+        "too short",
+        "no data",
+        "one less",
+        "half",
+        "neither bytes nor words",
+    ],
 )
 def test_an_impossible_lut_beside_a_good_window_is_ignored_by_name(item, sequence):
     window = {"WindowCenter": 2000, "WindowWidth": 1000, "VOILUTFunction": "LINEAR_EXACT"}
@@ -219,7 +231,9 @@ def test_of_several_frames_the_first_has_its_own_window():
 )
 @pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
 def test_padding_takes_no_grey_level_of_the_image(polarity, tables):
-    """A plate of values from 31,744 with padding of 0: what is shown begins at its own darkest value."""
+    """A plate of values from 31,744 with padding of 0: what is shown begins at its own darkest
+    value.
+    """
     pixels = TWELVE + 31_744
     pixels[:6] = 0
     encoded = dicoms.dicom(

@@ -60,7 +60,9 @@ def test_without_lungs_the_box_is_the_whole_image(nothing):
 
 def test_ignored_pixels_are_no_lung(mask):
     marked = np.where(mask == 0, np.uint8(255), mask)
-    np.testing.assert_array_equal(lung_crop.dilate(marked, radius=6), lung_crop.dilate(mask, radius=6))
+    np.testing.assert_array_equal(
+        lung_crop.dilate(marked, radius=6), lung_crop.dilate(mask, radius=6)
+    )
 
 
 def test_what_does_not_fit_is_refused(mask):

@@ -101,7 +101,9 @@ def test_the_one_level_of_a_mask_is_inside(inside):
 @pytest.mark.parametrize("levels", [(0, 1, 2), (0, 85, 170), (0, 127, 128)])
 def test_values_that_no_builder_gives_are_named(levels):
     shown = ", ".join(map(str, levels))
-    with pytest.raises(InputError, match=f"lung mask of x0 has the values {shown}: a builder gives 0"):
+    with pytest.raises(
+        InputError, match=f"lung mask of x0 has the values {shown}: a builder gives 0"
+    ):
         DatasetMasks().read(dataset(lung=np.array([levels], np.uint8)), 0)
 
 

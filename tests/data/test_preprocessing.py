@@ -80,7 +80,9 @@ def test_the_box_of_the_grown_lungs_is_what_is_seen():
     pixels = noise(1, (320, 320))
     found = prepared(pixels, LUNGS, image_size=112, lungs="box")
     rows, columns = slice(94, 206), slice(54, 266)
-    expected = Image.fromarray(pixels[rows, columns].astype(np.float32)).resize((112, 112), Image.Resampling.BILINEAR)
+    expected = Image.fromarray(pixels[rows, columns].astype(np.float32)).resize(
+        (112, 112), Image.Resampling.BILINEAR
+    )
     np.testing.assert_allclose(found.image.astype(float), np.asarray(expected), atol=0.51)
     nearest = Image.fromarray(LUNGS[rows, columns]).resize((112, 112), Image.Resampling.NEAREST)
     np.testing.assert_array_equal(found.mask, np.asarray(nearest))
@@ -90,8 +92,13 @@ def test_the_box_of_the_grown_lungs_is_what_is_seen():
 
 def test_twice_the_size_gives_the_same_box():
     small = noise(2, (320, 320))
-    large, mask = np.kron(small, np.ones((2, 2), np.uint8)), np.kron(LUNGS, np.ones((2, 2), np.uint8))
-    one, two = (prepared(p, m, image_size=56, lungs="box") for p, m in ((small, LUNGS), (large, mask)))
+    large, mask = (
+        np.kron(small, np.ones((2, 2), np.uint8)),
+        np.kron(LUNGS, np.ones((2, 2), np.uint8)),
+    )
+    one, two = (
+        prepared(p, m, image_size=56, lungs="box") for p, m in ((small, LUNGS), (large, mask))
+    )
     np.testing.assert_allclose(one.image.astype(int), two.image.astype(int), atol=2)
 
 
@@ -112,7 +119,9 @@ def test_an_image_without_lungs_is_seen_whole():
 
 
 def test_lungs_need_a_mask():
-    with pytest.raises(InputError, match="data.lungs='box' needs lung masks: add --config.masks.source=dataset"):
+    with pytest.raises(
+        InputError, match="data.lungs='box' needs lung masks: add --config.masks.source=dataset"
+    ):
         image(noise(5), image_size=16, lungs="box")
 
 
@@ -121,7 +130,9 @@ def test_enhancements_are_the_channels_in_their_order():
     names = ("beasf", "clahe", "original")
     found = image(pixels, image_size=64, enhance=names)
     np.testing.assert_array_equal(found, contrast.stack(pixels, names))
-    np.testing.assert_array_equal(image(pixels, image_size=64, enhance=("clahe",)), contrast.clahe(pixels))
+    np.testing.assert_array_equal(
+        image(pixels, image_size=64, enhance=("clahe",)), contrast.clahe(pixels)
+    )
 
 
 def test_opencv_resizes_as_published():
@@ -184,7 +195,9 @@ def hot(pixels: np.ndarray, *values: int) -> np.ndarray:
 
 def bordered(pixels: np.ndarray, value: int, width: int, noise: int = 0) -> np.ndarray:
     pixels = pixels.copy()
-    pixels[:, :width] = value + np.random.default_rng(1).integers(0, noise + 1, (len(pixels), width))
+    pixels[:, :width] = value + np.random.default_rng(1).integers(
+        0, noise + 1, (len(pixels), width)
+    )
     return pixels
 
 
@@ -208,8 +221,8 @@ def lettered(pixels: np.ndarray, value: int) -> np.ndarray:
         lettered(wide(), 65535),
     ],
     ids=[
-        "hot pixel", "hot pixels", "dead pixel", "hot and dead", "padding", "noisy padding", "white padding",
-        "two paddings and a hot pixel", "letters",
+        "hot pixel", "hot pixels", "dead pixel", "hot and dead", "padding", "noisy padding",
+        "white padding", "two paddings and a hot pixel", "letters",
     ],
 )  # fmt: skip
 def test_what_is_no_x_ray_leaves_the_grey_levels_to_it(pixels):

@@ -238,7 +238,8 @@ def test_channels_are_stored_and_histograms_follow_the_first_readable_image(tmp_
     broken = [{"image": b"no image", "mask_lung": encode(LUNG)}]
     dataset = make_dataset(broken + examples(3))
     settings = {"enhance": ("original", "equalise"), "match": "first", "max_bad_images": 1}
-    for built in (build(dataset, tmp_path, **settings), build(dataset, tmp_path, **settings)):  # made, read again
+    # Made, read again.
+    for built in (build(dataset, tmp_path, **settings), build(dataset, tmp_path, **settings)):
         assert built.images.shape == (3, 16, 16, 2) and built.masks.shape == (3, 16, 16)
         reference = np.asarray(Image.open(built.reference))
         np.testing.assert_array_equal(built.images[0, ..., 0], reference)
@@ -252,4 +253,7 @@ def test_images_of_few_grey_levels_are_counted_and_named(tmp_path, caplog):
     for _ in range(2):  # made, and read again
         caplog.clear()
         build(make_dataset(dark), tmp_path, masks=None, image_size=64)
-        assert "2 of 3 images show the networks fewer than 64 of 256 grey levels: x1, x2" in caplog.text
+        assert (
+            "2 of 3 images show the networks fewer than 64 of 256 grey levels: x1, x2"
+            in caplog.text
+        )

@@ -96,7 +96,11 @@ def test_nothing_to_find_is_an_error_that_names_the_field(folder):
 
 def problems(folder: Path, **options) -> dict[str, str]:
     """id -> what cannot be read as a file."""
-    return {file.id: file.problem for file in xray_files.find(str(folder), **options).files if file.problem}
+    return {
+        file.id: file.problem
+        for file in xray_files.find(str(folder), **options).files
+        if file.problem
+    }
 
 
 def test_what_is_no_file_is_found_and_says_what_it_is(folder, monkeypatch):
@@ -146,7 +150,9 @@ def test_a_disk_that_is_gone_ends_the_search(folder, monkeypatch):
         raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(path))
 
     monkeypatch.setattr(os, "scandir", gone)
-    with pytest.raises(xray_files.DiskError, match="cannot be read: Transport endpoint is not connected"):
+    with pytest.raises(
+        xray_files.DiskError, match="cannot be read: Transport endpoint is not connected"
+    ):
         ids(str(folder))
     monkeypatch.setattr(Path, "read_bytes", gone)
     with pytest.raises(xray_files.DiskError, match=r"b\.png cannot be opened: Transport endpoint"):
@@ -194,7 +200,10 @@ def test_reasons_have_no_addresses_and_quote_nothing_that_was_not_written_for_th
     damaged = InputError("a.png: cannot identify image file <_io.BytesIO object at 0x7fe3cd33b420>")
     assert xray_files.reason("a.png", damaged) == "a.png: cannot identify image file <_io.BytesIO>"
     unexpected = xray_files.reason("a.dcm", KeyError("Quincunx"))
-    assert unexpected == "a.dcm: unexpected KeyError; please report it, with what --verbosity=0 prints of it"
+    assert (
+        unexpected
+        == "a.dcm: unexpected KeyError; please report it, with what --verbosity=0 prints of it"
+    )
     assert xray_files.reason("a", MemoryError()) == "a needs more memory than there is"
 
 

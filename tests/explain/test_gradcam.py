@@ -1,4 +1,6 @@
-"""Grad-CAM against closed forms: where only an average and a dense layer follow, it is Zhou's CAM."""
+"""Grad-CAM against closed forms: where only an average and a dense layer follow, it is Zhou's
+CAM.
+"""
 
 import functools
 
@@ -115,7 +117,10 @@ def test_the_default_layer_of_each_network(arch, side, layer, places):
 
 
 def test_everything_passes_the_default_layer(resnet):
-    """Of the maps in a block only its end: the shortcut goes round the others. A map that is passed cuts off when 0."""
+    """Of the maps in a block only its end: the shortcut goes round the others.
+
+    A map that is passed cuts off when 0.
+    """
     module, variables, x, _ = resnet
     names = list(gradcam.feature_maps(module, variables, x))
     layer, shape = gradcam.find_layer(module, variables, x)

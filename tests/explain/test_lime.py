@@ -33,9 +33,8 @@ def linear(images):
 
 def test_the_weights_of_a_linear_function_come_back(image):
     found = lime.explain(linear, image, 1, SEGMENTS, **SETTINGS)
-    np.testing.assert_allclose(
-        found.weights, WEIGHTS, atol=0.004
-    )  # ridge regression draws them to 0 by 1 %
+    # Ridge regression draws them to 0 by 1 %.
+    np.testing.assert_allclose(found.weights, WEIGHTS, atol=0.004)
     assert found.score > 0.99
     np.testing.assert_allclose(
         lime.explain(linear, image, 0, SEGMENTS, **SETTINGS).weights, -found.weights, atol=1e-9

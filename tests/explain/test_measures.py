@@ -24,7 +24,9 @@ def test_a_constant_factor_changes_nothing():
 
 
 def test_concentration():
-    """All of it on a letter of 2 of 64 pixels; spread evenly; none of it there; no letter; no heat."""
+    """All of it on a letter of 2 of 64 pixels; spread evenly; none of it there; no letter; no
+    heat.
+    """
     letter = np.zeros((5, 8, 8), bool)
     letter[:, 0, 1:3] = True
     letter[3] = False

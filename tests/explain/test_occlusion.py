@@ -26,9 +26,8 @@ def test_the_fall_is_what_the_square_covers(image, explained):
         corner_bright, image[:8, :8], explained, size=4, stride=4, fill=0, batch_size=3
     )
     lost = image[:4, :4].mean() / 255
-    np.testing.assert_allclose(
-        found[:4, :4], lost if explained else -lost, rtol=1e-5
-    )  # covering it helps class 0
+    # Covering it helps class 0.
+    np.testing.assert_allclose(found[:4, :4], lost if explained else -lost, rtol=1e-5)
     found[:4, :4] = 0
     np.testing.assert_allclose(found, 0, atol=1e-6)
 

@@ -26,7 +26,9 @@ def test_paste_is_the_inverse_of_crop(rng, centres):
     covered = np.asarray(counts) > 0
     assert 0 < covered.sum() < covered.size
     np.testing.assert_array_equal(counts, sampling.coverage(centres, size=SIZE, shape=SHAPE))
-    np.testing.assert_allclose((sums / np.maximum(counts, 1))[covered], image[covered], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        (sums / np.maximum(counts, 1))[covered], image[covered], rtol=1e-5, atol=1e-6
+    )
     assert not np.asarray(sums)[~covered].any()
 
 
@@ -37,10 +39,16 @@ def test_even_heat_of_certain_patches_is_one_where_they_are(centres):
 
 
 def test_heat_counts_as_much_as_the_patch_is_certain(rng, centres):
-    heat, probabilities = rng.uniform(size=(len(centres), SIZE, SIZE)), rng.uniform(size=len(centres))
+    heat, probabilities = (
+        rng.uniform(size=(len(centres), SIZE, SIZE)),
+        rng.uniform(size=len(centres)),
+    )
     sums, counts = np.zeros(SHAPE), np.zeros(SHAPE)
     for values, p, (y, x) in zip(heat, probabilities, centres, strict=True):
-        top, left = np.clip(y - SIZE // 2, 0, SHAPE[0] - SIZE), np.clip(x - SIZE // 2, 0, SHAPE[1] - SIZE)
+        top, left = (
+            np.clip(y - SIZE // 2, 0, SHAPE[0] - SIZE),
+            np.clip(x - SIZE // 2, 0, SHAPE[1] - SIZE),
+        )
         sums[top : top + SIZE, left : left + SIZE] += p * values
         counts[top : top + SIZE, left : left + SIZE] += 1
     found = patches.probabilistic(heat, probabilities, centres, shape=SHAPE)

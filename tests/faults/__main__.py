@@ -1,4 +1,7 @@
-"""`python -m tests.faults [NAME ...] [--trials N] [--seed N] [--out FILE]`: promises, trials, failures."""
+"""`python -m tests.faults [NAME ...]
+
+[--trials N] [--seed N] [--out FILE]`: promises, trials, failures.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,14 @@ from tests.faults.running import Outcome, try_promise
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("names", nargs="*", default=["*"], help="promises: 'mutants/*', ...; default: all")
+    parser.add_argument(
+        "names", nargs="*", default=["*"], help="promises: 'mutants/*', ...; default: all"
+    )
     parser.add_argument("--trials", type=int, help="for each promise; default: the full campaign's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file of outcomes; those of other promises in it stay")
+    parser.add_argument(
+        "--out", type=Path, help="JSON file of outcomes; those of other promises in it stay"
+    )
     arguments = parser.parse_args()
     promises = {
         name: promise
@@ -30,7 +37,9 @@ def main() -> int:
         if any(fnmatch.fnmatch(name, pattern) for pattern in arguments.names)
     }
     if not promises:
-        parser.error(f"no promise is called {arguments.names}; there are {', '.join(all_promises())}")
+        parser.error(
+            f"no promise is called {arguments.names}; there are {', '.join(all_promises())}"
+        )
     logging.disable(logging.WARNING)  # thousands of them are right
     outcomes: list[Outcome] = []
     keep = Path(tempfile.mkdtemp(prefix="jaxcxr-faults-"))

@@ -17,9 +17,9 @@ def mutant(rng: np.random.Generator, whole: bytes, *, others: Sequence[bytes] = 
     Half of the damage falls into the first 512 bytes, where headers are.
 
     Args:
-      rng: decides everything.
-      whole: a sound file.
-      others: sound files of the same kind, of which parts may be spliced in.
+        rng: decides everything.
+        whole: a sound file.
+        others: sound files of the same kind, of which parts may be spliced in.
     """
     content = bytearray(whole)
     for _ in range(int(rng.integers(1, 5))):

@@ -21,9 +21,9 @@ class Context:
     """What the trials of one promise get.
 
     Attributes:
-      folder: an empty folder of their own.
-      trials: how many to make.
-      rng: random numbers, the same for the same seed and promise.
+        folder: an empty folder of their own.
+        trials: how many to make.
+        rng: random numbers, the same for the same seed and promise.
     """
 
     folder: Path
@@ -36,12 +36,12 @@ class Promise:
     """What is promised, and how it is tried.
 
     Attributes:
-      name: 'mutants/png': the kind of fault and what it befalls.
-      text: the promise in one sentence.
-      full: trials of the full campaign.
-      quick: trials in the test suite; 0 leaves the promise to the full campaign.
-      run: yields one text a trial: '' where the promise held, else what happened instead.
-      needs: modules that it takes and the project does not require; it is skipped without them.
+        name: 'mutants/png': the kind of fault and what it befalls.
+        text: the promise in one sentence.
+        full: trials of the full campaign.
+        quick: trials in the test suite; 0 leaves the promise to the full campaign.
+        run: yields one text a trial: '' where the promise held, else what happened instead.
+        needs: modules that it takes and the project does not require; it is skipped without them.
     """
 
     name: str

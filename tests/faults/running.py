@@ -21,11 +21,11 @@ class Outcome:
     """What came of a promise.
 
     Attributes:
-      promise: which.
-      trials: how many were made.
-      failures: a text for each that broke it.
-      seconds: of all of them.
-      skipped: why none was made, or ''.
+        promise: which.
+        trials: how many were made.
+        failures: a text for each that broke it.
+        seconds: of all of them.
+        skipped: why none was made, or ''.
     """
 
     promise: Promise

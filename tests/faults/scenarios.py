@@ -23,9 +23,9 @@ class Scenario:
     """A command and what it leaves.
 
     Attributes:
-      command: runs it in a folder that is empty at first.
-      before: the scenario whose finished folder it starts from, '' for none.
-      artifacts: patterns of the files that must be bit-equal in the end.
+        command: runs it in a folder that is empty at first.
+        before: the scenario whose finished folder it starts from, '' for none.
+        artifacts: patterns of the files that must be bit-equal in the end.
     """
 
     command: Callable[[Path], None]
@@ -142,10 +142,14 @@ SCENARIOS = {
     ),
     "segment": Scenario(_segment, "", ("run/segmentation.json", "run/metrics.jsonl", "run/*.md")),
     "masks": Scenario(_masks, "segment", ("run/masks/*", "run/masked/*")),
-    "xrays": Scenario(_xrays, "segment", ("run/xrays/*.csv", "run/xrays/*.jsonl", "run/xrays/masks/*")),
+    "xrays": Scenario(
+        _xrays, "segment", ("run/xrays/*.csv", "run/xrays/*.jsonl", "run/xrays/masks/*")
+    ),
     "export": Scenario(_export, "segment", ("run/export/model.safetensors", "run/export/run.py")),
     "study": Scenario(
-        _study, "", ("run/report.md", "run/**/predictions.npz", "run/**/masks/*", "run/**/metrics.jsonl")
+        _study,
+        "",
+        ("run/report.md", "run/**/predictions.npz", "run/**/masks/*", "run/**/metrics.jsonl"),
     ),
 }
 
@@ -173,7 +177,14 @@ def _timeless(path: Path) -> Iterator[bytes]:
     if path.name == "report.md":
         text, _, _ = content.partition(b"### Time")
         lines = text.split(b"\n")
-        volatile = (b"- Time", b"- Started", b"- Earlier starts", b"- Command", b"- Upstream", b"- Jaxcxr")
+        volatile = (
+            b"- Time",
+            b"- Started",
+            b"- Earlier starts",
+            b"- Command",
+            b"- Upstream",
+            b"- Jaxcxr",
+        )
         yield from (_TIMES.sub(b"", line) for line in lines if not line.startswith(volatile))
     elif path.name == "training.json":
         yield json.dumps(

@@ -1,7 +1,7 @@
 """Every config as it resolves, a line a field, in text files beside this one.
 
-A change of a shared default shows in the diff of these files for each experiment that it reaches. After an intended
-change write them anew with `python -m tests.golden`.
+A change of a shared default shows in the diff of these files for each experiment that it reaches.
+After an intended change write them anew with `python -m tests.golden`.
 """
 
 import importlib

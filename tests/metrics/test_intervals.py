@@ -20,6 +20,7 @@ def test_equal_repeats_leave_no_doubt():
 
 def interval(values, patients, **options):
     """Of the mean of `values` [N], or [N, S]."""
+
     def means(counts):
         return np.atleast_2d(values.T @ counts) / counts.sum(axis=0)
 
@@ -30,11 +31,15 @@ def test_of_independent_images_the_bootstrap_is_the_binomials():
     right = np.random.default_rng(0).random(400) < 0.8
     spread = 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 400)
     expected = (right.mean() - spread, right.mean() + spread)
-    np.testing.assert_allclose(interval(right, np.arange(400).astype(str))[:, 0], expected, atol=0.006)
+    np.testing.assert_allclose(
+        interval(right, np.arange(400).astype(str))[:, 0], expected, atol=0.006
+    )
 
 
 def test_images_of_one_patient_are_drawn_together():
-    """Four equal images of each patient tell no more than one: the interval is twice that of 400 patients."""
+    """Four equal images of each patient tell no more than one: the interval is twice that of 400
+    patients.
+    """
     right = np.repeat(np.random.default_rng(1).random(100) < 0.7, 4)
     patients = np.repeat(np.arange(100), 4).astype(str)
     together = np.ptp(interval(right, patients))
@@ -59,7 +64,9 @@ def test_several_scores_of_the_same_draws_are_those_of_each_alone():
 
 
 def test_a_paired_difference_has_the_variance_of_the_differences():
-    """Two scores that share nearly all of their noise: the interval of the difference is the narrow one."""
+    """Two scores that share nearly all of their noise: the interval of the difference is the narrow
+    one.
+    """
     rng = np.random.default_rng(5)
     shared = rng.normal(size=500)
     one, other = shared + 0.1 * rng.normal(size=500), shared + 0.1 * rng.normal(size=500)

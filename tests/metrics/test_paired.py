@@ -59,7 +59,9 @@ def test_errors_are_counted():
 
 
 def test_no_difference_has_a_false_finding_as_rarely_as_promised():
-    """400 pairs of classifiers that are equally good: at most 5 % of them, and some, are told apart at 0.05."""
+    """400 pairs of classifiers that are equally good: at most 5 % of them, and some, are told apart
+    at 0.05.
+    """
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(60), 3)
     found = []
@@ -69,9 +71,8 @@ def test_no_difference_has_a_false_finding_as_rarely_as_promised():
         found.append(paired.errors(*wrong, patients.astype(str)))
     share = np.mean([f.p_patients < 0.05 for f in found])
     assert 0.005 < share <= 0.05
-    assert (
-        np.mean([f.p_images < 0.05 for f in found]) > 0.15
-    )  # what taking images for independent costs
+    # What taking images for independent costs.
+    assert np.mean([f.p_images < 0.05 for f in found]) > 0.15
 
 
 def test_holm_by_hand():

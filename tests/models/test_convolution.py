@@ -22,8 +22,18 @@ CASES = {
         "padding": (1, 1),
         "groups": 4,
     },
-    "grouped 3x3, joined by three": {"shape": (2, 5, 4, 24), "kernel": (3, 3, 4, 6), "padding": (1, 0), "groups": 6},
-    "grouped 1x2 of 17 channels": {"shape": (2, 5, 4, 34), "kernel": (1, 2, 17, 4), "padding": (0, 1), "groups": 2},
+    "grouped 3x3, joined by three": {
+        "shape": (2, 5, 4, 24),
+        "kernel": (3, 3, 4, 6),
+        "padding": (1, 0),
+        "groups": 6,
+    },
+    "grouped 1x2 of 17 channels": {
+        "shape": (2, 5, 4, 34),
+        "kernel": (1, 2, 17, 4),
+        "padding": (0, 1),
+        "groups": 2,
+    },
     "grouped 3x3 stride 2": {
         "shape": (2, 7, 6, 8),
         "kernel": (3, 3, 2, 8),
@@ -51,12 +61,29 @@ CASES = {
         "strides": (1, 3),
         "groups": 2,
     },
-    "3x3 to a map of 2x2": {"shape": (2, 4, 3, 6), "kernel": (3, 3, 6, 3), "padding": (1, 1), "strides": (2, 2)},
+    "3x3 to a map of 2x2": {
+        "shape": (2, 4, 3, 6),
+        "kernel": (3, 3, 6, 3),
+        "padding": (1, 1),
+        "strides": (2, 2),
+    },
     "7x1 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (7, 1, 6, 3), "padding": (3, 0)},
-    "3x3 to a quarter of the channels": {"shape": (2, 5, 4, 8), "kernel": (3, 3, 8, 2), "padding": (1, 1)},
+    "3x3 to a quarter of the channels": {
+        "shape": (2, 5, 4, 8),
+        "kernel": (3, 3, 8, 2),
+        "padding": (1, 1),
+    },
     "1x1 to a quarter, padded": {"shape": (2, 5, 4, 8), "kernel": (1, 1, 8, 2), "padding": (1, 1)},
-    "3x2 to a quarter, not padded alike": {"shape": (2, 5, 4, 8), "kernel": (3, 2, 8, 1), "padding": (0, 1)},
-    "3x3 in four strips, the last of zeros": {"shape": (2, 9, 5, 6), "kernel": (3, 3, 6, 5), "padding": (1, 1)},
+    "3x2 to a quarter, not padded alike": {
+        "shape": (2, 5, 4, 8),
+        "kernel": (3, 2, 8, 1),
+        "padding": (0, 1),
+    },
+    "3x3 in four strips, the last of zeros": {
+        "shape": (2, 9, 5, 6),
+        "kernel": (3, 3, 6, 5),
+        "padding": (1, 1),
+    },
     "5x3 stride (2, 1) in four strips, not padded alike": {
         "shape": (2, 19, 5, 3),
         "kernel": (5, 3, 3, 6),
@@ -68,9 +95,22 @@ CASES = {
         "kernel": (2, 2, 3, 4),
         "strides": (3, 3),
     },
-    "7x7 of one image in eight strips": {"shape": (1, 17, 8, 3), "kernel": (7, 7, 3, 4), "padding": (3, 3)},
-    "depthwise, two filters a channel": {"shape": (1, 4, 4, 4), "kernel": (2, 2, 1, 8), "groups": 4},
-    "depthwise 3x3": {"shape": (2, 5, 4, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
+    "7x7 of one image in eight strips": {
+        "shape": (1, 17, 8, 3),
+        "kernel": (7, 7, 3, 4),
+        "padding": (3, 3),
+    },
+    "depthwise, two filters a channel": {
+        "shape": (1, 4, 4, 4),
+        "kernel": (2, 2, 1, 8),
+        "groups": 4,
+    },
+    "depthwise 3x3": {
+        "shape": (2, 5, 4, 6),
+        "kernel": (3, 3, 1, 6),
+        "padding": (1, 1),
+        "groups": 6,
+    },
     "depthwise 5x5 stride 2": {
         "shape": (2, 9, 6, 4),
         "kernel": (5, 5, 1, 4),
@@ -85,7 +125,12 @@ CASES = {
         "strides": (1, 3),
         "groups": 4,
     },
-    "depthwise 3x3 of a map of 1x2": {"shape": (2, 1, 2, 6), "kernel": (3, 3, 1, 6), "padding": (1, 1), "groups": 6},
+    "depthwise 3x3 of a map of 1x2": {
+        "shape": (2, 1, 2, 6),
+        "kernel": (3, 3, 1, 6),
+        "padding": (1, 1),
+        "groups": 6,
+    },
 }
 
 
@@ -121,7 +166,9 @@ def test_a_transposed_convolution_has_jaxs_values_and_gradients(lowering, size):
 
         return quick_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
 
-    (_, ours), our_gradients = value_and_gradients(lambda x, k: convolve_transposed(x, k, (2, 2), lowering))
+    (_, ours), our_gradients = value_and_gradients(
+        lambda x, k: convolve_transposed(x, k, (2, 2), lowering)
+    )
     (_, jaxs), jax_gradients = value_and_gradients(
         lambda x, k: jax.lax.conv_transpose(x, k, (2, 2), "VALID", transpose_kernel=True)
     )
@@ -131,7 +178,9 @@ def test_a_transposed_convolution_has_jaxs_values_and_gradients(lowering, size):
 
 
 def test_a_depthwise_sum_is_kept_in_float32():
-    """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a sum of 2 and more."""
+    """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a
+    sum of 2 and more.
+    """
     x = jnp.ones((1, 5, 5, 2), jnp.bfloat16)
     kernel = jnp.full((5, 5, 1, 2), 2.0**-8, jnp.bfloat16).at[0, 0].set(2.0)
     out = convolve(x, kernel, strides=(1, 1), padding=(0, 0), groups=2, lowering="matmul")
@@ -139,7 +188,9 @@ def test_a_depthwise_sum_is_kept_in_float32():
     np.testing.assert_allclose(np.asarray(out, np.float32), 2 + 24 / 256, rtol=2**-8)
 
 
-@pytest.mark.parametrize(("channels", "features", "groups"), [(4, 1, 1), (34, 2, 2)], ids=["narrowing", "wide groups"])
+@pytest.mark.parametrize(
+    ("channels", "features", "groups"), [(4, 1, 1), (34, 2, 2)], ids=["narrowing", "wide groups"]
+)
 def test_gradients_in_half_precision_have_its_type_and_sums_of_float32(channels, features, groups):
     """A kernel's gradient is a sum over all pixels: 4096 ones are not 256 in bfloat16."""
     x = jnp.ones((1, 64, 64, channels), jnp.bfloat16)
@@ -152,9 +203,14 @@ def test_gradients_in_half_precision_have_its_type_and_sums_of_float32(channels,
     of_x, of_kernel = jax.grad(total, (0, 1))(x, kernel)
     assert of_x.dtype == of_kernel.dtype == jnp.bfloat16
     np.testing.assert_array_equal(of_kernel[1, 1].astype(jnp.float32), 4096)
-    # This CPU adds in float32 either way; what others are asked for, of products, stands in the program.
+    # This CPU adds in float32 either way; what others are asked for, of products, stands in the
+    # program.
     program = str(jax.make_jaxpr(jax.grad(total, 1))(x, kernel))
-    assert program.count("preferred_element_type=float32") == program.count("dot_general[") == (groups == 1)
+    assert (
+        program.count("preferred_element_type=float32")
+        == program.count("dot_general[")
+        == (groups == 1)
+    )
 
 
 BACK = {
@@ -166,7 +222,9 @@ BACK = {
 
 @pytest.mark.parametrize("kind", BACK)
 def test_what_makes_a_gradient_is_computed_once(kind, monkeypatch):
-    """XLA:CPU would add up the gradient in the convolution by the input, and once more in what gathers its pixels."""
+    """XLA:CPU would add up the gradient in the convolution by the input, and once more in what
+    gathers its pixels.
+    """
     x, kernel = (jnp.ones(shape) for shape in BACK[kind])
 
     def forward(x, kernel):

@@ -63,7 +63,9 @@ def test_layers_of_the_figure():
 
 
 def test_connections_of_the_figure():
-    """Every module sees the stage's 1x1 convolution and all modules before it; the first one what comes in."""
+    """Every module sees the stage's 1x1 convolution and all modules before it; the first one what
+    comes in.
+    """
     seen = {}
 
     class Known(flax.linen.Module):
@@ -121,7 +123,9 @@ def test_the_large_network_has_wider_modules():
 
 
 def test_parameters_stated_in_the_docstring():
-    """Millions with 3 classes, averaged and flattened at 224 px: the flattened first dense layer has 49 x the rows."""
+    """Millions with 3 classes, averaged and flattened at 224 px: the flattened first dense layer
+    has 49 x the rows.
+    """
     for name, averaged, flattened in (
         ("covid_net", 11.96, 112.62),
         ("covid_net_large", 39.95, 140.62),

@@ -77,7 +77,9 @@ class Doubles(flax.linen.Module):
 
 
 def test_stochastic_depth_drops_the_branch_of_whole_images_and_makes_up_for_it():
-    """Of an image 1 stays 1, or becomes 1 + 2 / .75; drawn by image, and three quarters have the branch."""
+    """Of an image 1 stays 1, or becomes 1 + 2 / .75; drawn by image, and three quarters have the
+    branch.
+    """
     block = MBConv(0.25, Doubles, 1)
     x = jnp.ones((400, 2, 2, 3))
     y = np.asarray(block.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}))

@@ -1,4 +1,6 @@
-"""COVID-CXNet's head, and that of the Qatar paper's VGG-16: average -> dense, ReLU -> dropout -> logits."""
+"""COVID-CXNet's head, and that of the Qatar paper's VGG-16: average -> dense, ReLU -> dropout ->
+logits.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_one_logit_for_two_classes_or_three(classes):
 
 
 def test_dropout_lies_between_the_dense_layers():
-    """Without a second layer's bias, training gives sums over a part of the ten units, each by 1 / 0.8."""
+    """Without a second layer's bias, training gives sums over a part of the ten units, each by 1 /
+    0.8.
+    """
     model = models.build("covid_cxnet", num_classes=1, **SMALL)
     x = normal(2, 32, 32, 1)
     variables = random_variables(model, *x.shape)

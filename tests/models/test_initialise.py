@@ -24,7 +24,9 @@ def shrunk(name: str):
 
 
 def flat(tree) -> dict[str, np.ndarray]:
-    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -32,7 +34,9 @@ def test_every_parameter_of_every_network_gets_its_value(name):
     module, x = shrunk(name)
     ours = flat(initialise(module, 0, x))
     theirs = flat(variables.shapes(module, *x.shape, train=True)[2])
-    assert {path: leaf.shape for path, leaf in ours.items()} == {path: leaf.shape for path, leaf in theirs.items()}
+    assert {path: leaf.shape for path, leaf in ours.items()} == {
+        path: leaf.shape for path, leaf in theirs.items()
+    }
     assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in ours.values())
     assert all(np.isfinite(leaf).all() for leaf in ours.values())
     kernels = [leaf for path, leaf in ours.items() if path.endswith("['kernel']")]
@@ -43,7 +47,9 @@ def test_every_parameter_of_every_network_gets_its_value(name):
 def test_without_a_seed_there_are_only_shapes(name):
     module, x = shrunk(name)
     shapes = initialise(module, None, x)
-    described = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), initialise(module, 0, x))
+    described = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), initialise(module, 0, x)
+    )
     assert shapes == described
 
 
@@ -59,7 +65,9 @@ def test_same_seed_same_values_other_seed_other_values():
 
 def test_a_draw_depends_on_its_path_and_not_on_the_rest_of_the_network():
     """Two layers of equal shape differ; a deeper network starts with the same first layers."""
-    shallow, deep = (models.build("densenet121", num_classes=4, width=0.1, depth=d) for d in (0.05, 0.2))
+    shallow, deep = (
+        models.build("densenet121", num_classes=4, width=0.1, depth=d) for d in (0.05, 0.2)
+    )
     x = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     a, b = flat(initialise(shallow, 0, x)), flat(initialise(deep, 0, x))
     stem = next(path for path in a if path.endswith("['conv0']['kernel']"))
@@ -73,7 +81,9 @@ def test_a_draw_depends_on_its_path_and_not_on_the_rest_of_the_network():
 
 
 def test_statistics_are_those_that_torch_draws():
-    """torchvision: ResNet convolutions N(0, 2 / fan_out), linear U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    """torchvision: ResNet convolutions N(0, 2 / fan_out), linear U(-1/sqrt(fan_in),
+    1/sqrt(fan_in)).
+    """
     module = models.build("resnet18", num_classes=64, width=0.5)
     values = flat(initialise(module, 0, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)))
     checked = 0
@@ -91,7 +101,9 @@ def test_statistics_are_those_that_torch_draws():
     np.testing.assert_allclose(fc.std(), bound / np.sqrt(3), rtol=0.02)
 
 
-@pytest.mark.parametrize(("name", "last"), [("resnet18", "bn2"), ("resnet152", "bn3"), ("vgg19_bn", None)])
+@pytest.mark.parametrize(
+    ("name", "last"), [("resnet18", "bn2"), ("resnet152", "bn3"), ("vgg19_bn", None)]
+)
 def test_norms_start_as_the_identity_and_residual_branches_at_zero(name, last):
     values = flat(initialise(*[shrunk(name)[0], 0, shrunk(name)[1]]))
     branches = 0

@@ -70,8 +70,12 @@ def test_pools_treat_the_border_as_torch_does():
     np.testing.assert_allclose(average[1, 1], -1.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("window", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (2, 1, 0)])
-def test_the_lowerings_of_max_pools_have_equal_values_and_gradients(window, stride, padding, monkeypatch):
+@pytest.mark.parametrize(
+    ("window", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (2, 1, 0)]
+)
+def test_the_lowerings_of_max_pools_have_equal_values_and_gradients(
+    window, stride, padding, monkeypatch
+):
     x = normal(2, 7, 6, 3)
 
     def value_and_gradient(lowering):
@@ -134,7 +138,9 @@ def test_batch_norm_has_the_gradients_of_its_formula(lowering, monkeypatch):
 
 
 def test_appended_channels_bring_their_moments():
-    """What a dense block hands from layer to layer is what BatchNorm would find in all the channels so far."""
+    """What a dense block hands from layer to layer is what BatchNorm would find in all the channels
+    so far.
+    """
     x, new = normal(2, 4, 3, 5), 2 * normal(2, 4, 3, 2, seed=2)
     joined, known = layers.append(x, layers.moments(x), new)
     np.testing.assert_array_equal(joined, np.concatenate([x, new], -1))

@@ -44,11 +44,14 @@ IMAGE_ROWS = {
     "resnet50": Row({3: {1000: 25_557_032}}, odd=(9, 5)),
     "vgg16": Row({3: {1000: 138_357_544}}, VGG_STAGES),
     "efficientnet_b4": Row(
-        {3: {1000: 19_341_616, 4: 17_555_788}}, (*(f"stage{i}" for i in range(1, 8)), "features"), odd=(9, 5)
+        {3: {1000: 19_341_616, 4: 17_555_788}},
+        (*(f"stage{i}" for i in range(1, 8)), "features"),
+        odd=(9, 5),
     ),
     # vgg16 without its classifier, 512 x 128 + 128, and 128 x classes + classes.
     "qatar_vgg16": Row({3: {3: 14_714_688 + 65_664 + 387}}, VGG_STAGES),
-    # This project's count, the inner widths being its own; test_covid_net.py has the published ones beside it.
+    # This project's count, the inner widths being its own; test_covid_net.py has the published ones
+    # beside it.
     "covid_net": Row({3: {3: 11_960_963}}),
     "covid_net_large": Row({3: {3: 39_953_027}}),
     # One logit or three. densenet121 without its head, 1024 x 10 + 10, and 10 x classes + classes.
@@ -63,7 +66,8 @@ IMAGE_ROWS = {
         ("stage1", "stage2", "stage3", "stage4", "stage5", "bottleneck", "features"),
     ),
 }
-# One takes probabilities [B, L, C] and no image, three have parameters for one size of image: see their own files.
+# One takes probabilities [B, L, C] and no image, three have parameters for one size of image: see
+# their own files.
 OTHER = {"neural_weight_module", "covid_cxnet_base", "qatar_cnn", "v7_diagnosis"}
 
 
@@ -116,7 +120,8 @@ def test_output_shapes_for_small_and_odd_inputs(name):
     "name",
     [
         "densenet121", "inception_v3", "resnet18", "resnext101_32x8d", "vgg19_bn", "fc_densenet103",
-        "covid_cxnet", "covid_cxnet_resnet50", "unet_cxnet", "unet", "efficientnet_b4", "qatar_vgg16", "covid_net",
+        "covid_cxnet", "covid_cxnet_resnet50", "unet_cxnet", "unet", "efficientnet_b4",
+        "qatar_vgg16", "covid_net",
     ],
 )  # fmt: skip
 def test_gradient_reaches_every_parameter(name):
@@ -203,8 +208,8 @@ def test_dropout_zero_needs_no_key(name, options):
 @pytest.mark.parametrize(
     "name",
     [
-        "densenet161", "resnext101_32x8d", "vgg19_bn", "covid_cxnet", "unet_cxnet", "unet", "efficientnet_b4",
-        "qatar_vgg16", "covid_net",
+        "densenet161", "resnext101_32x8d", "vgg19_bn", "covid_cxnet", "unet_cxnet", "unet",
+        "efficientnet_b4", "qatar_vgg16", "covid_net",
     ],
 )  # fmt: skip
 def test_half_precision_keeps_float32_parameters_and_logits(name):
@@ -232,7 +237,9 @@ def test_devices_share_batch_statistics():
 
 
 def test_a_network_has_the_features_of_the_row_that_it_adds_a_head_to():
-    assert {name: models.backbone(name) for name in models.MODELS if models.backbone(name) != name} == {
+    assert {
+        name: models.backbone(name) for name in models.MODELS if models.backbone(name) != name
+    } == {
         "covid_cxnet": "densenet121",
         "covid_cxnet_resnet50": "resnet50",
         "qatar_vgg16": "vgg16",
@@ -259,7 +266,13 @@ def test_wrong_channels_are_an_input_error(name):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("densenet161", 29), ("inception_v3", 27), ("vgg16", 32), ("fc_densenet103", 32), ("unet_cxnet", 16)],
+    [
+        ("densenet161", 29),
+        ("inception_v3", 27),
+        ("vgg16", 32),
+        ("fc_densenet103", 32),
+        ("unet_cxnet", 16),
+    ],
 )
 def test_smallest_image_is_accepted_and_the_next_smaller_named(name, size):
     shapes(shrunk(name), 1, size, size, 1, train=True)

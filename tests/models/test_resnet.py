@@ -47,7 +47,10 @@ def test_resnext_groups_of_the_published_and_of_a_shrunk_network():
 
 
 def test_the_end_of_a_block_is_the_relu_of_the_sum():
-    branch, shortcut = jnp.array([1.0, -2.0, -1.0, jnp.nan, 0.0]), jnp.array([2.0, 1.0, 1.0, 1.0, 0.0])
+    branch, shortcut = (
+        jnp.array([1.0, -2.0, -1.0, jnp.nan, 0.0]),
+        jnp.array([2.0, 1.0, 1.0, 1.0, 0.0]),
+    )
 
     def end(branch, shortcut):
         out = layers.relu_of_sum(branch, shortcut)
@@ -60,11 +63,20 @@ def test_the_end_of_a_block_is_the_relu_of_the_sum():
 
 
 def test_a_later_block_does_not_add_up_the_earlier_ones_again():
-    """XLA:CPU fused the sums of a stage's blocks into each later block: a third of ResNet-152's time."""
+    """XLA:CPU fused the sums of a stage's blocks into each later block: a third of ResNet-152's
+    time.
+    """
 
     def additions(blocks: int) -> int:
         stage = resnet.Stage(
-            resnet.Bottleneck, blocks, 8, 32, 1, 1, layers.batch_norm(train=False, axis_name=None), layers.Conv
+            resnet.Bottleneck,
+            blocks,
+            8,
+            32,
+            1,
+            1,
+            layers.batch_norm(train=False, axis_name=None),
+            layers.Conv,
         )
         x = jnp.ones((1, 8, 8, 32))
         variables = stage.init(jax.random.key(0), x)

@@ -12,7 +12,8 @@ from tests.models.variables import dropout_rates, normal, quick_jit, random_vari
 
 # The table of Agarwal and Srivastava, section 3.3.1.
 QATAR = {
-    "conv2d": 896, "conv2d_1": 4_624, "conv2d_2": 2_320, "dense": 819_712, "dense_1": 131_328, "dense_2": 771,
+    "conv2d": 896, "conv2d_1": 4_624, "conv2d_2": 2_320, "dense": 819_712, "dense_1": 131_328,
+    "dense_2": 771,
 }  # fmt: skip
 
 
@@ -41,7 +42,9 @@ def test_maps_of_the_papers_table():
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_v7_takes_the_papers_oblong_crop(classes):
-    """246 -> 244 -> 122 -> 120 -> 60 and 236 -> 234 -> 117 -> 115 -> 57 places of 64 channels, and 64 units."""
+    """246 -> 244 -> 122 -> 120 -> 60 and 236 -> 234 -> 117 -> 115 -> 57 places of 64 channels, and
+    64 units.
+    """
     found = sizes("v7_diagnosis", 1, 246, 236, 3, classes=classes)
     assert found == {
         "conv2d": 9 * 3 * 32 + 32,
@@ -73,7 +76,9 @@ def test_width_scales_convolutions_and_dense_layers_and_depth_drops_convolutions
 
 
 def test_logits_are_those_of_the_written_out_network():
-    """v7_diagnosis by hand, on an odd oblong image: loops over windows, and the last map flattened as [H, W, C]."""
+    """v7_diagnosis by hand, on an odd oblong image: loops over windows, and the last map flattened
+    as [H, W, C].
+    """
     model = models.build("v7_diagnosis", num_classes=2, in_channels=1, width=1 / 16)
     x = normal(2, 11, 15, 1)
     variables = random_variables(model, *x.shape)
@@ -82,9 +87,8 @@ def test_logits_are_those_of_the_written_out_network():
     y = np.asarray(x)
     for i, layer in enumerate(("conv2d", "conv2d_1"), start=1):
         kernel, bias = params[layer]["kernel"], params[layer]["bias"]
-        windows = np.lib.stride_tricks.sliding_window_view(
-            y, (3, 3), axis=(1, 2)
-        )  # [B, H, W, C, 3, 3]
+        # [B, H, W, C, 3, 3]
+        windows = np.lib.stride_tricks.sliding_window_view(y, (3, 3), axis=(1, 2))
         y = np.maximum(np.einsum("bhwcij,ijco->bhwo", windows, kernel) + bias[None, None, None], 0)
         np.testing.assert_allclose(out[f"stage{i}"], y, rtol=1e-4, atol=1e-5)
         b, h, w, c = y.shape

@@ -42,7 +42,9 @@ def test_published_channels(name, first):
 
 
 def convolved(x, layer, pad):
-    """x [H, W, C] with a kernel [h, w, C, O] and a bias, by scipy, after padding (before, after)."""
+    """x [H, W, C] with a kernel [h, w, C, O] and a bias, by scipy, after padding (before,
+    after).
+    """
     x = np.pad(x, (pad, pad, (0, 0)))
     kernel, bias = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)
     pairs = [

@@ -45,7 +45,9 @@ def test_classifier_reads_the_pooled_map_in_torch_order():
     ids=["whole map", "3x3 cut to 2x2", "4x4 by 2x2", "smaller than the window", "6x6 by 3x3"],
 )
 def test_the_qatar_head_averages_windows_and_flattens_rows_first(window, side, places):
-    """Dense 128, ReLU and dense C on the averages of whole windows, as [H, W, C]; None: of the whole map."""
+    """Dense 128, ReLU and dense C on the averages of whole windows, as [H, W, C]; None: of the
+    whole map.
+    """
     model = models.build(
         "qatar_vgg16", num_classes=3, in_channels=1, width=1 / 64, depth=0.01, head_pool=window
     )

@@ -53,7 +53,9 @@ def normal(*shape: int, seed: int = 1) -> jax.Array:
 
 
 def dropout_rates(model: Any, *shape: int) -> list[float]:
-    """Rates of the `nn.Dropout` of `model` in the order of computation, on an input of `shape`, in training."""
+    """Rates of the `nn.Dropout` of `model` in the order of computation, on an input of `shape`, in
+    training.
+    """
     rates = []
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:

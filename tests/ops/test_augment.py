@@ -93,7 +93,8 @@ def test_all_at_once_equals_scipy(image, angle, zoom, shift, flip):
     ours = np.asarray(augment.affine(image, **parameters))
     everywhere, (matrix, offset) = by_scipy(image, **parameters, mode="grid-constant")
     np.testing.assert_allclose(ours, everywhere, atol=1e-4)
-    # Mode "constant" breaks off at the border, where ours fades over one pixel; elsewhere they agree.
+    # Mode "constant" breaks off at the border, where ours fades over one pixel; elsewhere they
+    # agree.
     broken_off, _ = by_scipy(image, **parameters, mode="constant")
     places = np.moveaxis(np.indices(image.shape), 0, -1) @ matrix.T + offset
     beyond = np.maximum(-places, places - (np.array(image.shape) - 1)).max(axis=-1)

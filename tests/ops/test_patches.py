@@ -168,7 +168,8 @@ def test_evaluation_centres_are_those_of_the_patches(image, lungs):
     found = patches.extract_batch(keys, images, masks, count=5, size=16, apply_mask=False)
     for n in range(2):
         expected = geometry.unit_float(patches.crop(images[n], centres[n], size=16))
-        np.testing.assert_allclose(found[n], expected, rtol=1e-6)  # a compiled division rounds otherwise in JAX 0.7.2
+        # A compiled division rounds otherwise in JAX 0.7.2.
+        np.testing.assert_allclose(found[n], expected, rtol=1e-6)
 
 
 def test_a_patch_larger_than_the_image_is_refused(image, lungs):

@@ -10,7 +10,9 @@ PATIENTS = range(12)
 
 
 def phantom(patient, size):
-    """(phantom, the pixels of its letter): letters are drawn last, over a picture that does not depend on them."""
+    """(phantom, the pixels of its letter): letters are drawn last, over a picture that does not
+    depend on them.
+    """
     found = drawing.draw(seed=3, patient=patient, image=0, size=size)
     letter = drawing._letter(found.marker, drawing._rng("letter", 3, patient, 0), size)
     return found, letter > 0.4

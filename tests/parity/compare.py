@@ -1,4 +1,6 @@
-"""Our networks beside torchvision's, with torchvision's numbers: how far apart is the furthest value?"""
+"""Our networks beside torchvision's, with torchvision's numbers: how far apart is the furthest
+value?
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,13 @@ class Errors:
     """Largest absolute differences, each as a share of the largest absolute value of its array.
 
     Attributes:
-      logits, features: in evaluation; features are the outputs of every convolution, norm and dense layer.
-      train_logits, train_features: in training mode, on batch statistics.
-      gradients: of every parameter.
-      statistics: of the running means and variances after the step.
-      cosine: between the two gradients of all parameters.
-      maps: how many feature maps were compared.
+        logits, features: in evaluation; features are the outputs of every convolution, norm and
+            dense layer.
+        train_logits, train_features: in training mode, on batch statistics.
+        gradients: of every parameter.
+        statistics: of the running means and variances after the step.
+        cosine: between the two gradients of all parameters.
+        maps: how many feature maps were compared.
     """
 
     logits: float
@@ -43,12 +46,16 @@ class Errors:
 
     @property
     def worst(self) -> float:
-        return max(v for name, v in dataclasses.asdict(self).items() if name not in ("maps", "cosine"))
+        return max(
+            v for name, v in dataclasses.asdict(self).items() if name not in ("maps", "cosine")
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Rounding:
-    """How far torchvision's own float32 training step is from its float64 one; the fields are those of `Errors`."""
+    """How far torchvision's own float32 training step is from its float64 one; the fields are those
+    of `Errors`.
+    """
 
     train_logits: float
     statistics: float
@@ -73,17 +80,24 @@ def rounding(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 
     )
 
 
-def noise(batch: int, side: int, classes: int, seed: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Images and the weights of the logits in the sum whose gradient is taken: float32 numbers in any precision."""
+def noise(
+    batch: int, side: int, classes: int, seed: int, dtype: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and the weights of the logits in the sum whose gradient is taken: float32 numbers in
+    any precision.
+    """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch, side, side, 3)).astype(np.float32)
     return x.astype(dtype), rng.normal(size=(batch, classes)).astype(np.float32).astype(dtype)
 
 
 def _gradients_apart(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
-    # A bias before a norm has gradient 0 but for rounding: a thousandth of the largest one is its measure.
+    # A bias before a norm has gradient 0 but for rounding: a thousandth of the largest one is its
+    # measure.
     largest = max(float(np.abs(value).max()) for value in expected.values())
-    return max(relative(found[name], value, floor=1e-3 * largest) for name, value in expected.items())
+    return max(
+        relative(found[name], value, floor=1e-3 * largest) for name, value in expected.items()
+    )
 
 
 def _cosine(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
@@ -94,12 +108,16 @@ def _cosine(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> fl
     return float(products[0] / np.sqrt(products[1] * products[2]))
 
 
-def compare(arch: str, *, side: int, batch: int, double: bool = False, classes: int = 5, seed: int = 0) -> Errors:
-    """Runs both networks on the same noise; `double`: both in float64, from the same float32 numbers.
+def compare(
+    arch: str, *, side: int, batch: int, double: bool = False, classes: int = 5, seed: int = 0
+) -> Errors:
+    """Runs both networks on the same noise; `double`: both in float64, from the same float32
+    numbers.
 
-    A gradient jumps where a ReLU's or a pool's input passes another value. In float32 some of the millions of inputs
-    always lie within rounding of such a place, in either framework, and in the last small maps one of them is felt.
-    Batch statistics of a few pixels make rounding grow, too. Whether the two are
+    A gradient jumps where a ReLU's or a pool's input passes another value. In float32 some of the
+    millions of inputs always lie within rounding of such a place, in either framework, and in the
+    last small maps one of them is felt. Batch statistics of a few pixels make rounding grow, too.
+    Whether the two are
     the same functions shows in float64.
     """
     with jax.enable_x64(double):
@@ -128,7 +146,9 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
     logits, features, maps = _apart(found, expected)
 
     expected, gradients = torch_side.run(theirs, x, train=True, weight=weight)
-    after = renamed({name: v for name, v in torch_side.state(theirs).items() if "running_" in name}).arrays
+    after = renamed(
+        {name: v for name, v in torch_side.state(theirs).items() if "running_" in name}
+    ).arrays
     del theirs  # VGG-19 in float64 is a gigabyte, and as much for its gradients
     found, grads, stats = _train(module, variables, x, weight)
     del variables
@@ -148,16 +168,23 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
 
 def no_dropout(arch: str) -> dict[str, float]:
     depth = {"stochastic_depth": 0.0} if arch.startswith("efficientnet") else {}
-    return {"dropout": 0.0, **depth} if arch.startswith(("vgg", "inception", "efficientnet")) else {}
+    return (
+        {"dropout": 0.0, **depth} if arch.startswith(("vgg", "inception", "efficientnet")) else {}
+    )
 
 
 def is_layer(module: Any, method: str) -> bool:
-    return isinstance(module, layers.Conv | layers.BatchNorm | layers.nn.Dense) and method == "__call__"
+    return (
+        isinstance(module, layers.Conv | layers.BatchNorm | layers.nn.Dense)
+        and method == "__call__"
+    )
 
 
 def _outputs(logits: Any, out: Any, updated: Any) -> dict[str, Any]:
     kept = named(updated["intermediates"])
-    kept = {name.removesuffix("/__call__/0").replace("/", "."): value for name, value in kept.items()}
+    kept = {
+        name.removesuffix("/__call__/0").replace("/", "."): value for name, value in kept.items()
+    }
     kept["logits"] = logits
     if "aux_logits" in out:
         kept["aux_logits"] = out["aux_logits"]

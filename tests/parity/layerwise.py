@@ -1,7 +1,9 @@
-"""Our layers beside torchvision's in a training step, each from the same input and the same gradient of its output.
+"""Our layers beside torchvision's in a training step, each from the same input and the same
+gradient of its output.
 
-Through a whole network in training mode rounding grows, and ReLUs within rounding of 0 make gradients jump (see
-`compare`). A layer by itself has neither: here float32 must agree as closely as in evaluation.
+Through a whole network in training mode rounding grows, and ReLUs within rounding of 0 make
+gradients jump (see `compare`). A layer by itself has neither: here float32 must agree as closely as
+in evaluation.
 """
 
 from __future__ import annotations
@@ -27,15 +29,16 @@ from tests.parity.errors import relative
 
 @dataclasses.dataclass(frozen=True)
 class LayerErrors:
-    """Largest absolute differences over all layers, each as a share of the largest absolute value of its array.
+    """Largest absolute differences over all layers, each as a share of the largest absolute value
+    of its array.
 
     Attributes:
-      outputs: of the layers.
-      of_inputs: of the gradients by their inputs.
-      of_parameters: of the gradients by their parameters; a share of a hundredth of the sum of their terms (of the
-        absolute gradient of an output's channel), where that is more.
-      statistics: of the running means and variances after the step.
-      layers: how many there were.
+        outputs: of the layers.
+        of_inputs: of the gradients by their inputs.
+        of_parameters: of the gradients by their parameters; a share of a hundredth of the sum of
+            their terms (of the absolute gradient of an output's channel), where that is more.
+        statistics: of the running means and variances after the step.
+        layers: how many there were.
     """
 
     outputs: float
@@ -49,8 +52,12 @@ class LayerErrors:
         return max(self.outputs, self.of_inputs, self.of_parameters, self.statistics)
 
 
-def compare_layers(arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0) -> LayerErrors:
-    """A training step of torchvision's network on noise in float32, and each of our layers on what its peer saw."""
+def compare_layers(
+    arch: str, *, side: int, batch: int, classes: int = 5, seed: int = 0
+) -> LayerErrors:
+    """A training step of torchvision's network on noise in float32, and each of our layers on what
+    its peer saw.
+    """
     theirs = torch_side.network(arch, classes=classes, seed=seed)
     x, weight = noise(batch, side, classes, seed, np.float32)
     module = models.build(arch, num_classes=classes, **no_dropout(arch))
@@ -66,7 +73,12 @@ def compare_layers(arch: str, *, side: int, batch: int, classes: int = 5, seed: 
     ours = _layers(module, variables, x)
     assert ours.keys() == recorded.keys(), ours.keys() ^ recorded.keys()
 
-    errors: dict[str, list[float]] = {"outputs": [], "of_inputs": [], "of_parameters": [], "statistics": [0.0]}
+    errors: dict[str, list[float]] = {
+        "outputs": [],
+        "of_inputs": [],
+        "of_parameters": [],
+        "statistics": [0.0],
+    }
     for name, layer in ours.items():
         path, peer = tuple(name.split(".")), recorded[name]
         params, stats = (_at(variables.get(of, {}), path) for of in ("params", "batch_stats"))
@@ -78,8 +90,11 @@ def compare_layers(arch: str, *, side: int, batch: int, classes: int = 5, seed: 
         if peer.of_input is not None:
             errors["of_inputs"].append(relative(of_x, _channels_last(peer.of_input)))
         expected = {key: of_parameters["/".join((*path, key))] for key in of_params}
-        # Sums over all pixels, some of terms that cancel: a bias before a norm has gradient 0 but for rounding.
-        terms = float(np.abs(_channels_last(peer.of_output)).reshape(-1, out.shape[-1]).sum(0).max())
+        # Sums over all pixels, some of terms that cancel: a bias before a norm has gradient 0 but
+        # for rounding.
+        terms = float(
+            np.abs(_channels_last(peer.of_output)).reshape(-1, out.shape[-1]).sum(0).max()
+        )
         for key, value in of_params.items():
             errors["of_parameters"].append(relative(value, expected[key], floor=0.01 * terms))
         for key, value in named(updated.get("batch_stats", {})).items():
@@ -97,14 +112,22 @@ def _layers(module: nn.Module, variables: Any, x: np.ndarray) -> dict[str, nn.Mo
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         layer = context.module
         if is_layer(layer, context.method_name):
-            init = {} if isinstance(layer, models.layers.BatchNorm) else {"kernel_init": _zeros, "bias_init": _zeros}
+            init = (
+                {}
+                if isinstance(layer, models.layers.BatchNorm)
+                else {"kernel_init": _zeros, "bias_init": _zeros}
+            )
             found[".".join(layer.path)] = layer.clone(parent=None, name=None, **init)
         return call(*args, **kwargs)
 
     def run(variables: Any, x: Any) -> Any:
         with nn.intercept_methods(note):
             return module.apply(
-                variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
+                variables,
+                x,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": jax.random.key(0)},
             )
 
     jax.eval_shape(run, variables, x)

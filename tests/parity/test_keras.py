@@ -16,7 +16,9 @@ from tests.parity.errors import relative
 
 os.environ["KERAS_BACKEND"] = "jax"
 h5py = pytest.importorskip("h5py", reason="h5py is not installed: requirements-parity.txt has it")
-keras = pytest.importorskip("keras", reason="keras is not installed: requirements-parity.txt has it")
+keras = pytest.importorskip(
+    "keras", reason="keras is not installed: requirements-parity.txt has it"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +55,7 @@ def outputs(model, x):
         return np.asarray(model(x, training=False))
 
 
-@pytest.mark.parametrize(
-    ("arch", "builder"), [("densenet121", "DenseNet121"), ("vgg16", "VGG16")]
-)
+@pytest.mark.parametrize(("arch", "builder"), [("densenet121", "DenseNet121"), ("vgg16", "VGG16")])
 @pytest.mark.parametrize("side", [64, 97])
 def test_an_application_and_ours_give_the_same_features(tmp_path, arch, builder, side):
     theirs = getattr(keras.applications, builder)(
@@ -85,7 +85,9 @@ def test_vgg16_with_its_head_gives_the_same_logits(tmp_path):
 
     module = models.build("vgg16", num_classes=7)
     shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
-    found = weights.load(weights.find(str(tmp_path / "whole.h5")), shapes, arch="vgg16", new_head=False)
+    found = weights.load(
+        weights.find(str(tmp_path / "whole.h5")), shapes, arch="vgg16", new_head=False
+    )
     logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x[..., ::-1])
     assert relative(np.asarray(logits), expected) < 1e-4
 
@@ -93,7 +95,9 @@ def test_vgg16_with_its_head_gives_the_same_logits(tmp_path):
 @pytest.mark.parametrize("classes", [1, 3])
 def test_covid_cxnet_with_its_head_gives_the_same_logits(tmp_path, classes):
     """Layer names are those of the published notebooks."""
-    backbone = keras.applications.DenseNet121(weights=None, include_top=False, input_shape=(97, 97, 3), pooling="avg")
+    backbone = keras.applications.DenseNet121(
+        weights=None, include_top=False, input_shape=(97, 97, 3), pooling="avg"
+    )
     y = keras.layers.Dense(10, activation="relu", name="fc")(backbone.output)
     y = keras.layers.Dropout(0.2, name="dropout")(y)
     theirs = keras.Model(backbone.input, keras.layers.Dense(classes, name="pred")(y))
@@ -112,14 +116,20 @@ def test_covid_cxnet_with_its_head_gives_the_same_logits(tmp_path, classes):
 
 
 @pytest.mark.parametrize(
-    ("side", "window", "head_pool"), [(64, 2, 0), (97, 2, 2)], ids=["whole map", "3x3 map cut to 2x2"]
+    ("side", "window", "head_pool"),
+    [(64, 2, 0), (97, 2, 2)],
+    ids=["whole map", "3x3 map cut to 2x2"],
 )
 def test_qatar_vgg16_gives_the_same_logits(tmp_path, side, window, head_pool):
     """Section 3.3.3: VGG-16 without top, average pool, flatten, dense 128, dropout, dense 3."""
-    backbone = keras.applications.VGG16(weights=None, include_top=False, input_shape=(side, side, 3))
+    backbone = keras.applications.VGG16(
+        weights=None, include_top=False, input_shape=(side, side, 3)
+    )
     y = keras.layers.Flatten()(keras.layers.AveragePooling2D(window)(backbone.output))
     y = keras.layers.Dense(128, activation="relu", name="hidden")(y)
-    theirs = keras.Model(backbone.input, keras.layers.Dense(3, name="classifier")(keras.layers.Dropout(0.5)(y)))
+    theirs = keras.Model(
+        backbone.input, keras.layers.Dense(3, name="classifier")(keras.layers.Dropout(0.5)(y))
+    )
     randomise(theirs)
     write_legacy(theirs, tmp_path / "whole.h5")
     x = np.random.default_rng(1).normal(size=(2, side, side, 3)).astype(np.float32)
@@ -128,7 +138,9 @@ def test_qatar_vgg16_gives_the_same_logits(tmp_path, side, window, head_pool):
     module = models.build("qatar_vgg16", num_classes=3, head_pool=head_pool)
     shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
     assert theirs.count_params() == sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    found = weights.load(weights.find(str(tmp_path / "whole.h5")), shapes, arch="qatar_vgg16", new_head=False)
+    found = weights.load(
+        weights.find(str(tmp_path / "whole.h5")), shapes, arch="qatar_vgg16", new_head=False
+    )
     logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x[..., ::-1])
     assert relative(np.asarray(logits), expected) < 1e-5
 
@@ -140,7 +152,9 @@ def test_qatar_vgg16_gives_the_same_logits(tmp_path, side, window, head_pool):
         ("v7_diagnosis", (32, 64), (64,), (246, 236), 14_027_971),
     ],
 )
-def test_the_papers_small_networks_give_the_same_logits(tmp_path, name, channels, units, shape, count):
+def test_the_papers_small_networks_give_the_same_logits(
+    tmp_path, name, channels, units, shape, count
+):
     """Put together as in Agarwal and Srivastava's table, and in section 5.1 of the V7 paper."""
     keras.backend.clear_session()  # so that the layers are conv2d, conv2d_1, ... again
     y = inputs = keras.layers.Input((*shape, 3))
@@ -159,14 +173,18 @@ def test_the_papers_small_networks_give_the_same_logits(tmp_path, name, channels
     module = models.build(name, num_classes=3)
     template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
     assert theirs.count_params() == count
-    found = weights.load(weights.find(str(tmp_path / "whole.h5")), template, arch=name, new_head=False)
+    found = weights.load(
+        weights.find(str(tmp_path / "whole.h5")), template, arch=name, new_head=False
+    )
     assert not found.fresh
     logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x)
     assert relative(np.asarray(logits), expected) < 1e-5
 
 
 def keras_unet(classic: bool):
-    """(model up to the logits, our module of each layer), as the papers' code puts them together."""
+    """(model up to the logits, our module of each layer), as the papers' code puts them
+    together.
+    """
     layers, ours = keras.layers, {}
 
     def conv(x, path, features, size=3, activation="relu"):
@@ -189,7 +207,9 @@ def keras_unet(classic: bool):
         if classic:
             x = conv(layers.UpSampling2D(2)(x), f"upsample{i}/conv", first << (i - 1), 2)
         else:
-            ours[f"upsample{i}"] = layers.Conv2DTranspose(first << (i - 1), 2, strides=2, padding="same")
+            ours[f"upsample{i}"] = layers.Conv2DTranspose(
+                first << (i - 1), 2, strides=2, padding="same"
+            )
             x = ours[f"upsample{i}"](x)
         x = block(layers.Concatenate()([x, skips[i - 1]]), f"up{i}", first << (i - 1))
     x = conv(x, "narrow", 2) if classic else x
@@ -207,7 +227,9 @@ def test_a_u_net_gives_the_same_logits(name, classic):
     module = models.build(name, num_classes=1)
     shapes = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
     arrays = {
-        f"{path}/{leaf.name}": np.asarray(leaf.value) for path, layer in layer_of.items() for leaf in layer.weights
+        f"{path}/{leaf.name}": np.asarray(leaf.value)
+        for path, layer in layer_of.items()
+        for leaf in layer.weights
     }
     variables = merge(Renamed(arrays, dict.fromkeys(arrays, ""), {}), shapes).variables
     assert theirs.count_params() == sum(array.size for array in arrays.values())
@@ -229,7 +251,10 @@ def xrays(real_data):
 
     def load(side: int, channels: int) -> np.ndarray:
         paths = sorted((real_data / "ccx" / "images").iterdir())[:8]
-        images = [np.asarray(Image.open(p).convert("L").resize((side, side)), np.float32) / 255 for p in paths]
+        images = [
+            np.asarray(Image.open(p).convert("L").resize((side, side)), np.float32) / 255
+            for p in paths
+        ]
         return np.repeat(np.stack(images)[..., None], channels, axis=-1)
 
     return load

@@ -3,7 +3,9 @@
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: requirements-parity.txt has it")
-pytest.importorskip("tests.parity.torch_side", reason="torchvision is not installed: see requirements-parity.txt")
+pytest.importorskip(
+    "tests.parity.torch_side", reason="torchvision is not installed: see requirements-parity.txt"
+)
 
 from tests.parity.compare import compare, rounding
 from tests.parity.layerwise import compare_layers
@@ -21,14 +23,20 @@ CASES = [
     ("inception_v3", 301, 2),
     ("efficientnet_b4", 97, 4),
 ]
-# Of a batch of two, one pixel each, a norm's gradient is 0 but for rounding: Inception's auxiliary head.
-LAYER_CASES = [(arch, side, max(batch, 4) if arch == "inception_v3" else batch) for arch, side, batch in CASES]
+# Of a batch of two, one pixel each, a norm's gradient is 0 but for rounding: Inception's auxiliary
+# head.
+LAYER_CASES = [
+    (arch, side, max(batch, 4) if arch == "inception_v3" else batch) for arch, side, batch in CASES
+]
 
 
 @pytest.mark.parametrize(("arch", "side", "batch"), CASES, ids=[case[0] for case in CASES])
 def test_full_size(arch, side, batch):
-    """1e-4 of the largest value in float32. A training step may be as far from it as torchvision's float32 is from its
-    float64: batch statistics of a few pixels make rounding grow, and gradients jump (see `compare`)."""
+    """1e-4 of the largest value in float32.
+
+    A training step may be as far from it as torchvision's float32 is from its float64: batch
+    statistics of a few pixels make rounding grow, and gradients jump (see `compare`).
+    """
     e = compare(arch, side=side, batch=batch)
     assert max(e.logits, e.features) < 1e-4, e
     theirs = rounding(arch, side=side, batch=batch)

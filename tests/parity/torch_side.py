@@ -1,4 +1,6 @@
-"""torchvision's networks with random numbers in every array, and what comes out of each of their modules."""
+"""torchvision's networks with random numbers in every array, and what comes out of each of their
+modules.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import torch
 
 try:
     from torchvision import models
-except (RuntimeError, ImportError):  # its compiled part does not fit this torch: the Python part wants these declared
+except (RuntimeError, ImportError):
+    # Its compiled part does not fit this torch: the Python part wants these declared.
     _LIBRARY = torch.library.Library("torchvision", "DEF")
     for _name in ("nms", "qnms"):
         _LIBRARY.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -36,10 +39,14 @@ _LAYERS = torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.Linear
 
 
 def network(arch: str, *, classes: int, seed: int = 0, double: bool = False) -> torch.nn.Module:
-    """A torchvision network (`double`: in float64, of the same numbers). Norms and biases are drawn, too, so that no
-    array may be mistaken for another."""
+    """A torchvision network (`double`: in float64, of the same numbers).
+
+    Norms and biases are drawn, too, so that no array may be mistaken for another.
+    """
     torch.manual_seed(seed)
-    options: dict[str, Any] = {"init_weights": True, "aux_logits": True} if arch == "inception_v3" else {}
+    options: dict[str, Any] = (
+        {"init_weights": True, "aux_logits": True} if arch == "inception_v3" else {}
+    )
     module = BUILDERS[arch](weights=None, num_classes=classes, **options)
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
@@ -63,8 +70,9 @@ def state(module: torch.nn.Module) -> dict[str, np.ndarray]:
 def run(
     module: torch.nn.Module, x: np.ndarray, *, train: bool, weight: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(outputs of all convolutions, norms and dense layers by name, with `logits` and, in training, `aux_logits`;
-    gradients of sum(logits * weight) by name, {} in evaluation)."""
+    """(outputs of all convolutions, norms and dense layers by name, with `logits` and, in training,
+    `aux_logits`; gradients of sum(logits * weight) by name, {} in evaluation).
+    """
     module.train(train)
     kept: dict[str, np.ndarray] = {}
 
@@ -72,7 +80,9 @@ def run(
         return lambda part, inputs, output: kept.__setitem__(name, output.detach().numpy().copy())
 
     hooks = [
-        part.register_forward_hook(keep(name)) for name, part in module.named_modules() if isinstance(part, _LAYERS)
+        part.register_forward_hook(keep(name))
+        for name, part in module.named_modules()
+        if isinstance(part, _LAYERS)
     ]
     output = module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
     for hook in hooks:
@@ -92,9 +102,11 @@ def run(
 
 @dataclasses.dataclass
 class Layer:
-    """What went through a layer in a training step: all as PyTorch has them, [B, C, H, W] or [B, C].
+    """What went through a layer in a training step: all as PyTorch has them, [B, C, H, W] or [B,
+    C].
 
-    `of_output` and `of_input` are gradients; `of_input` is this layer's share only, None of the image.
+    `of_output` and `of_input` are gradients; `of_input` is this layer's share only, None of the
+    image.
     """
 
     input: np.ndarray
@@ -106,8 +118,9 @@ class Layer:
 def layers(
     module: torch.nn.Module, x: np.ndarray, *, weight: np.ndarray
 ) -> tuple[dict[str, Layer], dict[str, np.ndarray]]:
-    """(every convolution, norm and dense layer of a training step by name, gradients of all parameters by name), of
-    the sum of `run`."""
+    """(every convolution, norm and dense layer of a training step by name, gradients of all
+    parameters by name), of the sum of `run`.
+    """
     module.train()
     found: dict[str, Layer] = {}
 

@@ -1,4 +1,6 @@
-"""Numbers for the arrays of a network, from their names alone: what is stored are results, not weights."""
+"""Numbers for the arrays of a network, from their names alone: what is stored are results, not
+weights.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import numpy as np
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Float32 values of one array of a torchvision state dict.
 
-    Kernels are uniform with the variance that keeps activations' size, the rest near its usual value.
+    Kernels are uniform with the variance that keeps activations' size, the rest near its usual
+    value.
     """
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)

@@ -23,7 +23,9 @@ def predictions(
     confounded: bool = False,
     split_sha256: str = "c0ffee",
 ) -> Predictions:
-    """Seeded predictions: `images` out-of-fold rows of this fold and the same `images` test rows."""
+    """Seeded predictions: `images` out-of-fold rows of this fold and the same `images` test
+    rows.
+    """
     rng = np.random.default_rng([fold, len(learner)])
     numbers = np.arange(2 * images)
     labels = (numbers % len(classes)).astype(np.int32)

@@ -46,5 +46,6 @@ def test_missing_sources_are_said_not_guessed() -> None:
     found, warnings, left_out = confounding([fakes.predictions(sources=False)])
     assert (found, warnings) == ({}, [])
     assert [line.split(":")[0] for line in left_out] == [
-        "Confounding of class and source", "Confounding of class and age group",
-    ]  # fmt: skip
+        "Confounding of class and source",
+        "Confounding of class and age group",
+    ]

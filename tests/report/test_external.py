@@ -17,7 +17,9 @@ BINARY = ("normal", "covid19")
 
 
 def write(tmp_path, *, classes=BINARY, keep=lambda p: np.ones(len(p), bool), **settings):
-    """A run and its predictions for other images; the printed text and the report's facts and Markdown."""
+    """A run and its predictions for other images; the printed text and the report's facts and
+    Markdown.
+    """
     run = fakes.write_run(tmp_path / "run", fakes.predictions(classes=classes))
     made = fakes.predictions(classes=classes, learner="vgg19_bn", images=50, skill=1.0).select(
         "test"

@@ -26,7 +26,9 @@ def disc() -> tuple[np.ndarray, np.ndarray]:
 FIGURES = {
     "confusion_matrix": lambda: plots.confusion_matrix(np.array([[5, 1], [0, 0]]), ["a", "b"]),
     "a long title": lambda: plots.confusion_matrix(
-        np.array([[5, 1], [0, 0]]), ["a", "b"], title="covid_cxnet, fold 0: external test on qatar_radiography"
+        np.array([[5, 1], [0, 0]]),
+        ["a", "b"],
+        title="covid_cxnet, fold 0: external test on qatar_radiography",
     ),
     "curves": lambda: plots.curves(ROWS),
     "class_counts": lambda: plots.class_counts(
@@ -81,7 +83,10 @@ def test_curves_have_a_panel_for_each_kind_that_was_logged() -> None:
 
 
 def test_curves_draw_a_mean_over_one_class_once_and_lines_of_one_split_in_colours() -> None:
-    rows = [{"step": s, "valid/jaccard": 0.1 * s, "valid/jaccard_lung": 0.1 * s, "valid/dice": 0.9} for s in (1, 2)]
+    rows = [
+        {"step": s, "valid/jaccard": 0.1 * s, "valid/jaccard_lung": 0.1 * s, "valid/dice": 0.9}
+        for s in (1, 2)
+    ]
     (axes,) = plots.curves(rows).axes
     assert {line.get_label() for line in axes.lines} == {"valid dice", "valid jaccard"}
     assert len({line.get_color() for line in axes.lines}) == 2

@@ -40,8 +40,9 @@ def test_study_has_mean_std_over_folds_and_the_difference_to_the_paper(tmp_path:
     assert tables.COMPARABLE in text
     assert "0 of the 40 test patients also have images outside the test split" in text
     assert facts["class_counts"] == {
-        "cross-validation": dict.fromkeys(fakes.CLASSES, 30), "test": dict.fromkeys(fakes.CLASSES, 10),
-    }  # fmt: skip
+        "cross-validation": dict.fromkeys(fakes.CLASSES, 30),
+        "test": dict.fromkeys(fakes.CLASSES, 10),
+    }
     assert facts["segmentation"]["images"] == 12
     stage = facts["timings"]["stages"]["DenseNet-161, patched: predict"]
     assert stage == {"seconds": 12.0, "images": 240, "patches": 3840, "patches_per_second": 320.0}
@@ -64,7 +65,9 @@ def test_whole_image_study_beside_the_patched_one(tmp_path: Path) -> None:
 
 
 def test_phantoms_with_a_confounder_in_one_fold(tmp_path: Path) -> None:
-    """Not compared with the paper, no std from one fold, and the warning stands before the result."""
+    """Not compared with the paper, no std from one fold, and the warning stands before the
+    result.
+    """
     classes = ("normal", "consolidation", "interstitial", "ground_glass")
     folder = fakes.write_study(tmp_path, classes=classes, confounded=True, folds=1)
     assert "(–)" in write_study_report(folder)

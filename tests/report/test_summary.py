@@ -107,7 +107,9 @@ def test_a_run_without_predictions_or_with_damaged_json_is_refused(tmp_path: Pat
     artifacts.write_json(
         tmp_path / "segmentation.json", {"structures": {"lung": {}}, "split": "valid"}
     )
-    with pytest.raises(InputError, match=r"segmentation.json is damaged .structures.lung.jaccard is missing"):
+    with pytest.raises(
+        InputError, match=r"segmentation.json is damaged .structures.lung.jaccard is missing"
+    ):
         summary.write_segment_report(tmp_path)
     folder = fakes.write_run(tmp_path / "run", fakes.predictions())
     artifacts.write_text(folder / "timings.json", "{")

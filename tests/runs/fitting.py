@@ -22,7 +22,9 @@ from tests import tiny
 
 
 def config(**fields: Any) -> ConfigDict:
-    """Six steps of a patched learner with Adam and BatchNorm; evaluates and saves after every one."""
+    """Six steps of a patched learner with Adam and BatchNorm; evaluates and saves after every
+    one.
+    """
     defaults = {"train__epochs": 3.0, "train__eval_every": 0.5, "train__log_every": 1}
     return tiny.learner(**{**defaults, "checkpoint__every_minutes": 0.0, **fields})
 
@@ -37,10 +39,11 @@ def fit(
     """Trains in `workdir`, from its newest checkpoint if there is one.
 
     Args:
-      config: of the run.
-      workdir: its folder.
-      before: called with the number of steps done, before each step (or the steps that the devices take together).
-      damage: (steps done, their metrics) -> the metrics that the loop sees.
+        config: of the run.
+        workdir: its folder.
+        before: called with the number of steps done, before each step (or the steps that the
+            devices take together).
+        damage: (steps done, their metrics) -> the metrics that the loop sees.
     """
     experiment = prepare(config)
     done: list[int] = []
@@ -58,7 +61,9 @@ def fit(
     disturbed = dataclasses.replace(
         experiment,
         compiled=dataclasses.replace(
-            compiled, train_step=disturb(compiled.train_step), train_steps=disturb(compiled.train_steps)
+            compiled,
+            train_step=disturb(compiled.train_step),
+            train_steps=disturb(compiled.train_steps),
         ),
     )
     with (

@@ -1,4 +1,6 @@
-"""A study of several classifiers: models, repeats and pairs in one table, a hierarchy composed of its levels."""
+"""A study of several classifiers: models, repeats and pairs in one table, a hierarchy composed of
+its levels.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PAIRS = ("base:cxnet_v1",)
 
 def small(config):
     """A network of one block instead of DenseNet-121."""
-    return tiny.change(config, model__name=tiny.ONE_BLOCK, model__width=0.1, model__depth=1.0, model__input_size=0)
+    return tiny.change(
+        config, model__name=tiny.ONE_BLOCK, model__width=0.1, model__depth=1.0, model__input_size=0
+    )
 
 
 def config(*models: str, **fields):
@@ -47,7 +51,11 @@ def test_every_stage_is_remembered(done):
         "models/base/repeat1",
         "models/cxnet_v1/repeat0",
         "models/cxnet_v1/repeat1",
-        *(f"models/hierarchical/repeat{r}{part}" for r in (0, 1) for part in ("/level1", "/level2", "")),
+        *(
+            f"models/hierarchical/repeat{r}{part}"
+            for r in (0, 1)
+            for part in ("/level1", "/level2", "")
+        ),
         "training_sizes/base/50percent",
     ]
 
@@ -62,9 +70,14 @@ def test_repeats_differ_in_their_seed_and_share_their_split(done):
 def test_the_hierarchy_is_the_product_of_its_levels(done):
     folder = done / "models" / "hierarchical" / "repeat0"
     whole = Predictions.load(folder / "predictions.npz").select("test")
-    first, second = (Predictions.load(folder / f"level{k}" / "predictions.npz").select("test") for k in (1, 2))
+    first, second = (
+        Predictions.load(folder / f"level{k}" / "predictions.npz").select("test") for k in (1, 2)
+    )
     assert whole.classes == ("normal", "consolidation", "ground_glass")
-    assert first.classes == ("normal", "pneumonia") and second.classes == ("consolidation", "ground_glass")
+    assert first.classes == ("normal", "pneumonia") and second.classes == (
+        "consolidation",
+        "ground_glass",
+    )
     np.testing.assert_array_equal(whole.ids, first.ids)
     assert set(second.ids) == set(whole.ids[whole.labels > 0])
     np.testing.assert_array_equal(first.labels, np.minimum(whole.labels, 1))
@@ -92,24 +105,40 @@ def test_half_of_the_training_patients_are_some_of_them_and_the_test_images_are_
     assert len(half.splits["train"]) == pytest.approx(len(whole.splits["train"]) / 2, abs=2)
     np.testing.assert_array_equal(half.splits["test"], whole.splits["test"])
     found = read_json(done / "report.json")["training_sizes"]["base"]
-    assert [images for images, *_ in found] == [len(half.splits["train"]), len(whole.splits["train"])]
+    assert [images for images, *_ in found] == [
+        len(half.splits["train"]),
+        len(whole.splits["train"]),
+    ]
 
 
 def test_the_table_holds_the_means_and_ranges(done):
     header, rows = table_6(read_models(done))
-    assert [row[0] for row in rows] == ["Base Model v2", "COVID-CXNet v1", "Hierarchical Multiclass COVID-CXNet"]
+    assert [row[0] for row in rows] == [
+        "Base Model v2",
+        "COVID-CXNet v1",
+        "Hierarchical Multiclass COVID-CXNet",
+    ]
     scores = [
         float((p.probabilities.argmax(1) == p.labels).mean())
-        for p in (Predictions.load(done / f"models/base/repeat{r}/predictions.npz").select("test") for r in (0, 1))
+        for p in (
+            Predictions.load(done / f"models/base/repeat{r}/predictions.npz").select("test")
+            for r in (0, 1)
+        )
     ]
     row = dict(zip(header[:-1], rows[0], strict=False))
     assert row["Accuracy"] == f"{np.mean(scores):.4f}"
     assert row["Range"] == f"{min(scores):.4f} – {max(scores):.4f}"
     low, high = map(float, row["95 % interval"].split(" – "))
     assert 0 <= low <= np.mean(scores) <= high <= 1
-    assert row["F-score of"] == "Ground glass" and row["Lungs only"] == "no" and row["Children"] == "0 %"
+    assert (
+        row["F-score of"] == "Ground glass"
+        and row["Lungs only"] == "no"
+        and row["Children"] == "0 %"
+    )
     report = (done / "report.md").read_text()
-    assert "not for diagnosis" in report.lower() and "the classes are not those of the paper" in report
+    assert (
+        "not for diagnosis" in report.lower() and "the classes are not those of the paper" in report
+    )
     assert {p.stem for p in (done / "plots").glob("*.png")} == {
         "class_sources", "confusion_base", "confusion_cxnet_v1", "confusion_hierarchical", "roc",
         "training_sizes_base",
@@ -126,7 +155,9 @@ def test_pairs_are_compared_on_the_same_images(done):
     found = read_json(done / "compare" / "base-cxnet_v1" / "compare.json")
     for letter, name in (("a", "base"), ("b", "cxnet_v1")):
         p = Predictions.load(done / f"models/{name}/repeat0/predictions.npz").select("test")
-        assert found["scores"]["accuracy"][letter] == pytest.approx((p.probabilities.argmax(1) == p.labels).mean())
+        assert found["scores"]["accuracy"][letter] == pytest.approx(
+            (p.probabilities.argmax(1) == p.labels).mean()
+        )
     assert read_json(done / "report.json")["pairs"] == {PAIRS[0]: found["verdicts"]}
     assert "[base-cxnet_v1](compare/base-cxnet_v1/compare.md)" in (done / "report.md").read_text()
 
@@ -182,9 +213,13 @@ class TestRangeTest:
         tiny.change(c, lr_find__steps=12, lr_find__low=1e-6, lr_find__high=10.0)
         lr_find.run(c, tmp_path)
         found = read_json(tmp_path / "lr_find.json")
-        np.testing.assert_allclose(found["learning_rate"], np.geomspace(1e-6, 10, 12)[: len(found["loss"])])
+        np.testing.assert_allclose(
+            found["learning_rate"], np.geomspace(1e-6, 10, 12)[: len(found["loss"])]
+        )
         assert "the loss falls" in capsys.readouterr().out
-        assert (tmp_path / "plots" / "lr_find.png").exists() and not (tmp_path / "checkpoints").exists()
+        assert (tmp_path / "plots" / "lr_find.png").exists() and not (
+            tmp_path / "checkpoints"
+        ).exists()
 
     def test_wrong_settings_are_named(self, tmp_path):
         c = small(tiny.shrink(tiny.load("covid_cxnet")))
@@ -193,7 +228,9 @@ class TestRangeTest:
 
 
 def test_one_logit_is_two_classes():
-    """softmax(0, z) = (1 - sigmoid(z), sigmoid(z)): loss and probabilities are those of the sigmoid."""
+    """softmax(0, z) = (1 - sigmoid(z), sigmoid(z)): loss and probabilities are those of the
+    sigmoid.
+    """
     from jaxcxr import losses
     from jaxcxr.tasks.network import Network
 
@@ -212,12 +249,24 @@ def test_one_logit_is_two_classes():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model__outputs": "sigmoid"}, "model.outputs='sigmoid' tells two classes apart, and there are 3"),
-        ({"model__outputs": "logits"}, "model.outputs='logits' is unknown; known: softmax, sigmoid"),
-        ({"data__enhance": ("clahe", "beasf")}, "data.enhance makes 2 channels, and model.in_channels is 3"),
+        (
+            {"model__outputs": "sigmoid"},
+            "model.outputs='sigmoid' tells two classes apart, and there are 3",
+        ),
+        (
+            {"model__outputs": "logits"},
+            "model.outputs='logits' is unknown; known: softmax, sigmoid",
+        ),
+        (
+            {"data__enhance": ("clahe", "beasf")},
+            "data.enhance makes 2 channels, and model.in_channels is 3",
+        ),
         ({"data__targets": ("normal=normal",)}, "data.targets must map each of data.classes"),
         ({"data__relabel": ("interstitial",)}, "data.relabel has 'interstitial': write 'from=to'"),
-        ({"data__relabel": ("interstitial=other",)}, "data.relabel names other, which is not in data.classes"),
+        (
+            {"data__relabel": ("interstitial=other",)},
+            "data.relabel names other, which is not in data.classes",
+        ),
         ({"split__train_fraction": 0.0}, "split.train_fraction is 0.0"),
     ],
 )

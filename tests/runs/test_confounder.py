@@ -57,7 +57,9 @@ def config(*, patched, confounder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Run folders of whole-image learners, trained with and without a letter that gives the class away."""
+    """Run folders of whole-image learners, trained with and without a letter that gives the class
+    away.
+    """
 
     def run(confounder):
         folder = tmp_path_factory.mktemp("run")
@@ -68,7 +70,9 @@ def trained(tmp_path_factory):
 
 
 def on_the_letter(folder, confounder):
-    """[B] concentration of the heat on each test image's letter, which the phantoms' drawing knows."""
+    """[B] concentration of the heat on each test image's letter, which the phantoms' drawing
+    knows.
+    """
     c = config(patched=False, confounder=confounder)
     experiment = prepare(c)
     with RunFolder.open(folder, c.to_dict()) as run:
@@ -130,7 +134,9 @@ def test_explain_says_so(trained, capsys):
 
 
 def test_a_patched_learner_has_60_percent_of_its_heat_in_the_lungs(tmp_path):
-    """Of images whose lungs are less than a third: its patches are centred in the lungs and see beyond them."""
+    """Of images whose lungs are less than a third: its patches are centred in the lungs and see
+    beyond them.
+    """
     c = config(patched=True, confounder=0.0)
     train.run(c, tmp_path)
     explain.run(c, tmp_path)

@@ -87,7 +87,8 @@ def test_trains_on_the_other_folds_rows_and_beats_its_learners(learners, tmp_pat
     assert len(result.select("oof")) == 48 and len(result.select("test")) == 48
     assert result.extra["weights"].shape == (96, 3)
     alone = [
-        accuracy(Predictions.load(Path(name) / "fold1" / "predictions.npz").select("test")) for name in learners
+        accuracy(Predictions.load(Path(name) / "fold1" / "predictions.npz").select("test"))
+        for name in learners
     ]
     assert accuracy(result.select("test")) > min(alone) + 0.2
     assert accuracy(result.select("test")) > max(alone)
@@ -98,21 +99,30 @@ def test_trains_on_the_other_folds_rows_and_beats_its_learners(learners, tmp_pat
 def test_the_held_out_fold_is_not_among_the_training_rows(learners):
     for fold in range(FOLDS):
         experiment = prepare(config(learners, split__fold=fold))
-        parts = {name: experiment.rows.patient_ids[rows] for name, rows in experiment.splits.items()}
+        parts = {
+            name: experiment.rows.patient_ids[rows] for name, rows in experiment.splits.items()
+        }
         ours = {f"p{i:03d}" for i in range(PATIENTS) if PART[i] == fold}
         assert set(parts["oof"]) == set(parts["valid"]) == ours
         assert set(parts["test"]) == {f"p{i:03d}" for i in range(PATIENTS) if PART[i] == 3}
-        assert set(parts["train"]) == {f"p{i:03d}" for i in range(PATIENTS)} - set(parts["test"]) - ours
+        assert (
+            set(parts["train"])
+            == {f"p{i:03d}" for i in range(PATIENTS)} - set(parts["test"]) - ours
+        )
         # An out-of-fold row comes from the learner that did not train on its patient.
         for row in experiment.splits["train"][:20]:
             own = PART[int(experiment.rows.ids[row][1:])]
             expected = learner_file("b", own, good_at=1)
             at = np.flatnonzero(expected.ids == experiment.rows.ids[row])[0]
-            np.testing.assert_allclose(experiment.arrays["inputs"][row, 1], expected.probabilities[at], atol=1e-6)
+            np.testing.assert_allclose(
+                experiment.arrays["inputs"][row, 1], expected.probabilities[at], atol=1e-6
+            )
 
 
 def test_in_sample_stacking_needs_the_training_rows(learners, tmp_path):
-    with pytest.raises(InputError, match="holds no rows of split 'train'; write them with --config.run=predict"):
+    with pytest.raises(
+        InputError, match="holds no rows of split 'train'; write them with --config.run=predict"
+    ):
         prepare(config(learners, inputs__stacking="in_sample"))
     whole = write_learners(tmp_path, train_rows=True)
     experiment = prepare(config(whole, inputs__stacking="in_sample", split__fold=2))
@@ -124,9 +134,13 @@ def test_in_sample_stacking_needs_the_training_rows(learners, tmp_path):
 def test_unknown_or_missing_inputs_are_named(learners, tmp_path):
     with pytest.raises(InputError, match="inputs.learners is empty"):
         prepare(config(()))
-    with pytest.raises(InputError, match="inputs.stacking='sideways' is unknown; known: out_of_fold, in_sample"):
+    with pytest.raises(
+        InputError, match="inputs.stacking='sideways' is unknown; known: out_of_fold, in_sample"
+    ):
         prepare(config(learners, inputs__stacking="sideways"))
-    with pytest.raises(InputError, match="holds no 'vote_fraction'; it holds: probabilities, mean_softmax"):
+    with pytest.raises(
+        InputError, match="holds no 'vote_fraction'; it holds: probabilities, mean_softmax"
+    ):
         prepare(config(learners, inputs__base_output="vote_fraction"))
     with pytest.raises(InputError, match="nowhere/fold0/predictions.npz does not exist"):
         prepare(config((*learners, str(tmp_path / "nowhere"))))
@@ -137,7 +151,9 @@ def test_files_of_another_split_are_refused_by_name(tmp_path):
     odd = tmp_path / "c" / "fold2" / "predictions.npz"
     sha256 = hashlib.sha256(b"other folds").hexdigest()
     dataclasses.replace(Predictions.load(odd), split_sha256=sha256).save(odd)
-    with pytest.raises(InputError, match="c/fold2/predictions.npz does not belong with .*a/fold0/.*: split_sha256"):
+    with pytest.raises(
+        InputError, match="c/fold2/predictions.npz does not belong with .*a/fold0/.*: split_sha256"
+    ):
         prepare(config(names))
 
 

@@ -49,7 +49,8 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
         np.testing.assert_allclose(
             seen["probability"], predictions.probabilities[row].max(), atol=1e-5
         )
-        assert seen["right"] == float(entry["explained"] == entry["label"])  # the predicted class is explained
+        # The predicted class is explained.
+        assert seen["right"] == float(entry["explained"] == entry["label"])
         assert seen["heat_in_lungs"] is None or 0 <= seen["heat_in_lungs"] <= 1
         assert (seen["heat_on_text"] is None) or entry["text_area"] > 0
         assert 0.05 < entry["lung_area"] < 0.6
@@ -82,7 +83,12 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
 
 def test_images_need_not_be_square(tmp_path):
     """V7's are cut by 10 pixels on three sides."""
-    fields = {"patched": False, "data__cut": (4, 4, 0, 12), "patches__size": 0, "explain__per_class": 1}
+    fields = {
+        "patched": False,
+        "data__cut": (4, 4, 0, 12),
+        "patches__size": 0,
+        "explain__per_class": 1,
+    }
     train.run(tiny.learner(**fields), tmp_path)
     for method in ("gradcam", "occlusion", "lime"):
         index, written = run((fields, tmp_path), explain__method=method, explain__lime__samples=8)

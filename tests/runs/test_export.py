@@ -1,4 +1,6 @@
-"""`--config.run=export`: what is exported gives the run's own numbers, here and without this project."""
+"""`--config.run=export`: what is exported gives the run's own numbers, here and without this
+project.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def files(tmp_path_factory) -> list[str]:
 
 
 def inputs(experiment: Experiment, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What the exported program takes of the data set's rows: images and, of patches, masks and seeds."""
+    """What the exported program takes of the data set's rows: images and, of patches, masks and
+    seeds.
+    """
     images = np.asarray(experiment.arrays["image"][rows])
     if not experiment.config.patches.enabled:
         return (images,)
@@ -199,7 +203,9 @@ NETWORKS = [name for name in golden.CONFIGS if tiny.load(name).task in ("classif
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_exported_and_its_weights_are_read_again(name, tmp_path):
-    """For all platforms at once, with a batch of any size; the weights' names are those that the loader knows."""
+    """For all platforms at once, with a batch of any size; the weights' names are those that the
+    loader knows.
+    """
     config = tiny.shrink(tiny.load(name))
     task = export._task(config)
     variables = task.init(0)
@@ -210,8 +216,9 @@ def test_every_network_is_exported_and_its_weights_are_read_again(name, tmp_path
     )
     wanted = export_spec.output(config)
     assert (str(program.out_avals[0].dtype), [str(n) for n in program.out_avals[0].shape]) == (
-        wanted["dtype"], [str(n) for n in wanted["shape"]],
-    )  # fmt: skip
+        wanted["dtype"],
+        [str(n) for n in wanted["shape"]],
+    )
     assert program.platforms == ("cpu", "cuda", "tpu")
     path = tmp_path / "model.safetensors"
     path.write_bytes(export.to_bytes(arrays, {}))
@@ -223,9 +230,12 @@ def test_every_network_is_exported_and_its_weights_are_read_again(name, tmp_path
 
 def test_weights_do_not_fit_a_run_of_other_classes(runs, tmp_path):
     config = learner(
-        patched=False, model__pretrained=str(runs / "whole" / "export" / "model.safetensors"),
-        model__head="pretrained", model__mean=(0.5,), model__std=(0.5,),
-    )  # fmt: skip
+        patched=False,
+        model__pretrained=str(runs / "whole" / "export" / "model.safetensors"),
+        model__head="pretrained",
+        model__mean=(0.5,),
+        model__std=(0.5,),
+    )
     config.data.targets = (
         "normal=normal",
         "consolidation=ill",
@@ -270,7 +280,9 @@ def test_model_json_says_what_goes_in_and_comes_out(runs):
 
 
 def test_both_lowerings_of_convolutions_are_one_program_to_its_user(copied, monkeypatch):
-    """What is exported on a CPU serves GPUs, and the other way round: the same numbers, other speeds."""
+    """What is exported on a CPU serves GPUs, and the other way round: the same numbers, other
+    speeds.
+    """
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     products = Model.open(copied / "export").predict(images)
     monkeypatch.setattr("jaxcxr.models.layers.platform_lowering", lambda: "native")

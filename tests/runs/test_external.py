@@ -1,4 +1,6 @@
-"""`--config.run=evaluate` with `evaluate.data`: trained classifiers on patients whom they have not seen."""
+"""`--config.run=evaluate` with `evaluate.data`: trained classifiers on patients whom they have not
+seen.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def test_patients_of_another_seed_are_predicted_as_the_run_would(runs, name, cap
 
 
 def test_the_runs_own_images_would_be_predicted_the_same(runs, monkeypatch):
-    """Preprocessing, network and weights are the run's: without the search for patients nothing differs."""
+    """Preprocessing, network and weights are the run's: without the search for patients nothing
+    differs.
+    """
     monkeypatch.setattr("jaxcxr.data.overlap.overlap", lambda *_, **__: {"": np.array([], int)})
     folder = measure(
         runs / "whole", options={"seed": 0, "size": 48, "patients": 24, "confounder": 0.0}

@@ -121,7 +121,11 @@ def test_no_other_model_is_used_or_reported(copied, damage, message):
 @pytest.mark.parametrize("name", ["report.md", "predictions.npz", "manifest.json", "table.txt"])
 def test_a_result_that_changed_after_the_end_is_named(copied, name, capsys):
     (copied / name).write_bytes((copied / name).read_bytes() + b" ")
-    mended = "train again$" if name == "manifest.json" else r"again:\n  python main\.py .*--config\.run=evaluate"
+    mended = (
+        "train again$"
+        if name == "manifest.json"
+        else r"again:\n  python main\.py .*--config\.run=evaluate"
+    )
     with pytest.raises(InputError, match=f"is damaged: {name} has .* since it finished.*{mended}"):
         train.run(config(), copied)
     assert "is finished" not in capsys.readouterr().out

@@ -28,12 +28,16 @@ STUDY = 6_700_000_000  # bytes of 6,410 images at 1024 px
     ("wanted", "needed", "devices", "where", "why"),
     [
         ("auto", STUDY, GPU, "device", "they take 6.7 GB, and 60 GB of a device's memory is free"),
-        ("auto", STUDY, {**GPU, "free": 12 * 10**9}, "host", "more than 50% of what is free on a device (12 GB)"),
+        ("auto", STUDY, {**GPU, "free": 12 * 10**9}, "host",
+         "more than 50% of what is free on a device (12 GB)"),
         ("auto", STUDY, {**GPU, "free": None}, "host", "does not say how much memory is free"),
-        ("auto", STUDY, {**GPU, "processes": 2}, "host", "each of the 2 processes reads its own part"),
-        ("auto", STUDY, {**GPU, "platform": "cpu", "free": None}, "host", "a CPU computes there anyway"),
+        ("auto", STUDY, {**GPU, "processes": 2}, "host",
+         "each of the 2 processes reads its own part"),
+        ("auto", STUDY, {**GPU, "platform": "cpu", "free": None}, "host",
+         "a CPU computes there anyway"),
         ("device", STUDY, {**GPU, "free": 12 * 10**9}, "device", "train.placement says so"),
-        ("device", STUDY, {**GPU, "platform": "cpu", "free": None}, "device", "train.placement says so"),
+        ("device", STUDY, {**GPU, "platform": "cpu", "free": None}, "device",
+         "train.placement says so"),
         ("host", 1, GPU, "host", "train.placement says so"),
     ],
 )  # fmt: skip
@@ -72,7 +76,8 @@ def test_a_cpu_does_not_say_what_is_free_and_keeps_images_with_the_host():
     assert experiment.placement.where == "host" and experiment.resident is None
 
 
-# Seven steps: log rows after 3 and 6, evaluations after 5 and 7. So the devices take 3, 2, 1 and 1 steps by themselves.
+# Seven steps: log rows after 3 and 6, evaluations after 5 and 7. So the devices take 3, 2, 1 and 1
+# steps by themselves.
 def seven(where: str, **fields: Any) -> Any:
     """Of SGD: Adam makes steps of its own size from gradients that are nothing but rounding."""
     long = {
@@ -122,8 +127,8 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
     return [row for row in read_metrics(folder) if "valid/macro_f1" in row]
 
 
-# The programs differ, and with them the order in which XLA adds up. After seven steps losses are 1e-7 apart, the worst
-# leaf, a momentum, 1e-5 of its norm.
+# The programs differ, and with them the order in which XLA adds up. After seven steps losses are
+# 1e-7 apart, the worst leaf, a momentum, 1e-5 of its norm.
 ROUNDING = 1e-4
 
 
@@ -148,7 +153,9 @@ def test_both_ways_train_the_same(whole):
 def test_a_run_goes_on_in_another_place_from_where_a_signal_stopped_it(
     whole, tmp_path, capsys, first, then, stops, tolerance
 ):
-    """The signal comes after three steps: from the host another one follows, on the devices two, up to the boundary."""
+    """The signal comes after three steps: from the host another one follows, on the devices two, up
+    to the boundary.
+    """
 
     def interrupt(step: int) -> None:
         if step == 3:
@@ -158,7 +165,10 @@ def test_a_run_goes_on_in_another_place_from_where_a_signal_stopped_it(
     with pytest.raises(SystemExit) as left:
         fit(seven(first), tmp_path, before=interrupt)
     assert left.value.code == 128 + signal.SIGTERM
-    assert f"at step {stops}, checkpoint saved; rerun the same command to resume" in capsys.readouterr().out
+    assert (
+        f"at step {stops}, checkpoint saved; rerun the same command to resume"
+        in capsys.readouterr().out
+    )
     RunFolder.open(tmp_path, seven(then).to_dict()).close()  # is no other configuration
     assert fit(seven(then), tmp_path)["began_at"] == stops
     assert_same(tmp_path, whole[then], tolerance=tolerance)

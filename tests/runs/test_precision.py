@@ -1,4 +1,6 @@
-"""`model.dtype = "bfloat16"`: the networks compute in it, and what is learned and compared stays float32."""
+"""`model.dtype = "bfloat16"`: the networks compute in it, and what is learned and compared stays
+float32.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ WITH_PRODUCTS = ("patched_densenet", "patched_resnext", "fc_densenet103")
 
 
 def shrunk(name: str, dtype: str) -> Any:
-    """A twentieth of the network, which trains on what `batch` holds; no dropout nor random patches."""
+    """A twentieth of the network, which trains on what `batch` holds; no dropout nor random
+    patches.
+    """
     c = tiny.shrink(tiny.load(name))
     c.model.dtype = dtype
     return c
@@ -88,10 +92,15 @@ class Case:
 def types(jaxpr: str, operation: str) -> set[str]:
     """What the results of an operation on maps are in a printed program: {"bf16"}.
 
-    Products of maps are of matrices [pixels, channels]; dense layers' and those of sums over pixels have few rows.
+    Products of maps are of matrices [pixels, channels]; dense layers' and those of sums over pixels
+    have few rows.
     """
     found = re.findall(rf":(\w+)\[([\d,]*)\] = {operation}\b", jaxpr)
-    return {dtype for dtype, shape in found if shape.count(",") > 2 or any(int(n) > 64 for n in shape.split(",")[:-1])}
+    return {
+        dtype
+        for dtype, shape in found
+        if shape.count(",") > 2 or any(int(n) > 64 for n in shape.split(",")[:-1])
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +135,9 @@ def test_a_step_in_bfloat16_keeps_float32_parameters_and_statistics_and_predicts
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "patched_resnext"])
 def test_gradients_in_bfloat16_are_as_near_as_those_of_parameters_that_are_a_little_off(name):
-    """Small random networks with batch statistics of a few maps are that sensitive: 8 bits of mantissa are 2^-8."""
+    """Small random networks with batch statistics of a few maps are that sensitive: 8 bits of
+    mantissa are 2^-8.
+    """
     exact, half = Case(name, "float32"), Case(name, "bfloat16")
     program = quick_jit(exact.loss_and_gradients)
     loss, gradients = program(exact.variables, exact.batch)

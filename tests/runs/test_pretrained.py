@@ -25,9 +25,14 @@ def weights(tmp_path):
     config = tiny.learner()
     variables = prepare(config).task.init(5)
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), variables)
+    variables = jax.tree.map(
+        lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), variables
+    )
     state = as_torch(variables)
-    state["fc.weight"], state["fc.bias"] = np.ones((7, state["fc.weight"].shape[1]), np.float32), np.ones(7, np.float32)
+    state["fc.weight"], state["fc.bias"] = (
+        np.ones((7, state["fc.weight"].shape[1]), np.float32),
+        np.ones(7, np.float32),
+    )
     save_file(state, tmp_path / "weights.safetensors")
     return tmp_path / "weights.safetensors", variables
 
@@ -48,11 +53,16 @@ def test_a_run_starts_from_them_with_a_new_head(weights, tmp_path, monkeypatch):
     found = started_from(config, tmp_path / "run")
     first = prepare(config).task.init(config.seed)
     for part in ("conv1", "bn1", "layer1"):
-        jax.tree.map(np.testing.assert_array_equal, found["params"][part], variables["params"][part])
+        jax.tree.map(
+            np.testing.assert_array_equal, found["params"][part], variables["params"][part]
+        )
     jax.tree.map(np.testing.assert_array_equal, found["batch_stats"], variables["batch_stats"])
     jax.tree.map(np.testing.assert_array_equal, found["params"]["fc"], first["params"]["fc"])
     said = read_json(tmp_path / "run" / "pretrained.json")
-    assert said["file"] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert said["file"] == {
+        "path": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
     assert said["not_in_the_file"] == ["fc/bias", "fc/kernel"]
     assert said["not_used"]["fc.weight"] == "a new head takes its place"
 
@@ -71,7 +81,9 @@ def test_a_resumed_run_needs_the_file_no_more(weights, tmp_path, monkeypatch):
         fitting.fit(config, tmp_path / "stopped", before=stop)
     path.unlink()
     assert fitting.fit(config, tmp_path / "stopped")["began_at"] == 3
-    found, expected = (fitting.leaves(fitting.newest(config, tmp_path / n).state) for n in ("stopped", "whole"))
+    found, expected = (
+        fitting.leaves(fitting.newest(config, tmp_path / n).state) for n in ("stopped", "whole")
+    )
     for name, leaf in expected.items():
         np.testing.assert_array_equal(found[name], leaf, err_msg=name)
     with pytest.raises(InputError, match="there is no such file"):
@@ -91,7 +103,9 @@ def test_a_file_says_nothing_of_its_normalisation(weights, tmp_path):
         ({"split__valid_fraction": 0.0}, "leaves no validation patients"),
     ],
 )
-def test_what_training_could_not_begin_with_ends_before_the_folder_is_claimed(fields, message, tmp_path):
+def test_what_training_could_not_begin_with_ends_before_the_folder_is_claimed(
+    fields, message, tmp_path
+):
     with pytest.raises(InputError, match=message):
         train.run(tiny.learner(**fields), tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()

@@ -1,4 +1,6 @@
-"""CheXNet's findings without fine-tuning, and the paper's enhancement figures, for files of one's own."""
+"""CheXNet's findings without fine-tuning, and the paper's enhancement figures, for files of one's
+own.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_the_score_is_the_networks_own_pneumonia_neuron(tmp_path, capsys):
     assert set(table) == set(rows.ids[index])
     for n, i in enumerate(index):
         row = table[rows.ids[i]]
-        np.testing.assert_allclose([float(row[name]) for name in CHESTXRAY14], expected[n], atol=2e-4)
+        np.testing.assert_allclose(
+            [float(row[name]) for name in CHESTXRAY14], expected[n], atol=2e-4
+        )
         assert row["score"] == row["Pneumonia"] and row["label"] == rows.classes[rows.labels[i]]
     found = read_json(tmp_path / "run" / "probe.json")
     positive, scores = rows.labels[index] == 1, [float(table[rows.ids[i]]["score"]) for i in index]
@@ -53,19 +57,25 @@ def test_the_score_is_the_networks_own_pneumonia_neuron(tmp_path, capsys):
 
 
 def test_it_needs_weights(tmp_path):
-    with pytest.raises(InputError, match="the weights it reads, such as model.pretrained=densenet121.chexnet"):
+    with pytest.raises(
+        InputError, match="the weights it reads, such as model.pretrained=densenet121.chexnet"
+    ):
         probe.run(config(model__pretrained=""), tmp_path / "run")
 
 
 class TestEnhance:
-    def test_two_figures_of_each_file_and_the_unreadable_is_named_at_the_end(self, tmp_path, capsys):
+    def test_two_figures_of_each_file_and_the_unreadable_is_named_at_the_end(
+        self, tmp_path, capsys
+    ):
         folder = tmp_path / "in"
         folder.mkdir()
         pixels = np.random.default_rng(0).integers(0, 256, (300, 260), np.uint8)
         Image.fromarray(pixels).save(folder / "one.png")
         (folder / "two.png").write_bytes(b"\x89PNG no image")
         c = tiny.change(tiny.load("covid_cxnet"), predict__inputs=str(folder))
-        with pytest.raises(InputError, match=r"1 of 2 files could not be used, .*failed\.csv: two\.png"):
+        with pytest.raises(
+            InputError, match=r"1 of 2 files could not be used, .*failed\.csv: two\.png"
+        ):
             enhance.run(c, tmp_path / "run")
         there = sorted(path.name for path in (tmp_path / "run" / "enhance").iterdir())
         assert there == ["failed.csv", "one.png_figure2.png", "one.png_figure3.png"]
@@ -78,7 +88,9 @@ class TestEnhance:
         for name in ("a", "a_figure2.png/b", "胸" * 80):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.eye(64, dtype=np.uint8) * 200).save(folder / name, format="PNG")
-        enhance.run(tiny.change(tiny.load("covid_cxnet"), predict__inputs=str(folder)), tmp_path / "run")
+        enhance.run(
+            tiny.change(tiny.load("covid_cxnet"), predict__inputs=str(folder)), tmp_path / "run"
+        )
         assert len(list((tmp_path / "run" / "enhance").rglob("*.png"))) == 6
 
     def test_it_needs_files(self, tmp_path):

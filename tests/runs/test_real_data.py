@@ -26,7 +26,8 @@ def experiment(real_data, tmp_path_factory):
 def test_classes_are_those_of_the_papers_with_the_packs_counts(experiment):
     rows = experiment.rows
     assert rows.classes == common_data.CLASSES == ("covid19", "viral", "bacterial", "normal")
-    # CCX by its findings: COVID-19 398; SARS 10; Streptococcus 12 and Pneumocystis 12; No Finding 14.
+    # CCX by its findings: COVID-19 398; SARS 10; Streptococcus 12 and Pneumocystis 12; No
+    # Finding 14.
     for source, expected in {"kcx": [0, 210, 210, 210], "ccx": [398, 10, 12 + 12, 14]}.items():
         counts = np.bincount(rows.labels[rows.sources == source], minlength=4)
         np.testing.assert_array_equal(counts, expected, err_msg=source)

@@ -52,8 +52,11 @@ def test_killed_and_started_again(whole, tmp_path):
     """SIGKILL after four steps, perhaps amid the write of the fourth checkpoint."""
     killed = subprocess.run(
         [sys.executable, "-m", "tests.runs.killed", tmp_path, "4"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     steps = [row["step"] for row in read_metrics(tmp_path)]
     assert max(steps) == 4
@@ -90,7 +93,12 @@ def sparse(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("stopped", range(1, 6))
 def test_metrics_are_the_same_whenever_a_signal_came(sparse, tmp_path, stopped):
-    c = config(train__log_every=4, train__eval_every=3.0, checkpoint__every_minutes=60.0, train__placement="host")
+    c = config(
+        train__log_every=4,
+        train__eval_every=3.0,
+        checkpoint__every_minutes=60.0,
+        train__placement="host",
+    )
 
     def interrupt(step: int) -> None:
         if step == stopped:
@@ -103,7 +111,9 @@ def test_metrics_are_the_same_whenever_a_signal_came(sparse, tmp_path, stopped):
 
 
 def test_a_loss_that_is_no_number_at_once_names_no_checkpoint(tmp_path):
-    with pytest.raises(DivergedError, match="nan at step 1; there is no checkpoint yet. Lower optim.learning_rate"):
+    with pytest.raises(
+        DivergedError, match="nan at step 1; there is no checkpoint yet. Lower optim.learning_rate"
+    ):
         c = config(checkpoint__every_minutes=60.0)
         fit(c, tmp_path, damage=lambda step, metrics: {"loss": jnp.float32(np.nan)})
     assert not (tmp_path / "checkpoints").exists()
@@ -124,7 +134,10 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(wh
     def nan(step: int, metrics: dict) -> dict:
         return {"loss": jnp.float32(np.nan)} if step == 4 else metrics
 
-    with pytest.raises(DivergedError, match="loss is nan at step 4; the last good checkpoint, of step 3, is kept in"):
+    with pytest.raises(
+        DivergedError,
+        match="loss is nan at step 4; the last good checkpoint, of step 3, is kept in",
+    ):
         fit(config(), tmp_path, damage=nan)
     good = newest(config(), tmp_path)
     assert good.step == 3
@@ -143,7 +156,9 @@ def test_a_finished_training_started_again_takes_no_step(whole):
 
 
 def test_patience_stops_early_and_stays_stopped(tmp_path):
-    """Nothing is better by 2: the first evaluation stays the best, and after two more it is over."""
+    """Nothing is better by 2: the first evaluation stays the best, and after two more it is
+    over.
+    """
     impatient = config(train__patience=2, train__min_delta=2.0)
     result = fit(impatient, tmp_path)
     assert (result["step"], result["best_step"], result["stopped_early"]) == (3, 1, True)
@@ -152,6 +167,9 @@ def test_patience_stops_early_and_stays_stopped(tmp_path):
 
 def test_another_seed_trains_other_parameters(whole, tmp_path):
     fit(config(seed=1), tmp_path)
-    found, expected = leaves(newest(config(seed=1), tmp_path).state), leaves(newest(config(), whole).state)
+    found, expected = (
+        leaves(newest(config(seed=1), tmp_path).state),
+        leaves(newest(config(), whole).state),
+    )
     kernels = [name for name in found if "params" in name and "kernel" in name]
     assert kernels and not any(np.array_equal(found[name], expected[name]) for name in kernels)

@@ -1,4 +1,6 @@
-"""Scores of a segment run: the threshold is the validation patients' choice, classes and limits are counted."""
+"""Scores of a segment run: the threshold is the validation patients' choice, classes and limits are
+counted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Steps on arrays that the devices hold, without the host between them: a line fitted by hand beside them."""
+"""Steps on arrays that the devices hold, without the host between them: a line fitted by hand
+beside them.
+"""
 
 from __future__ import annotations
 

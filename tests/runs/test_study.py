@@ -35,7 +35,8 @@ def config():
     for name in LEARNERS:
         c.learners[name].model.name = tiny.ONE_BLOCK
         c.learners[name].model.width, c.learners[name].model.depth = 0.1, 1.0
-        c.learners[name].masks.on_empty = "whole_image"  # after four epochs some lungs are not found
+        # After four epochs some lungs are not found.
+        c.learners[name].masks.on_empty = "whole_image"
     c.learners["vgg19_bn"].seed = 1
     return c
 
@@ -65,10 +66,15 @@ def test_every_stage_left_its_result(done):
             assert (done / name / "finished.json").exists(), name
     for name in LEARNERS:
         for fold in (0, 1):
-            predictions = Predictions.load(done / "learners" / name / f"fold{fold}" / "predictions.npz")
+            predictions = Predictions.load(
+                done / "learners" / name / f"fold{fold}" / "predictions.npz"
+            )
             assert predictions.fold == fold
             np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
-    assert Predictions.load(done / "ensemble" / "fold1" / "predictions.npz").extra["weights"].shape[1] == 2
+    assert (
+        Predictions.load(done / "ensemble" / "fold1" / "predictions.npz").extra["weights"].shape[1]
+        == 2
+    )
     report = (done / "report.md").read_text()
     assert "not for diagnosis" in report.lower()
     assert read_json(done / "report.json")
@@ -104,8 +110,12 @@ def test_the_learners_were_given_these_masks(done):
 def test_started_again_it_runs_nothing(done, capsys, monkeypatch):
     monkeypatch.setattr(train, "run", None)
     monkeypatch.setattr(predict, "run", None)
-    parts = [path for name in ("segment", "learners", "ensemble") for path in (done / name).rglob("*")]
-    before = {path: path.stat().st_mtime_ns for path in parts if path.is_file() and path.name != ".lock"}
+    parts = [
+        path for name in ("segment", "learners", "ensemble") for path in (done / name).rglob("*")
+    ]
+    before = {
+        path: path.stat().st_mtime_ns for path in parts if path.is_file() and path.name != ".lock"
+    }
     assert len(before) > 100
     capsys.readouterr()
     study.run(config(), done)
@@ -135,8 +145,13 @@ def test_inputs_recorded_by_an_earlier_version_are_the_same_files(done, capsys):
     """Their keys were paths as they were given."""
     record = read_json(done / "stages.json")
     before = (done / "stages.json").read_bytes()
-    assert all(not Path(name).is_absolute() for stage in record.values() for name in stage["inputs"])
-    old = {n: {**s, "inputs": {f"/old/study/{k}": v for k, v in s["inputs"].items()}} for n, s in record.items()}
+    assert all(
+        not Path(name).is_absolute() for stage in record.values() for name in stage["inputs"]
+    )
+    old = {
+        n: {**s, "inputs": {f"/old/study/{k}": v for k, v in s["inputs"].items()}}
+        for n, s in record.items()
+    }
     write_json(done / "stages.json", old)
     try:
         capsys.readouterr()
@@ -195,15 +210,21 @@ def test_masks_that_are_missing_are_named(done):
         prepare(c)
     c.masks.workdir = str(done / "segment")
     c.data.options.phantom_cxr.patients = 28  # four more than have masks
-    with pytest.raises(InputError, match=r"have no mask in .*masks: phantom-p0024-0.*--config.run=predict"):
+    with pytest.raises(
+        InputError, match=r"have no mask in .*masks: phantom-p0024-0.*--config.run=predict"
+    ):
         prepare(c)
     c.masks.workdir = str(done / "learners")
-    with pytest.raises(InputError, match="index.json does not exist: .*segment run whose predict has finished"):
+    with pytest.raises(
+        InputError, match="index.json does not exist: .*segment run whose predict has finished"
+    ):
         prepare(c)
 
 
 def test_unknown_learners_are_refused_with_the_known_ones(tmp_path):
     c = config()
     c.study.learners = ("densenet161", "alexnet")
-    with pytest.raises(InputError, match="names no learner of this config; known: covid_net, densenet161"):
+    with pytest.raises(
+        InputError, match="names no learner of this config; known: covid_net, densenet161"
+    ):
         study.run(c, tmp_path / "study")

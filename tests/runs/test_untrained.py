@@ -9,7 +9,9 @@ from tests import tiny
 
 
 def test_a_run_of_no_steps_stays_near_chance(tmp_path):
-    """Four classes, equally many images each: chance is an accuracy of 0.25 and a macro-F1 no higher."""
+    """Four classes, equally many images each: chance is an accuracy of 0.25 and a macro-F1 no
+    higher.
+    """
     config = tiny.learner(train__epochs=0.0)
     config.data.options.phantom_cxr.patients = 60
     train.run(config, tmp_path / "run")

@@ -210,8 +210,21 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
 
 
 def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
-    """A picture beside a folder of its picture's name, too long a name, names that differ by case: all are done."""
-    names = ["a", "a.png/b", "A.PNG", "胸" * 80, "x" * 255, "línea\n1", "\x1b[31mred", "=1+1", "$x^$ {", "-0.5"]
+    """A picture beside a folder of its picture's name, too long a name, names that differ by case:
+    all are done.
+    """
+    names = [
+        "a",
+        "a.png/b",
+        "A.PNG",
+        "胸" * 80,
+        "x" * 255,
+        "línea\n1",
+        "\x1b[31mred",
+        "=1+1",
+        "$x^$ {",
+        "-0.5",
+    ]
     xray = (inputs / "a.png").read_bytes()
     shutil.rmtree(inputs)
     for name in names:
@@ -225,7 +238,9 @@ def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
     assert [line["id"] for line in lines] == sorted([*names, "\\xff"])
     pictures = [line["picture"] for line in lines]
     for kind in ("masks", "overlays"):
-        there = [path.relative_to(folder / kind).as_posix() for path in (folder / kind).rglob("*.png")]
+        there = [
+            path.relative_to(folder / kind).as_posix() for path in (folder / kind).rglob("*.png")
+        ]
         assert sorted(there) == sorted(pictures)
     assert len({picture.casefold() for picture in pictures}) == len(lines)
     assert {"a.png", "=1+1.png", "$x^$ {.png"} <= set(pictures)
@@ -239,20 +254,30 @@ def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
 
 
 def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch):
-    """Unforeseen errors in reading, in finding lungs, in drawing and in writing; the pictures go with their row."""
+    """Unforeseen errors in reading, in finding lungs, in drawing and in writing; the pictures go
+    with their row.
+    """
     read, overlay, view = xray_files.read_file, plots.mask_overlay, trained.Network.view
     write = files.write_bytes
 
     def raising(name, error, call):
         def called(*arguments, **options):
-            texts = [getattr(argument, "id", argument) for argument in (*arguments, *options.values())]
-            if any(name in text for text in texts if isinstance(text, (str, Path)) and name in str(text)):
+            texts = [
+                getattr(argument, "id", argument) for argument in (*arguments, *options.values())
+            ]
+            if any(
+                name in text
+                for text in texts
+                if isinstance(text, (str, Path)) and name in str(text)
+            ):
                 raise error
             return call(*arguments, **options)
 
         return called
 
-    monkeypatch.setattr(xray_files, "read_file", raising("a.png", RuntimeError("<x at 0x7f> Quincunx"), read))
+    monkeypatch.setattr(
+        xray_files, "read_file", raising("a.png", RuntimeError("<x at 0x7f> Quincunx"), read)
+    )
     monkeypatch.setattr(trained.Network, "view", raising("b.png", MemoryError(), view))
     monkeypatch.setattr(plots, "mask_overlay", raising("c.tif", ValueError("no formula"), overlay))
 
@@ -284,7 +309,9 @@ def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch)
         (errno.ENOTCONN, r"a\.png or what is made of it: Transport endpoint is not connected"),
     ],
 )
-def test_what_every_file_would_meet_ends_the_work_in_one_line(runs, inputs, monkeypatch, number, says):
+def test_what_every_file_would_meet_ends_the_work_in_one_line(
+    runs, inputs, monkeypatch, number, says
+):
     def full(path, content):
         raise OSError(number, os.strerror(number), str(path))
 
@@ -483,7 +510,10 @@ def test_a_segmenter_of_an_earlier_version_is_named(runs, inputs, tmp_path):
     saved = json.loads((old / "config.json").read_text())
     del saved["augment"]
     (old / "config.json").write_text(json.dumps(saved))
-    message = r"old/config\.json has not all fields that this version of jaxcxr reads \(.*'augment'.*\); train"
+    message = (
+        r"old/config\.json has not all fields that this version of jaxcxr reads "
+        r"\(.*'augment'.*\); train"
+    )
     with pytest.raises(InputError, match=message):
         run(runs, "patched", inputs, masks__workdir=str(old))
 

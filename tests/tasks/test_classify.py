@@ -17,7 +17,6 @@ from tests.models.variables import filled, quick_jit, shapes
 ROWS = 6
 
 
-
 @pytest.fixture(scope="module", autouse=True)
 def _networks():
     with pytest.MonkeyPatch.context() as patch:
@@ -60,7 +59,10 @@ def weights():
 def predict(c, weights, index, *, count, seed=0):
     task = build(c)
     run = quick_jit(lambda v, b, k: task.predict(v, b, k, count=count))
-    return {name: np.asarray(value) for name, value in run(weights, batch(index), jax.random.key(seed)).items()}
+    return {
+        name: np.asarray(value)
+        for name, value in run(weights, batch(index), jax.random.key(seed)).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,9 @@ def test_probabilities_sum_to_one_and_votes_are_sevenths(seven):
     for name in ("probabilities", "mean_softmax", "vote_fraction"):
         assert seven[name].shape == (ROWS, 4)
         np.testing.assert_allclose(seven[name].sum(axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(seven["vote_fraction"] * 7, np.round(seven["vote_fraction"] * 7), atol=1e-5)
+    np.testing.assert_allclose(
+        seven["vote_fraction"] * 7, np.round(seven["vote_fraction"] * 7), atol=1e-5
+    )
     np.testing.assert_array_equal(seven["probabilities"], seven["mean_softmax"])
     assert len(np.unique(seven["mean_softmax"].round(4), axis=0)) == ROWS
 
@@ -107,7 +111,10 @@ def test_of_one_patch_the_vote_is_certain(weights):
 def test_the_chosen_aggregate_is_the_prediction(weights, seven):
     votes = predict(config(patches__aggregate="vote_fraction"), weights, range(ROWS), count=7)
     np.testing.assert_array_equal(votes["probabilities"], votes["vote_fraction"])
-    with pytest.raises(InputError, match="patches.aggregate='median' is unknown; known: mean_softmax, vote_fraction"):
+    with pytest.raises(
+        InputError,
+        match="patches.aggregate='median' is unknown; known: mean_softmax, vote_fraction",
+    ):
         build(config(patches__aggregate="median"))
 
 
@@ -162,7 +169,9 @@ def test_one_loss_an_image_with_the_auxiliary_heads_share(monkeypatch, auxiliary
     np.testing.assert_allclose(per_image, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn"])
+@pytest.mark.parametrize(
+    "name", ["densenet161", "inception_v3", "resnet152", "resnext101_32x8d", "vgg19_bn"]
+)
 def test_only_inception_has_an_auxiliary_head(name):
     module = models.build(name, num_classes=4, width=0.05, depth=0.05)
     side = 75 if name == "inception_v3" else 32
@@ -204,8 +213,13 @@ def test_one_number_a_channel_or_one_for_all():
 
 def explain(c, weights, index, *, count, of="predicted", seed=0):
     task = build(c)
-    run = quick_jit(lambda v, b, k: task.explain(v, b, k, count=count, of=of, layer="", form="plain"))
-    return {name: np.asarray(value) for name, value in run(weights, batch(index), jax.random.key(seed)).items()}
+    run = quick_jit(
+        lambda v, b, k: task.explain(v, b, k, count=count, of=of, layer="", form="plain")
+    )
+    return {
+        name: np.asarray(value)
+        for name, value in run(weights, batch(index), jax.random.key(seed)).items()
+    }
 
 
 @pytest.mark.parametrize("chunk", [1000, 8])
@@ -226,7 +240,9 @@ def test_heat_lies_under_the_patches_that_were_predicted_from(weights, seven, ch
         counts = np.asarray(patches.coverage(centres[row], size=32, shape=(48, 48)))
         np.testing.assert_array_equal(covered[row], counts > 0)
         share = (np.nan_to_num(found["votes"][row]) * counts).sum() / counts.sum()
-        np.testing.assert_allclose(share, seven["vote_fraction"][row, found["explained"][row]], atol=1e-5)
+        np.testing.assert_allclose(
+            share, seven["vote_fraction"][row, found["explained"][row]], atol=1e-5
+        )
 
 
 def test_a_whole_images_heat_lies_in_its_crop(weights):

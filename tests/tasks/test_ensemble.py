@@ -63,7 +63,9 @@ def test_sum_reduction_is_the_mean_times_the_batch():
 def test_any_number_of_learners(learners, classes):
     task = build(learners=learners, counts=np.full(classes, 10))
     variables, rows = task.init(0), batch(learners=learners, classes=classes)
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == learners * ((learners * classes) ** 2 + 1)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == learners * (
+        (learners * classes) ** 2 + 1
+    )
     found = quick_jit(task.predict)(variables, rows, KEY)
     assert found["probabilities"].shape == (8, classes) and found["weights"].shape == (8, learners)
     np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-6)
@@ -90,6 +92,8 @@ def test_metrics_weigh_padding_nothing():
     task = build()
     rows = batch(rows=4) | {"weight": np.array([1, 1, 0, 0], np.float32)}
     probabilities = np.eye(4, dtype=np.float32)[[0, 0, 2, 3]]
-    found = task.metrics(rows, {"probabilities": probabilities, "loss": np.array([1, 2, 50, 50], np.float32)})
+    found = task.metrics(
+        rows, {"probabilities": probabilities, "loss": np.array([1, 2, 50, 50], np.float32)}
+    )
     assert found["confusion"].scalars()["accuracy"] == 0.5
     assert found["loss"].scalars()["loss"] == 1.5

@@ -29,7 +29,9 @@ def segmenter(**fields: Any) -> Any:
 
 
 def test_recomputing_the_dense_blocks_keeps_a_third_of_the_memory_and_gives_the_same_gradients():
-    """What is kept for the backward pass is counted in the program: XLA's CPU compiler undoes recomputation."""
+    """What is kept for the backward pass is counted in the program: XLA's CPU compiler undoes
+    recomputation.
+    """
     rng = np.random.default_rng(0)
     images = {
         "image": rng.integers(0, 256, (2, 32, 32), dtype=np.uint8),
@@ -48,7 +50,9 @@ def test_recomputing_the_dense_blocks_keeps_a_third_of_the_memory_and_gives_the_
             )
             return one(jax.tree.map(lambda a: a[None], images)).mean()
 
-        backward = jax.eval_shape(lambda params, f=mean_loss: jax.vjp(f, params)[1], variables["params"])
+        backward = jax.eval_shape(
+            lambda params, f=mean_loss: jax.vjp(f, params)[1], variables["params"]
+        )
         kept[remat] = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(backward))
         found[remat] = quick_jit(jax.value_and_grad(mean_loss))(variables["params"])
     assert kept[True] < kept[False] / 3

@@ -41,18 +41,24 @@ def prediction(task, batch):
 
 def test_predicts_a_structure_for_every_pixel_and_the_loss_of_every_image(prediction):
     assert prediction["mask"].shape == (3, 32, 32) and prediction["mask"].dtype == np.uint8
-    assert set(np.unique(prediction["mask"])) <= {0, 1, 2} and len(np.unique(prediction["mask"])) > 1
+    assert (
+        set(np.unique(prediction["mask"])) <= {0, 1, 2} and len(np.unique(prediction["mask"])) > 1
+    )
     assert prediction["loss"].shape == (3,) and (prediction["loss"] > 0).all()
 
 
 def test_images_without_a_mask_get_one_but_no_loss(task, batch):
     images = {"image": batch["image"]}
-    shapes = jax.eval_shape(lambda v, b: task.predict(v, b, jax.random.key(0)), task.init(0), images)
+    shapes = jax.eval_shape(
+        lambda v, b: task.predict(v, b, jax.random.key(0)), task.init(0), images
+    )
     assert shapes.keys() == {"mask"}
 
 
 def test_metrics_are_the_overlap_of_each_structure_without_padding(task, batch):
-    exact = task.metrics(batch, {"mask": batch["mask"], "loss": np.array([1.0, 3.0, 99.0], np.float32)})
+    exact = task.metrics(
+        batch, {"mask": batch["mask"], "loss": np.array([1.0, 3.0, 99.0], np.float32)}
+    )
     assert exact["loss"].scalars() == {"loss": 2.0}
     scores = exact["overlap"].scalars()
     assert scores["jaccard"] == 1.0 and scores["dice"] == 1.0
@@ -67,7 +73,9 @@ def test_half_of_a_lung_is_half_a_jaccard(task):
     truth[0, :8], found[0, :4] = 1, 1  # left lung: 4 of 8 rows
     truth[0, 16:24], found[0, 16:24] = 2, 2
     batch = {"mask": truth, "weight": np.ones(1, np.float32)}
-    scores = task.metrics(batch, {"mask": found, "loss": np.zeros(1, np.float32)})["overlap"].scalars()
+    scores = task.metrics(batch, {"mask": found, "loss": np.zeros(1, np.float32)})[
+        "overlap"
+    ].scalars()
     assert scores["jaccard_left_lung"] == pytest.approx(0.5)
     assert scores["dice_left_lung"] == pytest.approx(2 / 3)
     assert scores["jaccard_right_lung"] == pytest.approx(1.0)
@@ -83,7 +91,9 @@ def test_the_default_loss_is_the_weighted_softmax_to_the_bit(task, batch):
         x = batch["image"].astype(jnp.float32)[..., None] / 127.5 - 1
         logits = module.apply(variables, x, train=False)[0]
         weights = jnp.asarray([0.5, 1.0, 1.0])
-        direct = losses.pixel_cross_entropy(logits, batch["mask"].astype(jnp.int32), class_weights=weights)
+        direct = losses.pixel_cross_entropy(
+            logits, batch["mask"].astype(jnp.int32), class_weights=weights
+        )
         found = task.predict(variables, batch, jax.random.key(0))
         return found["loss"], direct, found["mask"], logits.argmax(-1)
 
@@ -95,14 +105,23 @@ def test_the_default_loss_is_the_weighted_softmax_to_the_bit(task, batch):
 @pytest.fixture(scope="module")
 def one_logit():
     """(task, module variables, batch with ignored pixels) of a U-Net for one structure."""
-    c = tiny.change(tiny.load("fc_densenet103"), model__name="unet_cxnet", model__outputs="sigmoid", model__width=0.1)
+    c = tiny.change(
+        tiny.load("fc_densenet103"),
+        model__name="unet_cxnet",
+        model__outputs="sigmoid",
+        model__width=0.1,
+    )
     c.masks.structures = ("lung",)
     c.data.image_size = 32
     c.loss.background_weight = 0.25
     task = segment.build(c, axis_name="data")
     rng = np.random.default_rng(0)
     mask = rng.choice(np.array([0, 1, 255], np.uint8), (3, 32, 32))
-    batch = {"image": rng.integers(0, 256, (3, 32, 32), dtype=np.uint8), "mask": mask, "weight": np.ones(3, np.float32)}
+    batch = {
+        "image": rng.integers(0, 256, (3, 32, 32), dtype=np.uint8),
+        "mask": mask,
+        "weight": np.ones(3, np.float32),
+    }
     return task, filled(task.init(0)), batch
 
 
@@ -110,11 +129,15 @@ def logits_of(variables, batch):
     """[B, H, W] of the network that the config names, called by itself."""
     module = models.build("unet_cxnet", num_classes=1, width=0.1)
     x = jnp.asarray(batch["image"], jnp.float32)[..., None] / 127.5 - 1
-    return np.asarray(quick_jit(lambda v, x: module.apply(v, x, False)[0][..., 0])(variables, x), np.float64)
+    return np.asarray(
+        quick_jit(lambda v, x: module.apply(v, x, False)[0][..., 0])(variables, x), np.float64
+    )
 
 
 def binary_cross_entropy(logits, mask):
-    """Weighted mean over an image's pixels that are not ignored, background weighing 0.25, in float64."""
+    """Weighted mean over an image's pixels that are not ignored, background weighing 0.25, in
+    float64.
+    """
     p = 1 / (1 + np.exp(-logits))
     weight = np.select([mask == 1, mask == 0], [1.0, 0.25], 0.0)
     per_pixel = -np.where(mask == 1, np.log(p), np.log(1 - p))
@@ -128,9 +151,13 @@ def test_with_one_logit_the_mask_is_where_the_sigmoid_passes_a_half(one_logit):
     logits = logits_of(variables, batch)
     assert 0.02 < (logits > 0).mean() < 0.98
     clear = np.abs(logits) > 1e-5
-    np.testing.assert_array_equal(np.asarray(predicted["mask"])[clear], (1 / (1 + np.exp(-logits)) > 0.5)[clear])
+    np.testing.assert_array_equal(
+        np.asarray(predicted["mask"])[clear], (1 / (1 + np.exp(-logits)) > 0.5)[clear]
+    )
     assert predicted["mask"].dtype == np.uint8
-    np.testing.assert_allclose(predicted["loss"], binary_cross_entropy(logits, batch["mask"]), rtol=1e-4)
+    np.testing.assert_allclose(
+        predicted["loss"], binary_cross_entropy(logits, batch["mask"]), rtol=1e-4
+    )
 
 
 def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
@@ -144,12 +171,16 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
     on_device = jax.vmap(jax.value_and_grad(total, has_aux=True), axis_name="data")
     stacked = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], variables["params"])
     (_, found), gradients = quick_jit(on_device)(stacked)
-    np.testing.assert_allclose(found[0], binary_cross_entropy(logits_of(variables, batch), batch["mask"]), rtol=1e-4)
+    np.testing.assert_allclose(
+        found[0], binary_cross_entropy(logits_of(variables, batch), batch["mask"]), rtol=1e-4
+    )
     # The head's bias is added to every logit: its gradient is the weighted sum of sigmoid(z) - y.
     logits, mask = logits_of(variables, batch), batch["mask"]
     weight = np.select([mask == 1, mask == 0], [1.0, 0.25], 0.0)
     residual = ((1 / (1 + np.exp(-logits)) - (mask == 1)) * weight).sum((1, 2)) / weight.sum((1, 2))
-    np.testing.assert_allclose(gradients["head"]["bias"][0, 0], residual.sum(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        gradients["head"]["bias"][0, 0], residual.sum(), rtol=1e-3, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,10 +188,16 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
     [
         (
             {"model__outputs": "sigmoid", "masks__structures": ("heart", "lung")},
-            r"one structure from background.*has 2: heart, lung\. For several set loss\.name='binary_cross_entropy'",
+            (
+                r"one structure from background.*has 2: heart, lung\. For several set "
+                r"loss\.name='binary_cross_entropy'"
+            ),
         ),
         ({"model__outputs": "tanh"}, r"model\.outputs='tanh' is unknown; known: softmax, sigmoid"),
-        ({"loss__name": "dice"}, r"loss\.name='dice' is unknown; known: cross_entropy, binary_cross_entropy"),
+        (
+            {"loss__name": "dice"},
+            r"loss\.name='dice' is unknown; known: cross_entropy, binary_cross_entropy",
+        ),
         ({"data__cut": (1, 0, 0, 0)}, r"data\.cut=\(1, 0, 0, 0\) is for classifiers"),
         ({"loss__name": "binary_cross_entropy"}, r"needs model\.outputs='sigmoid', not 'softmax'"),
         ({"model__narrow": 2}, r"model\.narrow=2 is for U-Nets; fc_densenet103 has no such layer"),
@@ -180,7 +217,11 @@ def two_sigmoids():
     rng = np.random.default_rng(0)
     mask = rng.integers(0, 3, (2, 16, 16), dtype=np.uint8)
     mask[:, :4, :4] = 255
-    batch = {"image": rng.integers(0, 256, (2, 16, 16), dtype=np.uint8), "mask": mask, "weight": np.ones(2, np.float32)}
+    batch = {
+        "image": rng.integers(0, 256, (2, 16, 16), dtype=np.uint8),
+        "mask": mask,
+        "weight": np.ones(2, np.float32),
+    }
     return task, filled(task.init(0)), batch
 
 
@@ -199,10 +240,13 @@ def test_each_sigmoid_is_a_structure_against_the_rest(two_sigmoids):
 
 
 def test_an_ignored_pixel_has_no_part_in_the_training_step(two_sigmoids):
-    """The gradient of the last bias is the mean of sigmoid(z) - y over the pixels that count, and no others."""
+    """The gradient of the last bias is the mean of sigmoid(z) - y over the pixels that count, and
+    no others.
+    """
     task, variables, batch = two_sigmoids
     variables = jax.tree.map(np.copy, variables)
-    variables["params"]["head"]["kernel"] *= 0  # every pixel has the bias alone as its logit, dropout or not
+    # Every pixel has the bias alone as its logit, dropout or not.
+    variables["params"]["head"]["kernel"] *= 0
     bias = variables["params"]["head"]["bias"].astype(np.float64)
 
     def total(params):
@@ -211,7 +255,10 @@ def test_an_ignored_pixel_has_no_part_in_the_training_step(two_sigmoids):
     stacked = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], variables["params"])
     gradient = quick_jit(jax.vmap(jax.grad(total), axis_name="data"))(stacked)["head"]["bias"][0]
     counted = batch["mask"] != 255
-    share = [[(image[where] == n).mean() for n in (1, 2)] for image, where in zip(batch["mask"], counted, strict=True)]
+    share = [
+        [(image[where] == n).mean() for n in (1, 2)]
+        for image, where in zip(batch["mask"], counted, strict=True)
+    ]
     expected = (1 / (1 + np.exp(-bias)) - np.array(share)).sum(0) / 2
     np.testing.assert_allclose(gradient, expected, rtol=1e-4)
     everywhere = np.array([[(image == n).mean() for n in (1, 2)] for image in batch["mask"]])
@@ -228,7 +275,10 @@ def test_masks_at_a_threshold():
         found = segment.masks_at(prediction, threshold)
         np.testing.assert_array_equal(found.reshape(-1), expected)
         assert found.dtype == np.uint8
-    sure = {"mask": np.zeros((1, 1, 2), np.uint8), "log_odds": np.array([1e4, -1e4]).reshape(1, 1, 2, 1)}
+    sure = {
+        "mask": np.zeros((1, 1, 2), np.uint8),
+        "log_odds": np.array([1e4, -1e4]).reshape(1, 1, 2, 1),
+    }
     np.testing.assert_array_equal(segment.masks_at(sure, 0.95)[0, 0], [1, 0])
 
 
@@ -240,7 +290,9 @@ def test_a_threshold_is_a_probability(threshold):
 
 def test_a_softmax_has_no_other_threshold():
     segment.check_threshold(0.5, sigmoid=False)
-    with pytest.raises(InputError, match=r"predict\.threshold=0\.2 needs .*model\.outputs='sigmoid'"):
+    with pytest.raises(
+        InputError, match=r"predict\.threshold=0\.2 needs .*model\.outputs='sigmoid'"
+    ):
         segment.masks_at({"mask": np.zeros((1, 2, 2), np.uint8)}, 0.2)
 
 
@@ -263,10 +315,14 @@ def augmentation(**fields):
 
 
 def test_images_and_masks_move_together():
-    """The mask of a picture that is bright where its structure is stays where the picture is bright."""
+    """The mask of a picture that is bright where its structure is stays where the picture is
+    bright.
+    """
     rows, columns = np.mgrid[:32, :32]
     mask = ((rows - 12) ** 2 + (columns - 18) ** 2 < 60).astype(np.uint8)
-    move = segment._augmented(augmentation(max_rotation=20.0, zoom=(0.8, 1.2), shift=0.1, hflip=True))
+    move = segment._augmented(
+        augmentation(max_rotation=20.0, zoom=(0.8, 1.2), shift=0.1, hflip=True)
+    )
     keys = jax.random.split(jax.random.key(0), 16)
     images, masks = move(keys, np.repeat(255 * mask[None], 16, 0), np.repeat(mask[None], 16, 0))
     found = np.asarray(images) > 127.5
@@ -282,7 +338,10 @@ def test_without_ranges_nothing_is_drawn():
 
 def test_brightness_alone_leaves_masks_and_places():
     rng = np.random.default_rng(1)
-    images, masks = rng.integers(0, 256, (4, 16, 16), dtype=np.uint8), rng.integers(0, 3, (4, 16, 16), dtype=np.uint8)
+    images, masks = (
+        rng.integers(0, 256, (4, 16, 16), dtype=np.uint8),
+        rng.integers(0, 3, (4, 16, 16), dtype=np.uint8),
+    )
     change = segment._augmented(augmentation(brightness=(0.5, 0.9)))
     seen, same = change(jax.random.split(jax.random.key(2), 4), images, masks)
     np.testing.assert_array_equal(same, masks)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def square(left: float, top: float, right: float, bottom: float) -> list[dict[str, float]]:
-    """A path whose filled region has (right - left + 1) x (bottom - top + 1) pixels: its corners belong to it."""
+    """A path whose filled region has (right - left + 1) x (bottom - top + 1) pixels: its corners
+    belong to it.
+    """
     corners = ((left, top), (right, top), (right, bottom), (left, bottom))
     return [{"x": x, "y": y} for x, y in corners]
 
@@ -31,7 +33,9 @@ def document(
     size: tuple[int, int] = (20, 16),
     version: int = 1,
 ) -> dict:
-    """The JSON of image `key`, uploaded as `name`. shapes: (class, path, ...). size: width, height."""
+    """The JSON of image `key`, uploaded as `name`. shapes: (class, path, ...). size: width,
+    height.
+    """
     annotations = [shape(*one, version=version) for one in shapes] + [
         {"name": tag, "tag": {}} for tag in tags
     ]

@@ -90,8 +90,8 @@ def test_images_without_a_row_are_patients_of_their_own_and_one_strict_group(tmp
 
 
 def test_x_rays_of_other_sets_have_the_patients_of_these(tmp_path):
-    # 003: ccx. 525 and 546: Hannover, whose patient is also in ccx. 569: Hannover alone. 057: Figure 1.
-    # 452 is an X-ray of ccx's patient 78, so that all of the table's patient 124 are.
+    # 003: ccx. 525 and 546: Hannover, whose patient is also in ccx. 569: Hannover alone. 057:
+    # Figure 1. 452 is an X-ray of ccx's patient 78, so that all of the table's patient 124 are.
     files = [
         "003.jpeg",
         "525.png",

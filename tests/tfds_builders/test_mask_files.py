@@ -1,4 +1,6 @@
-"""What is inside a mask does not depend on how the file says it; what it does not say is refused."""
+"""What is inside a mask does not depend on how the file says it; what it does not say is
+refused.
+"""
 
 from __future__ import annotations
 

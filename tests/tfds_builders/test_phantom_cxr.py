@@ -260,5 +260,8 @@ def test_the_contact_sheet_has_a_row_for_each_class():
 
 def test_patients_of_another_seed_have_other_names(tmp_path):
     examples = builds.read(builds.prepare(Builder, tmp_path, None, size=32, patients=2, seed=7))
-    assert {example["patient_id"] for example in examples.values()} == {"phantom-s7-p0000", "phantom-s7-p0001"}
+    assert {example["patient_id"] for example in examples.values()} == {
+        "phantom-s7-p0000",
+        "phantom-s7-p0001",
+    }
     assert all(key.startswith(f"{example['patient_id']}-") for key, example in examples.items())

@@ -209,9 +209,8 @@ def test_masks_without_json_are_paired_by_the_index_of_kcx(tmp_path):
 def test_ct_laterals_and_images_without_lungs_are_counted(tmp_path):
     annotate(tmp_path, "1", "1.png", tags=COVID)
     annotate(tmp_path, "2", "2.png", tags=("COVID-19", "CT", "View/Axial"), shapes=())
-    annotate(
-        tmp_path, "3", "3.png", tags=("COVID-19", "CT", "View/Coronal")
-    )  # with lungs, as one is
+    # With lungs, as one is.
+    annotate(tmp_path, "3", "3.png", tags=("COVID-19", "CT", "View/Coronal"))
     annotate(tmp_path, "4", "4.png", tags=("COVID-19", "View/Lateral"), shapes=())
     annotate(tmp_path, "5", "5.png", tags=COVID, shapes=[IGNORE])
     image(tmp_path / "v7/images/1.png")  # those that are left out anyway are not missed
@@ -359,7 +358,10 @@ def test_what_is_drawn_and_not_read_is_said_and_what_may_be_a_lung_is_a_fault(tm
     assert rejected.counts == {"class that may be a lung or not: Lung field": 1}
     assert rejected.faults == list(rejected.counts)
     assert notices == [
-        "classes that are drawn and not read, with the number of their regions: Heart (2), Lung field (1)",
+        (
+            "classes that are drawn and not read, with the number of their regions: Heart (2), "
+            "Lung field (1)"
+        ),
         "1 images in v7/images have no annotation: 4.jpg",
     ]
 

@@ -29,8 +29,19 @@ def _zip_of(name: str, body: bytes, size: int, *, method: int = zipfile.ZIP_DEFL
     """An archive of one member, whatever its body is."""
     header = struct.pack("<HHHHHIIIHH", 20, 0, method, 0, 33, 1, len(body), size, len(name), 0)
     start = b"PK\x03\x04" + header + name.encode() + body
-    entry = b"PK\x01\x02" + struct.pack("<H", 20) + header + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name.encode()
-    return start + entry + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(entry), len(start), 0)
+    entry = (
+        b"PK\x01\x02"
+        + struct.pack("<H", 20)
+        + header
+        + struct.pack("<HHHII", 0, 0, 0, 0, 0)
+        + name.encode()
+    )
+    return (
+        start
+        + entry
+        + b"PK\x05\x06"
+        + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(entry), len(start), 0)
+    )
 
 
 def _npy(shape: str, descr: str = "<f4") -> bytes:
@@ -78,7 +89,9 @@ def _overlapping() -> bytes:
 
 
 def _entry(dtype: str, shape: list[int], start: int, end: int) -> bytes:
-    return _safetensors(json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}}).encode())
+    return _safetensors(
+        json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}}).encode()
+    )
 
 
 def _pth(pickled: bytes, numbers: bytes = b"\x00\x00\x80\x3f") -> bytes:
@@ -103,7 +116,8 @@ def _pth_copies() -> bytes:
 def _pth_repeated() -> bytes:
     """2,000 views of one number, 16 MB each."""
     views = b"".join(
-        samples._text(f"w{i}") + samples._tensor("FloatStorage", "0", 1, 0, (2048, 2048), (0, 0), False)
+        samples._text(f"w{i}")
+        + samples._tensor("FloatStorage", "0", 1, 0, (2048, 2048), (0, 0), False)
         for i in range(1500)
     )
     return _pth(b"\x80\x02}(" + views + b"u.")
@@ -131,8 +145,12 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "overlapping.safetensors": _overlapping,
     "beyond.safetensors": lambda: _entry("F32", [1 << 40], 0, 4 << 40),
     "overflowing.safetensors": lambda: _entry("F32", [1 << 62, 4], 0, 0),
-    "many.safetensors": lambda: samples.safetensors({f"a{i}": np.zeros(0, np.float32) for i in range(15_000)}),
-    "strides.pth": lambda: _pth(samples.tensor_pickle("FloatStorage", 1, 0, (1 << 20, 1 << 20), (0, 0))),
+    "many.safetensors": lambda: samples.safetensors(
+        {f"a{i}": np.zeros(0, np.float32) for i in range(15_000)}
+    ),
+    "strides.pth": lambda: _pth(
+        samples.tensor_pickle("FloatStorage", 1, 0, (1 << 20, 1 << 20), (0, 0))
+    ),
     "storage.pth": lambda: _pth(samples.tensor_pickle("FloatStorage", 1 << 40, 0, (1,), (1,))),
     "offset.pth": lambda: _pth(samples.tensor_pickle("FloatStorage", 1, 1 << 40, (1,), (1,))),
     "repeated.pth": _pth_repeated,
@@ -159,16 +177,22 @@ def _h5(write: Callable[..., None]) -> Callable[[], bytes]:
 
 
 def _unwritten(_, file) -> None:
-    file.create_dataset("a/kernel", (1 << 20, 1 << 9), np.float32, chunks=(1 << 10, 1 << 9), fillvalue=1)
+    file.create_dataset(
+        "a/kernel", (1 << 20, 1 << 9), np.float32, chunks=(1 << 10, 1 << 9), fillvalue=1
+    )
 
 
 def _large_chunk(_, file) -> None:
-    file.create_dataset("a/kernel", (4,), np.float32, chunks=(1 << 29,), maxshape=(None,), compression="gzip")
+    file.create_dataset(
+        "a/kernel", (4,), np.float32, chunks=(1 << 29,), maxshape=(None,), compression="gzip"
+    )
 
 
 def _growing_chunk(_, file) -> None:
     """A chunk of 4 kB whose deflate stream has 1 GB."""
-    dataset = file.create_dataset("a/kernel", (1024,), np.float32, chunks=(1024,), compression="gzip")
+    dataset = file.create_dataset(
+        "a/kernel", (1024,), np.float32, chunks=(1024,), compression="gzip"
+    )
     stream = zlib.compressobj(9)
     first = stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH)
     block = stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH)
@@ -205,6 +229,7 @@ def _text_values(_, file) -> None:
 HDF5_BOMBS: dict[str, Callable[[], bytes]] = {
     write.__name__.strip("_") + ".h5": _h5(write)
     for write in (
-        _unwritten, _large_chunk, _growing_chunk, _elsewhere, _virtual, _raw_elsewhere, _circle, _softly, _text_values,
+        _unwritten, _large_chunk, _growing_chunk, _elsewhere, _virtual, _raw_elsewhere, _circle,
+        _softly, _text_values,
     )
 }  # fmt: skip

@@ -17,13 +17,19 @@ SIDE = {
     "covid_cxnet": 64, "covid_cxnet_resnet50": 64, "qatar_vgg16": 64, "efficientnet_b4": 64,
 }  # fmt: skip
 DEPTH = {
-    "densenet121": 0.3, "covid_cxnet": 0.3, "resnet50": 0.3, "covid_cxnet_resnet50": 0.3, "efficientnet_b4": 0.2,
-}  # fmt: skip
+    "densenet121": 0.3,
+    "covid_cxnet": 0.3,
+    "resnet50": 0.3,
+    "covid_cxnet_resnet50": 0.3,
+    "efficientnet_b4": 0.2,
+}
 KERAS_EPSILON = 1.001e-5  # of Keras Applications' DenseNet
 
 
 def module(arch: str, classes: int = 10, channels: int = 3) -> Any:
-    return models.build(arch, num_classes=classes, in_channels=channels, width=0.1, depth=DEPTH.get(arch, 1.0))
+    return models.build(
+        arch, num_classes=classes, in_channels=channels, width=0.1, depth=DEPTH.get(arch, 1.0)
+    )
 
 
 def network(arch: str, classes: int = 10, channels: int = 3, seed: int = 0) -> dict[str, Any]:
@@ -59,9 +65,17 @@ def as_torch(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def as_chexnet_torch(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """arnoweng/CheXNet's: wrapped twice, the head in a Sequential, norms and convolutions with the old names' dot."""
-    state = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", n): v for n, v in as_torch(variables).items()}
-    return {f"module.densenet121.{n.replace('classifier.', 'classifier.0.')}": v for n, v in state.items()}
+    """arnoweng/CheXNet's: wrapped twice, the head in a Sequential, norms and convolutions with the
+    old names' dot.
+    """
+    state = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", n): v
+        for n, v in as_torch(variables).items()
+    }
+    return {
+        f"module.densenet121.{n.replace('classifier.', 'classifier.0.')}": v
+        for n, v in state.items()
+    }
 
 
 def as_timm_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -77,8 +91,11 @@ def as_timm_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def as_timm_efficientnet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """timm's: blocks count from 0, and their parts have names, which are others in the blocks that do not expand."""
-    outside = {"features.0.0": "conv_stem", "features.0.1": "bn1", "features.8.0": "conv_head", "features.8.1": "bn2",
+    """timm's: blocks count from 0, and their parts have names, which are others in the blocks that
+    do not expand.
+    """
+    outside = {"features.0.0": "conv_stem", "features.0.1": "bn1", "features.8.0": "conv_head",
+               "features.8.1": "bn2",
                "classifier.1": "classifier"}  # fmt: skip
     gates = {"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}
     expanding = [("conv_pw", "bn1"), ("conv_dw", "bn2"), gates, ("conv_pwl", "bn3")]
@@ -89,7 +106,9 @@ def as_timm_efficientnet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
         if path not in outside:
             _, stage, block, _, part, which = path.split(".")
             names = (others if stage == "1" else expanding)[int(part)]
-            outside[path] = f"blocks.{int(stage) - 1}.{block}.{names[int(which) if which.isdigit() else which]}"
+            outside[path] = (
+                f"blocks.{int(stage) - 1}.{block}.{names[int(which) if which.isdigit() else which]}"
+            )
         state[f"{outside[path]}.{leaf}"] = value
     return state
 
@@ -97,19 +116,34 @@ def as_timm_efficientnet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 def as_keras_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     """Keras Applications': blue first, and the last map flattened as [H, W, C]."""
     numbers = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}
-    layers = {f"features/{n}": f"block{b}_conv{i}" for b, ns in numbers.items() for i, n in enumerate(ns, start=1)}
+    layers = {
+        f"features/{n}": f"block{b}_conv{i}"
+        for b, ns in numbers.items()
+        for i, n in enumerate(ns, start=1)
+    }
     layers |= {"classifier/0": "fc1", "classifier/3": "fc2", "classifier/6": "predictions"}
     arrays = {f"{layers[path]}/{leaf}": value for path, leaf, value in _leaves(variables)}
     arrays["block1_conv1/kernel"] = arrays["block1_conv1/kernel"][:, :, ::-1]
     first = arrays["fc1/kernel"]
-    arrays["fc1/kernel"] = first.reshape(-1, 7, 7, first.shape[1]).transpose(1, 2, 0, 3).reshape(first.shape)
+    arrays["fc1/kernel"] = (
+        first.reshape(-1, 7, 7, first.shape[1]).transpose(1, 2, 0, 3).reshape(first.shape)
+    )
     return arrays
 
 
 def as_keras_densenet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Keras Applications', where the epsilon of its norms makes up for the variance; or COVID-CXNet's on top of it."""
+    """Keras Applications', where the epsilon of its norms makes up for the variance; or
+    COVID-CXNet's on top of it.
+    """
     norm = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "var": "moving_variance"}
-    parts = {"norm1": "0_bn", "conv1": "1_conv", "norm2": "1_bn", "conv2": "2_conv", "norm": "bn", "conv": "conv"}
+    parts = {
+        "norm1": "0_bn",
+        "conv1": "1_conv",
+        "norm2": "1_bn",
+        "conv2": "2_conv",
+        "norm": "bn",
+        "conv": "conv",
+    }
     fixed = {"features/conv0": "conv1/conv", "features/norm0": "conv1/bn", "features/norm5": "bn"}
     whole = "hidden" in variables["params"]
     fixed |= {"hidden": "fc", "classifier": "pred"} if whole else {"classifier": "predictions"}

@@ -19,7 +19,12 @@ ARRAYS = {
     "fc.bias": np.ones(2, np.float32),
     "bn.num_batches_tracked": np.int64(7),
 }
-_STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage", "float64": "DoubleStorage"}
+_STORAGES = {
+    "float32": "FloatStorage",
+    "float16": "HalfStorage",
+    "int64": "LongStorage",
+    "float64": "DoubleStorage",
+}
 
 
 def safetensors(arrays: Mapping[str, np.ndarray] = ARRAYS) -> bytes:
@@ -52,7 +57,11 @@ def torch_zip(members: Mapping[str, bytes], *, method: int = zipfile.ZIP_STORED)
 
 def old_pth(arrays: Mapping[str, np.ndarray] = ARRAYS) -> bytes:
     """What torch.save wrote before 1.6."""
-    start = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}]
+    start = [
+        0x1950A86A20F9469CFC6C,
+        1001,
+        {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}},
+    ]
     keys = [str(i) for i in range(len(arrays))]
     content = b"".join(pickle.dumps(value, 2) for value in start)
     content += state_dict_pickle(arrays, old=True) + pickle.dumps(keys, 2)
@@ -69,9 +78,16 @@ def checkpoint_pickle(arrays: Mapping[str, np.ndarray], key: str) -> bytes:
     return b"\x80\x02}(" + _text(key) + _state_dict(arrays, False) + _text("epoch") + b"K\x03u."
 
 
-def tensor_pickle(storage: str, count: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bytes:
+def tensor_pickle(
+    storage: str, count: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> bytes:
     """A state dict of one tensor, "w", whatever its numbers are worth."""
-    return b"\x80\x02}" + _text("w") + _tensor(storage, "0", count, offset, shape, strides, False) + b"s."
+    return (
+        b"\x80\x02}"
+        + _text("w")
+        + _tensor(storage, "0", count, offset, shape, strides, False)
+        + b"s."
+    )
 
 
 def _state_dict(arrays: Mapping[str, np.ndarray], old: bool) -> bytes:
@@ -86,12 +102,30 @@ def _state_dict(arrays: Mapping[str, np.ndarray], old: bool) -> bytes:
 
 
 def _tensor(
-    storage: str, key: str, count: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], old: bool
+    storage: str,
+    key: str,
+    count: int,
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    old: bool,
 ) -> bytes:
-    persistent = b"(" + _text("storage") + f"ctorch\n{storage}\n".encode() + _text(key) + _text("cpu") + _int(count)
+    persistent = (
+        b"("
+        + _text("storage")
+        + f"ctorch\n{storage}\n".encode()
+        + _text(key)
+        + _text("cpu")
+        + _int(count)
+    )
     persistent += (b"N" if old else b"") + b"tQ"
     view = _int(offset) + _ints(shape) + _ints(strides)
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + persistent + view + b"\x89ccollections\nOrderedDict\n)RtR"
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + persistent
+        + view
+        + b"\x89ccollections\nOrderedDict\n)RtR"
+    )
 
 
 def _text(text: str) -> bytes:

@@ -1,5 +1,6 @@
-"""Published weights of DenseNet-121, ResNet-50 and VGG-16 fill COVID-CXNet and `qatar_vgg16` below their own heads, in
-every form."""
+"""Published weights of DenseNet-121, ResNet-50 and VGG-16 fill COVID-CXNet and `qatar_vgg16` below
+their own heads, in every form.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +66,8 @@ def test_features_are_the_files_and_both_dense_layers_new(path, entry, as_entry)
     merged = weights.load(source, first, arch=arch, new_head=True)
 
     def same(found, expected):
-        tolerance = (
-            1e-6 if entry.family == "keras_densenet" else 0.0
-        )  # epsilon, added and taken off
+        # Epsilon, added and taken off.
+        tolerance = 1e-6 if entry.family == "keras_densenet" else 0.0
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=0), found, expected
         )
@@ -124,7 +124,10 @@ def test_without_a_new_head_the_way_out_is_said(path):
     written(path, given, entry)
     first = network("covid_cxnet", classes=14)
     source = weights.Source(entry.name, entry, path)
-    said = r"densenet121\.chexnet are weights of densenet121, and covid_cxnet has .* another head: set model\.head=new"
+    said = (
+        r"densenet121\.chexnet are weights of densenet121, and covid_cxnet has .* another head: "
+        r"set model\.head=new"
+    )
     with pytest.raises(InputError, match=said):
         weights.load(source, first, arch="covid_cxnet", new_head=False)
     with pytest.raises(
@@ -167,9 +170,12 @@ def test_a_file_is_known_by_its_head(arch, form):
     assert ("hidden/kernel" in renamed.arrays) == (arch in ("covid_cxnet", "qatar_vgg16"))
 
 
-def test_features_without_a_head_are_converted_as_the_plain_network(tmp_path, path, capsys, monkeypatch):
+def test_features_without_a_head_are_converted_as_the_plain_network(
+    tmp_path, path, capsys, monkeypatch
+):
     """Of vgg16 six arrays are missing then, and of qatar_vgg16 four."""
-    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"vgg16", "qatar_vgg16"})  # to save time
+    # To save time.
+    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"vgg16", "qatar_vgg16"})
     x = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
     shapes = initialise(models.build("vgg16", num_classes=10), None, x)["params"]["features"]
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)

@@ -1,4 +1,6 @@
-"""The catalogue is complete and consistent; what only the publishers' files can show is tested elsewhere."""
+"""The catalogue is complete and consistent; what only the publishers' files can show is tested
+elsewhere.
+"""
 
 import re
 
@@ -14,7 +16,8 @@ from jaxcxr.weights.catalog import CATALOG
 from jaxcxr.weights.rules import FAMILIES
 
 LEARNERS = (
-    "densenet121", "densenet161", "resnet18", "resnet50", "resnet152", "resnext101_32x8d", "vgg16", "vgg19_bn",
+    "densenet121", "densenet161", "resnet18", "resnet50", "resnet152", "resnext101_32x8d", "vgg16",
+    "vgg19_bn",
     "inception_v3",
 )  # fmt: skip
 
@@ -34,8 +37,10 @@ def test_every_learner_has_imagenet_weights_in_both_forms(arch, tag):
 
 @pytest.mark.parametrize(
     "name",
-    ["vgg16.keras_notop", "densenet121.keras_notop", "densenet121.chexnet", "densenet121.chexnet_keras",
-     "densenet121.txrv_all", "resnet50.txrv_all", "covid_cxnet_base.v_free", "efficientnet_b4.torchvision",
+    ["vgg16.keras_notop", "densenet121.keras_notop", "densenet121.chexnet",
+     "densenet121.chexnet_keras",
+     "densenet121.txrv_all", "resnet50.txrv_all", "covid_cxnet_base.v_free",
+     "efficientnet_b4.torchvision",
      "efficientnet_b4.ra2_in1k"],
 )  # fmt: skip
 def test_chest_and_keras_weights_are_there(name):
@@ -68,29 +73,46 @@ def test_heads_and_first_convolutions_are_modules_of_the_network(arch):
     shapes = {jax.tree_util.keystr(k, simple=True, separator="/"): leaf.shape for k, leaf in leaves}
     assert shapes[f"{catalog.first_conv_of(arch)}/kernel"][2] == 2
     heads = [name for name, shape in shapes.items() if shape[-1] == 7 or name.startswith("hidden/")]
-    assert sorted(heads) == sorted(f"{p}/{leaf}" for p in catalog.head_of(arch) for leaf in ("kernel", "bias"))
+    assert sorted(heads) == sorted(
+        f"{p}/{leaf}" for p in catalog.head_of(arch) for leaf in ("kernel", "bias")
+    )
     assert shapes[f"{catalog.head_of(arch)[0]}/kernel"][-1] == 7
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("densenet121.txrv_all", -1024, 1024), ("inception_v3.tv_in1k", -1, 1), ("vgg16.keras_notop", -123.68, 131.32)],
+    [
+        ("densenet121.txrv_all", -1024, 1024),
+        ("inception_v3.tv_in1k", -1, 1),
+        ("vgg16.keras_notop", -123.68, 131.32),
+    ],
 )
 def test_value_ranges(name, low, high):
     assert catalog.find(name).value_range == pytest.approx((low, high))
 
 
 def test_chexnets_findings_in_their_published_order():
-    """Wang et al. (2017): brucechou1983/CheXNet-Keras, arnoweng/CheXNet and COVID-CXNet's notebooks count so."""
+    """Wang et al. (2017): brucechou1983/CheXNet-Keras, arnoweng/CheXNet and COVID-CXNet's notebooks
+    count so.
+    """
     assert len(catalog.CHESTXRAY14) == len(set(catalog.CHESTXRAY14)) == 14
-    places = {"Atelectasis": 0, "Infiltration": 3, "Mass": 4, "Nodule": 5, "Pneumonia": 6, "Consolidation": 8}
+    places = {
+        "Atelectasis": 0,
+        "Infiltration": 3,
+        "Mass": 4,
+        "Nodule": 5,
+        "Pneumonia": 6,
+        "Consolidation": 8,
+    }
     assert {name: catalog.CHESTXRAY14.index(name) for name in places} == places
     for name in ("densenet121.chexnet", "densenet121.chexnet_keras"):
         assert catalog.find(name).labels == catalog.CHESTXRAY14
 
 
 def test_torchvisions_transform_input_is_in_inceptions_mean_and_std():
-    """x' = x std / .5 + (mean - .5) / .5 of the ImageNet-normalised pixel is the pixel scaled to [-1, 1]."""
+    """x' = x std / .5 + (mean - .5) / .5 of the ImageNet-normalised pixel is the pixel scaled to
+    [-1, 1].
+    """
     for mean, std in zip(catalog.IMAGENET_MEAN, catalog.IMAGENET_STD, strict=True):
         for pixel in (0.0, 0.3, 1.0):
             transformed = (pixel - mean) / std * (std / 0.5) + (mean - 0.5) / 0.5
@@ -106,7 +128,9 @@ def test_efficientnets_images_are_larger_and_resized_bicubically():
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(InputError, match=r"did you mean densenet161\.tv_in1k, densenet161\.torchvision\?"):
+    with pytest.raises(
+        InputError, match=r"did you mean densenet161\.tv_in1k, densenet161\.torchvision\?"
+    ):
         catalog.find("densenet161.imagenet")
     with pytest.raises(InputError, match=r"resnet152\.tv_in1k"):
         catalog.find("resnet_152.tv_in1k")

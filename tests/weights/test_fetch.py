@@ -1,4 +1,7 @@
-"""A file of the catalogue is fetched once and checked, or the user is told what to put where. Over a local server."""
+"""A file of the catalogue is fetched once and checked, or the user is told what to put where.
+
+Over a local server.
+"""
 
 import contextlib
 import dataclasses
@@ -84,7 +87,9 @@ def test_the_next_address_is_tried(server):
 def test_the_beginning_of_a_hash_and_an_md5_are_checked(server):
     fetch(entry(f"{server.url}/model", sha256=hashlib.sha256(CONTENT).hexdigest()[:8]))
     md5 = hashlib.md5(CONTENT).hexdigest()
-    other = dataclasses.replace(entry(f"{server.url}/model", sha256="", md5=md5), name="resnet18.other")
+    other = dataclasses.replace(
+        entry(f"{server.url}/model", sha256="", md5=md5), name="resnet18.other"
+    )
     fetch(other)
     with pytest.raises(InputError, match="has the md5"):
         fetch(dataclasses.replace(other, md5="0" * 32))
@@ -99,14 +104,21 @@ def test_the_beginning_of_a_hash_and_an_md5_are_checked(server):
         ("/model", {"size": 5}, "what came has 7,000 bytes, not 5"),
     ],
 )
-def test_what_cannot_be_fetched_leaves_nothing_and_says_what_to_do(server, cache, path, fields, match):
+def test_what_cannot_be_fetched_leaves_nothing_and_says_what_to_do(
+    server, cache, path, fields, match
+):
     given = entry(server.url + path, **fields)
     with pytest.raises(InputError, match=match) as caught:
         fetch(given)
     message = str(caught.value)
     assert "resnet18.test could not be fetched" in message
     assert f"put the file {given.file}" in message
-    for said in (str(cache / "resnet18.test"), f"{server.url}{path}", f"{given.size:,} bytes", given.sha256):
+    for said in (
+        str(cache / "resnet18.test"),
+        f"{server.url}{path}",
+        f"{given.size:,} bytes",
+        given.sha256,
+    ):
         assert said in message
     assert not [p for p in cache.rglob("*") if p.is_file()]
 
@@ -133,7 +145,10 @@ def test_a_full_disk_is_told_with_what_is_needed(server, cache, monkeypatch, siz
     def refuse(self, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="7,000 bytes do not fit .* free") as at:
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match="7,000 bytes do not fit .* free") as at,
+    ):
         patch.setattr(fetching.tqdm, "update", refuse)
         fetch(entry(f"{server.url}/model", f"{server.url}/missing", size=size))
     assert "$JAXCXR_WEIGHTS" in str(at.value) and "\n" not in str(at.value)
@@ -148,7 +163,10 @@ def test_a_folder_that_cannot_be_written(server, cache, monkeypatch):
     monkeypatch.setattr(fetching.os, "access", lambda *_: False)
     assert fetch(entry(f"{server.url}/model")) == path  # it is there
     path.unlink()
-    with pytest.raises(InputError, match=r"cannot be written \(not writable\), .* not there yet: .*\$JAXCXR_WEIGHTS$"):
+    with pytest.raises(
+        InputError,
+        match=r"cannot be written \(not writable\), .* not there yet: .*\$JAXCXR_WEIGHTS$",
+    ):
         fetch(entry(f"{server.url}/model"))
     monkeypatch.setenv("JAXCXR_WEIGHTS", str(cache / "file"))
     (cache / "file").write_text("")
@@ -168,7 +186,10 @@ def test_a_file_without_a_published_hash_is_compared_with_that_of_its_first_use(
     assert fetching.checked_by(path, unknown) == "the hash of its first use"
     content[1000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"has not the sha256 of its first use, which is kept in model\.pth\.sha256"):
+    with pytest.raises(
+        InputError,
+        match=r"has not the sha256 of its first use, which is kept in model\.pth\.sha256",
+    ):
         fetch(unknown)
 
 
@@ -184,13 +205,16 @@ def test_what_a_killed_download_left_is_removed_after_a_day(server, cache):
 
 def test_of_two_downloads_at_once_a_bad_one_does_not_take_the_good_one_away(server, monkeypatch):
     good = fetch(entry(f"{server.url}/model"))
-    with pytest.raises(fetching._BodyError, match="what came has"):  # began before the other one ended
+    # Began before the other one ended.
+    with pytest.raises(fetching._BodyError, match="what came has"):
         fetching._download(f"{server.url}/page", good, entry())
     assert good.read_bytes() == CONTENT
 
 
 def test_without_a_network_the_message_is_the_same():
-    with pytest.raises(InputError, match=r"127\.0\.0\.1:9/model: (.*refused|.*\n)(.*\n)*By hand: put the file"):
+    with pytest.raises(
+        InputError, match=r"127\.0\.0\.1:9/model: (.*refused|.*\n)(.*\n)*By hand: put the file"
+    ):
         fetch(entry("http://127.0.0.1:9/model"))
 
 

@@ -33,7 +33,15 @@ def entry(tmp_path, monkeypatch, resnet):
     monkeypatch.setenv("JAXCXR_WEIGHTS", str(tmp_path / "cache"))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = Entry(
-        "resnet18.test", (), "model.npz", "torchvision", "none", "none", sha256=sha256, classes=10, note="by hand"
+        "resnet18.test",
+        (),
+        "model.npz",
+        "torchvision",
+        "none",
+        "none",
+        sha256=sha256,
+        classes=10,
+        note="by hand",
     )
     monkeypatch.setitem(CATALOG, entry.name, entry)
     return entry
@@ -45,7 +53,9 @@ def same(found, expected):
 
 def test_a_file_fills_the_network(resnet):
     variables, path = resnet
-    merged = weights.load(weights.find(str(path)), network("resnet18"), arch="resnet18", new_head=False)
+    merged = weights.load(
+        weights.find(str(path)), network("resnet18"), arch="resnet18", new_head=False
+    )
     same(merged.variables, variables)
     assert not merged.fresh
 
@@ -71,14 +81,23 @@ def test_one_input_channel_gets_the_sum(resnet):
 
 def test_another_head_without_new_head_is_named(resnet):
     _, path = resnet
-    with pytest.raises(InputError, match=r"resnet\.safetensors does not fit resnet18\.\n2 arrays have another shape"):
-        weights.load(weights.find(str(path)), network("resnet18", classes=4), arch="resnet18", new_head=False)
+    with pytest.raises(
+        InputError,
+        match=r"resnet\.safetensors does not fit resnet18\.\n2 arrays have another shape",
+    ):
+        weights.load(
+            weights.find(str(path)), network("resnet18", classes=4), arch="resnet18", new_head=False
+        )
 
 
 def test_another_architecture_is_named(resnet, entry):
-    with pytest.raises(InputError, match=r"does not fit vgg16(.|\n)*no place(.|\n)*not in the file"):
+    with pytest.raises(
+        InputError, match=r"does not fit vgg16(.|\n)*no place(.|\n)*not in the file"
+    ):
         weights.load(weights.find(str(resnet[1])), network("vgg16"), arch="vgg16", new_head=False)
-    with pytest.raises(InputError, match=r"resnet18\.test are weights of resnet18, and the network is vgg16"):
+    with pytest.raises(
+        InputError, match=r"resnet18\.test are weights of resnet18, and the network is vgg16"
+    ):
         weights.load(weights.find("resnet18.test"), network("vgg16"), arch="vgg16", new_head=False)
 
 
@@ -89,7 +108,9 @@ def test_an_entry_is_kept_under_our_names_and_read_from_there(resnet, entry, mon
     read = []
     for name in ("read", "contents"):
         plain = getattr(loading, name)
-        monkeypatch.setattr(loading, name, lambda path, plain=plain: read.append(path.name) or plain(path))
+        monkeypatch.setattr(
+            loading, name, lambda path, plain=plain: read.append(path.name) or plain(path)
+        )
     again = weights.load(source, network("resnet18"), arch="resnet18", new_head=False)
     same(again.variables, resnet[0])
     assert len(read) == 1
@@ -101,7 +122,9 @@ def kept_path(entry: Entry):
 
 
 def loaded(name: str):
-    return weights.load(weights.find(name), network("resnet18", seed=1), arch="resnet18", new_head=False)
+    return weights.load(
+        weights.find(name), network("resnet18", seed=1), arch="resnet18", new_head=False
+    )
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.999], ids=["header", "middle", "end"])
@@ -118,7 +141,9 @@ def test_a_damaged_conversion_is_made_again_from_its_source(resnet, entry, caplo
     assert path.read_bytes() == sound
 
 
-def test_a_conversion_without_a_hash_or_by_other_rules_is_made_again(resnet, entry, caplog, monkeypatch):
+def test_a_conversion_without_a_hash_or_by_other_rules_is_made_again(
+    resnet, entry, caplog, monkeypatch
+):
     first = loaded(entry.name)
     path = kept_path(entry)
     sound = path.read_bytes()
@@ -134,8 +159,12 @@ def test_a_conversion_without_a_hash_or_by_other_rules_is_made_again(resnet, ent
     np.testing.assert_allclose(again, first.variables["batch_stats"]["bn1"]["var"] + 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("problem", [PermissionError(13, "Permission denied"), InputError("The disk is full")])
-def test_weights_are_used_where_their_conversion_cannot_be_kept(resnet, entry, caplog, monkeypatch, problem):
+@pytest.mark.parametrize(
+    "problem", [PermissionError(13, "Permission denied"), InputError("The disk is full")]
+)
+def test_weights_are_used_where_their_conversion_cannot_be_kept(
+    resnet, entry, caplog, monkeypatch, problem
+):
     def refuse(*_):
         raise problem
 
@@ -187,7 +216,11 @@ def test_an_array_of_any_shape_is_one_error(tmp_path, name, shape):
 
 def test_inceptions_auxiliary_head_may_be_missing(tmp_path):
     variables = network("inception_v3")
-    state = {name: value for name, value in as_torch(variables).items() if not name.startswith("AuxLogits")}
+    state = {
+        name: value
+        for name, value in as_torch(variables).items()
+        if not name.startswith("AuxLogits")
+    }
     save_file(state, tmp_path / "inception.safetensors")
     fresh = network("inception_v3", classes=4)
     source = weights.find(str(tmp_path / "inception.safetensors"))
@@ -206,13 +239,17 @@ def test_a_published_file_is_known_by_its_hash(entry, tmp_path):
 
 def test_a_vgg_without_top_fills_what_it_has(tmp_path):
     variables, fresh = network("vgg16"), network("vgg16", classes=4)
-    state = {name: value for name, value in as_torch(variables).items() if name.startswith("features")}
+    state = {
+        name: value for name, value in as_torch(variables).items() if name.startswith("features")
+    }
     save_file(state, tmp_path / "notop.safetensors")
     source = weights.find(str(tmp_path / "notop.safetensors"))
     merged = weights.load(source, fresh, arch="vgg16", new_head=True)
     same(merged.variables["params"]["features"], variables["params"]["features"])
     same(merged.variables["params"]["classifier"], fresh["params"]["classifier"])
-    assert merged.fresh == [f"classifier/{n}/{leaf}" for n in (0, 3, 6) for leaf in ("bias", "kernel")]
+    assert merged.fresh == [
+        f"classifier/{n}/{leaf}" for n in (0, 3, 6) for leaf in ("bias", "kernel")
+    ]
     with pytest.raises(InputError, match="6 arrays of the network are not in the file"):
         weights.load(source, fresh, arch="vgg16", new_head=False)
     state["classifier.0.bias"] = as_torch(variables)["classifier.0.bias"]
@@ -222,7 +259,9 @@ def test_a_vgg_without_top_fills_what_it_has(tmp_path):
 
 
 def test_a_file_that_is_not_there():
-    with pytest.raises(InputError, match=r"model\.pretrained='\./none\.npz': there is no such file"):
+    with pytest.raises(
+        InputError, match=r"model\.pretrained='\./none\.npz': there is no such file"
+    ):
         weights.find("./none.npz")
 
 

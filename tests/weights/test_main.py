@@ -34,7 +34,14 @@ def test_the_list_has_every_entry(capsys):
 def test_info_says_what_to_put_where(capsys):
     assert main(["info", "densenet121.chexnet"]) == 0
     out = capsys.readouterr().out
-    for said in ("none stated", "14 classes", "Cardiomegaly", "features/conv0", "model.pth.tar", "0.485 0.456 0.406"):
+    for said in (
+        "none stated",
+        "14 classes",
+        "Cardiomegaly",
+        "features/conv0",
+        "model.pth.tar",
+        "0.485 0.456 0.406",
+    ):
         assert said in out
 
 
@@ -52,10 +59,15 @@ def test_convert_finds_the_network_and_writes_our_names(keras_file, tmp_path, ca
 
 def test_convert_names_the_head_that_a_file_lacks(keras_file, tmp_path, capsys):
     given, flat = keras_file
-    np.savez(given, **{name: value for name, value in flat.items() if not name.startswith("output_layer")})
+    np.savez(
+        given,
+        **{name: value for name, value in flat.items() if not name.startswith("output_layer")},
+    )
     assert main(["convert", str(given), str(tmp_path / "out.safetensors")]) == 0
     assert "not in the file: output_layer/kernel\n" in capsys.readouterr().out
-    assert read(tmp_path / "out.safetensors").keys() == {n for n in flat if not n.startswith("output_layer")}
+    assert read(tmp_path / "out.safetensors").keys() == {
+        n for n in flat if not n.startswith("output_layer")
+    }
 
 
 def test_convert_refuses_what_no_network_takes(tmp_path, capsys):
@@ -67,7 +79,8 @@ def test_convert_refuses_what_no_network_takes(tmp_path, capsys):
 
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (1, 1, 1, 0), (2, 2, 2, 2, 2)])
 def test_convert_refuses_arrays_of_odd_shapes_in_one_error(tmp_path, capsys, monkeypatch, shape):
-    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"covid_cxnet_base"})  # to save time
+    # To save time.
+    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"covid_cxnet_base"})
     names = ("conv_layer1/kernel", "conv_layer5/kernel", "fc_layer1/kernel", "output_layer/kernel")
     np.savez(tmp_path / "odd.npz", **{name: np.zeros(shape, np.float32) for name in names})
     assert main(["convert", str(tmp_path / "odd.npz"), str(tmp_path / "out.safetensors")]) == 1
@@ -78,7 +91,11 @@ def test_convert_into_a_folder_that_is_a_file(keras_file, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["convert", str(keras_file[0]), str(tmp_path / "file" / "out.safetensors")]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: ") and "was not written (File exists)" in said and said.count("\n") == 1
+    assert (
+        said.startswith("error: ")
+        and "was not written (File exists)" in said
+        and said.count("\n") == 1
+    )
 
 
 def test_verify_tells_the_published_file_from_another(keras_file, capsys):

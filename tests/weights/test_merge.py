@@ -10,7 +10,9 @@ from jaxcxr.weights.rules import Renamed
 
 def renamed(**shapes: tuple[int, ...]) -> Renamed:
     names = {name.replace("__", "/"): shape for name, shape in shapes.items()}
-    values = {name: np.full(shape, i + 1, np.float32) for i, (name, shape) in enumerate(names.items())}
+    values = {
+        name: np.full(shape, i + 1, np.float32) for i, (name, shape) in enumerate(names.items())
+    }
     return Renamed(values, {name: f"their.{name}" for name in names}, {})
 
 
@@ -19,7 +21,10 @@ def network(channels: int = 3, classes: int = 4) -> dict:
         "params": {
             "conv1": {"kernel": np.zeros((3, 3, channels, 8), np.float32)},
             "bn1": {"scale": np.zeros(8, np.float32)},
-            "fc": {"kernel": np.zeros((8, classes), np.float32), "bias": np.zeros(classes, np.float32)},
+            "fc": {
+                "kernel": np.zeros((8, classes), np.float32),
+                "bias": np.zeros(classes, np.float32),
+            },
         },
         "batch_stats": {"bn1": {"mean": np.zeros(8, np.float32)}},
     }
@@ -47,7 +52,9 @@ def test_a_new_head_stays_as_it_is_whatever_the_file_has():
 
 def test_grey_input_gets_the_sum_over_the_channels():
     merged = merge(renamed(**WHOLE), network(channels=1), first_conv="conv1")
-    np.testing.assert_array_equal(merged.variables["params"]["conv1"]["kernel"], np.full((3, 3, 1, 8), 3))
+    np.testing.assert_array_equal(
+        merged.variables["params"]["conv1"]["kernel"], np.full((3, 3, 1, 8), 3)
+    )
 
 
 def test_weights_of_grey_images_are_spread_over_the_channels():
@@ -64,7 +71,11 @@ def test_channels_are_changed_at_the_first_convolution_only():
 
 def test_all_problems_are_named_at_once():
     given = renamed(
-        conv1__kernel=(3, 3, 3, 9), extra__kernel=(2, 2), bn1__scale=(8,), fc__kernel=(8, 4), fc__bias=(4,)
+        conv1__kernel=(3, 3, 3, 9),
+        extra__kernel=(2, 2),
+        bn1__scale=(8,),
+        fc__kernel=(8, 4),
+        fc__bias=(4,),
     )
     with pytest.raises(InputError) as caught:
         merge(given, network())
@@ -85,5 +96,7 @@ def test_a_part_that_the_file_may_lack_stays_as_it_is():
 
 def test_long_lists_are_cut():
     given = renamed(**WHOLE, **{f"x{i:02d}": (1,) for i in range(20)})
-    with pytest.raises(InputError, match=r"20 arrays of the file have no place(.*\n)+  \.\.\. and 8 more"):
+    with pytest.raises(
+        InputError, match=r"20 arrays of the file have no place(.*\n)+  \.\.\. and 8 more"
+    ):
         merge(given, network())

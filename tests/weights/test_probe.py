@@ -1,4 +1,6 @@
-"""CheXNet's findings become one score: closed forms, and the bounds that hold for any dependence."""
+"""CheXNet's findings become one score: closed forms, and the bounds that hold for any
+dependence.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_combinations_of_several(probabilities):
 
 
 def test_what_they_mean_where_findings_are_independent_and_where_they_are_one():
-    """Drawn: max never exceeds the share of images with at least one finding, mean is the share of findings."""
+    """Drawn: max never exceeds the share of images with at least one finding, mean is the share of
+    findings.
+    """
     rng = np.random.default_rng(0)
     p = np.array([0.2, 0.5, 0.3], np.float32)
     alone = rng.uniform(size=(200_000, 3)) < p

@@ -14,7 +14,10 @@ from jaxcxr.weights import bounds, safetensors_file
 from jaxcxr.weights.read import SUFFIXES, read
 from tests.weights import samples
 
-ARRAYS = {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "fc.bias": np.ones(2, np.float32)}
+ARRAYS = {
+    "fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "fc.bias": np.ones(2, np.float32),
+}
 
 
 @pytest.fixture
@@ -61,7 +64,10 @@ def test_a_truncated_npz_is_named(tmp_path):
         (b"\n <!DOCTYPE html><html>404</html>", "is a web page, not weights: download it again"),
         (b"\xef\xbb\xbf<html><title>Caf\xe9</title>", "is a web page"),
         ("<html>".encode("utf-16"), "is a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer, .*git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+            "is a Git LFS pointer, .*git lfs pull",
+        ),
         (b'{"message": "Not Found"}', "is text, not weights"),
         ("größer".encode(), "is text, not weights"),
         (b"\x1f\x8b\x08\x00" + bytes(30), "is a gzip archive: unpack it"),
@@ -70,7 +76,9 @@ def test_a_truncated_npz_is_named(tmp_path):
     ],
     ids=["page", "latin-1 page", "utf-16 page", "pointer", "json", "text", "gzip", "tar", "empty"],
 )
-def test_what_is_no_weights_is_named_before_a_reader_is_needed(tmp_path, monkeypatch, suffix, content, match):
+def test_what_is_no_weights_is_named_before_a_reader_is_needed(
+    tmp_path, monkeypatch, suffix, content, match
+):
     monkeypatch.setitem(sys.modules, "h5py", None)
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)
@@ -81,7 +89,9 @@ def test_what_is_no_weights_is_named_before_a_reader_is_needed(tmp_path, monkeyp
 def test_weights_under_the_name_of_another_kind_are_told(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(samples.npz())
-    with pytest.raises(InputError, match=r"is a zip archive by its first bytes: rename it so that it ends in \.npz"):
+    with pytest.raises(
+        InputError, match=r"is a zip archive by its first bytes: rename it so that it ends in \.npz"
+    ):
         read(path)
 
 
@@ -106,7 +116,10 @@ def test_an_npz_with_objects_runs_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "match"),
-    [("none.npz", "does not exist"), ("notes.txt", r"notes\.txt: weights are read from \.safetensors")],
+    [
+        ("none.npz", "does not exist"),
+        ("notes.txt", r"notes\.txt: weights are read from \.safetensors"),
+    ],
 )
 def test_what_cannot_be_read_at_all(tmp_path, name, match):
     (tmp_path / "notes.txt").write_text("hello")
@@ -122,7 +135,11 @@ def test_an_empty_file_is_named(tmp_path):
 
 def test_pytorchs_files_are_read_without_pytorch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for content in (samples.pth(ARRAYS), samples.pth(ARRAYS, within="state_dict"), samples.old_pth(ARRAYS)):
+    for content in (
+        samples.pth(ARRAYS),
+        samples.pth(ARRAYS, within="state_dict"),
+        samples.old_pth(ARRAYS),
+    ):
         (tmp_path / "weights.pth").write_bytes(content)
         same(read(tmp_path / "weights.pth"))
 
@@ -137,11 +154,15 @@ def test_a_reader_that_is_not_installed_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError", "RuntimeError"])
 def test_a_reader_that_does_not_start_is_named(tmp_path, monkeypatch, error):
-    (tmp_path / "h5py.py").write_text(f"raise {error}('libcudart.so.12 not found in the system path')")
+    (tmp_path / "h5py.py").write_text(
+        f"raise {error}('libcudart.so.12 not found in the system path')"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "h5py", raising=False)
     (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(InputError, match=r"h5py, which .*does not start \(libcudart\.so\.12 not found"):
+    with pytest.raises(
+        InputError, match=r"h5py, which .*does not start \(libcudart\.so\.12 not found"
+    ):
         read(tmp_path / "weights.h5")
 
 
@@ -152,7 +173,10 @@ def test_a_reader_that_does_not_start_is_named(tmp_path, monkeypatch, error):
         ({"a": np.array(["text"])}, "real numbers"),
         ({"a\x1b[2J": np.ones(2, np.float32)}, r"names an array 'a\\x1b\[2J'"),
         ({"a" * 1001: np.ones(2, np.float32)}, r"names an array 'a+\.\.\.'"),
-        ({f"a{i}": np.ones(1, np.int8) for i in range(bounds.ARRAYS + 1)}, "holds 2,001 arrays, and no network"),
+        (
+            {f"a{i}": np.ones(1, np.int8) for i in range(bounds.ARRAYS + 1)},
+            "holds 2,001 arrays, and no network",
+        ),
     ],
     ids=["complex", "text", "control characters", "long name", "many"],
 )
@@ -165,20 +189,28 @@ def test_arrays_that_no_network_has_are_refused(tmp_path, arrays, match):
 class TestTorch:
     @pytest.fixture
     def torch(self):
-        return pytest.importorskip("torch", reason="torch is not installed: requirements-parity.txt has it")
+        return pytest.importorskip(
+            "torch", reason="torch is not installed: requirements-parity.txt has it"
+        )
 
     @pytest.mark.parametrize("old", [False, True], ids=["zip", "before 1.6"])
     @pytest.mark.parametrize("within", ["", "model"])
     def test_every_view_of_a_storage_equals_pytorchs(self, torch, tmp_path, old, within):
         base = torch.randn(6, 7, 5, generator=torch.Generator().manual_seed(0))
         state = {
-            "whole": base, "permuted": base.permute(2, 0, 1), "part": base[1:5:2, ::3], "transposed": base[0].T,
-            "repeated": torch.ones(1).expand(4, 5), "scalar": base[0, 0, 0], "none": torch.zeros(0, 3),
-            "half": base.half(), "bfloat16": base.bfloat16(), "double": base.double(), "int8": base.to(torch.int8),
+            "whole": base, "permuted": base.permute(2, 0, 1), "part": base[1:5:2, ::3],
+            "transposed": base[0].T, "repeated": torch.ones(1).expand(4, 5),
+            "scalar": base[0, 0, 0], "none": torch.zeros(0, 3), "half": base.half(),
+            "bfloat16": base.bfloat16(), "double": base.double(), "int8": base.to(torch.int8),
             "counter": torch.tensor(7), "bool": base > 0, "parameter": torch.nn.Parameter(base[1]),
         }  # fmt: skip
-        adam = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": base * 2}}, "groups": [{"betas": (0.9, None)}]}
-        content = {within: state, "optimizer": adam, "epoch": 3, "size": base.shape} if within else state
+        adam = {
+            "state": {0: {"step": torch.tensor(1.0), "exp_avg": base * 2}},
+            "groups": [{"betas": (0.9, None)}],
+        }
+        content = (
+            {within: state, "optimizer": adam, "epoch": 3, "size": base.shape} if within else state
+        )
         path = tmp_path / "weights.pth"
         torch.save(content, path, _use_new_zipfile_serialization=not old)
         expected = torch.load(path, weights_only=True)
@@ -209,8 +241,11 @@ class TestTorch:
         same(read(tmp_path / "weights.pth"))
 
     @pytest.mark.parametrize("plain", [True, False], ids=["pickle", "torch.save"])
-    def test_a_malicious_pickle_is_refused_and_runs_nothing(self, torch, tmp_path, monkeypatch, plain):
-        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # of the user's shell: must change nothing
+    def test_a_malicious_pickle_is_refused_and_runs_nothing(
+        self, torch, tmp_path, monkeypatch, plain
+    ):
+        # Of the user's shell: must change nothing.
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
         marker, path = tmp_path / "ran", tmp_path / "weights.pth"
 
         class Bomb:
@@ -229,15 +264,21 @@ class TestTorch:
     def test_a_pickled_module_is_refused(self, torch, tmp_path, new):
         with warnings.catch_warnings():  # of the module's source, which old files hold
             warnings.simplefilter("ignore")
-            torch.save(torch.nn.Linear(2, 3), tmp_path / "weights.pt", _use_new_zipfile_serialization=new)
-        with pytest.raises(InputError, match="was not opened: as a pickle it holds more than arrays"):
+            torch.save(
+                torch.nn.Linear(2, 3), tmp_path / "weights.pt", _use_new_zipfile_serialization=new
+            )
+        with pytest.raises(
+            InputError, match="was not opened: as a pickle it holds more than arrays"
+        ):
             read(tmp_path / "weights.pt")
 
     def test_a_truncated_file_is_named(self, torch, tmp_path):
         path = tmp_path / "weights.pth"
         torch.save({"fc.weight": torch.zeros(1000)}, path)
         path.write_bytes(path.read_bytes()[:2000])
-        with pytest.raises(InputError, match=r"weights\.pth is damaged .*: fetch the PyTorch file again"):
+        with pytest.raises(
+            InputError, match=r"weights\.pth is damaged .*: fetch the PyTorch file again"
+        ):
             read(path)
 
     def test_no_tensors(self, torch, tmp_path):
@@ -249,7 +290,9 @@ class TestTorch:
 class TestHdf5:
     @pytest.fixture
     def h5py(self):
-        return pytest.importorskip("h5py", reason="h5py is not installed: requirements-parity.txt has it")
+        return pytest.importorskip(
+            "h5py", reason="h5py is not installed: requirements-parity.txt has it"
+        )
 
     @pytest.mark.parametrize("whole_model", [True, False])
     @pytest.mark.parametrize(
@@ -277,18 +320,26 @@ class TestHdf5:
         with h5py.File(path, "w") as file:
             file["a/a/kernel:0"] = np.zeros(1000)
         path.write_bytes(path.read_bytes()[:3000])
-        with pytest.raises(InputError, match=r"weights\.h5 is damaged .*: fetch the HDF5 file again"):
+        with pytest.raises(
+            InputError, match=r"weights\.h5 is damaged .*: fetch the HDF5 file again"
+        ):
             read(path)
 
     def test_compressed_chunks_equal_h5pys(self, h5py, tmp_path):
         path, rng = tmp_path / "weights.h5", np.random.default_rng(0)
         values = {
-            "a": rng.normal(size=(17, 5, 3)).astype(np.float32), "b": rng.normal(size=300), "c": np.float32(3),
+            "a": rng.normal(size=(17, 5, 3)).astype(np.float32),
+            "b": rng.normal(size=300),
+            "c": np.float32(3),
             "d": rng.normal(size=(4, 4)).astype(">f4"),
-        }  # fmt: skip
+        }
         with h5py.File(path, "w") as file:
-            file.create_dataset("a/kernel", data=values["a"], chunks=(4, 5, 2), compression="gzip", shuffle=True)
-            file.create_dataset("b/kernel", data=values["b"], chunks=(64,), maxshape=(None,), compression="gzip")
+            file.create_dataset(
+                "a/kernel", data=values["a"], chunks=(4, 5, 2), compression="gzip", shuffle=True
+            )
+            file.create_dataset(
+                "b/kernel", data=values["b"], chunks=(64,), maxshape=(None,), compression="gzip"
+            )
             file.create_dataset("c/kernel", data=values["c"])
             file.create_dataset("d/kernel", data=values["d"], chunks=(3, 3), shuffle=True)
         found = read(path)

@@ -1,4 +1,6 @@
-"""Narrow networks give what torchvision's own gave, from the same numbers, without torch (tests/reference/make.py)."""
+"""Narrow networks give what torchvision's own gave, from the same numbers, without torch
+(tests/reference/make.py).
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,10 @@ OPTIONS = {
     **{family: {"dropout": 0.0} for family in ("vgg", "vgg_bn", "inception")},
 }
 SIDES = {"inception": 299}
-# Trained in float64. In float32 Inception's inputs of ReLUs and pools lie within rounding of places where a gradient
-# jumps: noise of 1e-7 in the pixels moves the first kernel's by 2e-5, of 1e-6 by up to 1.5e-2 (in float64), so which
-# of them flip is the machine's choice. The other families are at 1.5e-5.
+# Trained in float64. In float32 Inception's inputs of ReLUs and pools lie within rounding of places
+# where a gradient jumps: noise of 1e-7 in the pixels moves the first kernel's by 2e-5, of 1e-6 by
+# up to 1.5e-2 (in float64), so which of them flip is the machine's choice. The other families are
+# at 1.5e-5.
 DOUBLE = ("inception",)
 # The first is JAX 0.8's; before it there was only the second.
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
@@ -46,7 +49,9 @@ def close(found, expected, tolerance=1e-4):
 
 @pytest.mark.parametrize("family", ARCHS)
 def test_what_torchvision_gave(family):
-    """67 px are odd: a pool cropped there once had no gradient, as a fused program rounded its input anew."""
+    """67 px are odd: a pool cropped there once had no gradient, as a fused program rounded its
+    input anew.
+    """
     with np.load(FOLDER / f"{family}.npz") as file:
         reference = {name: file[name] for name in file.files}
     about = json.loads(str(reference.pop("about")))
@@ -56,15 +61,20 @@ def test_what_torchvision_gave(family):
     module = models.build(arch, num_classes=CLASSES, width=0.125, **options)
     x, weight = image(BATCH, SIDES.get(family, 67)), head_weight(BATCH, CLASSES)
     shape = jax.ShapeDtypeStruct(x.shape, jnp.float32)
-    variables = merge(rename(state, FAMILIES["torchvision"]), initialise(module, None, shape)).variables
+    variables = merge(
+        rename(state, FAMILIES["torchvision"]), initialise(module, None, shape)
+    ).variables
     wanted = about["map"].split(".")
 
     @quick_jit
     def evaluate(variables):
         (logits, _), kept = module.apply(
-            variables, x, train=False, mutable=["intermediates"],
+            variables,
+            x,
+            train=False,
+            mutable=["intermediates"],
             capture_intermediates=lambda m, _: isinstance(m, layers.Conv | layers.BatchNorm),
-        )  # fmt: skip
+        )
         node = kept["intermediates"]
         for name in wanted:
             node = node[name]
@@ -82,9 +92,12 @@ def test_what_torchvision_gave(family):
         def train(params, stats):
             def total(params):
                 (logits, out), after = module.apply(
-                    {"params": params, **stats}, x.astype(dtype), train=True, mutable=["batch_stats"],
+                    {"params": params, **stats},
+                    x.astype(dtype),
+                    train=True,
+                    mutable=["batch_stats"],
                     rngs={"dropout": jax.random.key(0)},
-                )  # fmt: skip
+                )
                 value = (logits * weight.astype(dtype)).sum()
                 if "aux_logits" in out:
                     value += (out["aux_logits"] * weight.astype(dtype)).sum()
@@ -98,7 +111,9 @@ def test_what_torchvision_gave(family):
     close(logits, reference["train_logits"], tolerance)
     if aux_logits is not None:
         close(aux_logits, reference["aux_logits"], tolerance)
-    theirs = {n.removeprefix("gradient/"): v for n, v in reference.items() if n.startswith("gradient/")}
+    theirs = {
+        n.removeprefix("gradient/"): v for n, v in reference.items() if n.startswith("gradient/")
+    }
     assert len(theirs) >= 2
     for name, value in rename(theirs, FAMILIES["torchvision"]).arrays.items():
         close(leaf_of(gradients, name), value, tolerance)

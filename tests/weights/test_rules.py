@@ -10,7 +10,9 @@ from jaxcxr.weights.rules import FAMILIES, keras_name, rename
 def arrays(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Arrays of 0, 1, 2, ... by name; `__` in a name stands for the dot."""
     return {
-        name.replace("__", "."): np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+        name.replace("__", "."): np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(
+            shape
+        )
         for name, shape in shapes.items()
     }
 
@@ -33,7 +35,12 @@ def test_torch_convolutions_and_dense_layers_are_turned():
 
 def test_a_torch_norm_is_told_from_a_convolution_by_its_rank():
     found = named(
-        "torchvision", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked"
+        "torchvision",
+        "bn1.weight",
+        "bn1.bias",
+        "bn1.running_mean",
+        "bn1.running_var",
+        "bn1.num_batches_tracked",
     )
     assert found == ["bn1/scale", "bn1/bias", "bn1/mean", "bn1/var"]
 
@@ -68,7 +75,8 @@ def test_a_torch_norm_is_told_from_a_convolution_by_its_rank():
         ("timm_efficientnet", "classifier.bias", "classifier/1/bias"),
         ("keras_densenet", "conv1/bn/moving_variance", "features/norm0/var"),
         ("keras_densenet", "conv1_bn/gamma", "features/norm0/scale"),
-        ("keras_densenet", "conv5_block16_0_bn/beta", "features/denseblock4/denselayer16/norm1/bias"),
+        ("keras_densenet", "conv5_block16_0_bn/beta",
+         "features/denseblock4/denselayer16/norm1/bias"),
         ("keras_densenet", "conv2_block3_1_bn/beta", "features/denseblock1/denselayer3/norm2/bias"),
         ("keras_densenet", "pool4_bn/moving_mean", "features/transition3/norm/mean"),
         ("keras_densenet", "bn/gamma", "features/norm5/scale"),
@@ -118,7 +126,9 @@ def test_keras_vgg_flattens_its_last_map_in_another_order():
 
 def test_keras_vgg_takes_blue_first_and_we_red_first():
     kernel = np.arange(3 * 3 * 3 * 2.0).reshape(3, 3, 3, 2)
-    ours = rename({"block1_conv1/kernel": kernel, "block1_conv2/kernel": kernel}, FAMILIES["keras_vgg16"]).arrays
+    ours = rename(
+        {"block1_conv1/kernel": kernel, "block1_conv2/kernel": kernel}, FAMILIES["keras_vgg16"]
+    ).arrays
     np.testing.assert_array_equal(ours["features/0/kernel"], kernel[:, :, ::-1])
     np.testing.assert_array_equal(ours["features/2/kernel"], kernel)
 
@@ -130,7 +140,9 @@ def test_keras_densenet_has_another_epsilon():
 
 def test_two_arrays_of_one_name_are_named():
     old, new = (f"features.denseblock1.denselayer1.{n}.weight" for n in ("norm.1", "norm1"))
-    with pytest.raises(InputError, match=r"both .*norm\.1\.weight and .*norm1\.weight are .*norm1/scale"):
+    with pytest.raises(
+        InputError, match=r"both .*norm\.1\.weight and .*norm1\.weight are .*norm1/scale"
+    ):
         named("torchvision", old, new)
 
 

@@ -20,7 +20,11 @@ from tests.weights.forms import (
 
 FORMS = {
     "vgg16": {"torchvision": as_torch, "timm": as_timm_vgg16, "keras": as_keras_vgg16},
-    "densenet121": {"torchvision and timm": as_torch, "chexnet": as_chexnet_torch, "keras": as_keras_densenet},
+    "densenet121": {
+        "torchvision and timm": as_torch,
+        "chexnet": as_chexnet_torch,
+        "keras": as_keras_densenet,
+    },
     "covid_cxnet": {"torch": as_torch, "keras": as_keras_densenet},
     "efficientnet_b4": {"torchvision": as_torch, "timm": as_timm_efficientnet},
 }
@@ -35,7 +39,9 @@ def test_each_form_gives_the_logits_of_the_numbers_in_it(tmp_path, arch):
     assert expected.std() > 0
     for form, write in FORMS[arch].items():
         path = tmp_path / f"{form}.safetensors"
-        save_file({name: np.ascontiguousarray(value) for name, value in write(variables).items()}, path)
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in write(variables).items()}, path
+        )
         merged = weights.load(weights.find(str(path)), other, arch=arch, new_head=False)
         assert not merged.fresh
         np.testing.assert_allclose(run(merged.variables, x), expected, rtol=1e-5, err_msg=form)

@@ -51,7 +51,8 @@ EXTENDED = {
     "Pneumonia/Viral/Varicella": "viral",
 }
 
-# Findings of the collection that are no class of the study: other causes, a course without a cause, or no label yet.
+# Findings of the collection that are no class of the study: other causes, a course without a cause,
+# or no label yet.
 OTHERS = (
     "ARDS",
     "Aspergillosis",
@@ -74,7 +75,9 @@ SAME_PATIENT = {"178": "97", "201": "78"}
 
 
 def label_table(*, findings: str, pneumocystis: str) -> dict[str, str]:
-    """finding -> class for `findings` 'published' | 'extended', `pneumocystis` 'bacterial' | 'fungal'."""
+    """finding -> class for `findings` 'published' | 'extended', `pneumocystis` 'bacterial' |
+    'fungal'.
+    """
     table = dict(PUBLISHED)
     if findings == "extended":
         table.update(EXTENDED)

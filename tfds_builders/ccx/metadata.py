@@ -31,7 +31,9 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """The rows of one metadata.csv, the era that its columns belong to, and what was guessed in reading."""
+    """The rows of one metadata.csv, the era that its columns belong to, and what was guessed in
+    reading.
+    """
 
     era: str
     rows: tuple[Row, ...]
@@ -42,7 +44,7 @@ def read_metadata(path: Path) -> Metadata:
     """Parses metadata.csv.
 
     Raises:
-      ValueError: a needed column is missing; names the file and the columns it has.
+        ValueError: a needed column is missing; names the file and the columns it has.
     """
     table = tables.read_table(path, required=REQUIRED)
     rows = tuple(
@@ -66,7 +68,9 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def read_patients(rows: Iterable[Row]) -> patient_ids.Patients:
-    """The patients of a table, the same for every builder that reads it; one file has one patient."""
+    """The patients of a table, the same for every builder that reads it; one file has one
+    patient.
+    """
     first: dict[str, str] = {}
     together = []
     rows = [row for row in rows if patient_ids.key(row.patient)]

@@ -25,7 +25,7 @@ def find_or_download(dl_manager: tfds.download.DownloadManager) -> Path:
     """The folder with metadata.csv and images/: `ccx` in the manual folder, else downloaded.
 
     Raises:
-      FileNotFoundError: `ccx` is there but not whole, or is not there and cannot be downloaded.
+        FileNotFoundError: `ccx` is there but not whole, or is not there and cannot be downloaded.
     """
     return github.find_or_download(
         dl_manager,

@@ -26,7 +26,9 @@ UNKNOWN = "covid_cxnet-unknown"
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image, its row of metadata.csv, if it has one, and the id of the patient whom that names."""
+    """One image, its row of metadata.csv, if it has one, and the id of the patient whom that
+    names.
+    """
 
     path: Path
     row: tables.Row | None
@@ -66,8 +68,8 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
     """The usable images by stem, the rejected rows and images by reason, and notices.
 
     Raises:
-      ValueError: a file of another name in `folder`, two files of one stem, or a table that
-        lacks a column or contradicts itself; says which.
+        ValueError: a file of another name in `folder`, two files of one stem, or a table that
+            lacks a column or contradicts itself; says which.
     """
     files = common.files_by_stem(folder)
     strange = [path.name for path in files.values() if not NAME.fullmatch(path.name)]
@@ -75,8 +77,8 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
     if strange:
         shown = ", ".join(strange[:10]) + (", ..." if len(strange) > 10 else "")
         raise ValueError(
-            f"covid_cxnet: {len(strange)} files in {folder} are not named as published ('166-.jpeg'): "
-            f"{shown}. Move them away."
+            f"covid_cxnet: {len(strange)} files in {folder} are not named as published "
+            f"('166-.jpeg'): {shown}. Move them away."
         )
     rows, rejected, notices = tables.choose_rows(
         tables.read_table(metadata, required=REQUIRED),
@@ -94,9 +96,8 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
     notices += patients.notices
     chosen: dict[str, Image] = {}
     seen: set[bytes] = set()
-    for name in sorted(
-        files, key=lambda name: (name not in rows, name)
-    ):  # of copies, one with a row
+    # Of copies, one with a row.
+    for name in sorted(files, key=lambda name: (name not in rows, name)):
         view = rows[name]["view"] if name in rows else ""
         digest = hashlib.sha256(files[name].read_bytes()).digest()
         if view and (reason := rejection.view_reason(view)):

@@ -68,7 +68,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             kept=len(kept),
             rejected=rejected,
             notices=[*notices, *patients.notices],
-            unknown_findings=tables.unknown((row["finding"] for row in kept.values()), (*LABELS, "")),
+            unknown_findings=tables.unknown(
+                (row["finding"] for row in kept.values()), (*LABELS, "")
+            ),
         )
         return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 
@@ -76,7 +78,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self, files: dict[str, Path], kept: dict[str, tables.Row], patients: Mapping[str, str]
     ) -> Iterator[tuple[str, dict]]:
         images = (
-            (f"figure1-{common.distinct_id(name)}", listed(files[name], row, patients[patient(row)]))
+            (
+                f"figure1-{common.distinct_id(name)}",
+                listed(files[name], row, patients[patient(row)]),
+            )
             for name, row in kept.items()
         )
         return tables.examples(images, source="figure1")

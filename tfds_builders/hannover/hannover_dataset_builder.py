@@ -102,12 +102,13 @@ def classify(admission_offset: str, *, rule: str) -> tuple[str, str]:
     """(class, finding) by the days from the X-ray to the admission, negative after it.
 
     Args:
-      admission_offset: as in data.csv, '' unknown.
-      rule: 'published': over 14 days normal, else covid19, unknown included. 'guideline': over 14
-        normal, 7 to 14 and unknown '', under 7 covid19. 'left_out': as that, with '' for normal.
+        admission_offset: as in data.csv, '' unknown.
+        rule: 'published': over 14 days normal, else covid19, unknown included. 'guideline': over 14
+            normal, 7 to 14 and unknown '', under 7 covid19. 'left_out': as that, with '' for
+            normal.
 
     Raises:
-      ValueError: not a number.
+        ValueError: not a number.
     """
     days = math.nan
     if admission_offset:

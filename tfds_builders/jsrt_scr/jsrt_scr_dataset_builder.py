@@ -74,7 +74,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         masks = {name: find_masks(root / "jsrt" / "scr", name) for name in images}
         kept = {name: path for name, path in images.items() if masks[name] is not None}
         rejected = rejection.Rejected()
-        rejected.add(rejection.Reason("no SCR masks"), [name for name in images if name not in kept])
+        rejected.add(
+            rejection.Reason("no SCR masks"), [name for name in images if name not in kept]
+        )
         unread = file_names.unread(root / "jsrt" / "images", list(images.values()))
         rejected.add(NOT_READ, [name for name in unread if Path(name).stem not in images])
         rejected.add(NO_IMAGE, masks_without(root / "jsrt" / "scr", images))
@@ -118,8 +120,8 @@ def find_images(folder: Path) -> dict[str, Path]:
     """Image files by JSRT name, sorted.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: one name has two files, e.g. as .IMG and as .png.
+        FileNotFoundError: there is none.
+        ValueError: one name has two files, e.g. as .IMG and as .png.
     """
     images: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -138,7 +140,7 @@ def find_masks(folder: Path, name: str) -> Path | None:
     """The masks folder of the fold that has `name`, None if neither fold has any of its masks.
 
     Raises:
-      ValueError: some of its masks are missing, or both folds have it.
+        ValueError: some of its masks are missing, or both folds have it.
     """
     found = []
     for fold in FOLDS:

@@ -18,10 +18,10 @@ def read_img(path: Path) -> np.ndarray:
     so that lungs are dark and bones bright as in the other sets.
 
     Returns:
-      uint16 [2048, 2048], values 0..4095.
+        uint16 [2048, 2048], values 0..4095.
 
     Raises:
-      ValueError: not exactly 8,388,608 bytes, or words beyond 12 bits; names the file.
+        ValueError: not exactly 8,388,608 bytes, or words beyond 12 bits; names the file.
     """
     size = path.stat().st_size
     if size != BYTES:

@@ -82,7 +82,7 @@ def pool(folder: Path) -> tuple[dict[str, Path], list[str]]:
     folders is one image. The same name with other bytes gives 'kcx-<split>-<stem>' for each.
 
     Raises:
-      ValueError: files that are not named as the data set names them; lists up to 10.
+        ValueError: files that are not named as the data set names them; lists up to 10.
     """
     paths = [
         path

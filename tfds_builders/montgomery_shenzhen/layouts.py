@@ -22,7 +22,9 @@ SAME_NAME = rejection.Reason("same name in another layout", is_fault=False)
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One X-ray, the files whose union is its lung mask, and its clinical reading if there is one."""
+    """One X-ray, the files whose union is its lung mask, and its clinical reading if there is
+    one.
+    """
 
     name: str
     image: Path

@@ -33,7 +33,8 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Montgomery County and Shenzhen Hospital sets, one split "main"."""
 
-    # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files are counted.
+    # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files
+    # are counted.
     VERSION = tfds.core.Version("1.2.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
@@ -69,7 +70,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             source = layouts.SOURCES[pair.field("series")]
             key = f"{source}-{name}"
             patient_id = f"{source}-{pair.field('number')}"
-            reading = pair.reading.read_text(encoding="utf-8", errors="replace") if pair.reading else ""
+            reading = (
+                pair.reading.read_text(encoding="utf-8", errors="replace") if pair.reading else ""
+            )
             yield (
                 key,
                 {
@@ -92,7 +95,7 @@ def lung_mask(pair: layouts.Pair, reader: mask_files.MaskReader) -> np.ndarray:
     """Union of the mask files, bool [H, W].
 
     Raises:
-      ValueError: sizes of masks and image differ; names the files.
+        ValueError: sizes of masks and image differ; names the files.
     """
     with common.open_image(pair.image) as image:
         height, width = image.height, image.width

@@ -61,7 +61,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             problem = f"{folder} has none of {', '.join(table.FILES)}."
             raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
         files = common.files_by_name(*image_folders(folder))
-        listed = frozenset((folder / name).read_text(encoding="utf-8-sig").split()) if name else None
+        listed = (
+            frozenset((folder / name).read_text(encoding="utf-8-sig").split()) if name else None
+        )
 
         def reject_reason(row: tables.Row) -> rejection.Reason | None:
             if listed is not None and row["image index"] not in listed:
@@ -101,7 +103,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return tables.examples(images, source="nih_cxr14")
 
     def _listed(self, path: Path, row: tables.Row) -> tables.Listed:
-        patient_id = f"nih_cxr14-{patient_ids.key(row['patient id'])}"  # zeros in front in 2017 only
+        # Zeros in front in 2017 only.
+        patient_id = f"nih_cxr14-{patient_ids.key(row['patient id'])}"
         try:
             label = table.label(row["finding labels"], cap=common.options_of(self)["cap"])
         except ValueError as error:
@@ -121,7 +124,7 @@ def image_folders(folder: Path) -> list[Path]:
     """images/ and Kaggle's images_001/images/ to images_012/images/, those there are.
 
     Raises:
-      FileNotFoundError: there is none; shows the tree.
+        FileNotFoundError: there is none; shows the tree.
     """
     found = [folder / "images", *sorted(folder.glob("images_[0-9][0-9][0-9]/images"))]
     found = [path for path in found if path.is_dir()]

@@ -13,8 +13,9 @@ REQUIRED = ("image index", "finding labels", "patient id", "patient age", "view 
 
 NORMAL = "No Finding"
 FINDINGS = (
-    NORMAL, "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
-    "Infiltration", "Mass", "Nodule", "Pleural Thickening", "Pneumonia", "Pneumothorax",
+    NORMAL, "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema",
+    "Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule", "Pleural Thickening", "Pneumonia",
+    "Pneumothorax",
 )  # fmt: skip
 # Which findings stand for a community-acquired pneumonia; see README.md.
 PNEUMONIA = {
@@ -33,7 +34,7 @@ def label(finding_labels: str, *, cap: str) -> str:
     """Class of 'Infiltration|Pneumonia': 'normal', 'pneumonia' or ''; `cap` is a key of PNEUMONIA.
 
     Raises:
-      ValueError: 'No Finding' beside a finding.
+        ValueError: 'No Finding' beside a finding.
     """
     found = findings(finding_labels)
     if NORMAL in found and len(found) > 1:

@@ -61,15 +61,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Config of a data set; what is not given is as in the default config.
 
         Options:
-          size: side of the square pictures in pixels, 256.
-          patients: how many, 120; each has 1 to 3 images, every four hold each class once.
-          seed: other seeds give other patients, 0.
-          confounder: probability in [0, 1] that the marker in the corner is the one of the class
-            (`drawing.CLASS_MARKERS`) and not a random one, 0.0.
+            size: side of the square pictures in pixels, 256.
+            patients: how many, 120; each has 1 to 3 images, every four hold each class once.
+            seed: other seeds give other patients, 0.
+            confounder: probability in [0, 1] that the marker in the corner is the one of the class
+                (`drawing.CLASS_MARKERS`) and not a random one, 0.0.
 
         Raises:
-          TypeError: an option is unknown; names the known ones.
-          ValueError: a value is out of range.
+            TypeError: an option is unknown; names the known ones.
+            ValueError: a value is out of range.
         """
         for name in options:
             if name not in _OPTIONS:
@@ -104,7 +104,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self) -> Iterator[tuple[str, dict]]:
         config = self.builder_config
         for patient in range(config.patients):
-            seed = f"s{config.seed}-" if config.seed else ""  # who is another patient has another name
+            # Who is another patient has another name.
+            seed = f"s{config.seed}-" if config.seed else ""
             patient_id = f"phantom-{seed}p{patient:04d}"
             for number in range(drawing.image_count(config.seed, patient)):
                 phantom = drawing.draw(

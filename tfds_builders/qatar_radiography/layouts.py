@@ -94,8 +94,8 @@ def find_release(root: Path) -> Path:
     """The folder of the one release below `root`, the manual folder.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: there are two, which have images in common.
+        FileNotFoundError: there is none.
+        ValueError: there are two, which have images in common.
     """
     found = [root / FOLDER / name for name in RELEASES if (root / FOLDER / name).is_dir()]
     if not found:
@@ -112,13 +112,13 @@ def find_images(release: Path, *, needed: Sequence[str]) -> list[Image]:
     """All images, by class and number.
 
     Args:
-      release: the folder with the class folders.
-      needed: findings whose folders must be there; the others may be.
+        release: the folder with the class folders.
+        needed: findings whose folders must be there; the others may be.
 
     Raises:
-      FileNotFoundError: a class folder is missing or has no image; says which.
-      ValueError: a class has two folders, one number has two files, files have other names, or the
-        names are those of two releases.
+        FileNotFoundError: a class folder is missing or has no image; says which.
+        ValueError: a class has two folders, one number has two files, files have other names, or
+            the names are those of two releases.
     """
     folders = {kind: class_folder(release, kind) for kind in KINDS}
     missing = [kind.names[0] for kind in KINDS if kind.finding in needed and folders[kind] is None]
@@ -145,7 +145,7 @@ def class_folder(release: Path, kind: Kind) -> Path | None:
     """The folder of a class, whatever its capitals, or None.
 
     Raises:
-      ValueError: there are two.
+        ValueError: there are two.
     """
     names = [name.lower() for name in kind.names]
     found = [p for p in sorted(release.iterdir()) if p.is_dir() and p.name.lower() in names]
@@ -207,7 +207,7 @@ def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection
     A class without masks/ has none at all; one with it must have them all.
 
     Raises:
-      FileNotFoundError: masks/ lacks masks of some images, or no class has masks/.
+        FileNotFoundError: masks/ lacks masks of some images, or no class has masks/.
     """
     masks: dict[str, Path] = {}
     without = rejection.Rejected()

@@ -59,13 +59,14 @@ def find_origins(images: Iterable[layouts.Image], root: Path) -> dict[str, Origi
     """Origins by the images' keys, the index's where it has the image.
 
     Args:
-      images: all images of the release.
-      root: the manual folder. Beside qatar/index.csv, kcx/chest_xray is looked at, and
-        ccx/metadata.csv where the index names pictures of ccx.
+        images: all images of the release.
+        root: the manual folder. Beside qatar/index.csv, kcx/chest_xray is looked at, and
+            ccx/metadata.csv where the index names pictures of ccx.
 
     Raises:
-      FileNotFoundError: the index lists images that are not there, or ccx/metadata.csv is missing.
-      ValueError: the index contradicts itself, or names a picture that kcx or ccx cannot have.
+        FileNotFoundError: the index lists images that are not there, or ccx/metadata.csv is
+            missing.
+        ValueError: the index contradicts itself, or names a picture that kcx or ccx cannot have.
     """
     images = list(images)
     origins = {image.key: of_collection(image) for image in images}
@@ -98,8 +99,8 @@ def read_index(path: Path, files: dict[str, Path]) -> dict[str, tables.Row]:
     """The rows of index.csv by the images' file names.
 
     Raises:
-      FileNotFoundError: it lists images that are not among `files`.
-      ValueError: it lacks a column, or two rows of one image differ.
+        FileNotFoundError: it lists images that are not among `files`.
+        ValueError: it lacks a column, or two rows of one image differ.
     """
     table = tables.read_table(path, required=INDEX)
     absent = [row["image"] for row in table.rows if file_name(row) not in files]
@@ -126,11 +127,11 @@ def of_kcx(name: str, there: Collection[str]) -> Origin:
     split anew may have the patient in test: then its builder says so, and so do we.
 
     Args:
-      name: file name.
-      there: `patient_id` of all pictures in the copy of kcx, if there is one.
+        name: file name.
+        there: `patient_id` of all pictures in the copy of kcx, if there is one.
 
     Raises:
-      ValueError: kcx has no such name.
+        ValueError: kcx has no such name.
     """
     patient = names.parse(PurePath("train", "PNEUMONIA", name)) or names.parse(
         PurePath("train", "NORMAL", name)
@@ -149,13 +150,11 @@ def of_kcx(name: str, there: Collection[str]) -> Origin:
     )
 
 
-def of_ccx(
-    name: str, rows: Mapping[str, metadata.Row], patients: Mapping[str, str]
-) -> Origin:
+def of_ccx(name: str, rows: Mapping[str, metadata.Row], patients: Mapping[str, str]) -> Origin:
     """The patient that the builder ccx gives to the picture `name`.
 
     Raises:
-      ValueError: metadata.csv has no such name, or no patient for it.
+        ValueError: metadata.csv has no such name, or no patient for it.
     """
     if name not in rows:
         raise ValueError(f"ccx/metadata.csv has no picture {name!r} with a patient")
@@ -179,12 +178,12 @@ def ccx_rows(path: Path, *, index: Path) -> tuple[dict[str, metadata.Row], Mappi
     """The first row with a patient of each picture of ccx, and the ids of the patients.
 
     Raises:
-      FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file.
     """
     if not path.is_file():
         problem = (
-            f"{index} names pictures of ccx, whose patients are in {path}, which is missing. Put it "
-            "there (github.com/ieee8023/covid-chestxray-dataset), or move the index away: then "
+            f"{index} names pictures of ccx, whose patients are in {path}, which is missing. Put "
+            "it there (github.com/ieee8023/covid-chestxray-dataset), or move the index away: then "
             "each image is a patient of its own."
         )
         raise common.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
@@ -201,8 +200,8 @@ def read_urls(release: Path, images: Iterable[layouts.Image]) -> dict[str, str]:
     """Addresses by the images' keys, from the *.metadata.csv that there are in `release`.
 
     Raises:
-      FileNotFoundError: a table lists images that are not there.
-      ValueError: a table lacks a column or has a name that is none of the database's.
+        FileNotFoundError: a table lists images that are not there.
+        ValueError: a table lacks a column or has a name that is none of the database's.
     """
     keys = {(image.kind, image.number): image.key for image in images}
     urls: dict[str, str] = {}

@@ -17,7 +17,8 @@ CONFIGS = common.all_configs({"lung_opacity": ("left_out", "class"), "masks": ("
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Chowdhury et al. 2020 and Rahman et al. 2021, one split "main"."""
 
-    # 1.1: masks are read by what they are. 1.2: all of 16 bits; one id for all spellings of a patient.
+    # 1.1: masks are read by what they are. 1.2: all of 16 bits; one id for all spellings of a
+    # patient.
     VERSION = tfds.core.Version("1.2.0")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = layouts.INSTRUCTIONS

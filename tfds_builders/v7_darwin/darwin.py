@@ -1,9 +1,10 @@
 """Reads Darwin JSON, the annotation file of one image, in versions 1 and 2.
 
-Version 1, as in V7's repository: `image` {filename, original_filename, width, height, url} and `annotations`, each with
-a name and `polygon` {path: [{x, y}, ...]}, `complex_polygon` {path: [[{x, y}, ...], ...]} or `tag` {}; late exports
-have `additional_paths` beside `path`. Version 2 ("version": "2.0"): `item` {name, slots: [{width, height,
-source_files: [{file_name, url}]}]} and `polygon` {paths: [[{x, y}, ...], ...]}.
+Version 1, as in V7's repository: `image` {filename, original_filename, width, height, url} and
+`annotations`, each with a name and `polygon` {path: [{x, y}, ...]}, `complex_polygon` {path: [[{x,
+y}, ...], ...]} or `tag` {}; late exports have `additional_paths` beside `path`. Version 2
+("version": "2.0"): `item` {name, slots: [{width, height, source_files: [{file_name, url}]}]} and
+`polygon` {paths: [[{x, y}, ...], ...]}.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A drawn region: its class, and closed paths [n, 2] of float64 (x, y), which together are filled by even and odd.
+    """A drawn region: its class, and closed paths [n, 2] of float64 (x, y), which together are
+    filled by even and odd.
 
     (0, 0) is the centre of the first pixel of an image of the size that the annotation states.
     """
@@ -44,9 +46,10 @@ class Shape:
 class Annotation:
     """What one file says.
 
-    key: Darwin's number of the image, which names the semantic mask too; the file's stem where no address tells it.
-    names: file names of the image, the one it was uploaded under first. width, height: in pixels. shapes: in the order
-    in which they are painted. others: names of drawn classes that are not read, one a shape.
+    key: Darwin's number of the image, which names the semantic mask too; the file's stem where no
+    address tells it. names: file names of the image, the one it was uploaded under first. width,
+    height: in pixels. shapes: in the order in which they are painted. others: names of drawn
+    classes that are not read, one a shape.
     """
 
     path: Path
@@ -73,7 +76,9 @@ class Annotation:
 
 
 def structure(name: str) -> str | None:
-    """'Lung' or 'Ignore' for a class of that name in any capitals, plural or of one side; None for others."""
+    """'Lung' or 'Ignore' for a class of that name in any capitals, plural or of one side; None for
+    others.
+    """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # LeftLung
     words = [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
     rest = [word.removesuffix("s") for word in words if word not in _SIDES]
@@ -103,7 +108,8 @@ def read(path: Path) -> Annotation:
     """Parses a file of either version.
 
     Raises:
-      ValueError: no JSON, another version, or a field that is missing or makes no sense; names file and field.
+        ValueError: no JSON, another version, or a field that is missing or makes no sense; names
+            file and field.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -130,7 +136,8 @@ def read(path: Path) -> Annotation:
     width, height = (_get(size, field, int, path, at) for field in ("width", "height"))
     if min(width, height) < 1 or width * height > common.MAX_PIXELS:
         raise ValueError(
-            f"{path}: {at}width and {at}height are {width} and {height}: no image of 1 to {common.MAX_PIXELS} pixels"
+            f"{path}: {at}width and {at}height are {width} and {height}: no image of 1 to "
+            f"{common.MAX_PIXELS} pixels"
         )
     tags, shapes, others = [], [], []
     for number, record in enumerate(_get(data, "annotations", list, path, "")):
@@ -170,7 +177,9 @@ def _item(path: Path, item: dict) -> tuple[list[str], str, dict, str]:
 
 
 def _get(record: Any, field: str, kind: type, path: Path, at: str, default: Any = None) -> Any:
-    """`record[field]`, checked to be of `kind`; `default` (None: there is none) where it is absent."""
+    """`record[field]`, checked to be of `kind`; `default` (None: there is none) where it is
+    absent.
+    """
     value = record.get(field) if isinstance(record, dict) else None
     value = default if value is None else value
     if isinstance(value, float) and kind is int and value.is_integer():
@@ -185,7 +194,8 @@ def _paths(record: dict, path: Path, at: str) -> Iterator[np.ndarray]:
     form = next((form for form in ("complex_polygon", "polygon") if form in record), None)
     if form is None:
         raise ValueError(
-            f"{path}: {at} is a {record['name']} without polygon or complex_polygon; it has {', '.join(record)}"
+            f"{path}: {at} is a {record['name']} without polygon or complex_polygon; it has "
+            f"{', '.join(record)}"
         )
     polygon = _get(record, form, dict, path, f"{at}.")
     at = f"{at}.{form}"
@@ -193,7 +203,8 @@ def _paths(record: dict, path: Path, at: str) -> Iterator[np.ndarray]:
         paths = _get(polygon, "paths", list, path, f"{at}.")
     else:
         first = _get(polygon, "path", list, path, f"{at}.")
-        # A complex polygon's path is a list of paths, save in late version 1, which has the others beside it.
+        # A complex polygon's path is a list of paths, save in late version 1, which has the others
+        # beside it.
         several = bool(first) and isinstance(first[0], list)
         paths = (first if several else [first]) + _get(
             polygon, "additional_paths", list, path, f"{at}.", []

@@ -1,6 +1,7 @@
 """Finds the picture of an annotation in ccx's, kcx's or V7's own folder, and whose it is.
 
-V7's pictures are those of `ccx` and `kcx`. A picture that is found there has the patient ids that their builders give.
+V7's pictures are those of `ccx` and `kcx`. A picture that is found there has the patient ids that
+their builders give.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tfds_builders.kcx import kcx_dataset_builder as kcx
 from tfds_builders.kcx import names as kcx_names
 from tfds_builders.v7_darwin import darwin, regions, tags
 
-# Without a picture an annotation is an error, unless the option missing_images leaves it out on purpose.
+# Without a picture an annotation is an error, unless the option missing_images leaves it out on
+# purpose.
 MISSING = rejection.Reason("missing image", is_fault=False)
 SEVERAL = rejection.Reason("several images of one name", is_fault=False)
 
@@ -30,17 +32,21 @@ class Picture(tables.Listed):
 
 
 class Pictures:
-    """The pictures below a manual folder: ccx/, kcx/ and v7/images/, each of which may be absent."""
+    """The pictures below a manual folder: ccx/, kcx/ and v7/images/, each of which may be
+    absent.
+    """
 
     def __init__(self, root: Path, tagged: Iterable[str] = ()):
-        """Reads names, ccx's table and kcx's index; no image is opened, save kcx's that share a name.
+        """Reads names, ccx's table and kcx's index; no image is opened, save kcx's that share a
+        name.
 
         Args:
-          root: the manual folder.
-          tagged: patients whom annotations name.
+            root: the manual folder.
+            tagged: patients whom annotations name.
 
         Raises:
-          ValueError: ccx/metadata.csv or kcx/index.csv lacks a column, or kcx has files of other names.
+            ValueError: ccx/metadata.csv or kcx/index.csv lacks a column, or kcx has files of other
+                names.
         """
         self._own = _plain_files(root / "v7" / "images")
         self._own_stems = _by_key((path.stem, path) for path in self._own.values())
@@ -55,14 +61,20 @@ class Pictures:
         patients = metadata.read_patients([*known, *others])
         self._ids, self.notices = patients.ids, patients.notices
 
-    def own_not_named(self, annotations: Iterable[darwin.Annotation], keys: Iterable[str]) -> list[str]:
+    def own_not_named(
+        self, annotations: Iterable[darwin.Annotation], keys: Iterable[str]
+    ) -> list[str]:
         """The files in v7/images that are of none of these annotations and numbers."""
         names = {name for annotation in annotations for name in annotation.names}
         stems = {PurePath(name).stem for name in names} | set(keys)
-        return [name for name in self._own if name not in names and PurePath(name).stem not in stems]
+        return [
+            name for name in self._own if name not in names and PurePath(name).stem not in stems
+        ]
 
     def of_key(self, key: str) -> Picture | rejection.Reason | None:
-        """The picture that kcx/index.csv pairs with Darwin's number `key`, why there is none, or None: no such row."""
+        """The picture that kcx/index.csv pairs with Darwin's number `key`, why there is none, or
+        None: no such row.
+        """
         if key not in self._kcx_of_key:
             return None
         path = self._kcx_of_key[key]
@@ -97,7 +109,8 @@ class Pictures:
         own = self._from_own(annotation)
         if isinstance(own, rejection.Reason):
             return own
-        # Without kcx's folder it is unknown whether train's or test's patient of that number is meant.
+        # Without kcx's folder it is unknown whether train's or test's patient of that number is
+        # meant.
         picture = _kcx_picture(PurePath("train") / _folder(name) / name)
         return dataclasses.replace(picture, image=own, patient_id=picture.strict_patient_id)
 
@@ -123,7 +136,9 @@ class Pictures:
         )
 
     def _from_own(self, annotation: darwin.Annotation) -> Path | rejection.Reason:
-        """The file in v7/images by Darwin's number, by one of the names, or by the stem of one of these."""
+        """The file in v7/images by Darwin's number, by one of the names, or by the stem of one of
+        these.
+        """
         for name in annotation.names:
             if name in self._own:
                 return self._own[name]
@@ -146,24 +161,29 @@ def _by_key(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
 
 
 def _read_index(root: Path, known: set[Path]) -> dict[str, Path | None]:
-    """kcx/index.csv: Darwin's number -> kcx's file, None where it is not there. Empty without that file."""
+    """kcx/index.csv: Darwin's number -> kcx's file, None where it is not there.
+
+    Empty without that file.
+    """
     path = root / "kcx" / "index.csv"
     if not path.is_file():
         return {}
-    rows = [row for row in tables.read_table(path, required=("image", "v7_id")).rows if row["v7_id"]]
+    rows = [
+        row for row in tables.read_table(path, required=("image", "v7_id")).rows if row["v7_id"]
+    ]
     images: dict[str, str] = {}
     for row in rows:
         if images.setdefault(row["v7_id"], row["image"]) != row["image"]:
             both = f"{images[row['v7_id']]} and {row['image']}"
             raise ValueError(f"{path}: gives {row['v7_id']} to both {both}: keep the right one")
     # Being one of the pooled files is the only way to be found, so that ../x is never followed.
-    return {
-        key: file if (file := root / image) in known else None for key, image in images.items()
-    }
+    return {key: file if (file := root / image) in known else None for key, image in images.items()}
 
 
 def _read_ccx(path: Path, files: set[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """ccx's table: original file name -> file name, and file name -> the patient that ccx's builder sees."""
+    """ccx's table: original file name -> file name, and file name -> the patient that ccx's builder
+    sees.
+    """
     if not path.is_file():
         return {}, {}
     table = tables.read_table(path, required=metadata.REQUIRED)

@@ -22,7 +22,7 @@ def read_semantic(path: Path) -> np.ndarray:
     """A semantic mask file -> uint8 [H, W] of 0, 127 and 255.
 
     Raises:
-      ValueError: not an 8-bit grey or indexed image, damaged, or any other value; names it.
+        ValueError: not an 8-bit grey or indexed image, damaged, or any other value; names it.
     """
     with mask_files.open_mask(path) as image:
         if image.mode not in ("L", "P"):
@@ -34,17 +34,20 @@ def read_semantic(path: Path) -> np.ndarray:
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
         raise ValueError(
-            f"{path}: has pixels of value {shown}, which means nothing: {BACKGROUND} is background, {IGNORE} ignore, "
-            f"{LUNG} lung. Was it resized with smoothing? Take the original"
+            f"{path}: has pixels of value {shown}, which means nothing: {BACKGROUND} is "
+            f"background, {IGNORE} ignore, {LUNG} lung. Was it resized with smoothing? Take the "
+            "original"
         )
     return pixels
 
 
 def draw(annotation: darwin.Annotation) -> np.ndarray:
-    """The shapes of an annotation, painted in their order -> uint8 [H, W] of 0, 127 and 255, in the size it states.
+    """The shapes of an annotation, painted in their order -> uint8 [H, W] of 0, 127 and 255, in the
+    size it states.
 
-    As V7's own masks were made, with OpenCV: vertices are pixels and belong to the region, the paths of one shape are
-    filled by even and odd, what is outside is cut off, a later shape covers an earlier one.
+    As V7's own masks were made, with OpenCV: vertices are pixels and belong to the region, the
+    paths of one shape are filled by even and odd, what is outside is cut off, a later shape covers
+    an earlier one.
     """
     pixels = np.zeros((annotation.height, annotation.width), np.uint8)
     for shape in annotation.shapes:
@@ -56,8 +59,8 @@ def draw(annotation: darwin.Annotation) -> np.ndarray:
 def fit(pixels: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
     """A mask in the size (width, height) of its image, by the nearest neighbour -> [height, width].
 
-    This is how coordinates are scaled: polygons are drawn in the size in which their vertices are pixels, since scaled
-    vertices, rounded to pixels again, would move every border.
+    This is how coordinates are scaled: polygons are drawn in the size in which their vertices are
+    pixels, since scaled vertices, rounded to pixels again, would move every border.
     """
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
 

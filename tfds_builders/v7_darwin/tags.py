@@ -1,7 +1,8 @@
 """What V7's image tags say: class of the study, finding, view, age, patient.
 
-Images of kcx have the type of pneumonia alone. Those of ccx have its metadata too, one tag a column: 'View/AP_Supine',
-'Age:65', 'PatientID:253', 'Sex/M', 'Survival/Y', 'location:Italy'. Tags that are not named here are not used.
+Images of kcx have the type of pneumonia alone. Those of ccx have its metadata too, one tag a
+column: 'View/AP_Supine', 'Age:65', 'PatientID:253', 'Sex/M', 'Survival/Y', 'location:Italy'. Tags
+that are not named here are not used.
 """
 
 from __future__ import annotations
@@ -68,12 +69,18 @@ def finding(tags: Sequence[str]) -> str:
 
 
 def view(tags: Iterable[str]) -> str:
-    """'PA', 'AP', 'AP Supine' or 'AP Erect'; '' where no tag tells. 'Portable' tells the machine, not the view."""
+    """'PA', 'AP', 'AP Supine' or 'AP Erect'; '' where no tag tells.
+
+    'Portable' tells the machine, not the view.
+    """
     return next((known for name in _views(tags) if (known := common.frontal_view(name))), "")
 
 
 def reject_reason(tags: Iterable[str]) -> rejection.Reason | None:
-    """Why an image is no frontal X-ray ('modality CT', 'view Lateral'), or None. In the words of ccx."""
+    """Why an image is no frontal X-ray ('modality CT', 'view Lateral'), or None.
+
+    In the words of ccx.
+    """
     tags = list(tags)
     if any(tag.lower() == "ct" for tag in tags):
         return rejection.modality_reason("CT")
@@ -89,7 +96,9 @@ def _views(tags: Iterable[str]) -> list[str]:
 
 
 def value(tags: Iterable[str], field: str) -> str:
-    """The text behind 'Age:' or 'PatientID:'; '' without such a tag, and where two of them differ."""
+    """The text behind 'Age:' or 'PatientID:'; '' without such a tag, and where two of them
+    differ.
+    """
     values = {
         text.strip()
         for name, sign, text in (tag.partition(":") for tag in tags)

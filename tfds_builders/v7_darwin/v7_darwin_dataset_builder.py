@@ -22,16 +22,19 @@ UNREAD = rejection.Reason("annotation of another kind, or in a subfolder")
 AGAIN = rejection.Reason("same annotation in two exports", is_fault=False)
 NOT_FOUND = (UNNAMED, pictures.MISSING, pictures.SEVERAL)
 INSTRUCTIONS = """\
-Expected under the manual folder: annotations (github.com/v7labs/covid-19-xray-dataset, zip files unpacked) and pictures
+Expected under the manual folder: annotations (github.com/v7labs/covid-19-xray-dataset, zip files
+unpacked) and pictures
   v7/
     annotations/
       all-images-semantic-masks/   964597.png, ...      (these, or JSON, or both)
       all-images/                  964597.json, ...     all-images.zip
       covid-only/                  1676192.json, ...    covid-only.zip
-    images/                        964597.jpg or the original name, as downloaded from the JSON's url; or instead
+    images/                        964597.jpg or the original name, as downloaded from the
+                                   JSON's url; or instead
   ccx/                             metadata.csv and images/, as the ccx builder reads them
   kcx/
-    chest_xray/                    train/NORMAL/IM-0115-0001.jpeg, ..., as the kcx builder reads them
+    chest_xray/                    train/NORMAL/IM-0115-0001.jpeg, ..., as the kcx builder reads
+                                   them
     index.csv                      optional, for masks without JSON: columns image and v7_id
 """
 CONFIGS = common.all_configs({"missing_images": ("error", "left_out")})
@@ -55,8 +58,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     @classmethod
     def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `missing_images`, annotations whose picture is not found: 'error' (all are counted
-        and the first ones named) | 'left_out' (counted in the metadata).
+        """Config of `missing_images`, annotations whose picture is not found: 'error' (all are
+        counted and the first ones named) | 'left_out' (counted in the metadata).
         """
         return common.find_config(CONFIGS, **options)
 
@@ -107,7 +110,7 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
     """The usable annotations below `root` by id, sorted, the others by reason, and notices.
 
     Raises:
-      ValueError: a damaged file, or two JSON files of one image that differ.
+        ValueError: a damaged file, or two JSON files of one image that differ.
     """
     folder = root / "v7"
     masks = _files(folder / MASKS, ".png")
@@ -116,7 +119,9 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
     annotations = _annotations(folder, rejected)
     rejected.add(UNREAD, file_names.unread(folder / MASKS, set(masks.values())))
     for export in JSON:
-        there = {path for path in (folder / export).rglob("*.json") if path.parent != folder / export}
+        there = {
+            path for path in (folder / export).rglob("*.json") if path.parent != folder / export
+        }
         rejected.add(UNREAD, sorted(path.relative_to(folder).as_posix() for path in there))
     tagged = (tags.value(annotation.tags, "PatientID") for annotation in annotations.values())
     found = pictures.Pictures(root, tagged)
@@ -162,7 +167,9 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 def _annotations(folder: Path, rejected: rejection.Rejected) -> dict[str, darwin.Annotation]:
-    """What the JSON files say, by Darwin's number; an image that both exports have is counted as `AGAIN`."""
+    """What the JSON files say, by Darwin's number; an image that both exports have is counted as
+    `AGAIN`.
+    """
     annotations: dict[str, darwin.Annotation] = {}
     for export in JSON:
         for path in _files(folder / export, ".json").values():
@@ -208,22 +215,26 @@ def _not_found(rejected: rejection.Rejected, missing: list[rejection.Reason]) ->
         names = rejected.names(reason)
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         parts.append(f"{reason.text}: {len(names)} ({shown}).")
-    how = "Add the pictures, or leave these out with config.data.options.v7_darwin.missing_images='left_out'."
+    how = (
+        "Add the pictures, or leave these out with "
+        "config.data.options.v7_darwin.missing_images='left_out'."
+    )
     return " ".join([*parts, how])
 
 
 def lung_mask(item: Item) -> np.ndarray:
-    """uint8 [H, W] of 0, 127 (ignore) and 255 (lung) in the image's size: the semantic mask, else the drawn polygons.
+    """uint8 [H, W] of 0, 127 (ignore) and 255 (lung) in the image's size: the semantic mask, else
+    the drawn polygons.
 
     Raises:
-      ValueError: a damaged file, or a mask without lungs whose JSON has some.
+        ValueError: a damaged file, or a mask without lungs whose JSON has some.
     """
     if item.mask is not None:
         mask = regions.read_semantic(item.mask)
         if not (mask == regions.LUNG).any():
             raise ValueError(
-                f"{item.mask}: has no lung pixel ({regions.LUNG}), but {item.annotation} has Lung polygons: remove the "
-                "mask, and they are drawn"
+                f"{item.mask}: has no lung pixel ({regions.LUNG}), but {item.annotation} has Lung "
+                "polygons: remove the mask, and they are drawn"
             )
     else:
         assert item.annotation is not None  # `select` made the item of one or the other

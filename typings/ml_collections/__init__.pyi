@@ -1,4 +1,6 @@
-"""For pyright: fields of a ConfigDict have the types that configs/common.py gives them, which no checker can see."""
+"""For pyright: fields of a ConfigDict have the types that configs/common.py gives them, which no
+checker can see.
+"""
 
 from typing import Any
 

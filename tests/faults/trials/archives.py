@@ -19,7 +19,10 @@ from tests.tfds_builders.http_files import tar_gz
 from tfds_builders import archives
 
 COMMIT = "c" * 40
-_FILES = {"top/metadata.csv": b"a,b\n1,2\n" * 40, **{f"top/images/{n}.png": bytes([n]) * 3000 for n in range(6)}}
+_FILES = {
+    "top/metadata.csv": b"a,b\n1,2\n" * 40,
+    **{f"top/images/{n}.png": bytes([n]) * 3000 for n in range(6)},
+}
 _MAX_BYTES, _MAX_MEMBERS = 1 << 20, 50
 
 
@@ -37,7 +40,9 @@ def _unpack(content: bytes, folder: Path) -> dict[str, bytes]:
             max_members=_MAX_MEMBERS,
             commit=COMMIT,
         )
-        return {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+        return {
+            str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()
+        }
     except ValueError as error:
         if type(error) is not ValueError or str(archive) not in str(error):
             raise
@@ -55,7 +60,9 @@ def _check_plain(folder: Path) -> None:
             raise AssertionError(f"{path} is not a plain file")
 
 
-@promise("archives/flips", "a damaged archive is noticed, or unpacks to the same", full=3_000, quick=120)
+@promise(
+    "archives/flips", "a damaged archive is noticed, or unpacks to the same", full=3_000, quick=120
+)
 def flips(context: Context) -> Iterator[str]:
     whole = tar_gz(_FILES, comment=COMMIT)
     expected = _unpack(whole, context.folder)
@@ -123,13 +130,17 @@ def _attacks() -> dict[str, Callable[[], bytes]]:
     sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 50)}
     return {
         "climbs out": packed(good, _Member("top/../../evil")),
-        "climbs out in its name's extension": packed(good, _Member("top/b", pax={"path": "../../evil"})),
+        "climbs out in its name's extension": packed(
+            good, _Member("top/b", pax={"path": "../../evil"})
+        ),
         "absolute": packed(good, _Member("/tmp/evil")),
         "absolute, alone": packed(_Member("//evil")),
         "symbolic link outside": packed(good, link("top/l", "/etc"), _Member("top/l/evil")),
         "symbolic link up": packed(good, link("top/l", "../.."), _Member("top/l/evil")),
         "symbolic link within": packed(good, link("top/l", "a")),
-        "links that lead out together": packed(link("top/l", "."), link("top/l/m", ".."), _Member("top/l/m/evil")),
+        "links that lead out together": packed(
+            link("top/l", "."), link("top/l/m", ".."), _Member("top/l/m/evil")
+        ),
         "hard link outside": packed(good, link("top/l", "/etc/passwd", tarfile.LNKTYPE)),
         "hard link within": packed(good, link("top/l", "top/a", tarfile.LNKTYPE)),
         "character device": packed(good, _Member("top/d", b"", tarfile.CHRTYPE)),
@@ -148,22 +159,30 @@ def _attacks() -> dict[str, Callable[[], bytes]]:
         "negative size": packed(_Member("top/a", pax={"size": "-512"}), good),
         "size that is no number": packed(_Member("top/a", pax={"size": "many"})),
         "sparse petabyte": packed(_Member("top/a", pax=sparse)),
-        "extended header of 900 MB": packed(_Member("top/x", b"", tarfile.XHDTYPE, size=900 << 20), good),
-        "name of 900 MB": packed(_Member("././@LongLink", b"", tarfile.GNUTYPE_LONGNAME, size=900 << 20), good),
+        "extended header of 900 MB": packed(
+            _Member("top/x", b"", tarfile.XHDTYPE, size=900 << 20), good
+        ),
+        "name of 900 MB": packed(
+            _Member("././@LongLink", b"", tarfile.GNUTYPE_LONGNAME, size=900 << 20), good
+        ),
         "name of 300 letters": packed(_Member("top/" + "a" * 300)),
         "path of 9,000 letters": packed(_Member("top/" + "a/" * 4500 + "b")),
         "line end in a name": packed(_Member("top/a\nb")),
         "NUL in a name": packed(_Member("top/b", pax={"path": "top/a\0b"})),
         "Windows' drive": packed(_Member("top/C:evil")),
         "Windows' separators": packed(_Member("top/..\\..\\evil")),
-        "name that is no text": lambda: gzip.compress(_tar(good).replace(b"top/a\0", b"top/\xff\0")),
+        "name that is no text": lambda: gzip.compress(
+            _tar(good).replace(b"top/a\0", b"top/\xff\0")
+        ),
         "date beyond all dates": packed(_Member("top/a", pax={"mtime": "1e300"})),
         "another commit": packed(good, comment="d" * 40),
         "no member": packed(),
         "no top folder": packed(_Member("a")),
         "two top folders": packed(good, _Member("two/b")),
         "end missing": packed(good, end=b""),
-        "a second archive behind it": lambda: gzip.compress(_tar(good)) + gzip.compress(_tar(_Member("top/b"))),
+        "a second archive behind it": lambda: (
+            gzip.compress(_tar(good)) + gzip.compress(_tar(_Member("top/b")))
+        ),
         "garbage behind it": lambda: gzip.compress(_tar(good)) + b"garbage",
         "wrong checksum": lambda: gzip.compress(_tar(good))[:-8] + bytes(8),
         "archive in an archive": packed(_Member("top/a", gzip.compress(_tar(_Member("../evil"))))),
@@ -174,7 +193,12 @@ def _attacks() -> dict[str, Callable[[], bytes]]:
     }
 
 
-@promise("archives/attacks", "an archive made to do harm writes nothing outside its folder", full=49, quick=49)
+@promise(
+    "archives/attacks",
+    "an archive made to do harm writes nothing outside its folder",
+    full=49,
+    quick=49,
+)
 def attacks(context: Context) -> Iterator[str]:
     cases = list(_attacks().items())
     for n in range(context.trials):
@@ -184,7 +208,11 @@ def attacks(context: Context) -> Iterator[str]:
         content = make()
         problem = limits.reading(lambda content=content, folder=folder: _unpack(content, folder))
         outside = {p.name for p in context.folder.iterdir()} - {folder.name}
-        if outside or {p.name for p in folder.iterdir()} != {"a.tar.gz"} or Path("/tmp/evil").exists():
+        if (
+            outside
+            or {p.name for p in folder.iterdir()} != {"a.tar.gz"}
+            or Path("/tmp/evil").exists()
+        ):
             problem = f"it wrote {sorted(outside) or sorted(folder.iterdir())}"
         shutil.rmtree(folder)
         yield f"{name}: {problem}" if problem else ""

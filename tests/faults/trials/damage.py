@@ -22,7 +22,8 @@ from tests.faults import scenarios
 from tests.faults.mutations import damage
 from tests.faults.promises import Context, promise
 
-# Pictures and event files for TensorBoard, times, and who is at work: nothing is computed from them.
+# Pictures and event files for TensorBoard, times, and who is at work: nothing is computed from
+# them.
 UNREAD = ("tensorboard/", "timings.json", ".lock")
 
 
@@ -134,13 +135,20 @@ def prepared(context: Context) -> Iterator[str]:
     rng = np.random.default_rng(0)
     mask = np.zeros((24, 24), np.uint8)
     mask[4:20, 4:20] = 255
-    images = [{"image": encode(rng.integers(0, 256, (24, 24), np.uint8)), "mask_lung": encode(mask)} for _ in range(4)]
+    images = [
+        {"image": encode(rng.integers(0, 256, (24, 24), np.uint8)), "mask_lung": encode(mask)}
+        for _ in range(4)
+    ]
     dataset = make_dataset(images)
     settings = Preprocessing(image_size=16, equalise=False, gamma=1.0, match="first")
 
     def build():
         return build_store(
-            dataset, settings, masks=DatasetMasks(), cache_dir=context.folder / "cache", max_bad_images=0
+            dataset,
+            settings,
+            masks=DatasetMasks(),
+            cache_dir=context.folder / "cache",
+            max_bad_images=0,
         )
 
     first = build()
@@ -155,5 +163,3 @@ def prepared(context: Context) -> Iterator[str]:
             continue
         now = {path: path.read_bytes() for path in _files(first.path)}
         yield "" if now == whole else f"{path.name}: {done}: unnoticed"
-
-

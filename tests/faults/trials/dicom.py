@@ -255,7 +255,9 @@ def corpora(context: Context) -> Iterator[str]:
 
 
 def _against_pydicom(name: str, content: bytes, pixels: np.ndarray, doubts: tuple[str, ...]) -> str:
-    """'' where grey pixels correlate with pydicom's look-up tables, or where these show or know nothing."""
+    """'' where grey pixels correlate with pydicom's look-up tables, or where these show or know
+    nothing.
+    """
     theirs = _displayed_by_pydicom(content)
     if theirs is None or not np.ptp(theirs):
         return ""

@@ -38,7 +38,9 @@ _BYTES = 128 << 20
 
 
 class Disk:
-    """A small file system of its own, where one may be mounted, which can be filled; else one that says it is full."""
+    """A small file system of its own, where one may be mounted, which can be filled; else one that
+    says it is full.
+    """
 
     def __init__(self, folder: Path):
         folder.mkdir()
@@ -46,7 +48,9 @@ class Disk:
         self._filler = folder / "filler"
         libc = ctypes.CDLL(None, use_errno=True)
         self._libc = libc
-        self.mounted = not libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=%d" % _BYTES)
+        self.mounted = not libc.mount(
+            b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=%d" % _BYTES
+        )
 
     def fill(self) -> None:
         with contextlib.suppress(OSError), open(self._filler, "wb", buffering=0) as file:
@@ -66,7 +70,9 @@ class Disk:
 
 
 class _Trap:
-    """Calls back when this process creates a file or folder whose path has a pattern; one hook for all trials."""
+    """Calls back when this process creates a file or folder whose path has a pattern; one hook for
+    all trials.
+    """
 
     def __init__(self) -> None:
         self.pattern: re.Pattern[str] | None = None
@@ -77,8 +83,14 @@ class _Trap:
         if self.pattern is None or event not in ("open", "os.mkdir"):
             return
         path = arguments[0]
-        writes = event == "os.mkdir" or (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR))
-        if isinstance(path, (str, bytes, os.PathLike)) and writes and self.pattern.search(os.fsdecode(path)):
+        writes = event == "os.mkdir" or (
+            isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        )
+        if (
+            isinstance(path, (str, bytes, os.PathLike))
+            and writes
+            and self.pattern.search(os.fsdecode(path))
+        ):
             self.pattern, spring = None, self.spring
             spring()
 
@@ -123,7 +135,9 @@ def _trial(whole: Path, disk: Disk, scenario: str, pattern: str) -> str:
         return where + "that file was never written"
     if not said and pattern not in UNNOTICED:
         return where + "the command ended as if nothing had been"
-    if said and not (said.startswith("error: ") and "full" in said and "start the same command again" in said):
+    if said and not (
+        said.startswith("error: ") and "full" in said and "start the same command again" in said
+    ):
         return where + said[:400]
     if said and "\n" in said.strip():
         return where + f"more than a line: {said[:400]}"
@@ -137,7 +151,12 @@ def _trial(whole: Path, disk: Disk, scenario: str, pattern: str) -> str:
     return ""
 
 
-@promise("disks/full", "a full disk is one line; the same command then ends as if it had never been", full=12, quick=0)
+@promise(
+    "disks/full",
+    "a full disk is one line; the same command then ends as if it had never been",
+    full=12,
+    quick=0,
+)
 def full(context: Context) -> Iterator[str]:
     if not _trap:
         _trap.append(_Trap())

@@ -77,7 +77,9 @@ def _mask_files() -> list[bytes]:
     return encoded
 
 
-@promise("damage/masks", "damage to predicted masks is noticed or without effect", full=1_000, quick=60)
+@promise(
+    "damage/masks", "damage to predicted masks is noticed or without effect", full=1_000, quick=60
+)
 def predicted_masks(context: Context) -> Iterator[str]:
     run, whole = context.folder / "run", context.folder / "whole"
     dataset = _dataset()
@@ -168,8 +170,12 @@ def _predict(run: Path, dataset: Dataset, *, seed: int) -> list[np.ndarray]:
     return masks
 
 
-def _accepted(run: Path, dataset: Dataset, right: list[list[np.ndarray]], *, refused: bool = True) -> str:
-    """What is wrong with the masks that a classifier is given; '' too if it is given none, where that may be."""
+def _accepted(
+    run: Path, dataset: Dataset, right: list[list[np.ndarray]], *, refused: bool = True
+) -> str:
+    """What is wrong with the masks that a classifier is given; '' too if it is given none, where
+    that may be.
+    """
     try:
         source = FolderMasks(run)
         source.fingerprint(dataset)

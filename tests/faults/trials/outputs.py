@@ -1,4 +1,6 @@
-"""What prediction on a user's own X-rays is called, lists and prints, whatever the files' names and the locale."""
+"""What prediction on a user's own X-rays is called, lists and prints, whatever the files' names and
+the locale.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,10 @@ from tests.faults.promises import Context, promise
 
 # Of names: what readers, shells, terminals, spreadsheets, Windows and Unicode make something of.
 _PIECES = (
-    "a", "A", "b", ".png", ".PNG", "~", "胸", "é", "e\u0301", "ß", "SS", "ﬁ", "İ", " ", ".", "..", "\n", "\r",
-    "\t", "\x1b[2J", "\x07", "\x7f", "\x9b", "\u202e", "\u2028", "\u200d", "=", "+", "-", "@", "'", '"', ",",
-    ";", "|", "$", "\\", ":", "*", "?", "<", ">", "[", "]", "{", "%", "#", "con", "NUL", "com1", "\udcff",
-    "\udcc3", "😀",
+    "a", "A", "b", ".png", ".PNG", "~", "胸", "é", "e\u0301", "ß", "SS", "ﬁ", "İ", " ", ".", "..",
+    "\n", "\r", "\t", "\x1b[2J", "\x07", "\x7f", "\x9b", "\u202e", "\u2028", "\u200d", "=", "+",
+    "-", "@", "'", '"', ",", ";", "|", "$", "\\", ":", "*", "?", "<", ">", "[", "]", "{", "%", "#",
+    "con", "NUL", "com1", "\udcff", "\udcc3", "😀",
 )  # fmt: skip
 _FILES = 12
 

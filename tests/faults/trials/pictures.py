@@ -27,7 +27,11 @@ def _save(pixels: np.ndarray, form: str, *, mode: str = "", **options) -> bytes:
 def _grey(side: int = 48) -> np.ndarray:
     rows, columns = np.mgrid[:side, :side]
     noise = np.random.default_rng(0).integers(0, 30, (side, side))
-    return (80 + 60 * np.sin(rows / 9) + 60 * np.cos(columns / 7) + noise).clip(0, 255).astype(np.uint8)
+    return (
+        (80 + 60 * np.sin(rows / 9) + 60 * np.cos(columns / 7) + noise)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def _wide() -> np.ndarray:
@@ -87,7 +91,9 @@ def tiff(context: Context) -> Iterator[str]:
         _save(_grey(), "TIFF", mode="1", compression="group4"),
         _save(_grey(), "TIFF", mode="RGB", compression="jpeg"),
         _save(_grey(), "TIFF", mode="LA"),
-        _save(_grey(), "TIFF", save_all=True, append_images=[Image.fromarray(_grey())], big_tiff=True),
+        _save(
+            _grey(), "TIFF", save_all=True, append_images=[Image.fromarray(_grey())], big_tiff=True
+        ),
         _cv2(wide, ".tif", *lzw),
         tiled(_wide(), tile=16),
     ]
@@ -104,9 +110,19 @@ def bombs(context: Context) -> Iterator[str]:
 
 def _interlaced(pixels: np.ndarray) -> bytes:
     """A PNG [H, W] uint8 by Adam7."""
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    passes = (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    )
     rows = b"".join(
-        b"\0" + row.tobytes() for top, left, down, right in passes for row in pixels[top::down, left::right]
+        b"\0" + row.tobytes()
+        for top, left, down, right in passes
+        for row in pixels[top::down, left::right]
     )
     height, width = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
@@ -119,7 +135,9 @@ def _pages(count: int) -> bytes:
     tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 279: 1}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     pages = (
-        struct.pack("<H", 8) + entries + struct.pack("<I", 10 + size * (n + 1) if n + 1 < count else 0)
+        struct.pack("<H", 8)
+        + entries
+        + struct.pack("<I", 10 + size * (n + 1) if n + 1 < count else 0)
         for n in range(count)
     )
     return b"II*\0" + struct.pack("<I", 10) + b"\7\0" + b"".join(pages)
@@ -169,10 +187,15 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "TIFF of 200,000 pages": lambda: _pages(200_000),
     "TIFF of 60,000 tags of 1 MB": _many_tags,
     "PNG that claims 2^31 x 2^31": lambda: png_of(2**31 - 1, 2**31 - 1, data=b""),
-    "PNG with a zTXt of 256 MB": lambda: with_chunk(png_of(64, 64), b"zTXt", b"a\0\0" + zeros(256 << 20)),
-    "PNG with a profile of 256 MB": lambda: with_chunk(png_of(64, 64), b"iCCP", b"a\0\0" + zeros(256 << 20)),
+    "PNG with a zTXt of 256 MB": lambda: with_chunk(
+        png_of(64, 64), b"zTXt", b"a\0\0" + zeros(256 << 20)
+    ),
+    "PNG with a profile of 256 MB": lambda: with_chunk(
+        png_of(64, 64), b"iCCP", b"a\0\0" + zeros(256 << 20)
+    ),
     "TIFF of one tile of 2^31 pixels": lambda: tiff_of(
-        [zlib.compress(bytes(9))], {256: 9, 257: 9, 258: 8, 259: 8, 262: 1, 277: 1, 322: 65536, 323: 32768},
+        [zlib.compress(bytes(9))],
+        {256: 9, 257: 9, 258: 8, 259: 8, 262: 1, 277: 1, 322: 65536, 323: 32768},
         places=(324, 325),
     ),
     "JPEG of 2,000 scans": lambda: _scans(2000, side=4000),
@@ -187,9 +210,13 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG of 60 megapixels, RGB of 16 bits": _wide_rgb,
     "PNG of one row of 64 megapixels": lambda: png_of(64_000_000, 1),
     "PNG of one column of 64 megapixels": lambda: png_of(1, 64_000_000, bits=1),
-    "PNG of 500,000 chunks": lambda: png_of(64, 64)[:33] + png_chunks([(b"tEXt", b"")])[8:] * 500_000,
+    "PNG of 500,000 chunks": lambda: (
+        png_of(64, 64)[:33] + png_chunks([(b"tEXt", b"")])[8:] * 500_000
+    ),
     "JPEG of 500,000 segments": lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 500_000,
-    "JPEG that is blank, 8,000 x 8,000": lambda: _save(np.zeros((8000, 8000), np.uint8), "JPEG", progressive=True),
+    "JPEG that is blank, 8,000 x 8,000": lambda: _save(
+        np.zeros((8000, 8000), np.uint8), "JPEG", progressive=True
+    ),
     "JPEG of four colours that is blank": lambda: _save(
         np.zeros((4000, 4000), np.uint8), "JPEG", mode="CMYK", progressive=True
     ),

@@ -33,12 +33,32 @@ _FIELDS = {
 def _sample(name: str) -> Any:
     return {
         "config.json": {**_CONFIG, "workdir": "/study/learners/a/fold0"},
-        "manifest.json": {**_FIELDS, "upstream": [{"path": "../index.json", "sha256": "3" * 64}], "python": "3.11.2"},
-        "finished.json": {"fit": {"best_step": 60, "time": "2026-01-01"}, "train": {"split_sha256": "4" * 64}},
-        "timings.json": {
-            "stages": {"train": {"seconds": 3.25, "images": 100, "patches": 200, "patches_per_second": 61.5}}
+        "manifest.json": {
+            **_FIELDS,
+            "upstream": [{"path": "../index.json", "sha256": "3" * 64}],
+            "python": "3.11.2",
         },
-        "training.json": {"step": 60, "best_step": 55, "best": 0.75, "images": 480, "placement": {"where": "host"}},
+        "finished.json": {
+            "fit": {"best_step": 60, "time": "2026-01-01"},
+            "train": {"split_sha256": "4" * 64},
+        },
+        "timings.json": {
+            "stages": {
+                "train": {
+                    "seconds": 3.25,
+                    "images": 100,
+                    "patches": 200,
+                    "patches_per_second": 61.5,
+                }
+            }
+        },
+        "training.json": {
+            "step": 60,
+            "best_step": 55,
+            "best": 0.75,
+            "images": 480,
+            "placement": {"where": "host"},
+        },
         "stages.json": {"a": {"inputs": {"segment/finished.json": "5" * 64}, "seconds": 1.5}},
         "segmentation.json": {
             "structures": {"left_lung": {"jaccard": 0.9, "jaccard_smoothed": 0.91, "dice": 0.95}},
@@ -47,7 +67,11 @@ def _sample(name: str) -> Any:
             "scores": [{"choice": "configured", "threshold": 0.5, **_SCORES}],
             "classes": {"normal": {"images": 5, **_SCORES}},
         },
-        "pretrained.json": {"name": "densenet161.tv", "file": {"path": "a.pth", "sha256": "6" * 64}, "not_used": []},
+        "pretrained.json": {
+            "name": "densenet161.tv",
+            "file": {"path": "a.pth", "sha256": "6" * 64},
+            "not_used": [],
+        },
     }[name]
 
 
@@ -83,7 +107,9 @@ def _training(folder: Path) -> None:
 
 
 def _stages(folder: Path) -> None:
-    stage = Stage("a", tiny.load("patched_densenet"), folder / "a", lambda *_: None, (), folder / "a" / "none")
+    stage = Stage(
+        "a", tiny.load("patched_densenet"), folder / "a", lambda *_: None, (), folder / "a" / "none"
+    )
     with contextlib.redirect_stdout(None), RunFolder.open(folder, {}) as run:
         run_stages(run, [stage], stage.config)
 

@@ -25,7 +25,10 @@ _CCX_COLUMNS = "patientid,offset,sex,age,finding,view,modality,folder,filename,c
 
 def _csv(encoding: str, separator: str = ",") -> bytes:
     rows = [
-        f'{n // 2},{n},F,{30 + n},"COVID-19, ARDS",AP Supine,X-ray,images,im{n}.png,"Fièvre ""39""\nsecond line"'
+        (
+            f'{n // 2},{n},F,{30 + n},"COVID-19, ARDS",AP Supine,X-ray,images,im{n}.png,"Fièvre '
+            '""39""\nsecond line"'
+        )
         for n in range(24)
     ]
     text = "\n".join([_CCX_COLUMNS, *rows]) + "\n"
@@ -48,7 +51,9 @@ def metadata_csv(context: Context) -> Iterator[str]:
     yield from mutants(context, samples, read)
 
 
-@promise("mutants/index", "damaged tables of the other data sets are one error", full=2_000, quick=50)
+@promise(
+    "mutants/index", "damaged tables of the other data sets are one error", full=2_000, quick=50
+)
 def index_csv(context: Context) -> Iterator[str]:
     path = context.folder / "index.csv"
     required = ("image", "v7_id")
@@ -77,7 +82,12 @@ def darwin_json(context: Context) -> Iterator[str]:
             raise _one_error(error, path) from error
 
     points = [{"x": 10.5 + n, "y": 20.0 + n % 7} for n in range(12)]
-    image = {"width": 300, "height": 280, "filename": "a.png", "url": "https://x/images/12/original"}
+    image = {
+        "width": 300,
+        "height": 280,
+        "filename": "a.png",
+        "url": "https://x/images/12/original",
+    }
     first = {
         "image": image,
         "annotations": [
@@ -97,7 +107,12 @@ def darwin_json(context: Context) -> Iterator[str]:
     yield from mutants(context, [json.dumps(d).encode() for d in (first, second)], read)
 
 
-@promise("mutants/dataset_table", "a damaged table of a prepared data set is made again", full=10_000, quick=60)
+@promise(
+    "mutants/dataset_table",
+    "a damaged table of a prepared data set is made again",
+    full=10_000,
+    quick=60,
+)
 def dataset_table(context: Context) -> Iterator[str]:
     config = data_config(context.folder)
     expected = open_dataset(config)
@@ -123,7 +138,10 @@ def dataset_table(context: Context) -> Iterator[str]:
 
 
 @promise(
-    "flips/prepared", "a damaged file of a prepared data set is noticed or has no effect", full=1_000, quick=30
+    "flips/prepared",
+    "a damaged file of a prepared data set is noticed or has no effect",
+    full=1_000,
+    quick=30,
 )
 def prepared_files(context: Context) -> Iterator[str]:
     sound = context.folder / "sound"
@@ -132,7 +150,8 @@ def prepared_files(context: Context) -> Iterator[str]:
     files = sorted(path.relative_to(sound) for path in sound.rglob("*") if path.is_file())
     for n in range(context.trials):
         folder = context.folder / f"damaged{n}"
-        shutil.copytree(sound, folder)  # with the times of the files, by which the table knows its data
+        # With the times of the files, by which the table knows its data.
+        shutil.copytree(sound, folder)
         path = folder / files[n % len(files)]
         what = damage(context.rng, path) if path.stat().st_size else ""
 
@@ -159,7 +178,9 @@ def _content(config) -> list:
 
 
 def _one_error(error: ValueError, path: Path) -> InputError:
-    """As `open_dataset` does with a ValueError that names the file; any other error of a builder is a failure."""
+    """As `open_dataset` does with a ValueError that names the file; any other error of a builder is
+    a failure.
+    """
     if type(error) is not ValueError or str(path) not in str(error):
         raise error
     return InputError(str(error))

@@ -42,7 +42,9 @@ def npz(context: Context) -> Iterator[str]:
 
 @promise("mutants/pth", "a damaged .pth is one error", full=10_000, quick=100)
 def pth(context: Context) -> Iterator[str]:
-    yield from _mutants(context, "pth", [samples.pth(), samples.pth(within="state_dict"), samples.old_pth()])
+    yield from _mutants(
+        context, "pth", [samples.pth(), samples.pth(within="state_dict"), samples.old_pth()]
+    )
 
 
 @promise("mutants/h5", "a damaged .h5 is one error", full=10_000, quick=100, needs=("h5py",))
@@ -55,7 +57,9 @@ def bombs_of_weights(context: Context) -> Iterator[str]:
     yield from _bombs(context, bombs.BOMBS)
 
 
-@promise("bombs/h5", "a small .h5 that claims gigabytes is refused", full=9, quick=9, needs=("h5py",))
+@promise(
+    "bombs/h5", "a small .h5 that claims gigabytes is refused", full=9, quick=9, needs=("h5py",)
+)
 def bombs_of_hdf5(context: Context) -> Iterator[str]:
     yield from _bombs(context, bombs.HDF5_BOMBS)
 
@@ -74,7 +78,12 @@ def _bombs(context: Context, every: Mapping[str, Callable[[], bytes]]) -> Iterat
         path.unlink()
 
 
-@promise("damage/weights", "damage to converted weights and exports is noticed or without effect", full=1_000, quick=60)
+@promise(
+    "damage/weights",
+    "damage to converted weights and exports is noticed or without effect",
+    full=1_000,
+    quick=60,
+)
 def damaged(context: Context) -> Iterator[str]:
     sound, own = context.folder / "sound", context.folder / "own"
     (sound / "export").mkdir(parents=True)
@@ -82,7 +91,11 @@ def damaged(context: Context) -> Iterator[str]:
     with published(sound, own) as entry:
         fresh = forms.network("resnet18", seed=1)
         uses = {
-            "cache": lambda: weights.load(weights.find(entry.name), fresh, arch=entry.arch, new_head=False).variables,
+            "cache": lambda: (
+                weights.load(
+                    weights.find(entry.name), fresh, arch=entry.arch, new_head=False
+                ).variables
+            ),
             "export": lambda: predicted(own / "export"),
             "pretrained": lambda: contents(own / "export" / exported.WEIGHTS).arrays,
         }
@@ -90,7 +103,9 @@ def damaged(context: Context) -> Iterator[str]:
         uses["cache"]()  # converts
         shutil.copytree(own, sound, dirs_exist_ok=True)
         expected = {name: use() for name, use in uses.items()}
-        cached = sorted(path.relative_to(sound) for path in (sound / "cache").rglob("*") if path.is_file())
+        cached = sorted(
+            path.relative_to(sound) for path in (sound / "cache").rglob("*") if path.is_file()
+        )
         written = sorted(path.relative_to(sound) for path in (sound / "export").iterdir())
         targets = [("cache", path) for path in cached] + [("export", path) for path in written]
         targets.append(("pretrained", Path("export", exported.WEIGHTS)))
@@ -110,7 +125,9 @@ def damaged(context: Context) -> Iterator[str]:
 
 @promise("mutants/export", "a damaged export is one error", full=10_000, quick=50)
 def exports(context: Context) -> Iterator[str]:
-    """Of every file; its hash in model.json follows, but for the program, which only its hash protects."""
+    """Of every file; its hash in model.json follows, but for the program, which only its hash
+    protects.
+    """
     sound, own = context.folder / "sound", context.folder / "own"
     for folder in (sound, own):
         folder.mkdir()
@@ -125,7 +142,9 @@ def exports(context: Context) -> Iterator[str]:
             spec["files"][name]["sha256"] = hashlib.sha256(content).hexdigest()
             spec["sha256"] = exported.spec_hash(spec)
             (own / exported.SPEC).write_text(json.dumps(spec))
-        problem = reading(lambda: (exported.Model.open(own), exported.read_image(own / exported.REFERENCE)))
+        problem = reading(
+            lambda: (exported.Model.open(own), exported.read_image(own / exported.REFERENCE))
+        )
         yield f"mutant {n} of {name}: {problem}" if problem else ""
         for changed in (name, exported.SPEC):
             shutil.copyfile(sound / changed, own / changed)
@@ -133,7 +152,9 @@ def exports(context: Context) -> Iterator[str]:
 
 @contextlib.contextmanager
 def published(sound: Path, own: Path) -> Iterator[Entry]:
-    """An entry of the catalogue whose file is in the cache own/cache, and its sound copy in sound/cache."""
+    """An entry of the catalogue whose file is in the cache own/cache, and its sound copy in
+    sound/cache.
+    """
     name = "resnet18.test"
     file = sound / "cache" / name / "model.npz"
     file.parent.mkdir(parents=True)
@@ -163,7 +184,9 @@ def export_of_one_product(folder: Path) -> None:
     Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).save(picture, "PNG")
     files = {
         exported.PROGRAM: bytes(lowered.serialize()),
-        exported.WEIGHTS: safetensors_file.to_bytes({"w": np.float32([1, 2])}, {"format": "jaxcxr"}),
+        exported.WEIGHTS: safetensors_file.to_bytes(
+            {"w": np.float32([1, 2])}, {"format": "jaxcxr"}
+        ),
         exported.REFERENCE: picture.getvalue(),
     }
     for name, content in files.items():
@@ -173,13 +196,20 @@ def export_of_one_product(folder: Path) -> None:
         "task": "classify",
         "classes": ["a", "b"],
         "inputs": [{"name": "images", "dtype": "uint8", "shape": ["b", 4, 4], "what": "X-rays"}],
-        "preprocessing": {"fields": {"image_size": 4, "equalise": False, "gamma": 1.0}, "steps": []},
+        "preprocessing": {
+            "fields": {"image_size": 4, "equalise": False, "gamma": 1.0},
+            "steps": [],
+        },
         "lungs": {"needed": False, "on_empty": "error", "ids": []},
         "program": {"platforms": ["cpu"]},
         "versions": {"jax": jax.__version__},
-        "files": {name: {"sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()},
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
+        },
     }
-    (folder / exported.SPEC).write_text(json.dumps({**spec, "sha256": exported.spec_hash(spec)}, indent=2))
+    (folder / exported.SPEC).write_text(
+        json.dumps({**spec, "sha256": exported.spec_hash(spec)}, indent=2)
+    )
 
 
 def predicted(folder: Path) -> tuple[np.ndarray, list[str]]:
