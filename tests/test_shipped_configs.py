@@ -30,7 +30,10 @@ def _networks():
         yield
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.smoke] * (n == "patched_densenet")) for n in RUNS],
+)
 def test_trains_predicts_and_reports(name, tmp_path, capsys):
     config = tiny.shrink(tiny.load(name))
     # Compiling it once is enough; it is traced below.

@@ -32,6 +32,7 @@ def run(trained, **changes):
     return read_json(folder / "explain" / "index.json"), folder / "explain"
 
 
+@pytest.mark.smoke
 def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
     fields, folder = trained
     finished = read_json(folder / "finished.json")

@@ -91,6 +91,7 @@ def test_test_images_get_the_probabilities_of_the_run(runs, name):
         np.testing.assert_allclose(some, known.probabilities[part], rtol=0, atol=1e-6)
 
 
+@pytest.mark.smoke
 def test_a_segmenter_gives_the_masks_of_the_run(runs):
     experiment = prepare(segmenter())
     rows = experiment.splits["oof"]

@@ -48,6 +48,7 @@ def test_every_step_is_logged_and_evaluated_once(whole):
     assert len(set(rates)) > 3  # the schedule is in force
 
 
+@pytest.mark.smoke
 def test_killed_and_started_again(whole, tmp_path):
     """SIGKILL after four steps, perhaps amid the write of the fourth checkpoint."""
     killed = subprocess.run(

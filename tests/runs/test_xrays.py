@@ -144,6 +144,7 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
     assert "5 x tiny image" in printed and "Research use only. Not for diagnosis." in printed
 
 
+@pytest.mark.smoke
 def test_an_image_of_the_training_data_gets_the_probabilities_of_the_run(runs, phantoms, tmp_path):
     """The pixels go the same way as in training: whole-image learners draw nothing at random."""
     known = Predictions.load(runs / "whole" / "predictions.npz")
