@@ -200,15 +200,16 @@ def test_real_pack(real_data, tmp_path):
 @pytest.mark.parametrize(
     "moved", ["lungs/cxr/MCUCXR_0001_0.dcm", "lungs/cxr/part2/MCUCXR_0001_0.jpg"]
 )
-def test_an_image_that_is_not_read_and_its_mask_are_faults(tmp_path, moved):
+def test_an_image_that_is_not_read_and_a_mask_without_image_are_faults(tmp_path, moved):
     root = write_pack(tmp_path, ["MCUCXR_0001_0", "MCUCXR_0002_0"])
     (root / moved).parent.mkdir(exist_ok=True)
     (root / "lungs/cxr/MCUCXR_0001_0.jpg").rename(root / moved)
     (root / "lungs/cxr/Thumbs.db").write_bytes(b"x")
+    write_mask(root / "lungs/masks/MCUCXR_0003_0.png", half("left"))
     pairs, rejected = layouts.find_pairs(root)
     assert list(pairs) == ["MCUCXR_0002_0"]
     assert rejected.first_names == {
-        layouts.NO_IMAGE.text: ["lungs/masks/MCUCXR_0001_0.png"],
+        layouts.NO_IMAGE.text: ["lungs/masks/MCUCXR_0003_0.png"],
         layouts.NOT_READ.text: [moved.removeprefix("lungs/cxr/")],
     }
     assert rejected.faults == [layouts.NOT_READ.text, layouts.NO_IMAGE.text]

@@ -109,8 +109,10 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
         folder = root / layout.images
         files = common.files_by_name(folder).values() if folder.is_dir() else ()
         images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        rejected.add(NOT_READ, file_names.unread(folder, images))
-        stems.update(path.stem for path in images)
+        unread = file_names.unread(folder, images)
+        rejected.add(NOT_READ, unread)
+        # The mask of an image that is not read is not counted again.
+        stems.update(path.stem for path in (*images, *map(Path, unread)))
         for image, pair in layout.pairs(root, images).items():
             if isinstance(pair, Pair) and pair.name in pairs:
                 pair = SAME_NAME
