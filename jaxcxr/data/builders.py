@@ -36,8 +36,8 @@ def open_dataset(data_config: Any) -> Dataset:
         data_config: has builders (module names), options ({short name: builder options}),
             data_dir ('' = $TFDS_DATA_DIR or ~/tensorflow_datasets), manual_dir, classes
             (() = none: every label is 0), relabel (label of a builder -> class, '' = leave out),
-            patient_key, max_dropped, and limit (0 = all; else the images of a fixed stratified
-            draw of patients, at most so many).
+            patient_key, max_dropped, and limit (0 = all; else the largest number of images, from a
+            fixed stratified sample of patients).
 
     Returns:
         The images, ordered by builder and then by id, so that neither TFDS' shuffling nor the
@@ -84,7 +84,7 @@ def label_counts(data_config: Any) -> dict[str, int]:
 
 
 def relabelling(data_config: Any) -> dict[str, str]:
-    """Label of the builders -> class, '' to leave it out.
+    """Mapping from a builder's label to a class, '' for labels that are not used.
 
     See configs/common_data.py, `data.relabel`.
     """
@@ -102,7 +102,7 @@ def learned_classes(data_config: Any) -> tuple[str, ...]:
 
 
 def targets(data_config: Any) -> dict[str, str]:
-    """Class of the study -> class that this run learns, '' for none.
+    """Mapping from a class of the study to the class that this run learns, '' for none.
 
     See configs/common_data.py, `data.targets`.
 
@@ -128,9 +128,9 @@ def _pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def cache_dir(data_config: Any) -> Path:
-    """Where preprocessed images are written.
+    """The folder for preprocessed images.
 
-    Beside the data sets, in the user's cache if these are read-only.
+    It lies beside the data sets, or in the user's cache if these are read-only.
     """
     folder = data_folder(data_config.data_dir)
     there = next(path for path in (folder, *folder.parents) if path.exists())

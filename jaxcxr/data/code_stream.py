@@ -1,4 +1,4 @@
-"""What the code stream of a compressed image says about it, before anything is decoded."""
+"""Frame headers of JPEG, JPEG-LS and JPEG 2000 code streams, read without decoding pixels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CodeStream:
 
 
 def begins(data: bytes | memoryview) -> bool:
-    """Whether these are the first 4 bytes or more of a code stream, or of a JP2 file."""
+    """Returns whether `data` (4 bytes or more) begins a code stream or a JP2 file."""
     return (
         bytes(data[:3]) == b"\xff\xd8\xff"
         or bytes(data[:4]) == _SOC_SIZ
@@ -43,7 +43,7 @@ def begins(data: bytes | memoryview) -> bool:
 
 
 def read(frame: bytes) -> CodeStream | None:
-    """What a code stream says; None if it is none."""
+    """The frame header of a code stream; None if `data` is not one."""
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
     start = _box(frame) if frame[4:8] == b"jP  " else 0
@@ -57,7 +57,7 @@ def _number(frame: bytes, at: int, size: int) -> int:
 
 
 def _box(frame: bytes) -> int | None:
-    """Where the code stream of a JP2 file begins: in its box jp2c."""
+    """The offset of the code stream of a JP2 file, which its box jp2c contains."""
     start = 0
     while start + 8 <= len(frame):
         if frame[start + 4 : start + 8] == b"jp2c":

@@ -1,8 +1,8 @@
-"""What of an image file its pixels need: metadata, further images and animations are left out.
+"""Image files reduced to the parts that their pixels need.
 
 Damaged, huge or merely unusual metadata (EXIF, ICC profiles, text, thumbnails) makes image
-libraries refuse whole pixels, or work for minutes. They never see it: it is cut out here, and what
-is worth telling about it is told.
+libraries refuse intact pixels, or work for minutes. Metadata, further images and animations are
+therefore removed before decoding; those that change how an image is shown give a note.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Container:
         encoded: the file, which an image library reads.
         kind: 'PNG', 'JPEG', 'TIFF', or '' for other kinds, which stay as they are.
         bits: per sample, 0 where the header does not tell; as of GIF and BMP.
-        samples: per pixel, likewise.
-        size: (width, height), likewise.
+        samples: per pixel, from the header.
+        size: (width, height), from the header.
         several: the file holds more images.
         turned: it asks viewers to turn the image.
         is_cut_off: the file ends before what its header announces.
@@ -179,7 +179,7 @@ def _jpeg(encoded: bytes) -> Container:
 
 
 def _counted(number: int) -> int:
-    """One more part of a file, of at most _MOST_PARTS."""
+    """Counts one more part of a file; at most _MOST_PARTS are allowed."""
     if number >= _MOST_PARTS:
         raise ValueError(f"its header has more than {_MOST_PARTS:,} parts")
     return number + 1
@@ -313,7 +313,10 @@ def _numbers(encoded: bytes, entry: bytes | None) -> tuple[int, ...]:
 
 
 def _is_turned(exif: bytes) -> bool:
-    """Whether EXIF data, a small TIFF, ask viewers to turn the image; damaged ones do not."""
+    """Returns whether EXIF data (a small TIFF) ask viewers to rotate the image.
+
+    Damaged EXIF data do not.
+    """
     exif = exif.removeprefix(b"Exif\0\0")
     if exif[:4] not in (b"II*\0", b"MM\0*"):
         return False

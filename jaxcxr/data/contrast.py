@@ -110,7 +110,7 @@ def beasf(image: np.ndarray, *, gamma: float = 1.5, form: Form = "sound") -> np.
 
 
 def beasf_lut(image: np.ndarray, *, gamma: float = 1.5, form: Form = "sound") -> np.ndarray:
-    """What `beasf` makes of each grey level.
+    """The look-up table of `beasf`: its output for each grey level.
 
     The levels are parted at the image's mean m. In each part a sigmoid rises around the part's
     median, five units long over the part's length, and is stretched so that [0, m] maps onto

@@ -140,7 +140,7 @@ def levels_of(pixels: np.ndarray) -> np.ndarray:
 def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
     """Whole patients, drawn by seed, with at most `count` images (0 = all), in the old order.
 
-    The draw keeps the shares of the classes (a patient counts for the class of the first image),
+    The sample keeps the class proportions (a patient counts for the class of the first image),
     and a smaller count gives a subset of a larger one.
     """
     if count < 0:
@@ -159,7 +159,7 @@ def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
 def draw_patients(
     patient_ids: np.ndarray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Patients in a seeded order whose every beginning has about the classes' shares.
+    """Patients in a seeded order of which every prefix has about the same class proportions.
 
     A patient counts for the class of the first image.
 

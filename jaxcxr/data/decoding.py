@@ -87,7 +87,7 @@ def decode_picture(encoded: bytes, name: str) -> Picture:
 
 
 def is_coloured(pixels: np.ndarray) -> bool:
-    """Whether more than one pixel in a thousand of an image (sampled, if it is large) is not grey.
+    """Returns whether more than one pixel in a thousand (sampled in large images) is not grey.
 
     Args:
         pixels: [H, W, C] uint8 or uint16; of 3 channels or more the first three are colours.
@@ -330,7 +330,7 @@ def _has_colour(image: Image.Image) -> bool:
 
 
 def _is_animated(image: Image.Image) -> bool:
-    """Whether a GIF has a second image; a damaged one does not count."""
+    """Returns whether a GIF has a second image; a damaged one does not count."""
     try:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # as above

@@ -126,7 +126,7 @@ def _silence_pydicom() -> None:
 
 
 def _doubts(header: Header, layout: Layout) -> tuple[str, ...]:
-    """What a header says that does not go with a frontal chest X-ray; nothing of it is quoted."""
+    """Warnings about a header that contradicts a frontal chest X-ray; its values are not quoted."""
     view = header.item("ViewCodeSequence")
     # Towards which side of the patient rows of pixels run: A or P in a lateral view.
     side = header.word("PatientOrientation")[:1]
@@ -143,7 +143,7 @@ def _doubts(header: Header, layout: Layout) -> tuple[str, ...]:
 
 
 def _may_be_the_chest(body_part: bytes) -> bool:
-    """Whether this is a word for the chest, in whatever language and encoding, or none."""
+    """Returns whether a body part may be the chest, in any language and encoding, or is empty."""
     if not body_part.strip(b" \0"):
         return True
     for encoding in _ENCODINGS:

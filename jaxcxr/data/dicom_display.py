@@ -111,7 +111,7 @@ def _as_stored(values: np.ndarray, layout: Layout, inverse: bool) -> np.ndarray:
 
 
 def _padding(values: np.ndarray, layout: Layout, header: Header) -> np.ndarray:
-    """Which bit patterns [L] stand for pixels outside the image (PS3.3 C.7.5.1.1.2)."""
+    """The bit patterns [L] of pixels outside the image, a mask (PS3.3 C.7.5.1.1.2)."""
     none = np.zeros(len(values), bool)
     ends = [header.integer(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if ends[0] is None:
@@ -133,9 +133,9 @@ def _signed(number: int, half: int) -> int:
 
 
 def _scopes(header: Header, macro: str) -> Iterator[Header]:
-    """Where the elements of a functional group may be.
+    """The data sets that may contain the elements of a functional group, in order of priority.
 
-    In the first frame's group, in that of all frames, in the data set.
+    They are the first frame's group, the group of all frames, and the data set itself.
     """
     for group in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         frame = header.item(group)

@@ -1,9 +1,9 @@
-"""What a DICOM header says, element by element.
+"""DICOM headers, read element by element.
 
-A bad element is ignored by name, the others are read.
+An invalid element is ignored and its name reported; all valid ones are read.
 
-pydicom finds the elements; what they hold is decoded here, since its own conversion raises seven
-types of exception for one odd character, and does so for elements that nobody asked for. Names of
+pydicom finds the elements. Their values are decoded here, since pydicom's own conversion raises
+seven types of exception for one odd character, even for elements that are not needed. Names of
 elements are public, their values may be a patient's: no note and no error quotes a value.
 """
 
@@ -47,7 +47,7 @@ _BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file is DICOM, with its preamble or without, by its first 132 bytes or more."""
+    """Returns whether a file is DICOM, with or without preamble, by its first 132 bytes or more."""
     if head[128:132] == _MAGIC:
         return True
     if head[:2] in (b"\x02\x00", b"\x08\x00"):  # group 2 or 8 comes first
@@ -270,9 +270,9 @@ def read_header(encoded: bytes, name: str) -> ImageHeader:
 
 
 def _deflated_from(encoded: bytes) -> int | None:
-    """Where what is deflated begins, after the file meta information.
+    """The offset of the deflated data set, after the file meta information.
 
-    None where that names another syntax.
+    None if the transfer syntax is another one.
     """
     file = _Reads(encoded)
     filereader.read_preamble(file, True)

@@ -88,10 +88,10 @@ class Stored:
 
 
 def layout(header: ImageHeader, name: str) -> Layout:
-    """How the pixels of a file are laid out.
+    """The layout of the pixels of a file.
 
     Raises:
-        InputError: it cannot be known, or is nothing that can be displayed.
+        InputError: the header does not define it, or the pixels cannot be displayed.
     """
     rows, columns = (_needed(header, keyword, name) for keyword in ("Rows", "Columns"))
     if min(rows, columns) < 1:
@@ -291,9 +291,9 @@ def _frame(value: memoryview, frames: int, name: str) -> bytes:
 
 
 def _starts_next(fragment: memoryview, first: memoryview, at: int, offsets: np.ndarray) -> bool:
-    """Whether a fragment begins the second frame.
+    """Returns whether a fragment begins the second frame.
 
-    The table of offsets says so or, without it, the fragment's bytes.
+    Decided by the table of offsets or, without one, by the fragment's bytes.
     """
     if len(offsets) > 1:
         return at >= int(offsets[1])

@@ -43,7 +43,7 @@ def send(file: Any, content: Any) -> None:
 
 
 def receive(file: Any) -> bytes | None:
-    """What `send` sent; None at the end."""
+    """The next message of `send`; None at the end of the stream."""
     head = file.read(8)
     if len(head) < 8:
         return None

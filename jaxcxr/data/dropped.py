@@ -1,6 +1,6 @@
-"""What a data set holds but a run does not use.
+"""Images of a data set that a run does not use: counts, names and reasons.
 
-It is counted, named, shown, and refused where it is too much.
+Too many of them at fault are an error.
 """
 
 from __future__ import annotations

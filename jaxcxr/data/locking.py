@@ -1,4 +1,4 @@
-"""One process makes a folder of shared data, the others wait for it."""
+"""File locks for shared data: one process writes a folder while all further ones wait."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_read_only(error: BaseException | None) -> bool:
-    """Whether an error says that something is not to be written to."""
+    """Returns whether an error is that of a read-only file, folder or file system."""
     return isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)

@@ -116,7 +116,7 @@ class FolderMasks:
 
     @property
     def _again(self) -> str:
-        """How to make the masks."""
+        """The instruction to write the masks again."""
         return (
             "Make them again: the command that trained this run with --config.run=predict "
             f"{hints.in_folder(self.path)}, and with --config.predict.data.* as --config.data.* "
@@ -196,7 +196,7 @@ class FolderMasks:
 
 
 def _problem(index: Any) -> str:
-    """Why a value is no index of masks, '' if it is one."""
+    """The reason why a value is not a valid index of masks, '' if it is."""
     if not isinstance(index, dict) or "ids" not in index:
         return "it has no ids"
     if unknown := sorted(set(index) - _KEYS):

@@ -1,6 +1,6 @@
-"""What a set of lung masks looks like as a whole.
+"""Plausibility statistics of a set of lung masks.
 
-Sets that cannot be lungs are named before training.
+Sets that cannot be lungs are reported before training.
 
 Where masks are inverted, or cover whole images, a segmenter reaches a Jaccard index of 1 without
 learning anything. Limits leave wide margins around 1,207 real masks (Montgomery and Shenzhen, V7's
@@ -30,12 +30,12 @@ _SIDE = 256  # pixels, that are looked at
 
 @dataclasses.dataclass(frozen=True)
 class MaskLook:
-    """One mask.
+    """Statistics of one mask.
 
     Attributes:
-        fraction: of the image that is lung.
+        fraction: of the image that is lung, in [0, 1].
         border: fraction of its outermost pixels that are lung.
-        borders: how many of the four borders it touches.
+        borders: number of the four image borders that it touches.
         pieces: connected pieces of at least a thousandth of the image.
         holes: fraction of the image that lung encloses.
     """
@@ -85,14 +85,14 @@ def look(mask: np.ndarray, structures: Sequence[str]) -> MaskLook:
 
 
 def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[str, Any]:
-    """What is stored and reported of the masks of a set; JSON values.
+    """Summary statistics of the masks of a set, as JSON values.
 
-    "doubts" are sentences about what no set of lungs has. "implausible" is true where one of them
-    leaves no other explanation than masks that are wrong.
+    "doubts" are sentences about properties that no set of lungs has. "implausible" is true if one
+    of them can only mean that the masks are wrong.
 
     Args:
         looks: by image id.
-        structures: what the masks are of; the mean is judged of lungs alone.
+        structures: names of the masked structures; the mean is judged for lungs only.
     """
     odd = {
         "empty": [name for name, mask in looks.items() if not mask.fraction],

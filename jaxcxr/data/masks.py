@@ -1,6 +1,6 @@
-"""Where a study takes its masks from, and the data set's own.
+"""The interface of mask sources, and the masks that a data set brings.
 
-`mask_folder` has those of a segment run.
+`mask_folder` provides those of a segment run.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ OnImplausible = Literal["error", "warn"]
 
 
 class MaskSource(Protocol):
-    """Gives each image a mask of structure ids: 0 background, i+1 = structures[i], 255 ignore."""
+    """A mask for each image, of structure ids: 0 background, i+1 = structures[i], 255 ignore."""
 
     @property
     def structures(self) -> tuple[str, ...]: ...
 
     @property
     def on_empty(self) -> OnEmpty:
-        """What to do with an image whose mask has no lung pixel."""
+        """The action for an image whose mask has no lung pixel."""
         ...
 
     @property
     def on_implausible(self) -> OnImplausible:
-        """What to do with masks that `mask_looks` finds to be no lungs."""
+        """The action for masks that `mask_looks` judges not to be lungs."""
         ...
 
     def check(self, dataset: Dataset) -> None:
@@ -127,15 +127,15 @@ def check_options(structures: Sequence[str], on_empty: str, on_implausible: str 
 
 
 def shrunk(mask: np.ndarray, structures: int, *, size: int) -> np.ndarray:
-    """What is left of a mask that is interpolated and cut at 0.5 (Zhang, section 4.2).
+    """A mask reduced by bilinear interpolation and a threshold of 0.5 (Zhang, section 4.2).
 
-    A pixel of an image of `size` x `size` becomes a structure where that has more than half of what
-    is not ignored there, and is ignored where more than half of it is. Shares are Pillow's bilinear
-    ones, as of the image.
+    A pixel of the `size` x `size` result is a structure if that covers more than half of its area
+    that is not ignored, and is ignored if more than half of its area is. The fractions are those of
+    Pillow's bilinear filter, which also resizes the image.
 
     Args:
         mask: [h, w] uint8 structure ids, 0 background, 255 ignored.
-        structures: how many ids there are.
+        structures: number of ids.
         size: side of the image.
 
     Returns:
@@ -183,5 +183,5 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def sha256_of(*parts: object) -> str:
-    """Of JSON values."""
+    """The hex SHA-256 of JSON values."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What threads that decode images may take of the memory, all together."""
+"""Memory limit for all threads that decode images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 
 class MemoryBudget:
-    """Bytes that several threads share.
+    """A number of bytes that several threads share, so that their peaks do not add up.
 
-    Each waits until its part is free, so that peaks do not add up.
-
-    A part that is larger than the budget waits until it is alone. Threads hold one part at a time.
+    Each thread waits until the amount it needs is free. An amount above the budget waits until no
+    other thread holds any. Threads hold one amount at a time.
     """
 
     def __init__(self, total: int) -> None:
@@ -21,7 +20,7 @@ class MemoryBudget:
 
     @contextlib.contextmanager
     def hold(self, amount: int) -> Iterator[None]:
-        """Holds so many bytes while its block runs."""
+        """Reserves `amount` bytes while its block runs."""
         amount = min(amount, self._total)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= amount)

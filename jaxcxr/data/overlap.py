@@ -1,4 +1,4 @@
-"""Who is in two data sets: an external test must not hold patients whom the model has seen."""
+"""Leakage between data sets: images and patients of an external test set that a model has seen."""
 
 from __future__ import annotations
 
@@ -39,17 +39,16 @@ def patient_names(dataset: Dataset, data_config: Any) -> np.ndarray:
 def overlap(
     dataset: Dataset, patients: np.ndarray, own: Dataset, own_patients: np.ndarray, *, sources: bool
 ) -> dict[str, np.ndarray]:
-    """The images that a model may have seen, or whose patients it may have seen, by reason.
+    """Images that a model may have been trained on, or whose patients may, by reason.
 
-    What it cannot find: a copy that was encoded anew, under another id and patient, of another
-    source.
+    Not detectable: a copy that was encoded again, under another id, patient and source.
 
     Args:
         dataset: N images of the external set.
         patients: [N, K] their patients' names; two images are of one patient if any of these
             agrees.
         own: M images of the model's own data.
-        own_patients: [M, K] likewise.
+        own_patients: [M, K] their patients' names.
         sources: whether all images count that are of a source which `own` has.
 
     Returns:
@@ -72,7 +71,7 @@ def overlap(
 
 
 def _same_people(patients: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """[N] bool: `seen`, and whoever shares a name with them, and so on."""
+    """[N] bool: `seen`, and all rows that are linked to these by shared names, transitively."""
     rows_of = collections.defaultdict(list)
     for row, names in enumerate(patients.tolist()):
         for name in set(names):

@@ -36,9 +36,9 @@ def train_iterator(
         indices: [M] rows to draw from; M may be smaller than batch_size.
         batch_size: of all processes together.
         seed: of the order.
-        balance: 'none': every row once an epoch, in another order each epoch. 'class': each
+        balance: 'none': every row once per epoch, in a new order each epoch. 'class': each
             draw picks a class uniformly and then one of its rows, with replacement (the
-            weighted sampler of patch-by-patch, facts 1.5).
+            weighted sampler of Oh's published code).
         labels: [N] int, needed by 'class'.
         process_index: number of this process, which gets its slice of every batch, so that all
             processes together see what a single one would.

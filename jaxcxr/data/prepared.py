@@ -1,4 +1,4 @@
-"""One builder's data set on the disk: prepared once, checked whenever it is read.
+"""A builder's data set on disk: prepared once, checked on every read.
 
 TensorFlow is never imported.
 """
@@ -98,7 +98,7 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
 
 
 def data_folder(data_dir: str) -> Path:
-    """Where prepared data sets are: `data.data_dir`, or TFDS' own choice where that is ''."""
+    """The folder of prepared data sets: `data.data_dir`, or TFDS' default if that is ''."""
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return Path(data_dir or default).expanduser().resolve()
 
@@ -144,7 +144,7 @@ def _manual_fingerprint(manual_dir: Path) -> str:
 
 
 def _is_prepared(builder: Any) -> bool:
-    """Whether the data are there; TFDS renames their folder into place when they are whole."""
+    """Returns whether the data exist; TFDS renames their folder into place when it is complete."""
     folder = Path(builder.data_dir)
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
         raise InputError(f"{folder} is damaged (dataset_info.json does not exist): {_REMOVE}")
@@ -165,7 +165,7 @@ def _prepare(builder: Any, manual_dir: Path | None) -> None:
 
 @contextlib.contextmanager
 def _preparing(name: str, root: Path) -> Iterator[None]:
-    """The one error of preparing, whatever a builder or TFDS raises."""
+    """Turns any error of a builder or TFDS during preparation into an InputError."""
     try:
         yield
     except InputError:

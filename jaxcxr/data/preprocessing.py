@@ -1,4 +1,4 @@
-"""One X-ray as the networks see it: equalised, cut to its lungs, resized, enhanced."""
+"""Preprocessing of X-rays for the networks: equalise, crop to the lungs, resize, enhance."""
 
 from __future__ import annotations
 
@@ -190,14 +190,14 @@ def prepare(
 def grey_levels(
     pixels: np.ndarray, settings: Preprocessing, *, negative_tail: int = 0
 ) -> np.ndarray:
-    """What each grey level of an image becomes, by one look-up table at native depth (facts 1.5).
+    """The look-up table of an image's grey levels at native depth.
 
     Without equalisation 8 bits keep their values; 16 bits are stretched over the `grey_range` of
     their own, since a detector's depth (10, 12, 14 bits) is not stored.
 
     Args:
         pixels: [H, W] uint8 or uint16, a positive (lungs dark).
-        settings: of which equalise and gamma count here.
+        settings: only equalise and gamma are used.
         negative_tail: above 0 the table is made on the negative, see `equalisation_lut`.
 
     Returns:
@@ -302,7 +302,7 @@ def _bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _histogram(pixels: np.ndarray, levels: int) -> np.ndarray:
     """Pixels per grey level: [levels] int64.
 
-    In parts, since NumPy counts in a copy of 8 bytes a pixel.
+    In parts, since NumPy counts in a copy of 8 bytes per pixel.
     """
     flat = pixels.ravel()
     parts = (flat[start : start + _BAND] for start in range(0, flat.size, _BAND))

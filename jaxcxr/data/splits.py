@@ -21,7 +21,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Folds:
-    """One test set, and `num_folds` disjoint folds of the rest.
+    """A test set and `num_folds` disjoint folds of the remaining images.
 
     ids, patient_ids: [N] numpy strings. labels: [N] int32. fold: [N] int32, TEST or the fold in
     which the image is held out.
@@ -72,7 +72,7 @@ class Folds:
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The fold file: one readable line an image, locked by the hash over all of it."""
+        """The fold file: one readable line per image, locked by the hash over all of it."""
         content = self._content()
         rows = ",\n  ".join(json.dumps(row) for row in content.pop("rows"))
         head = json.dumps({"sha256": self.sha256, **content}, indent=1)
@@ -139,7 +139,7 @@ def make_folds(
     """Sets a test set aside and cuts the rest into folds, by patient, balanced by class.
 
     The test set depends on neither num_folds nor the images' order. group_by='image' is the
-    published, leaky way (facts 1.3), for comparison only.
+    published way, which leaks patients; for comparison only.
 
     Args:
         ids: [N] strings, of the images.
@@ -147,7 +147,7 @@ def make_folds(
         labels: [N] int, index into classes (all 0 without any).
         classes: their names, for errors.
         num_folds: 1 holds nothing out besides the test set, which there must be then.
-        test_fraction: share of the images in the test set, 0 <= f < 1.
+        test_fraction: fraction of the images in the test set, 0 <= f < 1.
         seed: of the draw.
         group_by: what is never parted: the images of a patient, or nothing.
 
@@ -198,7 +198,7 @@ def make_folds(
 def _assign(
     groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], *, salt: str
 ) -> np.ndarray:
-    """Gives every group whole to one part, so that each part gets its share of each class.
+    """Assigns every group to one part, so that each part gets its fraction of each class.
 
     Greedy: largest groups first, then by seeded hash; each goes where it lowers the squared
     distance to the parts' class targets most, counted relative to the class size so that rare

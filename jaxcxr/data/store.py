@@ -29,9 +29,9 @@ from jaxcxr.types import InputError
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
 CODE_VERSION = 5
 META = "meta.json"
-REFERENCE = "reference.png"  # the image whose histogram all others got
-# facts 1.5: sets stored as negatives, whose published equalisation saturates this many pixels at
-# the dark end of the negative. The other sets have no such tail.
+REFERENCE = "reference.png"  # the image that all histograms are matched to
+# Data sets stored as negatives, whose published equalisation (Oh's code) saturates this many pixels
+# at the dark end of the negative. No other set has such a tail.
 NEGATIVE_TAIL = {"jsrt": 10}
 _THREADS = 4
 _log = logging.getLogger(__name__)
@@ -41,12 +41,17 @@ _log = logging.getLogger(__name__)
 class Store:
     """N preprocessed images.
 
-    images: [N, S, S] or [N, S, S, C] uint8, see `Preprocessing.shape`. masks: [N, S, S] uint8,
-    likewise: structure ids (0 background, i+1 = structures[i], 255 ignore), or None. dataset: the N
-    images, unreadable ones removed. bad_ids: what was unreadable and why. empty_ids: images whose
-    mask has no lung (`on_empty` says whether they are in here with the whole image as mask, or left
-    out). mask_summary: what `mask_looks.summary` says of the masks as they came; empty without
-    masks.
+    Attributes:
+        images: [N, S, S] or [N, S, S, C] uint8, see `Preprocessing.shape`.
+        masks: [N, S, S] uint8 structure ids (0 background, i+1 = structures[i], 255 ignore), of the
+            size of the images; or None.
+        dataset: the N images, without the unreadable ones.
+        structures: names of the ids 1, 2, ...
+        bad_ids: id -> error message of each unreadable image.
+        empty_ids: images whose mask has no lung; `on_empty` decides whether the store contains
+            them, with the whole image as mask.
+        path: the folder.
+        mask_summary: `mask_looks.summary` of the original masks; empty without masks.
     """
 
     images: np.ndarray
@@ -62,7 +67,7 @@ class Store:
         return len(self.dataset)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the pipeline reads: image [N, S, S, ...], label [N], and mask [N, S, S] if any."""
+        """The pipeline's inputs: image [N, S, S, ...], label [N], and mask [N, S, S] if any."""
         arrays = {"image": self.images, "label": self.dataset.labels}
         return arrays if self.masks is None else {**arrays, "mask": self.masks}
 
@@ -134,9 +139,9 @@ def build_store(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Result:
-    """What became of one image; only one of the first three is ever set.
+    """The outcome for one image; at most one of the first three is set.
 
-    look: at its mask, if it has one.
+    look: statistics of its mask, if it has one.
     """
 
     prepared: Prepared | None = None
@@ -178,7 +183,7 @@ def _prepare(
 def _reference(
     dataset: Dataset, settings: Preprocessing, masks: MaskSource | None
 ) -> np.ndarray | None:
-    """The image that the others' histograms are matched to.
+    """The image that all other histograms are matched to.
 
     It is the first readable one, prepared but for its enhancement.
     """
@@ -274,9 +279,10 @@ def _raise_mask_errors(mismatched: list[str], empty: list[str], masks: MaskSourc
 
 
 def _is_intact(folder: Path) -> bool:
-    """Whether a finished store is there, with the bytes that were written.
+    """Returns whether a finished store exists, with the bytes that were written.
 
-    All of it is hashed: a GB takes one to two seconds, and is read by the run anyway.
+    All of it is hashed: the run reads these bytes anyway (docs/PERFORMANCE.md, "Choices in the
+    code").
     """
     return folder.exists() and manifests.problem(folder / META) is None
 

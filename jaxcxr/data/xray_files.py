@@ -94,9 +94,9 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class XRay:
-    """One X-ray.
+    """A decoded X-ray.
 
-    pixels: [H, W] uint8 or uint16, lungs dark. warnings: what is doubtful about it, mostly nothing.
+    pixels: [H, W] uint8 or uint16, lungs dark. warnings: doubts about it, usually none.
     """
 
     pixels: np.ndarray
@@ -205,10 +205,9 @@ def read_file(file: XRayFile) -> XRay:
 
 
 def reason(name: str, error: Exception) -> str:
-    """Why a file could not be used, whatever was done with it: what failed.csv says.
+    """The reason why a file could not be used, as written to failed.csv.
 
-    Texts that nobody wrote for it might quote a header, and are left out, as are addresses in
-    memory.
+    Messages of other libraries might quote a header and are omitted, as are memory addresses.
 
     Args:
         name: of the file.
@@ -259,7 +258,7 @@ def look_at(pixels: np.ndarray) -> tuple[str, ...]:
 
 
 def look_at_view(view: Prepared, warnings: tuple[str, ...]) -> tuple[str, ...]:
-    """Warnings about what a network sees of an X-ray, beside those about its file."""
+    """Warnings about an X-ray after preprocessing, in addition to those about its file."""
     return (SEES_FEW,) if view.few_levels and not {FLAT, FEW_LEVELS} & {*warnings} else ()
 
 
@@ -296,7 +295,7 @@ def _dicom_pixels(encoded: bytes) -> int:
 
 
 def _looks_inverted(pixels: np.ndarray) -> bool:
-    """Whether spine and heart are darker than the air above the shoulders and the lungs.
+    """Returns whether spine and heart are darker than the air above the shoulders and the lungs.
 
     Compared by rank at 64 x 64; the air is in the upper corners.
     """
@@ -322,7 +321,7 @@ def _why_nothing(start: Path) -> str:
 
 
 def _matches(root: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
-    """What a pattern of names matches below a folder; a name that is there is no pattern."""
+    """The paths below a folder that match a pattern; an existing name is taken literally."""
     first, rest = pattern[0], pattern[1:]
     if first == "**":
         for folder in _folders(root) if rest else [root]:
@@ -378,7 +377,7 @@ def _is_folder_to_enter(entry: os.DirEntry[str]) -> bool:
 
 
 def _problem(path: Path) -> str:
-    """What speaks against reading a path as a file, '' where nothing does."""
+    """The reason why a path cannot be read as a file, '' if it can."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -27,7 +27,7 @@ _NO_NETWORK = "no network here has arrays of such shapes"
 
 
 def list_entries() -> None:
-    """One line an entry."""
+    """Prints one line per entry."""
     print(f"{'name':30} {'input':>9}  {'classes':>7}  {'top-1':>6}  {'here':4}  licence")
     for entry in CATALOG.values():
         here = "yes" if (fetch.cache_dir() / entry.name / entry.file).is_file() else ""
@@ -92,7 +92,7 @@ def convert(given: str, out: str) -> None:
 
 
 def verify(name: str, file: str) -> None:
-    """Whether a file is the published one, and fills the network."""
+    """Checks that a file is the published one and fills the network."""
     entry, path = catalog.find(name), Path(file)
     if not path.is_file():
         raise InputError(f"{file} does not exist")

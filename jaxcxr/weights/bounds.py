@@ -1,4 +1,4 @@
-"""How large what a weight file holds may be: known from its headers, before any of it is read.
+"""Size limits on the arrays of a weight file, checked in its headers before any array is read.
 
 A few kilobytes can claim terabytes: as a shape, as zeros that were compressed, as a tensor that
 repeats one number. Trained weights are nearly incompressible (float32 by 1.1), so a file's arrays
@@ -76,7 +76,7 @@ def too_many(path: Path, count: int) -> InputError:
 
 
 def is_real(dtype: np.dtype) -> bool:
-    """Whether float32 can hold the values, ml_dtypes' bfloat16 and 8-bit floats among them."""
+    """Returns whether float32 can represent a dtype, bfloat16 and 8-bit floats included."""
     return dtype.kind in "fiub" or (
         dtype.kind == "V" and dtype.isbuiltin == 2 and "float" in dtype.name
     )

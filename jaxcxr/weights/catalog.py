@@ -51,27 +51,27 @@ FIRST_CONVS = {
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One published file.
+    """A published file.
 
     Attributes:
         name: arch.tag.
-        urls: where it can be fetched, in the order to try; empty: by hand only, see `note`.
+        urls: download addresses, in the order to try; empty: by hand only, see `note`.
         file: its usual name.
-        family: how its arrays are named, a key of `rules.FAMILIES`.
+        family: naming of its arrays, a key of `rules.FAMILIES`.
         licence: of the weights, as far as it is stated.
-        paper: what to cite.
+        paper: the work to cite.
         sha256: hex digest or its beginning; '' unknown.
-        md5: where the publisher gives only that.
+        md5: hex digest, if the publisher gives only that.
         size: bytes; 0 unknown.
         input_size: side of the images it was trained on, pixels.
         in_channels: of the first convolution.
         mean, std: per channel, of values in [0, 1]: the network expects (x - mean) / std.
-        interpolation: how the images were resized in training.
+        interpolation: of the images in training.
         classes: outputs of the head; 0: the file has no head.
-        labels: their names, where they are not ImageNet's.
+        labels: their names, unless they are ImageNet's.
         lacks: our modules that the file does not have.
         top1: ImageNet accuracy in per cent as published; 0 unknown.
-        note: what else one must know.
+        note: further facts that users need.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Entry:
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """What black and white become in the network's input (first channel)."""
+        """The network's input for black and for white (first channel)."""
         return (0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0]
 
 

@@ -26,7 +26,7 @@ _ABANDONED_S = 24 * 3600.0
 
 
 def cache_dir() -> Path:
-    """Where files are kept: $JAXCXR_WEIGHTS, or ~/.cache/jaxcxr/weights."""
+    """The folder of downloaded files: $JAXCXR_WEIGHTS, or ~/.cache/jaxcxr/weights."""
     return Path(os.environ.get("JAXCXR_WEIGHTS") or "~/.cache/jaxcxr/weights").expanduser()
 
 
@@ -68,7 +68,7 @@ def fetch(entry: Entry) -> Path:
 
 
 def wanted(entry: Entry) -> str:
-    """What to put where, for a user without a network."""
+    """Instructions for downloading a file by hand."""
     lines = [
         f"By hand: put the file {entry.file}",
         f"  into       {cache_dir() / entry.name}",
@@ -82,10 +82,10 @@ def wanted(entry: Entry) -> str:
 
 
 def problem_with(path: Path, entry: Entry) -> str | None:
-    """Why a file is not the entry's, or None.
+    """The reason why a file is not the entry's, or None.
 
-    Where the publisher tells no hash, it is compared with that of its first use here, if there is
-    one beside it.
+    Without a published hash, the file is compared with the hash stored beside it at its first use,
+    if there is one.
     """
     size = path.stat().st_size
     if entry.size and size != entry.size:
@@ -117,7 +117,7 @@ def problem_with(path: Path, entry: Entry) -> str | None:
 
 
 def checked_by(path: Path, entry: Entry) -> str:
-    """What tells that a file is the entry's whole one."""
+    """The checks that identify a file as the entry's, in words."""
     if _is_hash_published(entry):
         return "the published hash"
     return (
@@ -134,7 +134,7 @@ def _is_hash_published(entry: Entry) -> bool:
 
 
 def _remembered(path: Path) -> Path:
-    """Where the hash of a file is kept that has none published; `sha256sum -c` reads it."""
+    """The path of the stored hash of a file without a published one; `sha256sum -c` reads it."""
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -231,9 +231,9 @@ def _download(url: str, path: Path, entry: Entry) -> None:
 
 
 class _BodyError(Exception):
-    """What was sent is not the file.
+    """The response body is not the file.
 
-    No error of the disk, which an OSError would be where it is written.
+    Not an OSError, which would be taken for an error of the disk while writing.
     """
 
 

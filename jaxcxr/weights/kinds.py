@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where it is not the weights that its name promises."""
+"""File types by their first bytes, to name files that are not the weights they should be."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _WEIGHTS = {
 
 
 def problem(path: Path) -> str | None:
-    """Why the first bytes of a file cannot be those of weights under its name, or None.
+    """The reason why a file cannot be weights of its suffix, by its first bytes, or None.
 
-    Such as "is a web page, ...".
+    For example "is a web page, ...".
     """
     with path.open("rb") as file:
         start = file.read(_START_BYTES)

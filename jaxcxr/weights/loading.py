@@ -26,11 +26,11 @@ _CONVERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where weights come from.
+    """A source of weights.
 
     Attributes:
-        name: as the user gave it.
-        entry: of the catalogue; None for a file of the user's, unless it is a published one.
+        name: as the user wrote it.
+        entry: of the catalogue; None for a user's file, unless it is a published one.
         path: the file.
     """
 
@@ -40,7 +40,7 @@ class Source:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether `name` means a file rather than an entry of the catalogue."""
+    """Returns whether `name` means a file rather than an entry of the catalogue."""
     return Path(name).suffix in SUFFIXES or "/" in name
 
 

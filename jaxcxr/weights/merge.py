@@ -91,7 +91,7 @@ def merge(
 
 
 def matches(renamed: Renamed, template: Mapping[str, Any]) -> int:
-    """How many of the file's arrays have a place in the network."""
+    """The number of the file's arrays that have a place in the network."""
     leaves = jax.tree_util.tree_flatten_with_path(dict(template))[0]
     return len(renamed.arrays.keys() & {_name(keys) for keys, _ in leaves})
 

@@ -6,7 +6,7 @@ that needs no choice. What each combination of several findings means, for proba
 of findings that may occur together:
 
 "max": the largest p_i, a lower bound of the probability of at least one of them, whatever their
-dependence. "mean": (p_1 + ... + p_k) / k, the expected share of these findings that is present,
+dependence. "mean": (p_1 + ... + p_k) / k, the expected fraction of these findings that is present,
 whatever their dependence. "any": 1 - (1 - p_1) ... (1 - p_k), the probability of at least one of
 them if they were independent. They are not
   (figure 7, after Wang et al., arXiv:1705.02315), so this is too high where they occur together.
@@ -36,12 +36,12 @@ def pneumonia_score(
     findings: Sequence[str] = ("Pneumonia",),
     combination: str = "max",
 ) -> jax.Array:
-    """One score from the probabilities of several findings; of one finding its own probability.
+    """A pneumonia score from the probabilities of several findings; of one, its probability.
 
     Args:
         probabilities: [..., C] in [0, 1], the sigmoids of the network's logits.
         labels: C names, `Entry.labels` of the weights (`catalog.CHESTXRAY14` for CheXNet).
-        findings: which of them count.
+        findings: names of the findings to combine, a subset of `labels`.
         combination: "max", "mean" or "any", see above.
 
     Returns:

@@ -19,11 +19,11 @@ Rule = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """How one source names and lays out its arrays.
+    """Names and layout of the arrays of one source.
 
     Attributes:
-        layout: "torch" (convolutions [O, I, H, W], dense [O, I]); "keras" and "flax" are as here
-            ([H, W, I, O], [I, O]).
+        layout: "torch" (convolutions [O, I, H, W], dense [O, I]); "keras" and "flax" are Flax's
+            own ([H, W, I, O], [I, O]).
         renames: applied in this order to every name, each wherever it matches.
         left_out: names (after renaming) that mean nothing here, such as batch counters.
         variance_offset: added to every running variance: the source's BatchNorm epsilon less ours,
@@ -131,7 +131,7 @@ def _timm_efficientnet() -> tuple[Rule, ...]:
 
 
 def keras_name(layer: str, weight: str) -> str:
-    """One name for both of Keras 2's ways of writing it.
+    """The common name for both of Keras 2's spellings.
 
     Layer `fc1`, weight `fc1_1/fc1_W_1:0` -> 'fc1/kernel'.
     """

@@ -131,7 +131,7 @@ class _Machine:
             raise ValueError(f"more than {_MOST_WORK:,} instructions")
 
     def pop_mark(self) -> list[Any]:
-        """What lies above the last mark."""
+        """The values above the last mark of the stack."""
         for at in range(len(self.stack) - 1, -1, -1):
             if self.stack[at] is _MARK:
                 items = self.stack[at + 1 :]
