@@ -7,6 +7,7 @@ light modules are imported before the run starts, so that help and mistakes are 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -45,7 +46,11 @@ def start() -> None:
     """Runs the command that `sys.argv` gives and ends the process with its exit status."""
     names.print_whatever_comes()
     shipped.make_importable()
-    app.run(main, flags_parser=parse_flags)
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except BrokenPipeError:  # the reader of help had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
