@@ -1,6 +1,4 @@
-"""What COVID-CXNet's experiments share; see configs/common.py for every field and for the
-presets.
-"""
+"""Common parts of COVID-CXNet's experiments; see configs/common.py for fields and presets."""
 
 from ml_collections import ConfigDict
 
@@ -27,12 +25,12 @@ _LEFT_OUT = {  # labels of the builders that a binary study has no use for
 
 
 def classify(model: str, *, classes: str, lungs: bool, preset: str) -> ConfigDict:
-    """One of the paper's models.
+    """A model of the paper.
 
     Args:
         model: covid_cxnet_base, covid_cxnet or covid_cxnet_resnet50.
         classes: "binary" or "three".
-        lungs: only the box around the lungs is seen (paper 3.2, version 2).
+        lungs: crop to the box around the lungs (paper 3.2, version 2).
         preset: see configs/common.py.
     """
     c = common.classify(model, patched=False, preset=preset)
@@ -181,15 +179,13 @@ MODELS = ("base", "cxnet_v1", "cxnet_v2", "multiclass", "hierarchical")
 
 
 def study(*, models: tuple[str, ...], preset: str) -> ConfigDict:
-    """The paper's models, each repeated, in one table (Table 6), and the base model on growing
-    training sets.
-    """
+    """The paper's models, repeated (Table 6), and the base model on growing training sets."""
     common.check_preset(preset)
     c = common_study.classifiers()
     c.repeats = 10 if preset == "paper" else 1  # the paper's ranges are over ten
     c.study.models = models
     c.study.lungs = preset != ""  # phantoms bring their own
-    # Shares of the training patients (figure 9).
+    # Fractions of the training patients (figure 9).
     c.study.training_sizes = (0.25, 0.5) if "base" in models else ()
     c.study.training_sizes_of = "base"
     if preset == "paper":

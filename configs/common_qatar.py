@@ -1,5 +1,6 @@
-"""What the experiments on the COVID-19 Radiography Database share; see configs/common.py for fields
-and presets.
+"""Common parts of the experiments on the COVID-19 Radiography Database.
+
+See configs/common.py for fields and presets.
 """
 
 from ml_collections import ConfigDict
@@ -84,9 +85,7 @@ def vgg16(*, preset: str) -> ConfigDict:
 
 
 def _augment(c: ConfigDict) -> None:
-    """ImageDataGenerator's ranges; the paper names rotation and no number, so these are usual
-    ones.
-    """
+    """ImageDataGenerator's ranges; usual ones, since the paper gives no numbers."""
     c.patches.flip = True
     c.augment.max_rotation = 10.0
     c.augment.zoom = (0.9, 1.1)

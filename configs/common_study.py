@@ -47,7 +47,7 @@ def classifiers() -> ConfigDict:
     # "a:b": these two are compared on the same test images, with the first repeat of each
     c.study.pairs = ()
     c.study.lungs = False  # train the segmenter `segment` and take the masks from it
-    # Shares of the training patients, for a curve (COVID-CXNet, figure 9).
+    # Fractions of the training patients, for a curve (COVID-CXNet, figure 9).
     c.study.training_sizes = ()
     c.study.training_sizes_of = ""  # the model that the curve is of
     c.models = ConfigDict()
@@ -55,7 +55,7 @@ def classifiers() -> ConfigDict:
 
 
 def _study(system: str) -> ConfigDict:
-    """The fields that all studies share."""
+    """The fields of all studies."""
     c = ConfigDict()
     c.name = ""
     c.task = "study"

@@ -1,5 +1,6 @@
-"""What the experiments on V7 Darwin's data set share; see configs/common.py for fields and
-presets.
+"""Common parts of the experiments on V7 Darwin's data set.
+
+See configs/common.py for fields and presets.
 """
 
 from ml_collections import ConfigDict
@@ -110,9 +111,7 @@ def segment(*, preset: str) -> ConfigDict:
 
 
 def study(*, preset: str) -> ConfigDict:
-    """What the borders and the rest around the lungs do for the diagnosis, each against its
-    next.
-    """
+    """The effect of borders and background on the diagnosis: each cut against the next one."""
     common.check_preset(preset)
     c = common_study.classifiers()
     c.repeats = 3

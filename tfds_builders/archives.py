@@ -1,6 +1,4 @@
-"""Unpacking with limits: all that is wanted of a .tar.gz or nothing, never a byte outside the
-folder.
-"""
+"""Safe extraction of .tar.gz archives: size limits, atomic, never a byte outside the folder."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ def extract_tar(
     max_members: int,
     commit: str | None = None,
 ) -> Path:
-    """Unpacks a .tar.gz that has one top folder; its wanted content becomes `folder`, all at once.
+    """Unpacks a .tar.gz with one top folder; its selected content becomes `folder`, atomically.
 
     The stream is read to its end, since gzip's checksum stands there and tarfile stops before it.
 
@@ -68,7 +66,7 @@ def extract_tar(
 
 
 class _RefusedError(Exception):
-    """What is wrong with a sound archive."""
+    """An intact archive is refused: its size, its members or its commit."""
 
 
 class _Limited(io.RawIOBase):

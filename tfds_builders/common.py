@@ -1,4 +1,4 @@
-"""What the X-ray builders share: features, ids, options, the manual folder, masks.
+"""Common parts of the X-ray builders: features, ids, options, the manual folder, images.
 
 Nothing here imports TensorFlow or jaxcxr. Errors name the file and the fix.
 """
@@ -73,7 +73,7 @@ class ChoiceConfig(tfds.core.BuilderConfig):
 
 
 def all_configs(choices: Mapping[str, tuple[str, ...]]) -> list[ChoiceConfig]:
-    """One config for every combination of `choices`; the first takes each first entry."""
+    """A config for every combination of `choices`; the default comes first."""
     configs = []
     for values in itertools.product(*choices.values()):
         options = dict(zip(choices, values, strict=True))
@@ -121,11 +121,11 @@ def safe_id(text: str) -> str:
 
 
 def distinct_id(text: str, *, key: str | None = None) -> str:
-    """As `safe_id`, but other texts have other ids: a short hash says what was replaced.
+    """`safe_id` made injective: a short hash distinguishes texts that `safe_id` would merge.
 
     Args:
-        text: to be seen in the id.
-        key: what the hash is of, if not of `text`: the same for spellings that mean the same.
+        text: the text that the id shows.
+        key: the text that is hashed, if not `text`: the same for equivalent spellings.
     """
     safe = safe_id(text)
     if safe == text:
@@ -167,9 +167,7 @@ def age_group(age: str) -> str:
 
 
 def frontal_view(view: str) -> str | None:
-    """The view in its canonical spelling ('PA', 'AP Supine', ...: FRONTAL_VIEWS), None if
-    another.
-    """
+    """A frontal view in canonical spelling ('PA', 'AP Supine', ...), None for all other views."""
     return FRONTAL_VIEWS.get(same_spelling(view))
 
 
@@ -237,7 +235,7 @@ def require_manual(
 
 
 def open_image(path: Path) -> Image.Image:
-    """Opens an image after a look at its size; decoding happens later, in the caller.
+    """Opens an image and checks its size; the caller decodes its pixels.
 
     Raises:
         ValueError: not an image, or more than `MAX_PIXELS`.

@@ -1,4 +1,4 @@
-"""Fetching with limits and checksums."""
+"""Downloads with size limits and checksums."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def fetch(
 
     Args:
         url: https address.
-        path: target file; kept as it is when it exists and has the checksum (if there is one).
-        sha256: hex digest, or None where the publisher makes the archive anew for each request.
+        path: target file; not downloaded again if it exists and has the checksum (if there is one).
+        sha256: hex digest, or None where the publisher builds the archive on each request.
         max_bytes: larger files are refused, before or while they arrive.
-        timeout_s: longest silence of the server.
+        timeout_s: longest wait for data, in seconds.
 
     Raises:
         ValueError: not https, too large, or the wrong checksum; says which.

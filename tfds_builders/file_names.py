@@ -1,9 +1,8 @@
-"""Which file a table means: names are compared as people and systems write them, never guessed
-between two.
+"""Matching of the file names in a table to files, tolerant of spelling but never ambiguous.
 
 Tables are written on one system and read on another: Windows' separators, macOS' decomposed
-accents, other capitals, a lost or another extension. A name is looked for as it is first, then more
-and more loosely, and is found only where that is unique among the names and among the files.
+accents, other capitals, a lost or another extension. A name is compared exactly first, then more
+and more loosely, and matches only if that is unique among the names and among the files.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _BESIDE = re.compile(
 
 
 def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
-    """Maps the names of a table to those of files; what has no file, or more than one, is absent.
+    """Maps names of a table to file names; names without a file or with several are absent.
 
     Args:
         names: as the table writes them. One that leaves the folder by '..' is never found.
@@ -47,9 +46,7 @@ def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
 
 
 def respelt(found: Mapping[str, str]) -> list[str]:
-    """What `match` found under another spelling, in one sentence for a notice; empty where there is
-    none.
-    """
+    """A notice about the matches under another spelling; empty if there are none."""
     others = [f"{name!r} is {file!r}" for name, file in found.items() if name != file]
     if not others:
         return []
@@ -58,9 +55,7 @@ def respelt(found: Mapping[str, str]) -> list[str]:
 
 
 def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list[str]:
-    """The pictures that no row of a table names, in one sentence for a notice; empty where there is
-    none.
-    """
+    """A notice about the pictures that no row of a table names; empty if there are none."""
     left = sorted({file for file in files if may_be_picture(file)}.difference(found))
     if not left:
         return []
@@ -69,9 +64,7 @@ def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list
 
 
 def unread(folder: Path, read: Collection[Path]) -> list[str]:
-    """Files below `folder` that may be pictures and are not among `read`, by their path below
-    it.
-    """
+    """Possible pictures below `folder` that are not among `read`, as paths relative to it."""
     left = []
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         below = path.relative_to(folder)
@@ -83,8 +76,9 @@ def unread(folder: Path, read: Collection[Path]) -> list[str]:
 
 
 def may_be_picture(name: str) -> bool:
-    """Whether a plain file may be a picture, of whatever extension: all but hidden ones, texts,
-    tables and archives.
+    """Returns whether a file may be a picture, of any extension.
+
+    Hidden files, texts, tables and archives are not.
     """
     return not name.startswith(".") and not _BESIDE.search(name.casefold())
 

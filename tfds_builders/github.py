@@ -31,11 +31,11 @@ def find_or_download(
 ) -> Path:
     """The folder with `paths`: `name` in the manual folder, else downloaded once and kept.
 
-    GitHub makes the archive anew for each request, so that no checksum of the file can be pinned:
-    the commit recorded inside it is compared.
+    GitHub builds the archive on each request, so that no checksum of the file can be pinned: the
+    commit recorded inside it is compared.
 
     Args:
-        dl_manager: tells the manual folder and the one for downloads.
+        dl_manager: provides the manual folder and the one for downloads.
         name: of the data set and of its folder below the manual one.
         url: address of the archive.
         commit: 40 hex digits; the archive must be made of it.

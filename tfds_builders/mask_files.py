@@ -1,8 +1,8 @@
-"""Mask files of any form -> inside or not, decided by what the file is; unclear ones are refused.
+"""Binary masks from mask files of any encoding; ambiguous files are refused.
 
-A mask is drawn as 0 and 255, as 0 and 1, in one grey, as labels of several structures, in the
-colours of a palette, with smooth edges, or as an alpha channel. One threshold for all of them makes
-some empty and fills others.
+Masks are stored as 0 and 255, as 0 and 1, in one grey, as labels of several structures, in the
+colours of a palette, with smooth edges, or as an alpha channel. A single threshold for all of them
+would empty some and fill others.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """inside: [H, W] bool. form: LABELS, COLOURS, ALPHA, or '' where two greys or their edges left
-    no choice.
+    """A binary mask.
+
+    inside: [H, W] bool. form: LABELS, COLOURS, ALPHA, or '' for two grey levels, which need no
+    interpretation.
     """
 
     inside: np.ndarray
@@ -63,7 +65,7 @@ class MaskReader:
         return mask.inside
 
     def record(self, builder: tfds.core.DatasetBuilder) -> None:
-        """Keeps the forms in the builder's metadata, which is written after its last example."""
+        """Stores the forms in the builder's metadata, which is written after its last example."""
         builder.info.metadata["mask_forms"] = dict(self.forms)
 
 
@@ -71,8 +73,7 @@ def read_mask(path: Path) -> Mask:
     """Reads one mask file.
 
     Raises:
-        ValueError: damaged, too large, or of unclear meaning; names the file, what is in it and
-            what to do.
+        ValueError: damaged, too large, or ambiguous; names the file, its content and the fix.
     """
     with open_mask(path) as image:
         try:
@@ -86,8 +87,7 @@ def read_mask(path: Path) -> Mask:
 
 @contextlib.contextmanager
 def open_mask(path: Path) -> Iterator[Image.Image]:
-    """The one image in a mask file, its pixels decoded and, of a PNG, compared with their
-    checksums.
+    """The only image in a mask file, with decoded pixels; a PNG's checksums are verified.
 
     Raises:
         ValueError: damaged, too large, or not one image.
@@ -105,11 +105,11 @@ def open_mask(path: Path) -> Iterator[Image.Image]:
 
 
 class _UnclearError(Exception):
-    """What in a file can be read in more than one way."""
+    """A file can be read in more than one way."""
 
 
 def _opened(path: Path) -> Image.Image:
-    """The image behind its header, its metadata left out, its size checked."""
+    """The image with its size checked, without metadata; pixels are not decoded yet."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f"{path}: more than {MAX_FILE_BYTES:,} bytes are no mask")
@@ -133,8 +133,9 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _pixel_chunks(encoded: bytes, path: Path) -> Iterator[bytes]:
-    """The chunks of a PNG that make its pixels: broken texts, profiles and EXIF data refuse no
-    mask.
+    """The chunks of a PNG that define its pixels.
+
+    Damaged texts, profiles and EXIF data are therefore no reason to refuse a mask.
     """
     at, kind = len(_PNG), b""
     while kind != b"IEND":
@@ -183,17 +184,16 @@ def _read(image: Image.Image) -> Mask:
 
 @dataclasses.dataclass(frozen=True)
 class _Samples:
-    """Colours [H, W, 1 or 3] uint16, and how opaque pixels are [H, W] uint16, where the file says
-    so.
-    """
+    """Colours [H, W, 1 or 3] uint16 and, if the file has one, the alpha channel [H, W] uint16."""
 
     colours: np.ndarray
     alpha: np.ndarray | None
 
 
 def _wide_samples(image: Image.Image, path: Path) -> _Samples | None:
-    """What a file has in several samples of 16 bits, of which Pillow keeps the upper 8; None for
-    others.
+    """The samples of a file of several 16-bit channels, of which Pillow keeps the upper 8 bits.
+
+    None for all other files.
 
     Raises:
         _UnclearError: they cannot be read as they are.
@@ -225,7 +225,7 @@ def _wide_samples(image: Image.Image, path: Path) -> _Samples | None:
 
 
 def _of_wide(samples: _Samples) -> Mask:
-    """As `_read`, by all 16 bits: greys as they are, colours where 8 bits tell them apart, too."""
+    """`_read` of all 16 bits: greys at full depth, colours if 8 bits distinguish them, too."""
     colours, alpha = samples.colours, samples.alpha
     if alpha is not None and alpha.max() == 0:
         raise _UnclearError("it is transparent everywhere")
@@ -240,7 +240,7 @@ def _of_wide(samples: _Samples) -> Mask:
 
 
 def _in_8_bits(values: np.ndarray) -> np.ndarray:
-    """uint16 values as uint8, each a value of its own.
+    """uint16 values mapped to uint8, injectively.
 
     Raises:
         _UnclearError: 8 bits are too few for them.
@@ -276,8 +276,9 @@ def _whole_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
-    """Grey [H, W] uint8 or uint16: one level and 0, labels, or two levels with edges between
-    them.
+    """The mask in grey levels [H, W] uint8 or uint16.
+
+    These are one level and 0, labels, or two levels with smooth edges between them.
     """
     counts = _counts(levels)
     values = np.flatnonzero(counts)
@@ -311,8 +312,7 @@ def _of_levels(levels: np.ndarray, *, lossy: bool) -> Mask:
 
 @dataclasses.dataclass(frozen=True)
 class _Shades:
-    """What lies between the darkest and the brightest level of a mask: edges, structures, or a
-    picture.
+    """The pixels between the darkest and the brightest level: edges, structures, or a picture.
 
     Attributes:
         are_structures: patches of one level, away from the edge of background and brightest level.
@@ -350,8 +350,9 @@ class _Shades:
 
 
 def _refuse_void(values: np.ndarray, counts: np.ndarray) -> None:
-    """Labels with 255 beside them, which marks what was not labelled (PASCAL VOC's); specks are no
-    labels.
+    """Refuses labels beside 255, which may mark unlabelled pixels (PASCAL VOC's void).
+
+    A few pixels of small values are not taken for labels.
     """
     labels = values[(values > 0) & (values < 255)]
     few = len(labels) and labels[-1] <= _MAX_LABEL and values[-1] == 255 and values[0] == 0
@@ -365,9 +366,9 @@ _Strips = Callable[[], Iterator[np.ndarray]]
 
 
 def _strips(image: Image.Image, mode: str) -> Iterator[np.ndarray]:
-    """The channels [C, h, W] uint8 of the image in another mode, of a few rows at a time.
+    """The channels [C, h, W] uint8 of the image in another mode, a few rows at a time.
 
-    As a whole, a large image takes too much memory.
+    A large image as a whole would take too much memory.
     """
     for top in range(0, image.height, _ROWS):
         box = (0, top, image.width, min(top + _ROWS, image.height))
@@ -375,8 +376,9 @@ def _strips(image: Image.Image, mode: str) -> Iterator[np.ndarray]:
 
 
 def _of_colours(strips: _Strips, *, lossy: bool) -> Mask:
-    """RGB: greys in three channels, or a background and other colours; the background is along the
-    border.
+    """The mask in RGB: greys in three channels, or colours on a background.
+
+    The background is the colour along the border.
     """
     if all((strip.max(axis=0) - strip.min(axis=0)).max() <= _NOISE for strip in strips()):
         if max(int(strip.max()) for strip in strips()) <= _NOISE:  # labels, of a colour maybe
@@ -401,7 +403,7 @@ def _picture(strip: np.ndarray) -> Image.Image:
 
 
 def _has_few_colours(strips: _Strips) -> bool:
-    """Whether there are no smooth edges."""
+    """Returns whether there are too few colours for smooth edges."""
     seen: set[object] = set()
     for strip in strips():
         colours = _picture(strip).getcolors(_FEW_COLOURS)
@@ -412,9 +414,7 @@ def _has_few_colours(strips: _Strips) -> bool:
 
 
 def _border_colour(strips: _Strips) -> np.ndarray:
-    """The colour [3] uint8 that is found most often along the border; of many shades, their
-    median.
-    """
+    """The most frequent colour [3] uint8 along the border; the median if none has the majority."""
     pieces: list[np.ndarray] = []
     last = np.empty((3, 0), np.uint8)
     for strip in strips():
@@ -432,8 +432,9 @@ def _border_colour(strips: _Strips) -> np.ndarray:
 
 
 def _of_alpha(image: Image.Image) -> Mask:
-    """With transparency: the mask is in the channel that has one, and not in both unless they
-    agree.
+    """The mask in an image with transparency: in its colours or in its alpha channel.
+
+    If both contain one, they must agree.
     """
     alpha = np.concatenate([strip[3] for strip in _strips(image, "RGBA")])
     if alpha.max() == 0:
@@ -471,7 +472,7 @@ def _of_alpha(image: Image.Image) -> Mask:
 
 
 def _counts(levels: np.ndarray) -> np.ndarray:
-    """How many pixels each value has, in pieces, since NumPy widens what it counts."""
+    """The number of pixels of each value; counted in pieces, since NumPy widens its input."""
     size = 1 << (8 * levels.dtype.itemsize)
     flat = levels.ravel()
     return sum(

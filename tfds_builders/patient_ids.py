@@ -1,9 +1,10 @@
-"""Ids of patients: one for all spellings of a patient, and another one for everybody else.
+"""Patient ids: the same id for all spellings of a patient, different ids for different patients.
 
-Two ids for one patient let a split part the patient's images; one id for two is only a waste. So
-what people and spreadsheets write differently for one patient is joined: capitals, blanks, composed
-and decomposed accents, whole numbers with a decimal point (3.0), which pandas makes of a column
-with gaps, and zeros in front (003, P003), which spreadsheets drop. Joined spellings are said.
+Two ids for one patient leak: a split may separate the patient's images. One id for two patients
+only wastes data. Spellings of people and spreadsheets are therefore joined: capitals, blanks,
+composed and decomposed accents, whole numbers with a decimal point (3.0), which pandas makes of a
+column with gaps, and leading zeros (003, P003), which spreadsheets drop. Notices report what was
+joined.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ _LETTERS_AND_NUMBER = re.compile(r"([^\W\d_]+[ _-]?)0*([0-9]+)")
 
 @dataclasses.dataclass(frozen=True)
 class Patients:
-    """Patients of one table.
+    """The patients of a table.
 
     Attributes:
-        ids: text of the table -> id, alike for all spellings of one patient. Texts that name nobody
-            are no keys.
-        notices: who was joined, for whoever uses the data.
+        ids: text of the table -> id, equal for all spellings of one patient. Texts that name no
+            patient are not keys.
+        notices: the joined patients, for users of the data.
     """
 
     ids: Mapping[str, str]
@@ -55,7 +56,7 @@ class Patients:
 
 
 def key(text: str) -> str:
-    """What all spellings of one patient have in common; '' where `text` names nobody."""
+    """The canonical form of all spellings of one patient; '' where `text` names no patient."""
     plain = unicodedata.normalize("NFC", _tidy(text).casefold())
     if plain in _NOBODY:
         return ""
@@ -73,12 +74,12 @@ def read(
     same: Mapping[str, str] | None = None,
     together: Iterable[tuple[str, str]] = (),
 ) -> Patients:
-    """Gives each patient of a table an id, `prefix`-<the first spelling>.
+    """The ids of a table's patients, `prefix`-<the first spelling>.
 
     Args:
-        texts: what the table writes, in its order.
+        texts: the cells of the table's patient column, in order.
         prefix: of the ids.
-        same: key of a patient -> the one that it is known to be.
+        same: key of a patient -> key of the same patient under another name.
         together: pairs of texts, of patients who have an image file in common.
     """
     same = same or {}
@@ -130,9 +131,7 @@ def _notice(pairs: list[tuple[str, str]], what: str) -> list[str]:
 
 
 def _tidy(text: str) -> str:
-    """In composed characters, with one blank for several; full-width letters and digits as plain
-    ones.
-    """
+    """NFKC form with single blanks: composed characters, plain letters for full-width ones."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 

@@ -1,4 +1,4 @@
-"""What a builder does not use, and why: left out on purpose, or at fault."""
+"""Rejected rows and files of a builder, with reasons: excluded on purpose, or at fault."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _OTHER_MODALITIES = frozenset({"ct", "cta", "hrct", "mr", "mri", "us", "ultrasou
 
 @dataclasses.dataclass(frozen=True)
 class Reason:
-    """Why a row or file is not used. is_fault: it should have been usable."""
+    """The reason why a row or file is not used. is_fault: it should have been usable."""
 
     text: str
     is_fault: bool = True
 
 
 class Rejected:
-    """Names by reason, in the order in which they came."""
+    """Rejected names by reason, in the order of addition."""
 
     def __init__(self):
         self._names: dict[str, list[str]] = collections.defaultdict(list)
@@ -78,7 +78,7 @@ class Rejected:
 
 
 def view_reason(view: str) -> Reason | None:
-    """Why an image of that view is not used; None: it is frontal."""
+    """The reason to reject an image of a view; None if it is frontal."""
     if common.frontal_view(view) is not None:
         return None
     return Reason(
@@ -87,7 +87,7 @@ def view_reason(view: str) -> Reason | None:
 
 
 def modality_reason(modality: str) -> Reason | None:
-    """Why an image of that modality is not used; None: it is an X-ray."""
+    """The reason to reject an image of a modality; None if it is an X-ray."""
     name = modality.strip().lower()
     if "ray" in name or name in _X_RAYS:
         return None
@@ -107,19 +107,19 @@ def record_counts(
     unknown_findings: Iterable[str] = (),
     **more,
 ) -> None:
-    """Writes what was kept and what not into `builder.info.metadata` (stored beside the data).
+    """Writes the counts of used and rejected images to `builder.info.metadata`, beside the data.
 
     Args:
-        builder: whose metadata.
-        kept: number of images.
-        rejected: what is not used.
-        notices: what was guessed while reading, for whoever uses the data.
-        unknown_findings: texts that this data set is not known to have; their images have no class
-            by fault and not on purpose.
+        builder: the owner of the metadata.
+        kept: number of used images.
+        rejected: the rejected rows and files.
+        notices: assumptions made while reading, for users of the data.
+        unknown_findings: findings that this data set is not known to have; their images have no
+            class by fault and not on purpose.
         **more: further counts.
 
     Raises:
-        ValueError: nothing was kept.
+        ValueError: no image is used.
         TypeError: the builder's info has no place for metadata.
     """
     if not kept:

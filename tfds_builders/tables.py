@@ -1,4 +1,4 @@
-"""Sets whose images are listed in a CSV file: reading it, choosing its rows, yielding examples."""
+"""Data sets with a CSV file: reading the table, selecting its rows, yielding examples."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A CSV file: names of the columns, rows that map every one of them to its text, what was
-    guessed in reading.
+    """A CSV file.
+
+    columns: their names. rows: column -> text, for every column. notices: assumptions made in
+    reading.
     """
 
     columns: tuple[str, ...]
@@ -82,7 +84,7 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
 
 
 def _decode(path: Path) -> tuple[str, list[str]]:
-    """The file's text, and a notice where its encoding was guessed."""
+    """The file's text, and a notice if its encoding was guessed."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{path}: {size} bytes are more than the allowed {MAX_BYTES} of a table")
@@ -118,7 +120,7 @@ def _header(path: Path, text: str, required: Sequence[str]) -> tuple[str, list[s
 
 
 def _reader(text: str, separator: str) -> Iterator[list[str]]:
-    """Records, as far as they can be read; for a look at the first."""
+    """The records up to the first damaged one; for reading the header."""
     try:
         yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     except csv.Error:
@@ -127,9 +129,7 @@ def _reader(text: str, separator: str) -> Iterator[list[str]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """One row: the number of its first line, its cells, its lines (several where cells have
-    breaks).
-    """
+    """A row: the number of its first line, its cells, its lines (several if cells have breaks)."""
 
     line: int
     cells: list[str]
@@ -170,9 +170,7 @@ def _explain(error: csv.Error) -> str:
 
 
 def _check_all_named(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> None:
-    """Refuses text where the header has no name: an unquoted separator moved it there, or nobody
-    would read it.
-    """
+    """Refuses text in a column without a name: an unquoted separator may have moved it there."""
     advice = "put quotation marks around a cell that has the separator in it"
     if any(cells[len(names) :]):
         raise ValueError(
@@ -190,8 +188,7 @@ def _check_all_named(path: Path, line: int, cells: Sequence[str], names: Sequenc
 
 
 def _check_no_row_within(path: Path, record: _Record, is_row: Callable[[str], bool]) -> None:
-    """Refuses a cell that has swallowed rows: an unclosed quotation mark, and another one later
-    that closes it.
+    """Refuses a cell that contains rows, between an unclosed quotation mark and a later one.
 
     Notes may have line breaks: then one of the lines at most looks like a row, or has the cells
     that a row needs.
@@ -207,8 +204,7 @@ def _check_no_row_within(path: Path, record: _Record, is_row: Callable[[str], bo
 def _row_of(
     rows: Sequence[Row], required: Mapping[str, int], separator: str
 ) -> Callable[[str], bool]:
-    """Tells whether a line, read for itself, is a row like `rows`: half of its needed cells are
-    like theirs.
+    """A predicate of lines: true for rows like `rows`, with half of the required cells alike.
 
     Args:
         rows: all rows.
@@ -241,9 +237,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _form(cell: str) -> str:
-    """What cells of one column have in common: names with numbers but for these, any other cell
-    itself.
-    """
+    """The pattern of a cell: digits and letters are replaced in cells with digits, no others."""
     text = cell.casefold()
     if not re.search(r"\d", text):
         return text
@@ -260,18 +254,17 @@ def choose_rows(
     missing: rejection.Reason = rejection.MISSING,
     every_image_has_row: bool = True,
 ) -> tuple[dict[str, Row], rejection.Rejected, list[str]]:
-    """Usable rows by the name of their file, in the order of the table; the others by reason; and
-    notices.
+    """The usable rows by file name, in the order of the table; the rejected ones; and notices.
 
     Args:
         table: the rows.
-        files: images by name. Being a key of it is the only way to be found, so a name such as
-            ../x can never be followed; see `file_names.match`.
-        file_name: the name that a row gives.
-        reject_reason: why a row is not used, or None.
+        files: images by name. Only these names can match, so that a name such as ../x is never
+            followed; see `file_names.match`.
+        file_name: the file name in a row.
+        reject_reason: the reason to reject a row, or None.
         origin: the table's file, for errors.
-        missing: why a row without a file is not used.
-        every_image_has_row: an image that no row names is not used, which a notice says.
+        missing: the reason to reject a row without a file.
+        every_image_has_row: whether images without a row are reported in a notice.
 
     Raises:
         ValueError: two usable rows of one image that differ.
@@ -304,14 +297,14 @@ def choose_rows(
 
 
 def unknown(findings: Iterable[str], known: Collection[str]) -> set[str]:
-    """The findings that are none of `known`, whatever their capitals."""
+    """The findings that are not in `known`, ignoring case."""
     known = {name.casefold() for name in known}
     return {finding for finding in findings if finding.casefold() not in known}
 
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """An image and what is said of it: the texts of `common.cxr_features`."""
+    """An image and its metadata: the texts of `common.cxr_features`."""
 
     image: Path
     patient_id: str
@@ -328,7 +321,13 @@ def examples(
     source: str,
     read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> Iterator[tuple[str, dict]]:
-    """What a builder yields for `images`, pairs of an id and a `Listed`; `read` loads the bytes."""
+    """The examples of a builder.
+
+    Args:
+        images: pairs of an id and a `Listed`.
+        source: name of the collection.
+        read: loads the bytes of an image file.
+    """
     for key, listed in images:
         texts = {
             field.name: getattr(listed, field.name)

@@ -1,4 +1,4 @@
-"""TFDS builder of the Actualmed COVID-19 chest X-rays: a clinic's, with one row an image."""
+"""TFDS builder of the Actualmed COVID-19 chest X-rays: a clinic's, with one row per image."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:
-    """Why a row is not used, or None."""
+    """The reason to reject a row, or None."""
     if reason := rejection.view_reason(row["view"]):
         return reason
     return None if patient_ids.key(row["patientid"]) else rejection.NO_PATIENT

@@ -92,9 +92,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def select_rows(
     table: metadata.Metadata, files: Collection[str]
 ) -> tuple[dict[str, list[metadata.Row]], rejection.Rejected, list[str]]:
-    """Usable rows grouped by the name of their file, in the table's order; the rejected ones; and
-    notices.
-    """
+    """The usable rows by file name, in the table's order; the rejected ones; and notices."""
     kept: dict[str, list[metadata.Row]] = {}
     rejected = rejection.Rejected()
     found = file_names.match((row.filename for row in table.rows), files)

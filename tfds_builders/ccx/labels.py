@@ -1,4 +1,4 @@
-"""`finding` of the metadata -> class of the study. What is not listed has no class ('').
+"""Classes of the study by the `finding` of the metadata; unlisted findings have no class ('').
 
 Both spellings are listed: the flat ones until mid-2020 and the slash hierarchy since October 2020.
 The published rows are those of FLANNEL's `get_covid_data_dict.py` (flat, matched exactly, so that
@@ -75,8 +75,9 @@ SAME_PATIENT = {"178": "97", "201": "78"}
 
 
 def label_table(*, findings: str, pneumocystis: str) -> dict[str, str]:
-    """finding -> class for `findings` 'published' | 'extended', `pneumocystis` 'bacterial' |
-    'fungal'.
+    """Mapping from a finding to its class.
+
+    findings: 'published' | 'extended'. pneumocystis: 'bacterial' | 'fungal'.
     """
     table = dict(PUBLISHED)
     if findings == "extended":

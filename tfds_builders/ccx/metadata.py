@@ -1,4 +1,4 @@
-"""Reads metadata.csv of any era and says which rows are frontal X-rays.
+"""metadata.csv of any era, and the selection of its frontal X-rays.
 
 Eras: March 2020 (14 columns, 'Patientid', names with leading spaces, no modality or folder),
 June 2020 (flat findings, modality, folder), October 2020 on (findings as 'Pneumonia/Viral/...',
@@ -19,7 +19,7 @@ REQUIRED = ("patientid", "finding", "view", "filename")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of metadata.csv; '' where the era has no such column."""
+    """A row of metadata.csv; '' for columns that its era does not have."""
 
     patient: str
     finding: str
@@ -31,9 +31,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """The rows of one metadata.csv, the era that its columns belong to, and what was guessed in
-    reading.
-    """
+    """The rows of a metadata.csv, the era of its columns, and assumptions made in reading."""
 
     era: str
     rows: tuple[Row, ...]
@@ -68,8 +66,9 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def read_patients(rows: Iterable[Row]) -> patient_ids.Patients:
-    """The patients of a table, the same for every builder that reads it; one file has one
-    patient.
+    """The patients of a table, equal for every builder that reads it.
+
+    Patients of the same file are the same patient.
     """
     first: dict[str, str] = {}
     together = []
@@ -83,7 +82,7 @@ def read_patients(rows: Iterable[Row]) -> patient_ids.Patients:
 
 
 def reject_reason(row: Row) -> rejection.Reason | None:
-    """Why a row is not used, whether or not it has a file, or None."""
+    """The reason to reject a row, whether or not it has a file; None if it is usable."""
     if row.modality and (reason := rejection.modality_reason(row.modality)):
         return reason
     if reason := rejection.view_reason(row.view):

@@ -1,4 +1,4 @@
-"""Where the data set comes from: the manual folder, else GitHub at the commit the papers used."""
+"""The source of the data set: the manual folder, else GitHub at the commit of the papers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_or_download(dl_manager: tfds.download.DownloadManager) -> Path:
     """The folder with metadata.csv and images/: `ccx` in the manual folder, else downloaded.
 
     Raises:
-        FileNotFoundError: `ccx` is there but not whole, or is not there and cannot be downloaded.
+        FileNotFoundError: `ccx` is incomplete, or is missing and cannot be downloaded.
     """
     return github.find_or_download(
         dl_manager,

@@ -1,4 +1,4 @@
-"""Which images COVID-CXNet's collection has, what their names say, and whose they are.
+"""The images of COVID-CXNet's collection, the meaning of their names, and their patients.
 
 A name is a number, then 'p' (a child) and '-' (no findings) if need be, then any image suffix:
 '481p-.jpg'. metadata.csv has a row for half of them, some under another suffix.
@@ -26,9 +26,7 @@ UNKNOWN = "covid_cxnet-unknown"
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image, its row of metadata.csv, if it has one, and the id of the patient whom that
-    names.
-    """
+    """An image, its row of metadata.csv if it has one, and the patient id of that row."""
 
     path: Path
     row: tables.Row | None
@@ -115,14 +113,14 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
 
 
 def safe(filename: str) -> bool:
-    """Whether `filename` is a plain name, so that its stem stands for a file of the folder."""
+    """Returns whether `filename` is a plain name, whose stem stands for a file of the folder."""
     return not re.search(r"[/\\]", filename)
 
 
 def strict_patient_ids(chosen: Mapping[str, Image]) -> dict[str, str]:
     """Stem -> key that joins a patient's images with those of the same X-rays in other sets.
 
-    All images whose patient nobody knows are one group: any two of them may be of one person.
+    All images of unknown patients are one group: any two of them may be of one person.
     """
     elsewhere: dict[str, set[str]] = collections.defaultdict(set)
     for image in chosen.values():

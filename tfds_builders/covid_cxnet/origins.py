@@ -1,6 +1,6 @@
 """Images of COVID-CXNet that are images of another set, and the patient they have there.
 
-Found once, by comparing the published files (see README.md); only names and numbers are kept here.
+A list of names and numbers, made by comparing the published files (see README.md).
 Each group is `patient:image,image,...`, an image being the stem of its file without "-" and "p".
 """
 
@@ -10,7 +10,7 @@ import itertools
 
 from tfds_builders.hannover import patients
 
-# 107 have the bytes of a file of the collection, the others are the same X-ray in another size.
+# 107 have the bytes of a file of the collection, all further ones are its X-rays in another size.
 _CCX = """
 2:003,004 4:006 6:007,008 12:010 13:011,012,013,014 14:015 15:016,017 16:019 17:020,021,022 18:023
 24:032 32:081 33:060 36:063,064 37:066,067 38:068 39:069 41:071 42:072 43:073 44:074 45:075 46:076
@@ -27,7 +27,7 @@ _CCX = """
 341:454 342:456,457 343:458 344:479 345:483 349:715 350b:206 350c:414 351:471 352:203 353:207
 355:204 356:506 357:192,193,194,195 360a:242
 """
-# 48 have the bytes of a file of Hannover, the others are cut out of one.
+# 48 have the bytes of a file of Hannover, all further ones are cut out of one.
 _HANNOVER = """
 042f06a9:557,624,646 04a33bab:569 09ec853d:526,608,616,629,635 0a359802:567,590,636 0f2b9fbd:565
 14d9761b:615 177330aa:553,582 189daebe:510,511,538,541,577,597,650,665,695 19677c11:642 23032572:532

@@ -88,7 +88,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def listed(path: Path, row: tables.Row, patient_id: str) -> tables.Listed:
-    """What the table says of one image."""
+    """The metadata of one image."""
     elsewhere = {patient_ids.key(name): other for name, other in CCX_PATIENTS.items()}
     return tables.Listed(
         image=path,
@@ -107,7 +107,10 @@ def patient(row: tables.Row) -> str:
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:
-    """Why a row is not used, or None. A blank view is: all 55 published images are frontal."""
+    """The reason to reject a row, or None.
+
+    A blank view is accepted: all 55 published images are frontal.
+    """
     if row["view"] and (reason := rejection.view_reason(row["view"])):
         return reason
     if not re.fullmatch(r"[A-Za-z]+-\d+[A-Za-z]?", row["patientid"]):

@@ -124,7 +124,7 @@ def classify(admission_offset: str, *, rule: str) -> tuple[str, str]:
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:
-    """Why a row is not used, or None."""
+    """The reason to reject a row, or None."""
     reason = rejection.modality_reason(row["modality"]) or rejection.view_reason(row["projection"])
     if reason is not None:
         return reason

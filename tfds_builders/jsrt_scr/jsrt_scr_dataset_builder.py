@@ -103,7 +103,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "mask_lung": common.png(lungs),
                     **{feature: common.png(mask) for feature, mask in pixels.items()},
                     "id": key,
-                    "patient_id": key,  # one image a patient
+                    "patient_id": key,  # one image per patient
                     "strict_patient_id": key,
                     "label": "",  # lung nodules: no class of the study
                     "finding": FINDINGS[NAME.fullmatch(name)["kind"]],
@@ -156,7 +156,7 @@ def find_masks(folder: Path, name: str) -> Path | None:
 
 
 def masks_without(folder: Path, images: Collection[str]) -> list[str]:
-    """The names for which some mask is there and no image."""
+    """The names that have masks but no image."""
     paths = (path for fold in FOLDS for path in (folder / fold / "masks").glob("*/*"))
     return sorted({path.stem for path in paths if NAME.fullmatch(path.stem)}.difference(images))
 

@@ -76,7 +76,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def pool(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Images below `folder` by id, and the copies that were left out.
+    """The images below `folder` by id, and the copies that are not used.
 
     A name that occurs once gives the id 'kcx-<stem>'. The same name and the same bytes in two
     folders is one image. The same name with other bytes gives 'kcx-<split>-<stem>' for each.

@@ -1,4 +1,4 @@
-"""What a file name of the Kermany set says: class, patient number, and two patient keys.
+"""Meaning of the Kermany set's file names: class, patient number, and two patient keys.
 
 Kaggle's folders hold `person<N>_bacteria_<n>.jpeg`, `person<N>_virus_<n>.jpeg`,
 `IM-<N>-<n>.jpeg` and `NORMAL2-IM-<N>-<n>.jpeg` below <train|val|test>/<NORMAL|PNEUMONIA>.

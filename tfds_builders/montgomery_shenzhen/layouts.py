@@ -1,4 +1,4 @@
-"""Finds image/mask pairs in the layouts in which the two sets are passed around."""
+"""Image/mask pairs in the folder layouts in which the two sets are distributed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ SAME_NAME = rejection.Reason("same name in another layout", is_fault=False)
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One X-ray, the files whose union is its lung mask, and its clinical reading if there is
-    one.
-    """
+    """An X-ray, the files whose union is its lung mask, and its clinical reading, if any."""
 
     name: str
     image: Path
@@ -45,7 +43,7 @@ class Layout:
     readings: str
 
     def masks_without(self, root: Path, stems: Collection[str]) -> list[str]:
-        """The mask files of none of these images, by their path below the manual folder."""
+        """The mask files that belong to none of these images, as paths below the manual folder."""
         left = []
         for mask in self.masks:
             pattern = root / mask
@@ -54,7 +52,7 @@ class Layout:
         return left
 
     def pairs(self, root: Path, images: Iterable[Path]) -> dict[Path, Pair | rejection.Reason]:
-        """The pair of each image file, or why it has none."""
+        """The pair of each image file, or the reason why it has none."""
         stems = [image.stem for image in images if NAME.fullmatch(image.stem)]
         masks = [_found(root / mask, stems) for mask in self.masks]
         readings = _found(root / self.readings, stems)
@@ -126,7 +124,7 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
 
 
 def age_in_years(reading: str) -> str:
-    """Age in a clinical reading as a number of years ('0' for months and days), '' if not told.
+    """Age in a clinical reading as a number of years ('0' for months and days), '' if absent.
 
     Montgomery: "Patient's Age: 031Y". Shenzhen: "male 45yrs", "Female , 9 months".
     """

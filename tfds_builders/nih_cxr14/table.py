@@ -61,7 +61,7 @@ def age_group(age: str) -> str:
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:
-    """Why a row is not used, or None."""
+    """The reason to reject a row, or None."""
     if reason := rejection.view_reason(row["view position"]):
         return reason
     if not row["finding labels"]:

@@ -62,7 +62,7 @@ class Shapes:
 
 
 def uniform(rng: np.random.Generator, ranges: dict[str, tuple[float, float]]) -> SimpleNamespace:
-    """One uniform draw for each named range."""
+    """A uniform draw from each named range."""
     return SimpleNamespace(**{name: rng.uniform(low, high) for name, (low, high) in ranges.items()})
 
 

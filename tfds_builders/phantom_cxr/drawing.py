@@ -68,7 +68,7 @@ _STROKES = {
 
 @dataclasses.dataclass(frozen=True)
 class Phantom:
-    """One drawn X-ray: image uint8 [S, S]; masks bool [S, S] by structure."""
+    """A drawn X-ray: image uint8 [S, S]; masks bool [S, S] by structure."""
 
     image: np.ndarray
     masks: dict[str, np.ndarray]
@@ -78,13 +78,13 @@ class Phantom:
 
 
 def patient_label(seed: int, patient: int) -> str:
-    """The class of a patient; every four patients in a row hold each class once."""
+    """The class of a patient; any four consecutive patients have each class once."""
     block, place = divmod(patient, len(CLASSES))
     return CLASSES[_rng("label", seed, block).permutation(len(CLASSES))[place]]
 
 
 def image_count(seed: int, patient: int) -> int:
-    """How many images the patient has: 1 to 3."""
+    """The number of images of a patient: 1 to 3."""
     return int(_rng("count", seed, patient).integers(1, 4))
 
 
@@ -165,7 +165,7 @@ def _rng(stream: str, seed: int, *indices: int) -> np.random.Generator:
 
 
 def _anatomical_grid(pose: SimpleNamespace, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel's centre lies in the patient, x and y float32 [S, S]."""
+    """Positions of the pixels' centres in the patient, x and y float32 [S, S]."""
     ticks = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
     u = (ticks[None, :] - pose.shift_x) / pose.scale
     v = (ticks[:, None] - pose.shift_y) / pose.scale
@@ -202,9 +202,9 @@ def _expose(attenuation, where, seed, patient, image, size) -> np.ndarray:
 
 
 def _disease(label, seed, patient, image, where, a, pose, x, y) -> SimpleNamespace:
-    """What the class adds to the lungs, all [S, S] and 0 outside of them.
+    """The changes of the lungs in a class, [S, S] and 0 outside the lungs.
 
-    fill: share of the air that is replaced, in [0, 1]; lines: attenuation on top of that.
+    fill: fraction of the air that is replaced, in [0, 1]; lines: additional attenuation.
     """
     rng = _rng("disease", seed, patient)
     # The course of the disease between two images of one patient.
@@ -251,13 +251,13 @@ def _haze(rng, outwards, x, y) -> np.ndarray:
     """Patches of ground glass in the outer parts of both lungs, denser towards the bases."""
     periphery = smooth((outwards - 0.38) / 0.28) * (0.6 + 0.4 * smooth((y + 0.75) / 0.5))
     patches = _field(rng, x, y, cells=5)
-    for lung in (x < 0, x > 0):  # the same share of both
+    for lung in (x < 0, x > 0):  # the same fraction of both
         patches[lung] -= float(np.quantile(patches[lung], 1 - rng.uniform(0.7, 0.85)))
     return rng.uniform(0.48, 0.66) * periphery * smooth(patches / 0.7 + 0.3)
 
 
 def _field(rng: np.random.Generator, x, y, *, cells: float) -> np.ndarray:
-    """Smooth Gaussian noise at the places x, y; unit variance, `cells` grid steps a unit length."""
+    """Smooth Gaussian noise at positions x, y: unit variance, `cells` grid steps per unit."""
     count = math.ceil(3 * cells) + 4
     grid = rng.standard_normal((count, count), dtype=np.float32)
     grid = ndimage.gaussian_filter(grid, 0.7, mode="wrap")
@@ -324,7 +324,7 @@ def _resize(picture: Image.Image, size: int) -> np.ndarray:
 
 
 def contact_sheet(*, size: int = 256, columns: int = 3, seed: int = 0) -> Image.Image:
-    """A row a class; `columns` pictures of it, then the last one again with its masks outlined."""
+    """A row per class: `columns` pictures, then the last one again with its masks outlined."""
     colours = {"right_lung": (90, 200, 255), "left_lung": (255, 190, 60), "heart": (255, 80, 80)}
     sheet = Image.new("RGB", ((columns + 1) * size, len(CLASSES) * size))
     for row, label in enumerate(CLASSES):

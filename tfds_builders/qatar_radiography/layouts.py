@@ -1,4 +1,4 @@
-"""Finds the images and lung masks of the database in the layouts of its releases.
+"""Images and lung masks of the database in the layouts of its releases.
 
 2020: 'COVID-19 Radiography Database/NORMAL/NORMAL (3).png'. 2021: 'COVID-19_Radiography_Dataset/
 Normal/Normal-3.png', later Normal/images/Normal-3.png and Normal/masks/Normal-3.png.
@@ -39,7 +39,7 @@ Optional:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A class of the database: our word for it, and its names in 2021 and, if others, in 2020."""
+    """A class of the database: its finding, and its names in 2021 and, if different, in 2020."""
 
     finding: str
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ KINDS = (
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image by its class and number, which another release may have given to another image."""
+    """An image by class and number; another release may give these to another image."""
 
     path: Path
     kind: Kind
@@ -113,7 +113,7 @@ def find_images(release: Path, *, needed: Sequence[str]) -> list[Image]:
 
     Args:
         release: the folder with the class folders.
-        needed: findings whose folders must be there; the others may be.
+        needed: findings whose folders must exist; all further ones are optional.
 
     Raises:
         FileNotFoundError: a class folder is missing or has no image; says which.
@@ -201,10 +201,9 @@ def images_of(folder: Path, kind: Kind) -> list[Image]:
 
 
 def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection.Rejected]:
-    """Mask files by the images' keys, and the images of the classes that have none, with the masks
-    that no image has.
+    """Mask files by the images' keys, and the images without mask and masks without image.
 
-    A class without masks/ has none at all; one with it must have them all.
+    A class without masks/ has no masks; a class with that folder must have all of them.
 
     Raises:
         FileNotFoundError: masks/ lacks masks of some images, or no class has masks/.

@@ -1,7 +1,7 @@
-"""Where an image comes from: which collection, which address, and which patient of kcx or ccx.
+"""Origins of the images: collection, address, and patient of kcx or ccx.
 
-The database names no patient and gives its images new names, so that only a comparison of pixels
-tells what is what: index.csv says what one found (see README.md).
+The database names no patients and renames its images, so that only a comparison of pixels
+identifies them; index.csv contains the result of one (see README.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KERMANY_NORMAL = range(63, 1404)
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What is known of one image."""
+    """The provenance of an image; '' for what is unknown."""
 
     source: str
     patient_id: str
@@ -34,9 +34,9 @@ class Origin:
 
 
 def of_collection(image: layouts.Image) -> Origin:
-    """The origin of an image of which no index tells more: a patient of its own.
+    """The origin of an image that no index lists: a patient of its own.
 
-    Nobody knows which images are of one person, so that those of one collection share a strict key.
+    Which images are of one person is unknown, so that those of one collection share a strict key.
     """
     finding = image.kind.finding
     kermany = finding == "viral" or (
@@ -123,8 +123,8 @@ def file_name(row: tables.Row) -> str:
 def of_kcx(name: str, there: Collection[str]) -> Origin:
     """The patient that the builder kcx gives to the picture `name`.
 
-    All 1,345 viral and 1,341 normal pictures are from Kaggle's train folder. A copy of kcx that was
-    split anew may have the patient in test: then its builder says so, and so do we.
+    All 1,345 viral and 1,341 normal pictures are from Kaggle's train folder. A copy of kcx with
+    other splits may have the patient in test; the id then follows the one that builder gives.
 
     Args:
         name: file name.

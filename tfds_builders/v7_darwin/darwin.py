@@ -1,4 +1,4 @@
-"""Reads Darwin JSON, the annotation file of one image, in versions 1 and 2.
+"""Darwin JSON, the annotation file of an image, in versions 1 and 2.
 
 Version 1, as in V7's repository: `image` {filename, original_filename, width, height, url} and
 `annotations`, each with a name and `polygon` {path: [{x, y}, ...]}, `complex_polygon` {path: [[{x,
@@ -32,10 +32,10 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A drawn region: its class, and closed paths [n, 2] of float64 (x, y), which together are
-    filled by even and odd.
+    """A drawn region: its class, and closed paths [n, 2] of float64 (x, y), in pixels.
 
-    (0, 0) is the centre of the first pixel of an image of the size that the annotation states.
+    The paths are filled together by the even-odd rule. (0, 0) is the centre of the first pixel, in
+    the image size of the annotation.
     """
 
     name: str
@@ -44,12 +44,17 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """What one file says.
+    """The annotation of one image.
 
-    key: Darwin's number of the image, which names the semantic mask too; the file's stem where no
-    address tells it. names: file names of the image, the one it was uploaded under first. width,
-    height: in pixels. shapes: in the order in which they are painted. others: names of drawn
-    classes that are not read, one a shape.
+    Attributes:
+        path: the JSON file.
+        key: Darwin's number of the image, which also names the semantic mask; the file's stem if
+            no address contains it.
+        names: file names of the image, the one of its upload first.
+        width, height: in pixels.
+        tags: of the image.
+        shapes: in the order in which they are painted.
+        others: names of drawn classes that are not read, one per shape.
     """
 
     path: Path
@@ -76,9 +81,7 @@ class Annotation:
 
 
 def structure(name: str) -> str | None:
-    """'Lung' or 'Ignore' for a class of that name in any capitals, plural or of one side; None for
-    others.
-    """
+    """'Lung' or 'Ignore' for a class of that name in any case, plural or side, else None."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # LeftLung
     words = [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
     rest = [word.removesuffix("s") for word in words if word not in _SIDES]
@@ -86,7 +89,7 @@ def structure(name: str) -> str | None:
 
 
 def same_content(one: Annotation, other: Annotation) -> bool:
-    """Whether two files say the same of one image."""
+    """Returns whether two files have the same annotation of one image."""
 
     def said(annotation: Annotation) -> tuple:
         shapes = [
@@ -177,9 +180,7 @@ def _item(path: Path, item: dict) -> tuple[list[str], str, dict, str]:
 
 
 def _get(record: Any, field: str, kind: type, path: Path, at: str, default: Any = None) -> Any:
-    """`record[field]`, checked to be of `kind`; `default` (None: there is none) where it is
-    absent.
-    """
+    """`record[field]`, checked to be of `kind`; `default` (None: required) if it is absent."""
     value = record.get(field) if isinstance(record, dict) else None
     value = default if value is None else value
     if isinstance(value, float) and kind is int and value.is_integer():

@@ -1,7 +1,7 @@
-"""Finds the picture of an annotation in ccx's, kcx's or V7's own folder, and whose it is.
+"""Pictures of annotations in ccx's, kcx's or V7's own folder, and their patients.
 
-V7's pictures are those of `ccx` and `kcx`. A picture that is found there has the patient ids that
-their builders give.
+V7's pictures are those of `ccx` and `kcx`. A picture from there has the patient ids that their
+builders give.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEVERAL = rejection.Reason("several images of one name", is_fault=False)
 
 @dataclasses.dataclass(frozen=True)
 class Picture(tables.Listed):
-    """An image file, and what is said of it: the texts of `common.cxr_features`."""
+    """An image file and its metadata: the texts of `common.cxr_features`."""
 
     source: str
 
@@ -81,7 +81,7 @@ class Pictures:
         return MISSING if path is None else _kcx_picture(path)
 
     def of(self, annotation: darwin.Annotation) -> Picture | rejection.Reason:
-        """The picture of `annotation`, with all that its tags say, or why there is none."""
+        """The picture of `annotation` with its tags, or the reason why there is none."""
         kcx_name = next((name for name in annotation.names if _parse_kcx(name)), None)
         found = self._from_kcx(annotation, kcx_name) if kcx_name else self._from_ccx(annotation)
         if isinstance(found, rejection.Reason):
@@ -187,7 +187,7 @@ def _read_ccx(path: Path, files: set[str]) -> tuple[dict[str, str], dict[str, st
     if not path.is_file():
         return {}, {}
     table = tables.read_table(path, required=metadata.REQUIRED)
-    # Copies that were encoded anew keep the old name in a column of its own.
+    # Copies that were encoded again keep the old name in a column of its own.
     original = {
         row.get("original_filename", "") or row["filename"]: row["filename"] for row in table.rows
     }

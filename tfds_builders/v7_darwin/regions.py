@@ -66,7 +66,10 @@ def fit(pixels: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
 
 
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (width, height) are one size scaled, to a pixel of the smaller one."""
+    """Returns whether two sizes (width, height) have one aspect ratio, to a pixel.
+
+    That is, one is the other one scaled.
+    """
     (width, height), (larger_width, larger_height) = sorted((one, other))
     return (
         abs(larger_height * width / larger_width - height) <= 1

@@ -1,6 +1,6 @@
-"""What V7's image tags say: class of the study, finding, view, age, patient.
+"""Meaning of V7's image tags: class of the study, finding, view, age, patient.
 
-Images of kcx have the type of pneumonia alone. Those of ccx have its metadata too, one tag a
+Images of kcx have only the type of pneumonia. Those of ccx also have its metadata, one tag per
 column: 'View/AP_Supine', 'Age:65', 'PatientID:253', 'Sex/M', 'Survival/Y', 'location:Italy'. Tags
 that are not named here are not used.
 """
@@ -69,17 +69,17 @@ def finding(tags: Sequence[str]) -> str:
 
 
 def view(tags: Iterable[str]) -> str:
-    """'PA', 'AP', 'AP Supine' or 'AP Erect'; '' where no tag tells.
+    """'PA', 'AP', 'AP Supine' or 'AP Erect'; '' without a tag for it.
 
-    'Portable' tells the machine, not the view.
+    'Portable' is the machine, not the view.
     """
     return next((known for name in _views(tags) if (known := common.frontal_view(name))), "")
 
 
 def reject_reason(tags: Iterable[str]) -> rejection.Reason | None:
-    """Why an image is no frontal X-ray ('modality CT', 'view Lateral'), or None.
+    """The reason why an image is no frontal X-ray ('modality CT', 'view Lateral'), or None.
 
-    In the words of ccx.
+    Reasons are those of ccx.
     """
     tags = list(tags)
     if any(tag.lower() == "ct" for tag in tags):
@@ -88,7 +88,7 @@ def reject_reason(tags: Iterable[str]) -> rejection.Reason | None:
 
 
 def _views(tags: Iterable[str]) -> list[str]:
-    """What 'View/AP_Supine', 'view:PA' and a bare 'Lateral' say, blanks for underscores."""
+    """The views in tags such as 'View/AP_Supine', 'view:PA' and 'Lateral', without underscores."""
     tags = list(tags)
     views = [match["view"] for tag in tags if (match := _VIEW.fullmatch(tag))]
     views += ["Lateral" for tag in tags if tag.lower() == "lateral"]
@@ -96,9 +96,7 @@ def _views(tags: Iterable[str]) -> list[str]:
 
 
 def value(tags: Iterable[str], field: str) -> str:
-    """The text behind 'Age:' or 'PatientID:'; '' without such a tag, and where two of them
-    differ.
-    """
+    """The text after 'Age:' or 'PatientID:'; '' without such a tag, or if two of them differ."""
     values = {
         text.strip()
         for name, sign, text in (tag.partition(":") for tag in tags)

@@ -107,7 +107,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
-    """The usable annotations below `root` by id, sorted, the others by reason, and notices.
+    """The usable annotations below `root` by id, sorted; the rejected ones by reason; notices.
 
     Raises:
         ValueError: a damaged file, or two JSON files of one image that differ.
@@ -151,7 +151,7 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
 
 
 def _classes_not_read(annotations: Iterable[darwin.Annotation]) -> list[str]:
-    """What is drawn but neither lung nor ignored, in one sentence for a notice."""
+    """A notice about drawn classes that are neither lung nor ignored; empty if there are none."""
     counts = collections.Counter(name for annotation in annotations for name in annotation.others)
     if not counts:
         return []
@@ -167,8 +167,9 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 def _annotations(folder: Path, rejected: rejection.Rejected) -> dict[str, darwin.Annotation]:
-    """What the JSON files say, by Darwin's number; an image that both exports have is counted as
-    `AGAIN`.
+    """The annotations of the JSON files by Darwin's number.
+
+    An image in both exports is counted as `AGAIN`.
     """
     annotations: dict[str, darwin.Annotation] = {}
     for export in JSON:
@@ -186,7 +187,7 @@ def _annotations(folder: Path, rejected: rejection.Rejected) -> dict[str, darwin
 
 
 def _not_usable(annotation: darwin.Annotation) -> rejection.Reason | None:
-    """Why an annotation is not of a frontal X-ray's lungs, or None."""
+    """The reason why an annotation is not of a frontal X-ray's lungs, or None."""
     if reason := tags.reject_reason(annotation.tags):
         return reason
     if annotation.unclear:
@@ -201,7 +202,7 @@ def _has_lungs(mask: Path) -> bool:
 def _fits(
     picture: pictures.Picture, annotation: darwin.Annotation | None, mask: Path | None
 ) -> bool:
-    """Whether an image has the shape of what was annotated, or is another crop of that name."""
+    """Returns whether an image has the shape of its annotation; another crop has not."""
     annotated = [(annotation.width, annotation.height)] if annotation else []
     annotated += [regions.size_of(mask)] if mask else []
     size = regions.size_of(picture.image)
@@ -223,8 +224,10 @@ def _not_found(rejected: rejection.Rejected, missing: list[rejection.Reason]) ->
 
 
 def lung_mask(item: Item) -> np.ndarray:
-    """uint8 [H, W] of 0, 127 (ignore) and 255 (lung) in the image's size: the semantic mask, else
-    the drawn polygons.
+    """The semantic mask in the image's size, else the polygons, drawn.
+
+    Returns:
+        [H, W] uint8 of 0, 127 (ignore) and 255 (lung).
 
     Raises:
         ValueError: a damaged file, or a mask without lungs whose JSON has some.
