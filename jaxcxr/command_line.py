@@ -90,6 +90,7 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def main(argv: list[str]) -> None:
+    """Runs the experiment that the flags name; `argv` may hold nothing but the program."""
     if len(argv) > 1:
         _fail(
             f"unexpected argument {argv[1]!r}; a run mode is written --config.run=MODE, other "

@@ -45,6 +45,7 @@ class EventFiles:
         self._purge_step = step
 
     def scalar(self, name: str, value: float, step: int) -> None:
+        """Appends a number of `step`."""
         self._add(_Event(summary=summary.scalar(name, value), step=step))
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
@@ -53,6 +54,7 @@ class EventFiles:
         self._add(_Event(summary=summary.image(name, image, dataformats=layout), step=step))
 
     def text(self, name: str, text: str, step: int) -> None:
+        """Appends a text of `step`, which TensorBoard shows as Markdown."""
         self._add(_Event(summary=summary.text(name, text), step=step))
 
     def close(self) -> None:

@@ -72,10 +72,12 @@ class Header:
         return bool(self.raw(keyword)) or self._element(keyword) is not None
 
     def note(self, text: str) -> None:
+        """Adds a sentence to the notes, once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def ignore(self, keyword: str, why: str) -> None:
+        """Notes that an element is ignored; `why` completes '<the element> ...'."""
         self.note(f"{described(keyword)} {why} and is ignored")
 
     def raw(self, keyword: str) -> bytes:
@@ -84,6 +86,7 @@ class Header:
         return value if isinstance(value, bytes) else b""
 
     def little_endian(self, keyword: str) -> bool:
+        """Whether the bytes of an element are little-endian; True where it is missing."""
         return getattr(self._element(keyword), "is_little_endian", True)
 
     def vr(self, keyword: str) -> str:
@@ -120,6 +123,7 @@ class Header:
         return next(iter(self.numbers(keyword)), None)
 
     def integer(self, keyword: str) -> int | None:
+        """The whole number of an element; None where it is missing or none, which is noted."""
         value = self.number(keyword)
         if value is None or value == int(value):
             return None if value is None else int(value)

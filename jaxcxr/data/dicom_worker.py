@@ -37,6 +37,7 @@ def serve(requests: Any, answers: Any) -> None:
 
 
 def send(file: Any, content: Any) -> None:
+    """Writes a message that `receive` reads: 8 bytes of length, then `content`."""
     file.write(len(content).to_bytes(8, "little"))
     file.write(content)
     file.flush()
@@ -156,6 +157,7 @@ _DECODERS = {"pillow": _pillow, "openjpeg": _openjpeg, "rle": _rle, "gdcm": _gdc
 
 
 def main() -> None:
+    """Serves until the standard input ends; decoders cannot print into the answers."""
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # the decoders' own words

@@ -40,6 +40,7 @@ class Dropped:
         return f"{self.count:,} ({names})" if self.names else f"{self.count:,}"
 
     def to_json(self) -> dict[str, Any]:
+        """The fields by name, as JSON values."""
         return dataclasses.asdict(self)
 
 

@@ -62,6 +62,7 @@ class FolderMasks:
         self._values  # noqa: B018 -- reads index.json, so that errors come early
 
     def check(self, dataset: Dataset) -> None:
+        """See `MaskSource.check`; also whether the masks were made of these very images."""
         bad = set(self._index["bad_images"])
         missing = [
             name
@@ -84,6 +85,7 @@ class FolderMasks:
         self._look_for_strangers()
 
     def fingerprint(self, dataset: Dataset) -> str:
+        """See `MaskSource.fingerprint`."""
         self.check(dataset)
         hashes = []
         for name in dataset.ids.tolist():
@@ -93,6 +95,7 @@ class FolderMasks:
         return sha256_of("folder", self.structures, self.on_empty, values, hashes)
 
     def read(self, dataset: Dataset, index: int) -> np.ndarray:
+        """See `MaskSource.read`."""
         name = dataset.ids[index].item()
         encoded, file = self._encoded(name), self._file(name)
         stored = decoding.decode_grey(encoded, f"mask {file}")

@@ -48,6 +48,7 @@ class MaskLook:
 
     @property
     def is_full(self) -> bool:
+        """Whether the mask covers so much of its image that it can be no lungs."""
         return self.fraction >= _FULL
 
     @property

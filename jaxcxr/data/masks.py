@@ -27,7 +27,9 @@ class MaskSource(Protocol):
     """A mask for each image, of structure ids: 0 background, i+1 = structures[i], 255 ignore."""
 
     @property
-    def structures(self) -> tuple[str, ...]: ...
+    def structures(self) -> tuple[str, ...]:
+        """Names of the ids 1, 2, ..."""
+        ...
 
     @property
     def on_empty(self) -> OnEmpty:
@@ -82,15 +84,18 @@ class DatasetMasks:
             )
 
     def check(self, dataset: Dataset) -> None:
+        """See `MaskSource.check`."""
         dataset.require_masks(self._names)
 
     def fingerprint(self, dataset: Dataset) -> str:
+        """See `MaskSource.fingerprint`."""
         self.check(dataset)
         hashes = [dataset.mask_hashes[name].tolist() for name in self._names]
         further = [self.ignore, self.shrink_to] if self.ignore or self.shrink_to else []
         return sha256_of("data set", self.structures, self.on_empty, hashes, *further)
 
     def read(self, dataset: Dataset, index: int) -> np.ndarray:
+        """See `MaskSource.read`."""
         layers = [dataset.mask_values(index, name) for name in self._names]
         for name, layer in zip(self._names, layers, strict=True):
             if layer.shape != layers[0].shape:

@@ -89,6 +89,7 @@ class Preprocessing:
         return (self.image_size - top - bottom, self.image_size - left - right, *channels)
 
     def to_json(self) -> dict[str, Any]:
+        """The fields by name, as JSON values."""
         return dataclasses.asdict(self)
 
 

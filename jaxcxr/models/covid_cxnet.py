@@ -43,6 +43,7 @@ class CovidCXNetBase(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(
             x, in_channels=self.in_channels, min_size=65, model="COVID-CXNet's base model"
         )

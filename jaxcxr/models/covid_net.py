@@ -57,6 +57,7 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         options = dict(strides=self.stride, padding=self.window // 2, groups=self.groups)
         x = self.norm(name="bn")(self.conv(self.features, self.window, **options, name="conv")(x))
         return x if self.linear else nn.relu(x)
@@ -72,6 +73,7 @@ class PEPX(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, features]."""
         projected, expanded = (
             layers.scaled(self.features, share) for share in (self.projection, self.expansion)
         )
@@ -97,6 +99,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / 2, W / 2, features]."""
         x = layers.max_pool(x, 2, stride=2)
         stream = self.unit(self.features, 1, linear=True, name="long_range")(x)
         for i in range(1, self.modules + 1):
@@ -143,6 +146,7 @@ class CovidNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=31, model="COVID-Net")
         norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
         unit = functools.partial(

@@ -30,6 +30,7 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, moments: layers.Moments | None, *, train: bool) -> jax.Array:
+        """`x` [B, H, W, C] and its moments, if known -> [B, H, W, growth]."""
         x = nn.relu(self.norm(name="norm1")(x, moments))
         x = self.conv(4 * self.growth, 1, name="conv1")(x)
         x = nn.relu(self.norm(name="norm2")(x))
@@ -48,6 +49,7 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C + num_layers growth]."""
         moments = layers.moments(x) if train else None
         for i in range(1, self.num_layers + 1):
             layer = DenseLayer(
@@ -65,6 +67,7 @@ class Transition(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / 2, W / 2, C / 2]."""
         half = x.shape[-1] // 2
         x = self.conv(half, 1, name="conv")(nn.relu(self.norm(name="norm")(x)))
         return layers.avg_pool(x, 2, stride=2)
@@ -82,6 +85,7 @@ class Features(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        """[B, H, W, channels] -> {"stage1", ..., "features"}, each [B, h, w, c]."""
         maps = {}
         x = self.conv(self.stem, 7, strides=2, padding=3, name="conv0")(x)
         x = nn.relu(self.norm(name="norm0")(x))
@@ -132,6 +136,7 @@ class DenseNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=29, model="DenseNet")
         out = Features(
             stem=layers.scaled(self.stem, self.width),

@@ -40,6 +40,7 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         padding = (self.window - 1) // 2
         x = self.conv(
             self.features,
@@ -61,6 +62,7 @@ class SqueezeExcitation(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C]."""
         gate = x.mean((1, 2), keepdims=True)
         gate = nn.silu(self.conv(self.squeezed, 1, use_bias=True, name="fc1")(gate))
         return x * nn.sigmoid(self.conv(x.shape[-1], 1, use_bias=True, name="fc2")(gate))
@@ -82,6 +84,7 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         unit = functools.partial(Unit, norm=self.norm, conv=self.conv)
         inner, squeezed = x.shape[-1] * self.expansion, max(1, x.shape[-1] // 4)
         parts: list[Any] = [] if self.expansion == 1 else [functools.partial(unit, inner, 1)]
@@ -107,6 +110,7 @@ class MBConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         y = self.branch(stride=self.stride, name="block")(x)
         if self.stride > 1 or x.shape[-1] != y.shape[-1]:
             return y
@@ -122,6 +126,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         for i, drop in enumerate(self.drops):
             stride = self.stride if i == 0 else 1
             x = MBConv(drop, self.branch, stride, name=str(i))(x, train=train)
@@ -141,6 +146,7 @@ class Features(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        """[B, H, W, channels] -> {"stage1", ..., "features"}, each [B, h, w, c]."""
         common: dict[str, Any] = dict(norm=self.norm, conv=self.conv)
         total, before = sum(self.blocks), 0
         x = Unit(self.stem, 3, **common, stride=2, name="0")(x)
@@ -166,6 +172,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """[B, C] -> logits [B, num_classes]."""
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return layers.linear(
             self.num_classes, fan_in=x.shape[-1], bias_init=nn.initializers.zeros, name="1"
@@ -214,6 +221,7 @@ class EfficientNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=1, model="EfficientNet")
         out = Features(
             stem=layers.scaled(self.stem, self.width),

@@ -36,6 +36,7 @@ class ConvUnit(nn.Module):
     def __call__(
         self, x: jax.Array, moments: layers.Moments | None = None, *, train: bool
     ) -> jax.Array:
+        """`x` [B, H, W, C] and its moments, if known -> [B, H', W', features]."""
         x = nn.relu(self.norm(name="norm")(x, moments))
         x = self.conv(self.features, self.kernel_size, padding=self.kernel_size // 2, name="conv")(
             x
@@ -58,6 +59,7 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C']; `new_only`: without those of `x`."""
         inputs = x.shape[-1]
         moments = layers.moments(x) if train else None
         for i in range(1, self.num_layers + 1):
@@ -79,6 +81,7 @@ class TransposedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, 2 H + 1, 2 W + 1, C]."""
         features = x.shape[-1]
         # torch draws from U(-b, b), b = 1/sqrt(9 features), for a transposed kernel.
         kernel = self.param("kernel", torch_uniform(9 * features), (3, 3, features, features))
@@ -96,6 +99,7 @@ class TransitionUp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
+        """`x` [B, h, w, C], `skip` [B, H, W, K] -> [B, H, W, C + K]."""
         x = TransposedConv(self.dtype, name="conv")(x)
         height, width = skip.shape[1:3]
         top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
@@ -136,6 +140,7 @@ class FCDenseNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, H, W, num_classes] and named maps."""
         layers.check_input(x, in_channels=self.in_channels, min_size=32, model="FC-DenseNet")
         dropout = 0.2 if self.dropout is None else self.dropout
         norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)

@@ -37,6 +37,7 @@ class ConvUnit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H', W', features]."""
         x = Conv(
             layers.scaled(self.features, self.width),
             self.kernel_size,
@@ -56,6 +57,7 @@ class MixedA(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C']."""
         unit = self.unit
         single = unit(64, 1, name="branch1x1")(x)
         five = unit(48, 1, name="branch5x5_1")(x)
@@ -75,6 +77,7 @@ class MixedB(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, (H - 1) // 2, (W - 1) // 2, C']."""
         unit = self.unit
         x = layers.pad_to_at_least(x, 3)
         three = unit(384, 3, strides=2, name="branch3x3")(x)
@@ -92,6 +95,7 @@ class MixedC(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C']."""
         unit, inner = self.unit, self.inner
         row: dict[str, Any] = {"kernel_size": (1, 7), "padding": (0, 3)}
         column: dict[str, Any] = {"kernel_size": (7, 1), "padding": (3, 0)}
@@ -116,6 +120,7 @@ class MixedD(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, (H - 1) // 2, (W - 1) // 2, C']."""
         unit = self.unit
         x = layers.pad_to_at_least(x, 3)
         three = unit(192, 1, name="branch3x3_1")(x)
@@ -134,6 +139,7 @@ class MixedE(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C']."""
         unit = self.unit
         row: dict[str, Any] = {"kernel_size": (1, 3), "padding": (0, 1)}
         column: dict[str, Any] = {"kernel_size": (3, 1), "padding": (1, 0)}
@@ -162,6 +168,7 @@ class AuxiliaryHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> logits [B, num_classes]."""
         x = layers.avg_pool(layers.pad_to_at_least(x, 5), 5, stride=3)
         x = self.unit(128, 1, name="conv0")(x)
         x = self.unit(768, 5, name="conv1")(layers.pad_to_at_least(x, 5))
@@ -206,6 +213,7 @@ class InceptionV3(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=27, model="Inception v3")
         norm = layers.batch_norm(
             train=train, axis_name=self.axis_name, dtype=self.dtype, epsilon=1e-3

@@ -40,15 +40,19 @@ class Draw(flax.struct.PyTreeNode, meta.AxisMetadata[Any]):
     size: float = flax.struct.field(pytree_node=False)
 
     def unbox(self) -> Any:
+        """See `AxisMetadata.unbox`."""
         return self.value
 
     def replace_boxed(self, val: Any) -> Draw:
+        """See `AxisMetadata.replace_boxed`."""
         return self.replace(value=val)
 
     def add_axis(self, index: int, params: dict[Any, Any]) -> Draw:
+        """See `AxisMetadata.add_axis`: a draw has no named axes."""
         return self
 
     def remove_axis(self, index: int, params: dict[Any, Any]) -> Draw:
+        """See `AxisMetadata.remove_axis`: a draw has no named axes."""
         return self
 
 

@@ -34,6 +34,7 @@ class NeuralWeightModule(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, L, C] probabilities -> weighted sum and the weights; see the class."""
         del train
         chex.assert_rank(x, 3)
         activations = {"tanh": jnp.tanh, "softmax": nn.softmax}

@@ -30,6 +30,7 @@ class Downsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         x = self.conv(self.features, 1, strides=self.stride, name="0")(x)
         return self.norm(name="1")(x)
 
@@ -46,6 +47,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         shortcut = x
         x = self.conv(self.features, 3, strides=self.stride, padding=1, name="conv1")(x)
         x = nn.relu(self.norm(name="bn1")(x))
@@ -70,6 +72,7 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         shortcut = x
         x = nn.relu(self.norm(name="bn1")(self.conv(self.inner, 1, name="conv1")(x)))
         x = self.conv(
@@ -99,6 +102,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
         for i in range(self.num_blocks):
             x = self.block(
                 inner=self.inner,
@@ -150,6 +154,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=1, model="ResNet")
         norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
         conv = functools.partial(layers.Conv, dtype=self.dtype)

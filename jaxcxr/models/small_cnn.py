@@ -59,6 +59,7 @@ class SmallCNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         channels = self.channels[: layers.scaled(len(self.channels), self.depth)]
         smallest = 3 * 2 ** len(channels) - 2  # leaves one place: n = 2 m + 2 pixels make m
         layers.check_input(x, in_channels=self.in_channels, min_size=smallest, model="SmallCNN")

@@ -31,6 +31,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, features]."""
         for i in range(1, self.num_convs + 1):
             x = nn.relu(self.conv(self.features, 3, padding=1, name=f"conv{i}")(x))
         return x
@@ -48,6 +49,7 @@ class TransposedUp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, 2 H, 2 W, features]."""
         b, h, w, c = x.shape
         kernel = self.param("kernel", glorot_uniform(), (2, 2, self.features, c)).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -66,6 +68,7 @@ class RepeatedUp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, 2 H, 2 W, features]."""
         b, h, w, c = x.shape
         x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
         x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))  # Keras's "same" for an even kernel
@@ -116,6 +119,7 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, H, W, num_classes] and named maps."""
         self._check_options()
         poolings = len(self.channels) - 1
         layers.check_input(x, in_channels=self.in_channels, min_size=2**poolings, model="U-Net")

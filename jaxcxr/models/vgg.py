@@ -32,6 +32,7 @@ class Features(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        """[B, H, W, channels] -> {"stage1", ..., "features"}, each [B, h, w, c]."""
         maps, number = {}, 0
         for stage, (channels, count) in enumerate(
             zip(self.channels, self.convolutions, strict=True), start=1
@@ -58,6 +59,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """[B, C] -> logits [B, num_classes]."""
         small = normal(0.01)
         for name in ("0", "3"):
             x = nn.relu(nn.Dense(self.hidden, kernel_init=small, name=name)(x))
@@ -110,6 +112,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=32, model="VGG")
         norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
         out = Features(

@@ -60,6 +60,7 @@ class Comparison:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The classes [C], which both runs share."""
         return self.predictions[0].classes
 
     @property

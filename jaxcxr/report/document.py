@@ -51,9 +51,11 @@ class Report:
         self.facts |= {"notice": NOTICE, "warnings": list(warnings)}
 
     def add(self, *blocks: str) -> None:
+        """Appends blocks of Markdown."""
         self.blocks.extend(blocks)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Appends a table of texts."""
         self.blocks.append(tables.markdown_table(header, rows))
 
     def figure(self, name: str, figure: plots.Figure, caption: str) -> None:
@@ -95,6 +97,7 @@ def read_predictions(folder: Path) -> Predictions:
 
 
 def split_title(split: str) -> str:
+    """What a table calls a split, such as 'test'."""
     return SPLIT_TITLES.get(split, f"{split} images")
 
 
@@ -130,6 +133,12 @@ def add_curves(report: Report, folder: Path, *, title: str) -> None:
 
 
 def add_class_counts(report: Report, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Adds the class distribution of each split: a table and a figure.
+
+    Args:
+        report: gets them, and the numbers as facts.
+        counts: split -> class -> number of images.
+    """
     report.facts["class_counts"] = counts
     report.add("### Images of each class")
     shown = {_SHORT.get(split, split): row for split, row in titled(counts).items()}

@@ -41,9 +41,11 @@ class Entry:
 
     @property
     def title(self) -> str:
+        """The name of the model in tables."""
         return tables.learner_title(self.model)
 
     def summary(self, split: str) -> dict[str, MeanStd]:
+        """Score -> mean and standard deviation over the folds of `split`."""
         return tables.over_folds(self.scores[split])
 
     def confusion(self, split: str) -> np.ndarray:

@@ -65,6 +65,7 @@ class Model:
 
     @property
     def title(self) -> str:
+        """The name of the model in tables, as published where it is."""
         return (
             PUBLISHED[self.name][0] if self.name in PUBLISHED else TITLES.get(self.name, self.name)
         )

@@ -55,6 +55,7 @@ class MeanStd:
         return f"{self.mean:.4f} ({'–' if self.std is None else f'{self.std:.2f}'})"
 
     def to_json(self) -> dict[str, Any]:
+        """Mean to 4 decimals, std to 3 (None for one fold), and the values themselves."""
         std = None if self.std is None else round(self.std, 3)
         return {"mean": round(self.mean, 4), "std": std, "values": list(self.values)}
 
@@ -104,10 +105,12 @@ COMPARABLE = (
 
 
 def class_title(name: str) -> str:
+    """What tables and figures call a class."""
     return CLASS_TITLES.get(name, name.replace("_", " ").capitalize())
 
 
 def learner_title(name: str) -> str:
+    """What tables and figures call a model."""
     return LEARNER_TITLES.get(name, name)
 
 

@@ -84,6 +84,7 @@ class Experiment:
 
     @property
     def task(self) -> Any:
+        """The task of the compiled programs."""
         return self.compiled.task
 
     @property

@@ -98,6 +98,11 @@ class Learner:
 
     @classmethod
     def open(cls, config: ConfigDict, folder: RunFolder) -> Learner:
+        """The run in `folder` with the masks that its config asks for.
+
+        Raises:
+            InputError: the run, or the segmenter that it needs, cannot be read.
+        """
         network = Network.open(config, folder)
         if not network.needs_lungs:
             return cls(network, None, None)

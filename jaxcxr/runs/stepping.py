@@ -59,12 +59,14 @@ class HostBatches:
         self._rate: float | None = None
 
     def next(self, count: int) -> Any:
+        """See `Stepper.next`: one batch, of arrays of the host; `count` is 1."""
         assert count == 1
         return next(self.iterator)
 
     def step(
         self, state: TrainState, batches: Any, rates: Sequence[float]
     ) -> tuple[TrainState, list[Any]]:
+        """See `Stepper.step`."""
         [rate] = rates
         if rate != self._rate:
             self._rate = rate
@@ -85,6 +87,7 @@ class ResidentRows:
         self._compiled, self._given = experiment.compiled, {"arrays": arrays, "key": key}
 
     def next(self, count: int) -> Any:
+        """See `Stepper.next`: rows of `count` batches, on the devices, padded to `at_most`."""
         rows = np.stack([next(self.iterator)["index"] for _ in range(count)], axis=1)
         # One program takes any number of steps: what is missing is never looked at.
         return parallel.shard(
@@ -94,6 +97,7 @@ class ResidentRows:
     def step(
         self, state: TrainState, batches: Any, rates: Sequence[float]
     ) -> tuple[TrainState, list[Any]]:
+        """See `Stepper.step`."""
         count = len(rates)
         padded = np.pad(np.asarray(rates, np.float32), (0, self.at_most - count), mode="edge")
         given = {**self._given, "count": np.int32(count), "rates": padded}

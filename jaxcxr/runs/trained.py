@@ -39,6 +39,11 @@ class Network:
 
     @classmethod
     def open(cls, config: ConfigDict, folder: RunFolder) -> Network:
+        """The network of the run in `folder`, compiled for `config`.
+
+        Raises:
+            InputError: it has no intact checkpoint, or lacks the image that histograms match.
+        """
         extras = {}
         if config.task == "classify":  # the weights of the loss play no part here
             extras["class_weights"] = np.ones(len(data.learned_classes(config.data)), np.float32)

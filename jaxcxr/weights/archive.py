@@ -41,6 +41,7 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
+        """The names of all members."""
         return list(self._members)
 
     def size(self, name: str) -> int:
@@ -48,6 +49,7 @@ class Archive:
         return self._members[name].file_size
 
     def open(self, name: str) -> Member:
+        """The member `name`, to be read from its beginning."""
         return Member(self._zip, self._members[name])
 
     def read(self, name: str, most: int) -> bytes:

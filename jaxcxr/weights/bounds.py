@@ -69,6 +69,7 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def too_many(path: Path, count: int) -> InputError:
+    """The error of a file with more arrays than any network has."""
     return InputError(
         f"{path} holds {count:,} arrays, and no network here has more than {ARRAYS:,}; take "
         "another file"

@@ -62,6 +62,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
+        """Number of elements."""
         count = 1
         for n in self.shape:
             count *= n
