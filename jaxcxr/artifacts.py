@@ -1,4 +1,4 @@
-"""The run folder: its configuration, its manifest, what is finished, and who is at work in it."""
+"""The run folder: configuration, manifest, marks of finished stages, and the lock."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class RunFolder:
 
     @property
     def read_only(self) -> bool:
-        """Whether the folder can be read but not written."""
+        """True where the folder can be read but not written."""
         return bool(self._read_only)
 
     def check_writable(self) -> None:
@@ -230,7 +230,7 @@ class RunFolder:
         self.write_json(MANIFEST, {**fields, **start})
 
     def is_finished(self, stage: str) -> bool:
-        """Whether `mark_finished(stage)` was called in this folder, at any time."""
+        """Returns whether `mark_finished(stage)` was called in this folder, at any time."""
         return self.finished_info(stage) is not None
 
     def finished_info(self, stage: str) -> dict[str, Any] | None:
@@ -283,7 +283,7 @@ class RunFolder:
             )
 
     def _is_recorded(self, segmenter: str) -> bool:
-        """Whether the masks of a segment run are those that this run was made from."""
+        """Returns whether the masks of a segment run are those that this run was made from."""
         index = Path(segmenter).expanduser() / "masks" / "index.json"
         entries = (self.read_json(MANIFEST) or {}).get("upstream", [])
         return index.is_file() and upstream(index)["sha256"] in {
@@ -315,6 +315,6 @@ class RunFolder:
 
 
 def _has_results(folder: Path) -> bool:
-    """Whether anything took a run long to make: a checkpoint, or the mark of a stage."""
+    """Returns whether the folder holds costly results: a checkpoint, or the mark of a stage."""
     names = (FINISHED, STAGES, "checkpoints/*/*")
     return any(True for name in names for _ in folder.rglob(name))

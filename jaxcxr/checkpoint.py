@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a checkpoint held.
+    """Content of a restored checkpoint.
 
     Attributes:
         step: the step it was saved at.

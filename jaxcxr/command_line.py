@@ -123,7 +123,7 @@ def _with_config_flag(argv: list[str]) -> list[str]:
 
 
 def _last_config(argv: list[str]) -> str | None:
-    """What `--config=` or `--config` names, as it was typed; None without one."""
+    """Value of the last `--config=` or `--config`, as it was typed; None without one."""
     matches = [re.fullmatch(r"--?config(?:=(.*))?", argument) for argument in argv]
     texts = [
         m[1] if m[1] is not None else "".join(argv[i + 1 : i + 2])

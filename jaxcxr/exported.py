@@ -32,7 +32,7 @@ try:
 except ImportError:  # run.py where jaxcxr is not installed
 
     class InputError(ValueError):
-        """What the user gave cannot be used: the message names the file or field and the fix."""
+        """Input that cannot be used: the message names the file or field and the fix."""
 
 
 NOTE = "research use only; not a diagnosis"
@@ -243,7 +243,7 @@ def enlarged(lungs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _levels(pixels: np.ndarray, *, equalise: bool) -> np.ndarray:
-    """What each grey level becomes: float32 in [0, 1]."""
+    """New value of each grey level, float32 in [0, 1]."""
     count = 1 << (8 * pixels.dtype.itemsize)
     if equalise:
         with jax.default_device("cpu"):
@@ -430,13 +430,17 @@ def _read_spec(folder: Path) -> dict[str, Any]:
 
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
-    """SHA-256 of what model.json says, however it is written; its own field `sha256` aside."""
+    """SHA-256 of the content of model.json in canonical form, without its own field `sha256`."""
     said = {name: value for name, value in spec.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _check_runner(folder: Path, spec: Mapping[str, Any]) -> None:
-    """Where this is the export's own run.py: that it is what was written."""
+    """Checks the hash of the export's run.py, where this process runs it.
+
+    Raises:
+        InputError: it has changed since the export.
+    """
     runner = folder / RUNNER
     if RUNNER in spec["files"] and runner.is_file() and runner.samefile(__file__):
         try:
@@ -461,7 +465,7 @@ def _reading(path: Path, what_to_do: str = "export again") -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What an exception says, in one line without memory addresses."""
+    """Message of an exception, in one line without memory addresses."""
     text = re.sub(r"( object)? at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))[:200]
     return f"{type(error).__name__}: {text}"
 

@@ -54,7 +54,7 @@ def reading(path: str | os.PathLike[str], what_to_do: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, in one line of at most 200 characters, without memory addresses."""
+    """Message of an exception, in one line of at most 200 characters, without memory addresses."""
     text = re.sub(r"( object)? at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
     if not text or isinstance(error, LookupError):  # a KeyError says no more than its key
         text = f"{type(error).__name__} {text}".strip()
@@ -224,7 +224,7 @@ def disk_full(
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether `error` or its cause says that the disk, or the user's quota, is full."""
+    """Returns whether `error` or its cause is a full disk or an exhausted quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

@@ -1,4 +1,4 @@
-"""Who is at work in a run folder: one process at a time, and none where nobody can write."""
+"""Lock of a run folder: one process at a time; none where the folder cannot be written."""
 
 from __future__ import annotations
 

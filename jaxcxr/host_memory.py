@@ -1,9 +1,9 @@
 """The host's memory: what is freed stays with the process, where the next arrays will be.
 
 glibc gives the memory of every large array back to the system as soon as it is freed, and Linux
-hands it out again page by page, zeroed. A program of XLA:CPU asks for all its temporaries anew at
-every call: for a training step of DenseNet-161 on eight images that is half a million page faults,
-a fifth of its time.
+hands it out again page by page, zeroed. A program of XLA:CPU asks for all its temporaries again at
+every call, and a training step would spend much of its time in page faults (docs/PERFORMANCE.md,
+"Freed memory on CPUs").
 """
 
 from __future__ import annotations

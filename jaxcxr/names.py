@@ -167,7 +167,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def _is_obeyed(character: str) -> bool:
-    """Whether it is a character that a terminal obeys.
+    """Returns whether a terminal obeys the character.
 
     A control character, half of a character or one that turns the direction of text.
     """

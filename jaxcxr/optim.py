@@ -92,9 +92,10 @@ def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
 
 
 def _matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
-    """Whether one of the patterns is in a parameter's name, for each.
+    """Pytree of bools: whether one of the patterns is in the parameter's name.
 
-    InputError for a pattern that is in none.
+    Raises:
+        InputError: a pattern is in no name.
     """
     names = jax.tree_util.tree_map_with_path(
         lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), params
@@ -197,7 +198,7 @@ class Watch:
 
     @property
     def stop(self) -> bool:
-        """Whether patience has run out."""
+        """True once patience has run out."""
         return bool(self.patience) and self.bad >= self.patience
 
     def to_json(self) -> dict[str, Any]:

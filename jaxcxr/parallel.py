@@ -25,8 +25,7 @@ from jaxcxr.types import InputError
 AXIS = "data"
 
 # XLA:CPU of JAX 0.8 to 0.10 fuses convolutions through YNNPACK, which makes DenseNet-161 slower
-# here (forward 157 ms against 90 ms without, JAX 0.10.2). JAX 0.7 aborts on the unknown flag, 0.11
-# and later need no help.
+# (docs/PERFORMANCE.md). JAX 0.7 aborts on the unknown flag, 0.11 and later need no help.
 _YNN_VERSIONS = ((0, 10), (0, 11))
 
 _BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # JAX's own variable
@@ -72,7 +71,7 @@ def initialize(
 
 
 def _bind_address(coordinator: str, *, listens: bool) -> str | None:
-    """Where the coordinator listens: at its own address.
+    """Address at which the coordinator listens: its own.
 
     JAX would take every address of the machine.
 
@@ -129,12 +128,12 @@ def process_index() -> int:
 
 
 def process_count() -> int:
-    """How many processes take part."""
+    """Number of processes that take part."""
     return jax.process_count()
 
 
 def is_main() -> bool:
-    """Whether this process writes files and prints."""
+    """Returns whether this process writes files and prints."""
     return jax.process_index() == 0
 
 
@@ -149,7 +148,7 @@ def platform() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """What the run uses, for the manifest."""
+    """Platform, devices, processes and XLA flags of the run, for the manifest."""
     return {
         "platform": platform(),
         "device_kind": jax.devices()[0].device_kind,

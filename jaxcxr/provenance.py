@@ -1,4 +1,4 @@
-"""What made a run.
+"""Provenance of a run.
 
 Versions, source, machine, command, and the files of earlier runs that it read.
 """
@@ -85,7 +85,7 @@ def now() -> str:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None where it fails, is not installed, or takes too long."""
+    """Output of git; None where it fails, is not installed, or takes too long."""
     # git would rewrite its index while it looks, and take its lock.
     elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}

@@ -1,4 +1,4 @@
-"""What each JSON file of a run folder looks like; what looks otherwise is damaged."""
+"""Shape of each JSON file of a run folder; a file of another shape is damaged."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def misfit(value: Any, shape: Any, name: str = "") -> str:
-    """Where a JSON value is not of a shape, in words; '' where it is."""
+    """Description of the place where a JSON value departs from a shape; '' where it fits."""
     where = name or "the whole"
     if shape is NUMBER:
         return "" if value is None or is_number(value) else f"{where} is no number"
@@ -111,7 +111,7 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number that a float can hold."""
+    """Returns whether a JSON value is a finite number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -135,7 +135,7 @@ def _first(problems: Any) -> str:
 
 
 def _depth(value: Any) -> int:
-    """How deep containers are nested, without recursion."""
+    """Depth of nested containers, computed without recursion."""
     depth, level = 0, [value]
     while level := [v for v in level if isinstance(v, (dict, list))]:
         depth += 1

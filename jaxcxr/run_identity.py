@@ -1,6 +1,6 @@
-"""Whether two configurations, or two manifests, are of the same run.
+"""Identity of runs: the comparison of two configurations, or of two manifests.
 
-What differs, and in what words.
+The fields that differ, and the lines that show them.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _real(name: str, value: Any) -> Any:
 
 
 def _is_path(name: str, value: Any) -> bool:
-    """Whether a value of _PATHS names a file, and not a catalogue's weights or nothing."""
+    """Returns whether a value of _PATHS names a file, not catalogued weights or nothing."""
     if not isinstance(value, str) or not value:
         return False
     return not name.endswith("model.pretrained") or is_file_name(value)

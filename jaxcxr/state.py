@@ -16,7 +16,7 @@ Variables = dict[str, Any]
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """What one optimiser step reads and writes.
+    """State of training: the arrays that one optimiser step reads and writes.
 
     Random keys are not part of it: every draw uses `fold_in(key(seed), step)`, so a resumed run
     repeats them.
@@ -35,11 +35,11 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> Variables:
-        """What `Module.apply` takes."""
+        """The variables that `Module.apply` takes."""
         return {"params": self.params, **self.model_state}
 
     def without_optimizer(self) -> TrainState:
-        """What a finished run still needs."""
+        """The state without the optimiser's, as a finished run needs it."""
         return self.replace(opt_state=())
 
 

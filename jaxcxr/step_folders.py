@@ -83,7 +83,7 @@ class StepFolders:
         manifests.write(self.path(step) / MANIFEST, body)
 
     def has_manifest(self, step: int) -> bool:
-        """Whether there is a manifest, sound or not."""
+        """Returns whether there is a manifest, sound or not."""
         return (self.path(step) / MANIFEST).exists()
 
     def read_manifest(self, step: int) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used: the message names the file or field and the fix."""
+    """Input that cannot be used: the message names the file or field and the fix."""
 
 
 class DivergedError(RuntimeError):

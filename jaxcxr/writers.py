@@ -1,4 +1,4 @@
-"""What a run says while it goes on: metrics.jsonl, TensorBoard and the progress bar."""
+"""Output of a run in progress: metrics.jsonl, TensorBoard and the progress bar."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def to_unit(heat: jax.Array) -> jax.Array:
 
 
 def bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bool]:
-    """Whether the logits depend on the input through one feature map alone, for each name.
+    """Predicate of a feature map's name: the logits depend on the input through this map alone.
 
     Read off the traced program.
     """

@@ -32,7 +32,7 @@ def share_inside(heat: jax.Array | np.ndarray, region: jax.Array | np.ndarray) -
 
 
 def concentration(heat: jax.Array | np.ndarray, region: jax.Array | np.ndarray) -> jax.Array:
-    """How many times as dense the heat is inside a region as in the whole image.
+    """Density of the saliency inside a region over its density in the whole image.
 
     Args:
         heat: [B, H, W]; negative heat counts as none.

@@ -1,6 +1,6 @@
-"""Occlusion (Zeiler and Fergus, 2014, arXiv:1311.2901).
+"""Occlusion sensitivity (Zeiler and Fergus, 2014, arXiv:1311.2901).
 
-What the class loses when a part of the image is covered.
+The fall of the class's probability when a part of the image is covered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def corners(shape: tuple[int, int], *, size: int, stride: int) -> np.ndarray:
-    """Where the squares lie: upper left corners [N, 2], (row, column).
+    """Upper left corners [N, 2] of the squares, (row, column).
 
     Args:
         shape: (height, width) of the image.

@@ -69,7 +69,7 @@ def vote_map(
     size: int,
     shape: tuple[int, int],
 ) -> jax.Array:
-    """Which share of the patches over each pixel voted for the class.
+    """Fraction of the patches over each pixel that voted for the class.
 
     Args:
         votes: [K] bool or 0/1.

@@ -100,13 +100,13 @@ class ScoresOfRows:
 
 
 class _Order(NamedTuple):
-    """How the scores of P images of a class lie among those of the M others.
+    """Ranks of the scores of P images of a class among those of the M others.
 
     Attributes:
         inside: [P] rows of the class.
         outside: [M] rows of the others, from the lowest score to the highest.
-        below: [P] how many of the others have a lower score.
-        reached: [P] how many have a lower or the same.
+        below: [P] number of the others with a lower score.
+        reached: [P] number of the others with a lower or the same score.
     """
 
     inside: np.ndarray

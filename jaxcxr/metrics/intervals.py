@@ -12,7 +12,7 @@ from scipy import stats
 
 Interval = tuple[float, float]
 
-# Draws that are scored together: 6,400 rows of so many take 3 MiB, which stay in a core's cache.
+# Draws that are scored together: the counts of a data set's rows then stay in a core's cache.
 _BLOCK = 64
 
 

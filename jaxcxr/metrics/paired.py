@@ -15,10 +15,10 @@ from scipy import stats
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """How two classifiers err on the same images.
+    """Errors of two classifiers on the same images, with tests of their difference.
 
     Attributes:
-        images, patients: how many there are.
+        images, patients: their numbers.
         first, second: errors of each.
         only_first, only_second: images on which one errs and the other does not.
         deciding: patients on whose images one errs more often than the other.

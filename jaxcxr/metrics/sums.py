@@ -1,4 +1,4 @@
-"""What all metrics share: they are sums, so they add."""
+"""Base class of the metrics: pytrees of sums over examples, so they add."""
 
 from __future__ import annotations
 

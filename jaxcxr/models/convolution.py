@@ -42,12 +42,11 @@ def convolve(
 
     `lowering="matmul"` is for XLA:CPU: a 1x1 convolution becomes one matrix product, a grouped one
     a convolution for each group, a depthwise one a sum of shifted products. (XLA:CPU has no fast
-    path for grouped convolutions, and takes seconds for their gradients.) One that makes maps of at
-    most 2x2 pixels, where XLA:CPU falls off a cliff, becomes one product, too: 399 ms against 19 ms
-    for the gradient of 512 channels, 4x4 to 2x2.
-    Everything else, and everything under "native", is `lax.conv_general_dilated`; on CPUs with
-    gradients by the kernel of its own, where XLA's are slow: for small batches, and for the few
-    channels that a dense layer makes.
+    path for grouped convolutions and their gradients.) One that makes maps of at most 2x2
+    pixels, of which XLA:CPU's gradients are slowest, becomes one product, too. Everything else, and
+    everything under "native", is `lax.conv_general_dilated`; on CPUs with gradients by the kernel
+    of its own, where XLA's are slow: for small batches, and for the few channels that a dense layer
+    makes. Times: docs/PERFORMANCE.md, "Choices in the code".
 
     Returns:
         [B, H', W', cout].
@@ -95,9 +94,8 @@ def convolve_transposed(
     `x` [B, H, W, cin] and `kernel` [kh, kw, cout, cin] -> [B, (H - 1) strides + kh, (W - 1)
     strides + kw, cout].
 
-    Equals `torch.nn.functional.conv_transpose2d`. Its gradients are those of `convolve`. JAX would
-    take the one by the kernel from a map with zeros between its pixels: 1.97 s instead of 0.04 for
-    [2, 128, 128, 80] on two cores.
+    Equals `torch.nn.functional.conv_transpose2d`. Its gradients are those of `convolve`: JAX
+    would take the one by the kernel from a map with zeros between its pixels, which is slow.
     """
     del lowering
     return jax.lax.conv_transpose(x, kernel, strides, "VALID", transpose_kernel=True)
@@ -148,11 +146,8 @@ def _convolve_narrow_groups(
 ) -> jax.Array:
     """XLA's own convolution of each group's channels.
 
-    Groups are joined up to 16 channels, with zeros between them.
-
-    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [56, 56, 256] 26 and 93
-    ms, in a loop as wider ones 41 and 144; [28, 28, 512] 17 and 64, in a loop 22 and 72. Of all its
-    layers they would compile for half a minute.
+    Groups are joined up to 16 channels, with zeros between them. For narrow groups this is faster
+    than the loop of `_convolve_wide_groups`; for all groups of a ResNeXt it would compile too long.
     """
     rows, columns, cin, cout = *kernel.shape[:3], kernel.shape[3] // groups
     joined = next(n for n in range(max(1, 16 // cin), 0, -1) if groups % n == 0)
@@ -173,12 +168,8 @@ def _convolve_wide_groups(
 ) -> jax.Array:
     """A loop over the groups, each with XLA's own convolution, compiled once.
 
-    Its gradients are such loops, too.
-
-    The convolutions of the gradients that JAX derives take ten times as long inside of a loop.
-    ResNeXt's layers on two cores, a batch of 8, forward and with gradients: [14, 14, 1024] 11 and
-    37 ms, as a product of gathered pixels 21 and 46; a batch of 20 24 and 88, gathered 55 and 118.
-    Without the loop 9 and 32, compiled in eight times as long.
+    Its gradients are such loops, too: those that JAX derives are slow inside a loop. Faster than a
+    product of gathered pixels; without the loop a little faster still, but slow to compile.
     """
     return _loop_over_groups(x, kernel, groups, axis=3, strides=strides, padding=(padding, padding))
 
@@ -287,9 +278,7 @@ def _depthwise_convolve(
     XLA fuses it into one loop.
 
     The barriers keep what comes before and after, in the gradient too, out of that loop, where it
-    would be computed anew for each tap, and compiled for minutes. Gradients of an EfficientNet of
-    eight blocks, [4, 64, 64, 3], a quarter as wide: 27 ms of CPU time, 177 ms with the native
-    convolution; compiled in 24 s and 17 s.
+    would be computed again for each tap, and compile for minutes.
     """
     x = jax.lax.optimization_barrier(x)
     taps = _taps(x, kernel.shape, strides=strides, padding=padding)
@@ -307,9 +296,7 @@ def _convolve_in_strips(
     Each strip is an image of its own.
 
     That gradient is a convolution whose channels are the images, and XLA:CPU computes with eight of
-    them at a time. With gradient by the kernel alone, two cores: [2, 128, 128, 64] 41 ms, in four
-    strips 20, a batch of 8 with as many pixels 17; [2, 32, 32, 256] 23 and 14; [4, 28, 28, 192] to
-    48 channels 6.1 and, in two, 4.0.
+    them at a time: a small batch would leave most of them idle.
     """
     del strips
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=1)
@@ -346,11 +333,7 @@ def _narrowing_convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int
     """A convolution to few channels, such as a dense layer's.
 
     Its kernel's gradient is one product [cin, pixels] x [pixels, taps cout] with the gathered taps
-    of the few.
-
-    That gradient, two cores, [4, 64, 64, 304] to 16 channels: 14 ms, XLA's own 39, in two
-    strips 19. [8, 28, 28, 192] to 48 takes 10 instead of 7, but in a step of DenseNet-161 both are
-    as fast, and the process stays at 5.3 GB instead of 7.1.
+    of the few, faster than XLA's own and than strips, and with less memory.
     """
     return _native_convolve(x, kernel, strides=(1, 1), padding=padding, groups=1)
 
@@ -363,7 +346,7 @@ def _narrowing_backward(
     native = functools.partial(_native_convolve, strides=(1, 1), padding=padding, groups=1)
     (of_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](gradient)
     rows, columns, cin, cout = kernel.shape
-    # By one gather, which compiles in half the time that joining slices takes.
+    # By one gather, which compiles faster than joined slices.
     margins = rows - 1 - padding[0], columns - 1 - padding[1]
     padded = jnp.pad(gradient, [(0, 0), *((m, m) for m in margins), (0, 0)])
     row = np.arange(x.shape[1]).reshape(-1, 1, 1, 1) + np.arange(rows).reshape(-1, 1)
@@ -396,7 +379,7 @@ def _computed_once(x: jax.Array) -> jax.Array:
 def _taps(
     x: jax.Array, kernel: Sequence[int], *, strides: tuple[int, int], padding: tuple[int, int]
 ) -> list[jax.Array]:
-    """What each tap of a kernel sees of `x`, row by row.
+    """Shifted views of `x`, one for each tap of a kernel, row by row.
 
     `x` [..., H, W, C], padded and cut -> [..., H', W', C].
     """

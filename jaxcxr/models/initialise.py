@@ -1,9 +1,8 @@
 """First values of the parameters, drawn on the host.
 
-`module.init` compiles one program of hundreds of small random draws: for DenseNet-161 that takes 30
-to 60 seconds on two CPU cores, longer than its first epoch of phantoms. `initialise` only traces
-the shapes, lets every initialiser note its distribution, and draws with numpy: about a second, and
-the same values on any platform.
+`module.init` compiles one program of hundreds of small random draws, which takes longer than a
+first epoch of phantoms (docs/PERFORMANCE.md). `initialise` only traces the shapes, lets every
+initialiser note its distribution, and draws with numpy: fast, and the same values on any platform.
 """
 
 from __future__ import annotations

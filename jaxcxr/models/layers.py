@@ -135,9 +135,8 @@ def _channel_sums(x: jax.Array) -> jax.Array:
     """[..., C] -> [C]."""
     if platform_lowering() == "native":
         return x.sum(tuple(range(x.ndim - 1)))
-    # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones
-    # takes a half to a sixth of that; with eight rows of them and not one it is blocked, and rounds
-    # less than either.
+    # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones is
+    # faster; with eight rows of them and not one it is blocked, and rounds less than either.
     rows = x.reshape(-1, x.shape[-1])
     return jnp.dot(jnp.ones((8, len(rows)), x.dtype), rows)[0]
 
@@ -249,10 +248,10 @@ def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax
     if platform_lowering() == "native":
         sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
         return nn.max_pool(x, (window, window), (stride, stride), sides)
-    # XLA:CPU scatters the gradient of a pool one window at a time: 83 ms for 3x3 of [4, 112, 112,
-    # 96], 24 ms so. Two at a time and not `.max`, whose gradient asks where x equals the maximum: a
-    # fused program may compute x anew, rounded otherwise, find it nowhere and divide by 0. Equal
-    # maxima share the gradient.
+    # XLA:CPU scatters the gradient of a pool one window at a time, which is slow
+    # (docs/PERFORMANCE.md). Two at a time and not `.max`, whose gradient asks where x equals the
+    # maximum: a fused program may compute x again, rounded otherwise, find it nowhere and divide by
+    # 0. Equal maxima divide the gradient between them.
     for axis in (1, 2):
         size = (x.shape[axis] + 2 * padding - window) // stride + 1
         sides = [(padding, padding) if i == axis else (0, 0) for i in range(4)]

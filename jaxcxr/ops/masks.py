@@ -36,7 +36,7 @@ def structure_union(mask: jax.Array | np.ndarray, *, ids: Sequence[int] | None =
 
 
 def is_empty(mask: jax.Array | np.ndarray) -> jax.Array:
-    """Whether a mask [H, W] has no pixel of any structure: scalar bool."""
+    """Returns whether a mask [H, W] has no pixel of any structure: scalar bool."""
     chex.assert_rank(mask, 2)
     return ~structure_union(mask).any()
 

@@ -228,7 +228,7 @@ def _fitting(size: int | tuple[int, int], image: jax.Array | np.ndarray) -> tupl
 
 
 def coverage(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ...]) -> jax.Array:
-    """How many patches cover each pixel.
+    """Number of patches that cover each pixel.
 
     Args:
         centres: [K, 2] integers.

@@ -1,8 +1,7 @@
-"""What is written on an X-ray, found and concealed (COVID-CXNet, section 5.3).
+"""Detection and concealment of burned-in text (COVID-CXNet, section 5.3).
 
-Letters, dates, arrows and labels.
-
-On the host, by scipy: connected components are no work for an accelerator.
+Text is letters, dates, arrows and labels. It is found on the host, by scipy: connected components
+are no work for an accelerator.
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ def draw(found: Comparison) -> Figure:
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:
-    """What the two are called: their paths from the folder that holds both."""
+    """Names of the two runs: their paths from the folder that holds both."""
     paths = [first.resolve(), second.resolve()]
     shared = os.path.commonpath([path.parent for path in paths])
     a, b = (path.relative_to(shared).as_posix() for path in paths)
@@ -328,7 +328,7 @@ def _facts(found: Comparison) -> dict[str, Any]:
 
 
 def _add_differing_fields(report: Report, found: Comparison) -> None:
-    """What else than the question may make the difference."""
+    """Section of the config fields in which the runs differ: possible causes of a difference."""
     a, b = (document.read_json(folder / CONFIG) for folder in found.folders)
     report.add("## How the runs differ")
     if a is None or b is None:

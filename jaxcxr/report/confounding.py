@@ -1,4 +1,4 @@
-"""Does the class follow from where an image comes from? Then a score may measure the source."""
+"""Confounding of the class with source or age group: a score may then measure these."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def normalised_mutual_information(labels: Sequence[Any], groups: Sequence[Any]) 
 
 
 def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """How far source and age group determine the class, over every image of the predictions.
+    """Association of the class with source and age group, over every image of the predictions.
 
     Args:
         predictions: files of one study or one run; an image that is in several counts once.

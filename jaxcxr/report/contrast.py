@@ -1,7 +1,4 @@
-"""COVID-CXNet's figures 2 and 3 of any image.
-
-What contrast enhancement makes of an X-ray (paper 3.2).
-"""
+"""COVID-CXNet's figures 2 and 3 of any image: contrast enhancement (paper 3.2)."""
 
 from __future__ import annotations
 

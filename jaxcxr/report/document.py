@@ -1,6 +1,6 @@
-"""What every report shares.
+"""Parts common to all reports.
 
-The files of a run, where its numbers come from, and how it is written.
+Readers of a run's files, the sections that every report has, and the writing of report.md.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def add_overlays(report: Report, folder: Path) -> None:
 
 
 def uses_patches(config: Mapping[str, Any] | None) -> bool | None:
-    """Whether a run's config.json turns patches on; None where it does not say."""
+    """Returns whether a run's config.json turns patches on; None where it does not say."""
     return (config or {}).get("patches", {}).get("enabled")
 
 

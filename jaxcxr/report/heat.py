@@ -1,4 +1,4 @@
-"""Pictures of where a classifier looks."""
+"""Pictures of saliency maps."""
 
 from __future__ import annotations
 

@@ -412,7 +412,7 @@ def _is_score(key: str) -> bool:
 def _repeats(
     key: str, keys: Sequence[str], lines: Mapping[str, tuple[list[float], list[float]]]
 ) -> bool:
-    """Whether this is `valid/jaccard_lung`, with the same values as `valid/jaccard`."""
+    """Returns whether the key repeats another's values, as `valid/jaccard_lung` `valid/jaccard`."""
     return any(key != k and key.startswith(k) and lines[key] == lines[k] for k in keys)
 
 

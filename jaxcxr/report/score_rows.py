@@ -1,4 +1,4 @@
-"""How the scores of `metrics.by_rows` are named and ordered in tables."""
+"""Names and order of the scores of `metrics.by_rows` in tables."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
 
 
 def _leakage(report: Report, entry: Entry) -> str:
-    """How many test patients the learners of the folds may have met: counted, not promised."""
+    """Sentence on leakage: the number of test patients with images in other splits, counted."""
     test = {str(i) for p in entry.predictions for i in p.select("test").patient_ids}
     others = {str(i) for p in entry.predictions for i in p.patient_ids[p.split != "test"]}
     report.facts["test_patients"] = len(test)
@@ -311,7 +311,7 @@ def _cost_of_patching(
 
 
 def _settings(report: Report, entries: Sequence[Entry]) -> None:
-    """What each learner was, as far as it may differ from the published one."""
+    """Section of the learners' settings that may differ from the published ones."""
     report.facts["settings"] = {
         named(e): {
             name: value for name in _SETTINGS if (value := _field(e.config, name)) is not None

@@ -1,4 +1,4 @@
-"""What is learned: segmentation, classification, ensembling.
+"""The learning tasks: segmentation, classification, ensembling.
 
 A task is a set of pure functions (`Task`).
 """

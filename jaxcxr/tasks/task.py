@@ -1,4 +1,4 @@
-"""What a task is: the pure functions that say what is learned, and nothing about how it is run."""
+"""The task: pure functions that define what is learned, independent of how it is run."""
 
 from __future__ import annotations
 

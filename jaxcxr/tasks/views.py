@@ -1,6 +1,6 @@
-"""What a classifier sees of an X-ray.
+"""Inputs of a classifier: patches in the lungs (paper 2.2) or the whole image.
 
-Patches in its lungs (paper 2.2), or the whole image (FLANNEL, COVID-CXNet).
+The latter as in FLANNEL and COVID-CXNet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jaxcxr.tasks.task import Batch
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How images become what the network sees, and how heat on that comes back to the images.
+    """Maps images to the network's inputs, and saliency on these back to the images.
 
     Attributes:
         inputs: names of the per-example arrays that it reads.
