@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+import traceback
 from logging import Formatter
 from pathlib import Path
 from typing import NoReturn
@@ -144,10 +145,25 @@ def _load(text: str) -> ConfigDict:
             _fail(f"--config: there is no file {file}{hint}")
         _fail(f"--config: there is no experiment {name!r}{hint or '; --help lists them'}")
     try:
-        return _PARSER.parse(text)
-    except ValueError as error:  # of the file's own checks; the last line is what it says
-        message = str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")
-        _fail(f"--config: {message}")
+        config = _PARSER.parse(text)
+        _ = config.task  # ml_collections keeps an OSError until something is asked for
+    except Exception as error:  # of the file, which may be the user's own
+        _fail(f"--config: {_reason(error, file)}")
+    return config
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """What an experiment file raised, with the line of the file unless a check of its own said it."""
+    # ml_collections raises some again: with the traceback as text, or when a field is asked for.
+    again = str(error).startswith("Error whilst parsing config file")
+    original = error.__cause__ or (error.__context__ if again else None) or error
+    if isinstance(original, ValueError):
+        return str(original)
+    frames = traceback.extract_tb(original.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file.name]
+    place = f"{file}, line {lines[-1]}" if lines else str(file)
+    message = (str(original).splitlines() or [""])[0]
+    return f"{place}: {type(original).__name__}: {message}"
 
 
 def _nearest_experiment(file: Path) -> str:

@@ -162,6 +162,27 @@ def test_help_of_an_experiment_shows_its_fields_values_and_comments(asked, name)
 PLAIN = {"process_id", "num_processes", "decay", "learning_rate", "seed", "size", "label_smoothing"}
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import nonesuch", r"mine.py, line 1: ModuleNotFoundError: No module named 'nonesuch'"),
+        ("x = 1", r"mine.py: AttributeError: module 'config_config' has no attribute 'get_config'"),
+        (
+            "def get_config():\n    pass",
+            r"mine.py: TypeError: get_config\(\) takes 0 positional arguments",
+        ),
+        ("def get_config(preset):\n    open('nofile')", r"mine.py, line 2: FileNotFoundError"),
+        ("def get_config(preset):\n    raise ValueError('its own words')", r"its own words$"),
+    ],
+    ids=["import", "no get_config", "no preset", "file", "check"],
+)
+def test_what_an_experiment_file_of_the_user_raises_is_one_line(asked, tmp_path, text, says):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    code, _, _ = asked(f"--config={file}:small", "--help")
+    assert re.fullmatch(rf"error: --config: .*{says}.*", str(code)), code
+
+
 def test_help_and_mistakes_need_no_heavy_module():
     """Then they are answered at once: JAX alone takes seconds to import on a busy machine."""
     code = "import sys; from jaxcxr import command_line; print(*sorted(sys.modules))"
