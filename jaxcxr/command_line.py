@@ -153,7 +153,7 @@ def _load(text: str) -> ConfigDict:
 
 
 def _reason(error: Exception, file: Path) -> str:
-    """What an experiment file raised, with the line of the file unless a check of its own said it."""
+    """An experiment file's error and its line; a check's own words stand alone."""
     # ml_collections raises some again: with the traceback as text, or when a field is asked for.
     again = str(error).startswith("Error whilst parsing config file")
     original = error.__cause__ or (error.__context__ if again else None) or error
