@@ -87,8 +87,8 @@ class RunFolder:
             volatile: patterns of dotted field names that may differ between starts.
 
         Raises:
-            InputError: another process is at work in the folder, it holds a run of another
-                configuration (the message shows which fields differ), or it cannot be a folder.
+            InputError: another process is at work in the folder, it contains a run with a
+                different configuration (the message shows the fields), or it cannot be a folder.
         """
         folder = cls(path, active=active)
         if active:
@@ -263,7 +263,8 @@ class RunFolder:
         )
         if lines:
             raise InputError(
-                f"{self.path} holds a run of another configuration (- there, + given now):\n"
+                f"{self.path} contains a run with a different configuration "
+                "(- existing, + requested):\n"
                 + "\n".join(lines)
                 + "\nGive the new run a folder of its own (--workdir=...), set these fields back, "
                 "or delete the folder."
@@ -277,9 +278,10 @@ class RunFolder:
         )
         if lines:
             raise InputError(
-                f"What {self.path} was made from has changed since it began (- then, + now):\n"
+                f"The inputs of {self.path} have changed since the run began "
+                "(- recorded, + current):\n"
                 + "\n".join(lines)
-                + "\nStart anew in another folder (--workdir=...), or put the former input back."
+                + "\nStart a new run in another folder (--workdir=...), or restore the input."
             )
 
     def _is_recorded(self, segmenter: str) -> bool:

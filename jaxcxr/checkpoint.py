@@ -167,7 +167,7 @@ class Checkpointer:
             self._remove_unfinished()
             newest, problems = self._folders.latest_intact()
             # One step without a manifest, alone: the very first save was cut short. Nothing was
-            # ever committed, so nothing is lost by starting anew.
+            # ever committed, so nothing is lost by starting again.
             first_save = len(problems) == 1 and not self._folders.has_manifest(min(problems))
             if newest is not None:
                 chosen = newest
@@ -177,7 +177,7 @@ class Checkpointer:
         if chosen == _ALL_DAMAGED:
             raise InputError(self._all_damaged(problems))
         for step, problem in problems.items():
-            use = f"step {chosen} is used" if chosen >= 0 else "training starts anew"
+            use = f"step {chosen} is used" if chosen >= 0 else "training starts from the beginning"
             logger.warning(
                 "Checkpoint of step %d in %s %s; it is moved to %s/ and %s instead.",
                 step, self.directory, problem, QUARANTINE, use,

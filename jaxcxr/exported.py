@@ -221,7 +221,7 @@ def prepare(
         fields: image_size, equalise, gamma and, where it is not (0, 0, 0, 0), cut.
 
     Returns:
-        (image [S, S] uint8, mask likewise or None).
+        (image [S, S] uint8, mask [S, S] uint8 or None).
     """
     size = (fields["image_size"], fields["image_size"])
     top, left, bottom, right = fields.get("cut", (0, 0, 0, 0))
@@ -539,7 +539,7 @@ def main(arguments: Sequence[str]) -> int:
         mask = given.masks_to / _mask_name(name, taken) if given.masks_to else None
         try:
             numbers = _predict_file(model, segmenter, Path(name), mask)
-        except Exception as error:  # of one file: the others are predicted
+        except Exception as error:  # of one file: the remaining files are predicted
             said = str(error) if isinstance(error, InputError) else _reason(error)
             said = said if name in said else f"{name}: {said}"
             shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)

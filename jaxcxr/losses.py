@@ -21,7 +21,7 @@ def cross_entropy(
     Args:
         logits: [..., C].
         labels: [...] integers in [0, C).
-        label_smoothing: share of the target that is spread evenly over all classes.
+        label_smoothing: fraction of the target that is spread evenly over all classes.
 
     Returns:
         [...] float32.
@@ -48,7 +48,7 @@ def weighted_cross_entropy(
         logits: [..., C].
         labels: [...] integers in [0, C); another value has loss 0.
         class_weights: [C].
-        label_smoothing: share of the target that is spread evenly over all classes.
+        label_smoothing: fraction of the target that is spread evenly over all classes.
 
     Returns:
         [...] float32.
@@ -172,7 +172,7 @@ def pixel_binary_cross_entropy(
     for any weight `pixel_cross_entropy` of the logits (0, z).
 
     Args:
-        logits: [B, H, W, S], one a structure.
+        logits: [B, H, W, S], one per structure.
         labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
         background_weight: of a pixel of background; those of structures weigh 1.
         ignore: label of pixels that do not count.

@@ -50,7 +50,7 @@ def build(
         clip_norm: global gradient norm limit, 0 for none.
         freeze: regular expressions, searched in 'features/conv0/kernel'; parameters that match stay
             as they are.
-        decay_on: likewise those that weight decay acts on, () for all. Keras's
+        decay_on: patterns of those that weight decay acts on, () for all. Keras's
             kernel_regularizer=l2(x) of some layers is weight_decay=2x on these.
     """
     parts: list[optax.GradientTransformation] = []
@@ -130,12 +130,12 @@ def schedule_factor(
     """Factor on the base learning rate at a step.
 
     Args:
-        name: "constant"; "cosine" (to zero at the end); "milestones" (times `decay` at each share
-            of the run).
+        name: "constant"; "cosine" (to zero at the end); "milestones" (times `decay` at each
+            fraction of the run).
         step: steps taken so far.
         steps: steps of the whole run.
-        warmup: share of the run with a linear rise from 0.
-        milestones: shares of the run, in [0, 1], for "milestones".
+        warmup: fraction of the run with a linear rise from 0.
+        milestones: fractions of the run, in [0, 1], for "milestones".
         decay: factor at each milestone.
     """
     share = step / max(steps, 1)

@@ -1,6 +1,6 @@
 """The files of one checkpoint step, as Orbax and grain write and read them.
 
-Orbax would cast and cut arrays silently, and reports what is told elsewhere: both are mended here.
+Orbax would cast and cut arrays silently, and logs what is reported elsewhere: both are corrected.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class OrbaxFiles:
             if not (path / "data" / name).exists():
                 raise InputError(
                     f"{path} holds no position of the data for process {jax.process_index()} of "
-                    f"{jax.process_count()}: go on with as many processes as the run began with."
+                    f"{jax.process_count()}: resume with as many processes as the run began with."
                 )
             args["data"] = grain.checkpoint.CheckpointRestore(data_iterator)
         restored = self._orbax.restore(path, args=ocp.args.Composite(**args))

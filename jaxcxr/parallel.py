@@ -161,8 +161,8 @@ def describe() -> dict[str, Any]:
 def free_memory() -> int | None:
     """Free bytes on the fullest of this process's devices; None where unknown, as on CPUs.
 
-    Of a GPU it is what is left of the share that JAX takes of it (XLA_PYTHON_CLIENT_MEM_FRACTION,
-    .75 by default).
+    Of a GPU it is the rest of the fraction that JAX reserves (XLA_PYTHON_CLIENT_MEM_FRACTION, .75
+    by default).
     """
     free = []
     for device in jax.local_devices():

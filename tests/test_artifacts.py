@@ -67,7 +67,9 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
     with pytest.raises(InputError) as error:
         RunFolder.open(tmp_path / "run", config)
     lines = [line.strip() for line in str(error.value).splitlines()]
-    assert lines[0].endswith("run holds a run of another configuration (- there, + given now):")
+    assert lines[0].endswith(
+        "run contains a run with a different configuration (- existing, + requested):"
+    )
     assert lines[1:-1] == [
         "- optim.learning_rate = 0.001",
         "+ optim.learning_rate = 0.0001",
@@ -106,7 +108,7 @@ def test_a_field_that_is_called_like_one_of_the_run_changes_the_result(tmp_path,
     ):
         with RunFolder.open(tmp_path / str(len(config)), config) as folder:
             folder.claim()
-        with pytest.raises(InputError, match="another configuration"):
+        with pytest.raises(InputError, match="different configuration"):
             RunFolder.open(tmp_path / str(len(config)), other)
 
 
@@ -247,7 +249,9 @@ def test_a_run_whose_inputs_changed_is_not_resumed(tmp_path):
         folder.write_manifest(fields())
         before = (folder.path / "manifest.json").read_bytes()
         for other in (fields(fingerprint="f2"), fields(split="s2")):
-            with pytest.raises(InputError, match=r"has changed since it began.*\n  - .*1'\n  \+ "):
+            with pytest.raises(
+                InputError, match=r"have changed since the run began.*\n  - .*1'\n  \+ "
+            ):
                 folder.write_manifest(other)
         mask.write_text("b")
         with pytest.raises(InputError, match=r"- upstream\.0 \(index\.json\) = 'ca978112"):
@@ -389,7 +393,7 @@ def test_a_folder_on_a_read_only_disk_is_read_without_a_lock_and_not_claimed(rea
                 InputError, match=r"run cannot be written: Read-only file system\. Copy it"
             ):
                 write()
-    with pytest.raises(InputError, match="another configuration"):
+    with pytest.raises(InputError, match="different configuration"):
         RunFolder.open(read_only, changed(seed=1))
 
 
@@ -438,7 +442,7 @@ def test_the_same_masks_elsewhere_are_the_same_run(study, tmp_path):
     with RunFolder.open(study / "learners" / "a", config):
         pass
     files.write_bytes(tmp_path / "masks of all" / "masks" / "index.json", b"[]")
-    with pytest.raises(InputError, match="another configuration"):
+    with pytest.raises(InputError, match="different configuration"):
         RunFolder.open(study / "learners" / "a", config)
 
 

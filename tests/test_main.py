@@ -274,7 +274,7 @@ def test_a_run_goes_to_its_own_folder_and_a_finished_one_is_left_alone(run, tmp_
     with pytest.raises(SystemExit) as left:
         run(config, "--config.optim.learning_rate=0.5")
     message = str(left.value.code)
-    assert "holds a run of another configuration" in message
+    assert "contains a run with a different configuration" in message
     assert "- optim.learning_rate = 0.01" in message and "+ optim.learning_rate = 0.5" in message
     assert "--workdir" in message
     assert contents(folder) == before

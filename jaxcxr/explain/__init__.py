@@ -1,4 +1,4 @@
-"""Explanations of a classifier: heat maps and measures of them.
+"""Explanations of a classifier: saliency maps and measures of them.
 
 Pure functions of a network and images.
 """

@@ -20,7 +20,7 @@ from flax.linen.module import InterceptorContext
 from jaxcxr.types import InputError
 
 FORMS = ("plain", "guided")
-MIN_PLACES = 4  # a side; on a smaller map heat cannot tell one part of the image from another
+MIN_PLACES = 4  # a side; on a smaller map saliency cannot tell one part of the image from another
 
 
 def feature_maps(module: nn.Module, variables: Any, x: Any) -> dict[str, tuple[int, ...]]:
@@ -66,10 +66,10 @@ def find_layer(
 ) -> tuple[str, tuple[int, ...]]:
     """A feature map by name, or the one that Grad-CAM takes by default.
 
-    That is the last one of at least MIN_PLACES x MIN_PLACES places that everything passes on its
-    way to the logits: inside a branch of a block, heat would leave out what goes round it. On 224
-    pixels it is the one that is usual, such as `layer4`; on small patches that one has a single
-    place. Without a map of that size the largest serves.
+    That is the last one of at least MIN_PLACES x MIN_PLACES positions through which all paths to
+    the logits lead: inside a branch of a block, saliency would miss the other branches. On 224
+    pixels it is the usual one, such as `layer4`, which on small patches has a single position.
+    Without a map of that size the largest serves.
 
     Args:
         module: a classifier of `jaxcxr.models`.
@@ -120,7 +120,7 @@ def grad_cam(
     layer: str = "",
     form: str = "plain",
 ) -> tuple[jax.Array, jax.Array]:
-    """Heat of a class on a feature map, in evaluation mode.
+    """Saliency of a class on a feature map, in evaluation mode.
 
     Args:
         module: a classifier of `jaxcxr.models`.
@@ -129,9 +129,9 @@ def grad_cam(
         classes: [B] int, the class to explain of each image. A network of one logit has class 1,
             which is the logit, and class 0, which is its negative.
         layer: name of a feature map, see `feature_maps`; '' is the default of `find_layer`.
-        form: "plain": channels are weighed by their mean gradient, negative heat becomes 0.
-            "guided": the mean is over places where both value and gradient are positive
-            (COVID-CXNet's code), and negative heat stays.
+        form: "plain": channels are weighed by their mean gradient, negative saliency becomes 0.
+            "guided": the mean is over positions where both value and gradient are positive
+            (COVID-CXNet's code), and negative saliency stays.
 
     Returns:
         (heat [B, h, w] float32, logits [B, C]).

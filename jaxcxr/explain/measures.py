@@ -1,4 +1,4 @@
-"""Fractions of a heat map in the lungs and on what is written on the X-ray."""
+"""Fractions of a saliency map in the lungs and on what is written on the X-ray."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from jaxcxr.ops.masks import structure_union
 
 
 def share_inside(heat: jax.Array | np.ndarray, region: jax.Array | np.ndarray) -> jax.Array:
-    """The share of each map's heat that falls inside a region, such as the lungs or a letter.
+    """Fraction of each map's saliency inside a region, such as the lungs or a letter.
 
-    Compare it with the region's share of the image, or see `concentration`: heat spread evenly has
-    that share inside.
+    Compare it with the region's fraction of the image, or see `concentration`: saliency spread
+    evenly has that fraction inside.
 
     Args:
-        heat: [B, H, W]; negative heat counts as none.
+        heat: [B, H, W]; negative saliency counts as none.
         region: [B, H, W] bool, or structure ids.
 
     Returns:
-        [B] float32 in [0, 1]; NaN for a map without heat.
+        [B] float32 in [0, 1]; NaN for a map without saliency.
     """
     chex.assert_rank(heat, 3)
     chex.assert_equal_shape([heat, region])
@@ -35,12 +35,12 @@ def concentration(heat: jax.Array | np.ndarray, region: jax.Array | np.ndarray) 
     """Density of the saliency inside a region over its density in the whole image.
 
     Args:
-        heat: [B, H, W]; negative heat counts as none.
+        heat: [B, H, W]; negative saliency counts as none.
         region: [B, H, W] bool, or structure ids.
 
     Returns:
-        [B] float32: 1 for heat that is spread evenly, 0 where none is inside; NaN for a map without
-        heat or an empty region.
+        [B] float32: 1 for saliency that is spread evenly, 0 where none is inside; NaN for a map
+        without saliency or an empty region.
     """
     area = structure_union(region).mean((1, 2), dtype=jnp.float32)
     return jnp.where(area > 0, share_inside(heat, region) / jnp.where(area > 0, area, 1), jnp.nan)

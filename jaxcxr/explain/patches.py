@@ -1,6 +1,6 @@
 """Probabilistic Grad-CAM (Oh, Park and Ye, 2020, section II-D).
 
-The heat of patches is put together on their image.
+The saliency of patches, averaged at their positions in the image.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def probabilistic(
     *,
     shape: tuple[int, int],
 ) -> jax.Array:
-    """Mean of heat times probability of the class over the patches that cover a pixel.
+    """Mean of saliency times probability of the class over the patches that cover a pixel.
 
     Args:
-        heat: [K, P, P] of each patch.
+        heat: [K, P, P] saliency of each patch.
         probabilities: [K] of the class that is explained.
         centres: [K, 2].
         shape: of the image.

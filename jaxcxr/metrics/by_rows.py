@@ -127,8 +127,8 @@ class _Order(NamedTuple):
 def _area(order: _Order, counts: np.ndarray) -> np.ndarray:
     """Area under the ROC curve [D].
 
-    The share of pairs of an image of the class and another in which the class's scores higher, ties
-    halved.
+    The fraction of pairs of an image of the class and another in which the class's scores higher,
+    ties halved.
     """
     inside, outside = counts[order.inside], counts[order.outside]
     total = np.concatenate([np.zeros((1, counts.shape[1])), outside.cumsum(axis=0)])

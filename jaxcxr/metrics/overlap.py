@@ -52,7 +52,7 @@ class Overlap(Sums):
 
         Args:
             predicted: [B, H, W] integer structure ids, 0 background.
-            labels: [B, H, W] likewise, or `ignore` where a pixel counts for nothing.
+            labels: [B, H, W] integer structure ids, or `ignore` where a pixel counts for nothing.
             weight: [B], 0 for padding; None weighs all 1.
             structures: names of ids 1, 2, ...
             ignore: label of pixels that do not count.

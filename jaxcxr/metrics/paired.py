@@ -52,7 +52,7 @@ def errors(
 
     Args:
         first: [N] whether the first classifier errs.
-        second: [N] likewise.
+        second: [N] whether the second classifier errs.
         patient_ids: [N].
     """
     first, second = np.asarray(first, bool), np.asarray(second, bool)
@@ -95,11 +95,11 @@ def sign_flips(differences: Sequence[int] | np.ndarray) -> float:
     """Exact two-sided test of exchanging the two classifiers, patient by patient.
 
     The images of a patient are alike, so they are exchanged together. Of all 2^G ways to choose the
-    signs of the patients' differences it takes the share whose sum is at least as far from 0 as the
-    one that was found; with differences of -1, 0 and 1 alone that is McNemar's test.
+    signs of the patients' differences it takes the fraction whose sum is at least as far from 0 as
+    the observed one; with differences of -1, 0 and 1 alone that is McNemar's test.
 
     Args:
-        differences: [G] whole numbers, errors of the first less errors of the second on each
+        differences: [G] whole numbers, errors of the first minus errors of the second on each
             patient's images.
 
     Returns:

@@ -21,10 +21,10 @@ class PooledOverlap(Sums):
     `Overlap` has the means over images, which reports give first.
 
     Attributes:
-        shares: [S, 3] sums of weight times the share of an image's pixels that are of the
-            structure: in both masks, in the true one, in the predicted one. Shares, as counts of
+        shares: [S, 3] sums of weight times the fraction of an image's pixels that are of the
+            structure: in both masks, in the true one, in the predicted one. Fractions, as counts of
             pixels would outgrow float32.
-        right: sum of weight times the share of pixels whose id is predicted, scalar.
+        right: sum of weight times the fraction of pixels whose id is predicted, scalar.
         counted: the same of all pixels that count, scalar.
         structures: S names; structure i has the id i + 1 in masks.
     """
@@ -82,7 +82,8 @@ class PooledOverlap(Sums):
     def scalars(self) -> dict[str, float]:
         """Scalars for the log: `accuracy`, `pooled_jaccard`, `pooled_dice`.
 
-        `accuracy` is the share of pixels with the right id, the others are means over structures.
+        `accuracy` is the fraction of pixels with the right id; Jaccard and Dice are means over
+        structures.
         """
         rows = self.compute().values()
         accuracy = _ratio(np.asarray(self.right, np.float64), np.asarray(self.counted, np.float64))

@@ -121,7 +121,7 @@ class CovidNet(nn.Module):
 
     Attributes:
         projection, expansion: channels between the 1x1 convolutions of a module, and of its
-            depthwise one, as shares of its output's.
+            depthwise one, as fractions of its output's.
         hidden: units of the dense layers.
         flatten: whether the dense layers see every place of the last map; then H and W must be the
             same as in training.

@@ -101,7 +101,7 @@ class Branch(nn.Module):
 class MBConv(nn.Module):
     """A branch and, where it keeps size and channels, the shortcut.
 
-    `drop`: share of images without the branch.
+    `drop`: fraction of images without the branch.
     """
 
     drop: float
@@ -196,7 +196,7 @@ class EfficientNet(nn.Module):
             convolution.
         blocks: blocks in each stage.
         rate: of the dropout before the classifier, which grows with the network.
-        stochastic_depth: share of images, drawn anew for each block, that pass a block by its
+        stochastic_depth: fraction of images, drawn for each block, that pass a block by its
             shortcut alone while training: 0 in the first block, and growing linearly to this (which
             a block after the last would have).
         width, depth: factors on the channels and on `blocks`.

@@ -181,7 +181,7 @@ class BatchNorm(nn.Module):
         use_running_average: evaluation; else batch statistics, and the running ones move towards
             them.
         axis_name: device axis over which batch statistics are averaged (as many pixels on each).
-        momentum: share of the old running statistics that stays (PyTorch's momentum .1 is .9 here).
+        momentum: fraction of the old running statistics that stays; .9 is PyTorch's momentum .1.
         dtype: of the output; statistics are float32.
     """
 

@@ -23,7 +23,7 @@ def equalisation_lut(
 
     Args:
         histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
-        tail: so many pixels above the darkest level's saturate too.
+        tail: number of pixels above the darkest level that saturate, too.
         invert: bright becomes dark (JSRT is stored as the negative of the display).
 
     Returns:
@@ -41,7 +41,7 @@ def equalisation_lut(
 
 
 def cumulative_lut(histogram: jax.Array | np.ndarray) -> jax.Array:
-    """Plain equalisation: the share of pixels not brighter than each level.
+    """Plain equalisation: the fraction of pixels not brighter than each level.
 
     Equals `skimage.exposure.equalize_hist` on integer images to 1e-6.
 

@@ -249,16 +249,16 @@ def coverage(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ..
 
 
 def aggregate(logits: jax.Array | np.ndarray) -> dict[str, jax.Array]:
-    """One opinion per image from those of its patches.
+    """Scores per image from the logits of its patches.
 
     Args:
         logits: [B, K, C] of a learner.
 
     Returns:
-        Each [B, C]: `vote_fraction`, the share of patches whose largest logit is the class (paper
-        2.2; of equal logits the first class gets the vote); `mean_softmax`, the mean probability;
-        `mean_sigmoid`, the mean of sigmoids, which the published code passes on and which does not
-        sum to 1.
+        Each [B, C]: `vote_fraction`, the fraction of patches whose largest logit is the class
+        (paper 2.2; of equal logits the first class gets the vote); `mean_softmax`, the mean
+        probability; `mean_sigmoid`, the mean of sigmoids, which the published code passes on and
+        which does not sum to 1.
     """
     chex.assert_rank(logits, 3)
     logits = jnp.asarray(logits, jnp.float32)

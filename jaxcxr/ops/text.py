@@ -12,7 +12,7 @@ import numpy as np
 import scipy.ndimage
 
 CONTRAST = 0.25  # grey values in [0, 1] that a mark stands out from what is around it
-# Shares of the image's side.
+# Fractions of the image's side.
 STROKE = 0.08  # what is broader in both directions is no mark
 LONGEST = 0.25  # of a word
 TALLEST = 0.12

@@ -1,7 +1,4 @@
-"""Two runs on the same test images.
-
-What their predictions support saying about a difference, and what not.
-"""
+"""Comparison of two runs on the same test images: paired tests and intervals."""
 
 from __future__ import annotations
 
@@ -25,16 +22,16 @@ from jaxcxr.types import InputError
 
 FOLDER = "compare"
 SPLIT = "test"
-LEVEL = 0.05  # of a corrected p, below which a difference counts as shown
+LEVEL = 0.05  # of a corrected p, below which a difference is significant
 _HOW = (
-    "Differences are A less B. Intervals: paired bootstrap over patients, 95 %. p: exact McNemar "
-    "test, on images and again with each patient's images exchanged together, since these are "
-    "alike; the latter counts. Holm: of the classes, corrected for asking of each of them; the "
-    "intervals are not corrected."
+    "Differences are A − B. Intervals: paired bootstrap over patients, 95 %. p: exact McNemar "
+    "test, on images, and over patients with each patient's images exchanged together, since "
+    "these are correlated; the latter decides. Holm: p of the classes, corrected for multiple "
+    "tests; the intervals are not corrected."
 )
 _ONE_TRAINING = (
-    "This is about two trained networks. What their settings do for a training, beyond the chance "
-    "of one seed, takes trainings with other seeds (--config.seed)."
+    "This compares two trained networks. The effect of their settings, beyond the chance of one "
+    "seed, can be judged only from trainings with several seeds (--config.seed)."
 )
 
 
@@ -45,9 +42,9 @@ class Comparison:
     Attributes:
         folders, names: of A and of B.
         predictions: of the test images, in the same order.
-        scores: name, see `ScoresOfRows` -> (A, B, low, high): the ends of the interval of A less B;
-            NaN: undefined.
-        errors: '' for all images, then each class that has images -> how the two err on them.
+        scores: name, see `ScoresOfRows` -> (A, B, low, high), the last two of the interval of
+            A − B; NaN: undefined.
+        errors: '' for all images, then each class that has images -> the errors of the two.
         corrected: of each of these, p over patients; that of the classes after Holm.
     """
 
@@ -74,7 +71,7 @@ class Comparison:
 
     @property
     def counterpart(self) -> Mapping[str, str]:
-        """Of each entry of `errors`, the score that its share of right answers is."""
+        """Of each entry of `errors`, the score that is its proportion of correct images."""
         return {"": "accuracy"} | {name: f"recall/{c}" for c, name in enumerate(self.classes)}
 
 
@@ -123,7 +120,7 @@ def write_comparison(found: Comparison, folder: Path | str) -> str:
     """Writes compare.json, compare.md and plots/compare.png into a folder.
 
     Returns:
-        the tables for the terminal and what the data support.
+        the tables for the terminal and the verdicts.
     """
     report = Report(Path(folder), _facts(found))
     report.open(f"{found.names[0]} against {found.names[1]}", [])
@@ -162,38 +159,38 @@ def _verdict(found: Comparison, name: str) -> str:
         title += " (the minority class)"
     if not e.only_first + e.only_second:
         return (
-            f"{title}: no difference can be shown: A and B err on the same {e.first} of "
-            f"{e.images} images."
+            f"{title}: no statistically significant difference: A and B misclassify the same "
+            f"{e.first} of {e.images} images."
         )
     counts = (
-        f"A errs on {e.first} of {e.images} images, B on {e.second}; errors of A alone "
-        f"{e.only_first}, of B alone {e.only_second} (p = "
+        f"A misclassifies {e.first} of {e.images} images, B {e.second}; A alone {e.only_first}, "
+        f"B alone {e.only_second} (p = "
         f"{_p(e.p_patients)}{f', after Holm {_p(p)}' if name else ''})."
     )
     _, _, low, high = found.scores[found.counterpart[name]]
     score = "recall" if name else "accuracy"
     fits = (
-        f"95 % interval of A less B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage "
+        f"95 % interval of A − B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage "
         "points."
     )
     if p < LEVEL:
         fewer = "A" if e.first < e.second else "B"
-        return f"{title}: a difference is shown: {fewer} errs less often. {counts} {fits}"
-    said = f"{title}: no difference can be shown: {counts} {fits}"
-    if e.least_p >= LEVEL:
-        patients = (
-            f"{e.deciding} patient{'s'[: e.deciding != 1]} that tell{'s'[: e.deciding == 1]} A "
-            "and B apart"
+        return (
+            f"{title}: statistically significant difference: {fewer} misclassifies fewer images. "
+            f"{counts} {fits}"
         )
-        said += f" With {patients} no outcome could show one (least p {_p(e.least_p)})."
-    return said
+    verdict = f"{title}: no statistically significant difference: {counts} {fits}"
+    if e.least_p >= LEVEL:
+        patients = f"{e.deciding} patient{'s'[: e.deciding != 1]} on whom A and B differ"
+        verdict += (
+            f" With {patients} no outcome could be significant (smallest possible p "
+            f"{_p(e.least_p)})."
+        )
+    return verdict
 
 
 def draw(found: Comparison) -> Figure:
-    """Left the errors of each class that both, only A and only B make.
-
-    Right A less B with its intervals.
-    """
+    """Figure of the errors per class (both, only A, only B) and of A − B with its intervals."""
     rows = list(found.errors)
     shown = (
         [found.counterpart[name] for name in rows] + ["macro_f1"] + score_rows.area(found.classes)
@@ -231,7 +228,7 @@ def draw(found: Comparison) -> Figure:
         f"{tables.class_title(n) if n else 'All'} (n = {found.errors[n].images:,})" for n in rows
     ]
     left.set_yticks(range(len(rows)), titles)
-    left.set_xlabel("Test images with an error")
+    left.set_xlabel("Misclassified test images")
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8, labelcolor=plots.INK)
     for place, name in enumerate(shown):
@@ -242,7 +239,7 @@ def draw(found: Comparison) -> Figure:
     right.axvline(0, color=plots.MUTED, linewidth=1)
     right.set_yticks(range(len(shown)), [score_rows.title(name, found.classes) for name in shown])
     right.set_ylim(-0.6, len(shown) - 0.4)
-    right.set_xlabel("A less B, percentage points, 95 % interval")
+    right.set_xlabel("A − B, percentage points, 95 % interval")
     for axes in (left, right):
         axes.invert_yaxis()
     return figure
@@ -265,7 +262,7 @@ def _scores_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
         numbers = [score_rows.number(a), score_rows.number(b), change]
         title = score_rows.title(name, found.classes)
         rows.append([title, *numbers, score_rows.interval(low, high, sign="+")])
-    return ["Score", "A", "B", "A less B", "95 % interval"], rows
+    return ["Score", "A", "B", "A − B", "95 % interval"], rows
 
 
 def _main_scores(
@@ -278,7 +275,7 @@ def _main_scores(
 
 
 def _errors_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    header = ["Images of", "Images", "Errors A", "Errors B", "Only A", "Only B"]
+    header = ["Class", "Images", "Errors A", "Errors B", "Only A", "Only B"]
     header += ["p, images", "p, patients", "Holm"]
     rows = []
     for name, e in found.errors.items():
@@ -330,10 +327,10 @@ def _facts(found: Comparison) -> dict[str, Any]:
 def _add_differing_fields(report: Report, found: Comparison) -> None:
     """Section of the config fields in which the runs differ: possible causes of a difference."""
     a, b = (document.read_json(folder / CONFIG) for folder in found.folders)
-    report.add("## How the runs differ")
+    report.add("## Differing settings")
     if a is None or b is None:
         report.facts["differing_fields"] = None
-        report.add("Not known: a run folder has no config.json.")
+        report.add("Not available: a run folder has no config.json.")
         return
     fields = artifacts.differing_fields(a, b)
     report.facts["differing_fields"] = {name: list(pair) for name, pair in fields.items()}
@@ -343,4 +340,4 @@ def _add_differing_fields(report: Report, found: Comparison) -> None:
             [[f"`{n}`", *map(repr, pair)] for n, pair in sorted(fields.items())],
         )
     else:
-        report.add("In no field of their configurations.")
+        report.add("None: the configurations are equal.")

@@ -63,7 +63,7 @@ def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], lis
             class_of.update(zip(map(str, p.ids), map(str, names), strict=True))
         known = [i for i in group_of if group_of[i]]
         if not known:
-            left_out.append(f"Confounding of class and {what}: no image has a known {what}.")
+            left_out.append(f"Confounding of class and {what}: no image has a {what}.")
             continue
         counts: dict[str, dict[str, int]] = {}
         for i in known:

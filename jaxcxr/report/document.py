@@ -36,7 +36,7 @@ class Report:
         folder: where report.md, report.json and plots/ go.
         facts: the content of report.json.
         blocks: Markdown paragraphs in their order.
-        left_out: one line for each thing that the run's files do not tell.
+        left_out: one line for each thing that the run's files do not hold; section "Not available".
     """
 
     folder: Path
@@ -67,7 +67,7 @@ class Report:
     def write(self) -> None:
         """Writes report.json, then report.md, each whole or not at all."""
         if self.left_out:
-            self.add("## Left out", "\n".join(f"- {line}" for line in self.left_out))
+            self.add("## Not available", "\n".join(f"- {line}" for line in self.left_out))
         self.facts["left_out"] = self.left_out
         artifacts.write_json(self.folder / "report.json", self.facts)
         artifacts.write_text(self.folder / "report.md", "\n\n".join(self.blocks) + "\n")
@@ -140,14 +140,14 @@ def add_class_counts(report: Report, counts: Mapping[str, Mapping[str, int]]) ->
         counts: split -> class -> number of images.
     """
     report.facts["class_counts"] = counts
-    report.add("### Images of each class")
+    report.add("### Class distribution")
     shown = {_SHORT.get(split, split): row for split, row in titled(counts).items()}
     classes = list(next(iter(shown.values())))
     report.table(
         ["Split", *classes, "All"],
         [[s, *(f"{n:,}" for n in r.values()), f"{sum(r.values()):,}"] for s, r in shown.items()],
     )
-    report.figure("class_counts", plots.class_counts(shown), "Images of each class and split")
+    report.figure("class_counts", plots.class_counts(shown), "Class distribution by split")
 
 
 def add_confounding(report: Report, found: Mapping[str, Any]) -> None:
@@ -161,11 +161,11 @@ def add_confounding(report: Report, found: Mapping[str, Any]) -> None:
         report.add(
             f"### Class and {what}",
             f"Normalised mutual information of class and {what}: "
-            + ("undefined, there is only one value." if shared is None else (
+            + ("undefined, there is only one group or class." if shared is None else (
                 f"{shared:.2f} (0 to "
                 "1)."
             ))
-            + (f" {facts['images_without']:,} images without a known {what} are not counted."
+            + (f" {facts['images_without']:,} images of unknown {what} are not counted."
                if facts["images_without"] else ""),
         )  # fmt: skip
         classes = list(next(iter(shown.values())))
@@ -175,12 +175,14 @@ def add_confounding(report: Report, found: Mapping[str, Any]) -> None:
         )
         if field == "source":
             report.figure(
-                "class_sources", plots.class_counts(shown, group="source"), "Classes by source"
+                "class_sources",
+                plots.class_counts(shown, group="source"),
+                "Class distribution by source",
             )
 
 
 def add_overlays(report: Report, folder: Path) -> None:
-    """The pictures of masks and patches that the run left in overlays/."""
+    """Section of the pictures of masks and patches in overlays/."""
     names = [path.name for path in sorted((folder / "overlays").glob("*.png"))]
     report.facts["overlays"] = [f"overlays/{name}" for name in names]
     if names:
@@ -196,11 +198,11 @@ def uses_patches(config: Mapping[str, Any] | None) -> bool | None:
 
 
 def add_timings(report: Report, folder: Path, *, patched: bool) -> None:
-    """Time of each stage and its images and patches per second, from timings.json."""
+    """Section of the time per stage, with images and patches per second, from timings.json."""
     timings = read_json(folder / "timings.json")
     report.facts["timings"] = timings
     if timings is None:
-        report.left_out.append("Time of each stage: the run folder has no timings.json.")
+        report.left_out.append("Time per stage: the run folder has no timings.json.")
         return
     report.add("### Time")
     report.table(*timing_rows(timings["stages"], patched=patched))
@@ -223,7 +225,7 @@ def read_segmentation(folder: Path) -> dict[str, Any] | None:
 
 
 def overlap_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of Jaccard and Dice, a row a structure."""
+    """Header and rows of Jaccard and Dice, one row per structure."""
     rows = [
         [name.replace("_", " ").capitalize(), *(f"{row[key]:.4f}" for key in _OVERLAPS)]
         for name, row in overlap["structures"].items()
@@ -235,15 +237,15 @@ _OVERLAPS = ("jaccard", "jaccard_smoothed", "dice")
 OVERLAP_NOTE = (
     "Means over images. The smoothed index is (I + 1) / (U + 1), as in Patched FLANNEL's code, "
     f"whose paper reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on "
-    "50 JSRT/SCR images, whose lung masks leave out what lies behind the heart: other data sets "
-    "draw lungs otherwise."
+    "50 JSRT/SCR images, whose lung masks exclude the part behind the heart; other data sets "
+    "annotate lungs differently."
 )
 
 
 def timing_rows(
     stages: Mapping[str, Mapping[str, Any]], *, patched: bool
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the time table; patches are counted only where a learner sees patches."""
+    """Header and rows of the time table; patches are counted only where a learner takes patches."""
     header = ["Stage", "Time", "Images", "Images / s", "Patches", "Patches / s"]
     rows = []
     for name, stage in stages.items():
@@ -256,7 +258,7 @@ def timing_rows(
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them: `48.2 s`, `12 min 05 s`, `3 h 20 min`."""
+    """Seconds as text: `48.2 s`, `12 min 05 s`, `3 h 20 min`."""
     if seconds is None:
         return "–"
     if seconds < 60:
@@ -282,11 +284,8 @@ def _decimal(value: float | None) -> str:
 def add_provenance(
     report: Report, manifest: Mapping[str, Any] | None, *, predictions: Predictions | None = None
 ) -> None:
-    """Every field of manifest.json, then the hashes of the predictions.
-
-    This is how the numbers came about.
-    """
-    report.add("## How it was obtained")
+    """Section on provenance: every field of manifest.json, then the hashes of the predictions."""
+    report.add("## Provenance")
     report.facts["manifest"] = manifest
     fields = dict(manifest or {})
     if "dataset" in fields:  # what it lists has a section of its own
@@ -312,7 +311,7 @@ def add_provenance(
         for name in order
         if name not in absent and (text := _as_text(fields[name]))
     ]
-    report.add("\n".join(lines) or "Nothing was recorded.")
+    report.add("\n".join(lines) or "Not available.")
 
 
 _PROVENANCE = ("command", "time", "versions", "python", "platform", "seed", "split_sha256")

@@ -1,4 +1,4 @@
-"""Excluded images: what the data hold and the run does not use, by reason.
+"""Excluded images: those of the data set that the run does not use, by reason.
 
 CLAIM 2024, items on exclusion criteria.
 """
@@ -31,14 +31,14 @@ def add_excluded(report: Report, folder: Path) -> None:
         rows = [
             [
                 reason,
-                "could not be used" if found["is_fault"] else "not of this study",
+                "unusable" if found["is_fault"] else "outside the study",
                 f"{found['count']:,}",
                 ", ".join(found["names"])
                 + (", ..." if found["count"] > len(found["names"]) > 0 else ""),
             ]
             for reason, found in order
         ]
-        report.table(["Reason", "Kind", "Images", "The first of them"], rows)
+        report.table(["Reason", "Kind", "Images", "Examples"], rows)
     else:
         report.add("None: the data set has no other image.")
     if notices:

@@ -1,4 +1,4 @@
-"""A run on another data set than its own: its scores there, beside those on its own test images."""
+"""Report of an external test set: a run's scores on it beside those on its internal test set."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jaxcxr.report.document import Report
 
 SPLIT = "test"
 _HOW = (
-    "Intervals: bootstrap over patients, 95 %. They tell how far chance in the choice of patients "
-    "reaches; the two columns also differ by scanners, hospitals, labels and the shares of the "
-    "classes. Accuracy, precision, F1 and macro-F1 depend on these shares; recall and ROC-AUC do "
+    "Intervals: bootstrap over patients, 95 %. They cover the sampling of patients; the two test "
+    "sets also differ in scanners, hospitals, reference standard and class distribution. "
+    "Accuracy, precision, F1 and macro-F1 depend on the class distribution; recall and ROC-AUC do "
     "not."
 )
 
@@ -45,12 +45,12 @@ def write_external_report(
             read.
         name: of the data set.
         settings: the data section that it was opened with.
-        left_out: reason -> images that were not predicted.
-        warnings: what must be known before the scores.
+        left_out: reason -> number of images that were excluded.
+        warnings: shown above the scores.
         draws: bootstrap samples.
 
     Returns:
-        the table for the terminal, with what was left out.
+        the table for the terminal, with the numbers of excluded images.
 
     Raises:
         InputError: a predictions.npz is missing or damaged.
@@ -67,8 +67,8 @@ def write_external_report(
     warnings = [*warnings, *confounded]
     if absent:
         warnings.append(
-            f"{name} has no image of {', '.join(absent)}: accuracy says nothing of these, and "
-            "macro-F1 is not given."
+            f"{name} has no image of {', '.join(absent)}: accuracy does not cover these, and "
+            "macro-F1 is not available."
         )
     described = {
         "kind": "external",
@@ -85,9 +85,9 @@ def write_external_report(
     }
     report = Report(folder, described, left_out=unknown)
     title = (
-        f"{tables.learner_title(external.learner)}, fold {external.fold}: external test on {name}"
+        f"{tables.learner_title(external.learner)}, fold {external.fold}: external test set {name}"
     )
-    where = f"{_count(external)} of {name}; own test: {_count(own)}"
+    where = f"{_count(external)} of {name}; internal test set: {_count(own)}"
     report.open(title, warnings)
     report.add("## Result", f"{where[:1].upper()}{where[1:]}.")
     header, rows = _rows(scores, own_scores, classes)
@@ -101,18 +101,18 @@ def write_external_report(
     if len(classes) == 2 and not absent:
         curves = {
             n: (p.labels == 1, p.probabilities[:, 1])
-            for n, p in ((name, external), ("own test", own))
+            for n, p in ((name, external), ("internal test set", own))
         }
         report.figure(
             "roc", ranges.roc(curves, title=f"ROC of {shown[1]}"), f"ROC curves of {shown[1]}"
         )
-    report.add("## Images that were left out", _excluded(left_out))
+    report.add("## Excluded images", _excluded(left_out))
     if left_out:
         report.table(["Reason", "Images"], [[reason, f"{n:,}"] for reason, n in left_out.items()])
     report.facts["config"] = document.read_json(run / CONFIG)
     document.add_provenance(report, document.read_json(run / MANIFEST), predictions=external)
     measured = report.facts["measured"] = environment()
-    report.add(f"That is of the run. This test: `{measured['command']}`, {measured['time']}.")
+    report.add(f"These are the run's. External test: `{measured['command']}`, {measured['time']}.")
     report.add("## Details")
     document.add_confounding(report, found)
     report.write()
@@ -140,7 +140,7 @@ def _rows(
         for value, *ends in (scores[name], own[name]):
             row += [score_rows.number(value), score_rows.interval(*ends)]
         rows.append(row)
-    return ["Score", "External", "95 % interval", "Own test", "95 % interval"], rows
+    return ["Score", "External", "95 % interval", "Internal", "95 % interval"], rows
 
 
 def _facts(scores: Scores) -> dict[str, dict[str, Any]]:
@@ -159,4 +159,4 @@ def _count(predictions: Predictions) -> str:
 
 def _excluded(left_out: Mapping[str, int]) -> str:
     total = sum(left_out.values())
-    return f"{total:,} images were left out{':' if total else '.'}"
+    return f"{total:,} images were excluded{':' if total else '.'}"

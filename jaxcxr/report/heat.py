@@ -13,16 +13,16 @@ from jaxcxr.report import plots
 
 COLUMNS = 4
 GAP = 4  # pixels between panels
-_STRENGTH = 0.55  # of the brightest heat over the X-ray
+_STRENGTH = 0.55  # opacity of the greatest saliency over the X-ray
 _TINT = 0.35  # of a superpixel's colour
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Heat over an X-ray: none leaves the grey value, the most is yellow.
+    """Saliency over an X-ray: none leaves the grey value, the most is yellow.
 
     Args:
         image: [H, W] grey values.
-        heat: [H, W], stretched here from 0, or its least value if that is negative, to its
+        heat: [H, W] saliency, stretched from 0, or its least value if that is negative, to its
             greatest.
 
     Returns:
@@ -44,7 +44,7 @@ def for_and_against(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
     Args:
         image: [H, W] grey values.
-        heat: [H, W], one value in a superpixel; 0 leaves the grey value.
+        heat: [H, W] saliency, one value per superpixel; 0 leaves the grey value.
 
     Returns:
         [H, W, 3] uint8; where the value changes there is a line in full colour.
@@ -80,7 +80,7 @@ def contact_sheet(
     *,
     title: str,
 ) -> Figure:
-    """Pictures of one class, four square ones a row, lungs outlined.
+    """Contact sheet of one class, four square pictures per row, lungs outlined.
 
     Args:
         pictures: [H, W, 3] uint8 each, of one shape.

@@ -29,7 +29,7 @@ def lr_curve(
     """
     figure = plots.canvas(6.4, 4.0)
     axes = figure.subplots()
-    axes.plot(rates, losses, color=plots.RULE, linewidth=1.0, label="loss of a batch")
+    axes.plot(rates, losses, color=plots.RULE, linewidth=1.0, label="batch loss")
     axes.plot(rates, smoothed, color=plots.BLUE, linewidth=1.8, label="smoothed")
     axes.set_xscale("log")
     # The last batches of a diverging test would flatten all that matters.

@@ -60,7 +60,7 @@ def to_array(figure: Figure) -> np.ndarray:
 def confusion_matrix(
     counts: np.ndarray, classes: Sequence[str], *, title: str = "Confusion matrix"
 ) -> Figure:
-    """True classes in rows, predictions in columns; each cell holds the count and the row's share.
+    """Reference classes in rows, predicted ones in columns; cells show count and row proportion.
 
     Args:
         counts: [C, C] whole numbers, `counts[true, predicted]`.
@@ -98,14 +98,14 @@ def confusion_matrix(
         [f"{n}\n(n = {int(s):,})" for n, s in zip(classes, support[:, 0], strict=True)],
     )
     axes.set_xlabel("Predicted class")
-    axes.set_ylabel("True class")
+    axes.set_ylabel("Reference standard")
     axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
     axes.grid(which="minor", color=RULE, linewidth=1)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=PercentFormatter(1.0))
-    bar.set_label("Share of the true class", color=INK, fontsize=9)
+    bar.set_label("Proportion of the reference class", color=INK, fontsize=9)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.tick_params(labelsize=8, colors=MUTED, length=0)
     return figure
@@ -186,9 +186,9 @@ def class_counts(
     counts: Mapping[str, Mapping[str, int]],
     *,
     group: str = "split",
-    title: str = "Images of each class",
+    title: str = "Class distribution",
 ) -> Figure:
-    """Images of each class in each group: one cluster of bars a class, one bar a group.
+    """Class distribution of each group: one cluster of bars per class, one bar per group.
 
     Args:
         counts: group (a split or a source) -> class as it should be shown -> number of images.
@@ -266,7 +266,7 @@ def mask_overlay(
 
 
 def class_samples(
-    images: Mapping[str, np.ndarray], *, title: str = "Training images of each class"
+    images: Mapping[str, np.ndarray], *, title: str = "Training images by class"
 ) -> Figure:
     """A row of images for each class, on one grey scale.
 
@@ -302,7 +302,7 @@ def learners(
     published: Mapping[str, Mapping[str, float]] | None = None,
     title: str = "Macro-F1 on the test images",
 ) -> Figure:
-    """One cluster of bars a learner, one bar a variant, with the std over folds as error bar.
+    """One cluster of bars per learner, one bar per variant, with the std over folds as error bar.
 
     Args:
         scores: variant (`whole image`, `patched`) -> learner as it should be shown -> (mean, std);
@@ -369,7 +369,7 @@ def _glyphs() -> frozenset[int]:
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure of the given size in inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(width, height), dpi=120, layout=layout)
     FigureCanvasAgg(figure)

@@ -104,7 +104,8 @@ def write_models_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a folder with `models/<name>/repeat<r>/`.
 
     Reads their predictions.npz and config.json, `training_sizes/<name>/<share>percent/`,
-    segment/segmentation.json, stages.json and manifest.json; what is missing is left out and named.
+    segment/segmentation.json, stages.json and manifest.json; what is missing is listed
+    as not available.
 
     Returns:
         the table for the terminal.
@@ -132,8 +133,8 @@ def write_models_report(folder: Path | str) -> str:
     report.add(
         f"On the {SPLIT_TITLES[SPLIT]}; {repeats} training{'s'[: repeats != 1]} of each model "
         "with different seeds on one split. F-score: of the class named, against the rest. Range: "
-        "least and greatest accuracy of the repeats, what COVID-CXNet's paper calls confidence "
-        "interval. 95 % intervals: bootstrap over the test patients, of the mean of the repeats."
+        "least and greatest accuracy of the repeats, called confidence interval in COVID-CXNet's "
+        "paper. 95 % intervals: bootstrap over the test patients, of the mean of the repeats."
     )
     said = _pairs(report, folder, models)
     _beside_published(report, models)
@@ -202,7 +203,7 @@ def _model(name: str, folder: Path) -> Model:
 
 
 def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: what each model saw, its accuracy with intervals, its F-score."""
+    """Header and rows: each model's inputs, its accuracy with intervals, its F-score."""
     header = [
         "Model",
         "Images",
@@ -249,7 +250,7 @@ def _images(m: Model) -> int:
 
 
 def _children(m: Model) -> str:
-    """The share of paediatric images among the negative test images.
+    """Proportion of paediatric images among the negative test images.
 
     The paper's "pediatric bias".
     """
@@ -285,7 +286,7 @@ def _facts(m: Model) -> dict[str, Any]:
 def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
     """Writes `compare/<a>-<b>/` for each of `study.pairs`.
 
-    Returns what they support saying, for the terminal.
+    Returns the verdicts for the terminal.
     """
     pairs = ((document.read_json(folder / "config.json") or {}).get("study") or {}).get(
         "pairs"
@@ -293,7 +294,7 @@ def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
     if not pairs:
         return []
     by_name, said = {m.name: m for m in models}, []
-    report.add("## Pair by pair", "On the same test images; the first repeat of each.")
+    report.add("## Pairwise comparisons", "On the same test images; the first repeat of each.")
     for pair in pairs:
         a, b = (by_name[name] for name in pair.split(":"))
         found = compare(a.folders[0], b.folders[0])
@@ -314,7 +315,7 @@ def _beside_published(report: Report, models: Sequence[Model]) -> None:
     compared = [m for m in models if m.name in PUBLISHED and m.positive == "covid19"]
     if not compared:
         report.left_out.append(
-            "Published numbers beside ours: the classes are not those of the paper."
+            "Comparison with published results: the classes are not those of the paper."
         )
         return
     rows = []
@@ -326,7 +327,7 @@ def _beside_published(report: Report, models: Sequence[Model]) -> None:
             f"{f1:.2f}",
             f"{images:,}",
         ])  # fmt: skip
-    report.add("## Beside the published numbers", _NOT_COMPARABLE)
+    report.add("## Comparison with published results", _NOT_COMPARABLE)
     report.table(
         [
             "Model",
@@ -342,13 +343,13 @@ def _beside_published(report: Report, models: Sequence[Model]) -> None:
 
 
 def _training_sizes(report: Report, folder: Path, models: Sequence[Model]) -> None:
-    """Figures 9 and 11: what more training patients bring."""
+    """Section of the learning curves over the number of training patients (figures 9, 11)."""
     roots = [path for path in sorted((folder / "training_sizes").glob("*")) if path.is_dir()]
     if not roots:
         return
     report.add(
-        "## Growing training sets",
-        "Nested shares of the training patients; the test images stay the same.",
+        "## Training-set size",
+        "Nested fractions of the training patients; the test images stay the same.",
     )
     for root in roots:
         whole = [m.folders[0] for m in models if m.name == root.name]

@@ -37,7 +37,7 @@ def number(value: float) -> str:
 
 
 def interval(low: float, high: float, *, sign: str = "") -> str:
-    """Likewise of an interval; sign='+' shows it of positive numbers, too."""
+    """An interval as text, a dash where an end is not a number; sign='+' shows plus signs."""
     return "–" if math.isnan(low) or math.isnan(high) else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 

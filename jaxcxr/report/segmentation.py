@@ -25,8 +25,8 @@ _COLUMNS = {
 }
 NOTE = (
     "Jaccard and Dice are means over images; pooled, all images count as one, so that large lungs "
-    "weigh more. Accuracy is the share of all pixels that are right. The best threshold is that of "
-    "the largest mean Dice of the validation patients; the held-out patients have no say in it."
+    "weigh more. Accuracy is the proportion of correctly classified pixels. The best threshold has "
+    "the largest mean Dice on the validation patients; the held-out patients are not used for it."
 )
 
 
@@ -52,12 +52,12 @@ def class_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         [tables.class_title(name), f"{row['images']:,}", *_cells(row)]
         for name, row in overlap.get("classes", {}).items()
     ]
-    return ["Images of", "Images", *_COLUMNS.values()], rows
+    return ["Class", "Images", *_COLUMNS.values()], rows
 
 
 def add_details(report: Report, overlap: Mapping[str, Any]) -> None:
-    """The tables as sections of a report, those that have rows, and what their columns are."""
-    shown = {"### Thresholds": threshold_rows(overlap), "### Each class": class_rows(overlap)}
+    """The tables as sections of a report, those that have rows, and a note on their columns."""
+    shown = {"### Thresholds": threshold_rows(overlap), "### Scores by class": class_rows(overlap)}
     for title, (header, rows) in shown.items():
         if rows:
             report.add(title)

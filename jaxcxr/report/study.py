@@ -67,8 +67,8 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
     report.table(header, rows)
     report.add(
         "F1 of each class against the rest; mean over the folds' models, in brackets the sample "
-        "standard deviation. Like the published one it says how much the models differ, not how "
-        "sure the mean is."
+        "standard deviation. As in the paper, it is the spread of the models, not the uncertainty "
+        "of the mean."
     )
     _comparison(report, entries, main)
     document.add_provenance(
@@ -182,15 +182,17 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     report.facts["comparable"] = tables.COMPARABLE if compared else None
     if not compared:
         report.left_out.append(
-            "Published numbers beside ours: the classes are not those of the paper"
+            "Comparison with published results: the classes are not those of the paper"
             if any(e.variant for e in entries)
             else (
-                "Published numbers beside ours: no config.json tells patched from whole-image "
-                "learners."
+                "Comparison with published results: no config.json distinguishes patched from "
+                "whole-image learners."
             )
         )
         return
-    report.add("## Beside the published numbers", tables.COMPARABLE, _leakage(report, entries[0]))
+    report.add(
+        "## Comparison with published results", tables.COMPARABLE, _leakage(report, entries[0])
+    )
     keys = (*PUBLISHED_CLASSES, "macro_f1")
     rows = []
     for entry in compared:
@@ -267,7 +269,7 @@ def _times(report: Report, folder: Path, entries: Sequence[Entry]) -> None:
             facts["patches_per_second"] = round(facts["patches"] / facts["seconds"], 3)
     report.facts["timings"] = {"stages": stages} if stages else None
     if missing:
-        report.left_out.append(f"Time of each stage: no timings.json in {', '.join(missing)}.")
+        report.left_out.append(f"Time per stage: no timings.json in {', '.join(missing)}.")
     if stages:
         report.add("### Time", "Summed over the folds; `predict` includes every split of its file.")
         report.table(*document.timing_rows(stages, patched=True))
@@ -284,10 +286,7 @@ def _times(report: Report, folder: Path, entries: Sequence[Entry]) -> None:
 def _cost_of_patching(
     report: Report, stages: Mapping[str, Mapping[str, Any]], entries: Sequence[Entry]
 ) -> list[str]:
-    """Prediction time per image, patched over whole image.
-
-    For the learners that are there in both.
-    """
+    """Ratio of prediction times per image, patched over whole image, of learners with both."""
     seconds: dict[str, dict[str, float]] = {}
     for entry in entries:
         stage = stages.get(f"{named(entry)}: predict", {})
@@ -304,7 +303,7 @@ def _cost_of_patching(
     listed = ", ".join(f"{title} {ratio:.2f}" for title, ratio in ratios.items())
     return [
         (
-            f"Prediction time an image, patched over whole image: {listed} (at the sizes under "
+            f"Prediction time per image, patched over whole image: {listed} (at the sizes under "
             "Settings)."
         )
     ]

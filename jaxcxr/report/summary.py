@@ -20,7 +20,7 @@ def write_run_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a finished classify or ensemble run.
 
     Reads predictions.npz (needed), metrics.jsonl, manifest.json, timings.json, config.json and
-    overlays/*.png of the folder; what is missing is left out and named.
+    overlays/*.png of the folder; what is missing is listed as not available.
 
     Returns:
         the table for the terminal: scores of the test split, or of the last split that is there.
@@ -72,7 +72,7 @@ def write_run_report(folder: Path | str) -> str:
     document.add_class_counts(report, document.class_counts(predictions))
     if "train" not in splits:
         report.left_out.append(
-            "Training images of each class: predictions.npz holds no training rows."
+            "Class distribution of the training images: predictions.npz holds no training rows."
         )
     document.add_confounding(report, found)
     document.add_curves(report, folder, title=name)

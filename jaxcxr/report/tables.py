@@ -95,9 +95,9 @@ PUBLISHED: dict[str, dict[str, dict[str, MeanStd]]] = {
 }
 
 COMPARABLE = (
-    "What is comparable: the score (F1 of a class against the rest, mean over the models of the "
-    "folds) and, where the same two public sources were used, the classes. What is not: the "
-    "published models were tested on one random fifth of the images (1,283 of 6,410), chosen "
+    "Comparable: the score (F1 of a class against the rest, mean over the models of the "
+    "folds) and, where the same two public sources were used, the classes. Not comparable: "
+    "the published models were tested on one random fifth of the images (1,283 of 6,410), chosen "
     "without regard to patients; the whole-image and the patched rows stand on different test "
     "images; and the published learners started from ImageNet weights and trained for up to 200 "
     "epochs. A difference below is therefore no measure of which system is better."
@@ -184,7 +184,7 @@ def over_folds(scores: Sequence[Mapping[str, Any]]) -> dict[str, MeanStd]:
 
 
 def scores_rows(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one run's table: a row a class, then the macro average."""
+    """Header and rows of one run's table: one row per class, then the macro average."""
     header = ["Class", "Precision", "Recall", "F1", "ROC-AUC", "PR-AUC", "Images"]
     keys = ("precision", "recall", "f1", "roc_auc", "pr_auc")
     rows = [

@@ -122,7 +122,7 @@ class Network:
 def dtype(model: ConfigDict) -> Any:
     """Type of the computation, `model.dtype`.
 
-    Parameters, batch statistics, logits and losses are float32 in any case.
+    Parameters, batch statistics, logits and losses are always float32.
 
     Raises:
         InputError: it is unknown.

@@ -28,11 +28,11 @@ class Task:
         loss: (params, model_state, batch, key, *, axis_name) -> (losses [B], model_state), in
             training mode.
         predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode;
-            classification also takes `count`, the number of patches an image.
+            classification also takes `count`, the number of patches per image.
         metrics: (batch, prediction) -> pytree of sums with `merge` and `compute`, on the host.
         explain: (variables, batch, key, *, count, of, layer, form) -> {"heat" [B, H, W],
             "explained" [B] class, "probabilities" [B, C], and for patches "votes" [B, H, W], the
-            share of a pixel's patches that chose the class, NaN where there is none}; `of` is
+            fraction of a pixel's patches that chose the class, NaN where there is none}; `of` is
             "predicted" or "true". None: the task has no classes to explain.
         find_layer: name of a feature map, '' for the default -> (name, (height, width, channels))
             of the one that `explain` takes; needs no variables. None: as `explain`.

@@ -56,7 +56,7 @@ def seen_size(config: ConfigDict) -> tuple[int, int]:
 
 
 def _keys(batch: Batch, key: jax.Array) -> jax.Array:
-    """A key an image, of its own index."""
+    """One key per image, of its own index."""
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
 
 

@@ -63,7 +63,7 @@ def test_scores_stand_beside_those_of_the_own_test(tmp_path):
             assert low <= score["value"] <= high
     value = facts["scores"]["external"]["accuracy"]["value"]
     assert any(line.startswith("Accuracy") and f"{value:.4f}" in line for line in said.splitlines())
-    assert "DenseNet-161, fold 0: external test on hannover" in said
+    assert "DenseNet-161, fold 0: external test set hannover" in said
     assert (
         facts["confusion"]
         == metrics.confusion_matrix(made.labels, made.probabilities.argmax(1)).tolist()
@@ -79,10 +79,10 @@ def test_scores_stand_beside_those_of_the_own_test(tmp_path):
 
 def test_what_was_left_out_is_counted(tmp_path):
     said, facts, text, *_ = write(tmp_path, left_out={"lateral": 1200, "same file": 2})
-    assert "1,202 images were left out:\n   1,200  lateral\n       2  same file" in said
+    assert "1,202 images were excluded:\n   1,200  lateral\n       2  same file" in said
     assert facts["images_left_out"] == {"lateral": 1200, "same file": 2}
     assert "| lateral   |  1,200 |" in text
-    assert "0 images were left out." in write(tmp_path, left_out={})[0]
+    assert "0 images were excluded." in write(tmp_path, left_out={})[0]
 
 
 def test_a_class_without_images_has_no_scores_and_no_part_in_an_average(tmp_path):

@@ -28,7 +28,7 @@ FIGURES = {
     "a long title": lambda: plots.confusion_matrix(
         np.array([[5, 1], [0, 0]]),
         ["a", "b"],
-        title="covid_cxnet, fold 0: external test on qatar_radiography",
+        title="covid_cxnet, fold 0: external test set qatar_radiography",
     ),
     "curves": lambda: plots.curves(ROWS),
     "class_counts": lambda: plots.class_counts(

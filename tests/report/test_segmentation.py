@@ -44,7 +44,7 @@ def test_the_report_says_which_mean_is_which(tmp_path):
     report = Report(tmp_path, {})
     segmentation.add_details(report, OVERLAP)
     text = "\n\n".join(report.blocks)
-    assert "### Thresholds\n\n| Choice" in text and "### Each class\n\n| Images of" in text
+    assert "### Thresholds\n\n| Choice" in text and "### Scores by class\n\n| Class" in text
     assert text.endswith(segmentation.NOTE) and "means over images; pooled" in segmentation.NOTE
 
 

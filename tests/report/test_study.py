@@ -73,8 +73,8 @@ def test_phantoms_with_a_confounder_in_one_fold(tmp_path: Path) -> None:
     assert "(–)" in write_study_report(folder)
     facts, text = read(tmp_path)
     assert facts["comparable"] is None and facts["learners"][0]["published"] is None
-    assert "## Beside the published numbers" not in text
-    assert any(line.startswith("Published numbers beside ours") for line in facts["left_out"])
+    assert "## Comparison with published results" not in text
+    assert any(line.startswith("Comparison with published results") for line in facts["left_out"])
     assert facts["learners"][0]["splits"]["test"]["f1"]["macro_f1"]["std"] is None
     assert text.index("> **Warning.** Class and source are confounded") < text.index("## Result")
 

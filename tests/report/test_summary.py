@@ -62,10 +62,10 @@ def test_run_report_shows_counts_times_and_pictures(run: Run) -> None:
     assert set(facts["plots"]) == {f"plots/{name}.png" for name in names}
 
 
-def test_run_report_opens_with_the_result_then_how_it_was_obtained(run: Run) -> None:
+def test_run_report_opens_with_the_result_then_its_provenance(run: Run) -> None:
     _, facts, text = run
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert headings == ["Result", "How it was obtained", "Details", "Left out"]
+    assert headings == ["Result", "Provenance", "Details", "Not available"]
     assert (
         "- Command: `python main.py`\n- Versions: jax 0.10.2\n- Seed: 0\n- Split sha256: `c0ffee`"
     ) in text

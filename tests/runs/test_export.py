@@ -411,7 +411,7 @@ def test_only_finished_runs_of_one_network_are_exported(runs, copied, tmp_path):
     ):
         export.run(learner(patched=False), tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
-    with pytest.raises(InputError, match="holds a run of another configuration"):
+    with pytest.raises(InputError, match="contains a run with a different configuration"):
         export.run(learner(patched=False, optim__learning_rate=0.5), copied)
     with pytest.raises(
         InputError, match=r"export\.platforms=\('gpu',\): name one or more of cpu, cuda, rocm, tpu"

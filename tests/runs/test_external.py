@@ -133,7 +133,7 @@ def test_labels_that_the_run_does_not_know_are_left_out_or_mapped(runs, tmp_path
     assert set(np.array(found.classes)[found.labels]) == {"normal"} and len(found) == 4
     printed = capsys.readouterr().out
     assert "Left out because the run has no such class: covid19 (6)" in printed
-    assert "11 images were left out" in printed  # these, 2 without a label and 3 of the builder
+    assert "11 images were excluded" in printed  # these, 2 without a label and 3 of the builder
     found = run(evaluate__data__relabel=("covid19=ground_glass",))
     assert len(found) == 10 and set(np.array(found.classes)[found.labels]) == {
         "normal",

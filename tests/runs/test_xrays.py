@@ -494,7 +494,7 @@ def test_mistakes_are_named(runs, inputs, tmp_path):
             run(runs, "patched", inputs, masks__workdir=str(folder))
     with pytest.raises(InputError, match="holds no finished training; start or resume it"):
         predict.run(learner(patched=False, predict__inputs=str(inputs)), tmp_path / "new")
-    with pytest.raises(InputError, match="holds a run of another configuration"):
+    with pytest.raises(InputError, match="contains a run with a different configuration"):
         run(runs, "whole", inputs, optim__learning_rate=0.5)
     stacking = tiny.load("flannel").ensemble
     stacking.inputs.learners = ("runs/a", "runs/b")
