@@ -27,10 +27,10 @@ def named(c: ConfigDict, name: str, preset: str) -> ConfigDict:
 
 
 def base(task: str) -> ConfigDict:
-    """The fields that all tasks share."""
+    """The fields of all tasks."""
     c = ConfigDict()
     c.name = ""  # of the run folder below runs/
-    c.task = task  # segment | classify | ensemble | study: what is learned
+    c.task = task  # segment | classify | ensemble | study
     # train | evaluate | predict | explain | compare | export | lr_find | probe | enhance | study
     c.run = "train"
     c.seed = 0  # of initialisation, batches, patches and dropout
@@ -40,12 +40,12 @@ def base(task: str) -> ConfigDict:
     c.data = data_section()
 
     c.split = ConfigDict()
-    c.split.seed = 20200622  # of the folds; apart from `seed`, so that repeats share their folds
+    c.split.seed = 20200622  # of the folds; not `seed`, so that repeats have the same folds
     c.split.folds = 5  # blocks of patients for cross-validation
     c.split.fold = 0  # the block held out of this run
     c.split.test_fraction = 0.2  # patients of the fixed test set (paper 2.1: 4:1)
     c.split.valid_fraction = 0.15  # of a fold's training patients, for early stopping only
-    # Of a fold's training patients that are used; smaller ones are parts of larger ones.
+    # Fraction of a fold's training patients; smaller fractions are subsets of larger ones.
     c.split.train_fraction = 1.0
     # patient | image (as published: leaks patients between the splits)
     c.split.group_by = "patient"
@@ -85,24 +85,24 @@ def base(task: str) -> ConfigDict:
     c.optim.l1 = 0.0  # factor of the L1 penalty on all parameters
     c.optim.clip_norm = 0.0  # global gradient norm limit; 0 = none
     c.optim.schedule = "constant"  # constant | cosine | milestones
-    c.optim.warmup = 0.0  # share of the run with a linear rise
-    c.optim.milestones = ()  # shares of the run at which `decay` multiplies the learning rate
+    c.optim.warmup = 0.0  # fraction of the run with a linear rise
+    c.optim.milestones = ()  # fractions of the run; `decay` multiplies the rate at each
     c.optim.decay = 0.1
     # Regular expressions of parameters that stay as they are, such as '^features/'.
     c.optim.freeze = ()
     c.optim.plateau_patience = 0  # evaluations without improvement before `decay`; 0 = never
 
     c.train = ConfigDict()
-    c.train.epochs = 1.0  # passes over the training images (one draw of patches an image and pass)
-    c.train.batch_size = 16  # images a step, over all devices
+    c.train.epochs = 1.0  # passes over the training images (one draw of patches per image)
+    c.train.batch_size = 16  # images per step, over all devices
     c.train.eval_every = 1.0  # epochs between evaluations on the validation patients
     c.train.patience = 0  # evaluations without improvement before stopping early; 0 = never stop
-    c.train.min_delta = 0.0  # what counts as improvement; negative is the published slack rule
+    c.train.min_delta = 0.0  # smallest improvement that counts; negative: the published rule
     c.train.balance = "none"  # none | class: draw classes equally often
     c.train.log_every = 10  # steps between log rows, 1 or more
-    # auto | device | host: where the images of a run live. On devices they are copied into each
-    # one's memory once, and `log_every` steps are taken without the host; auto does that on a GPU
-    # or TPU half of whose free memory holds them.
+    # auto | device | host: memory for the images of a run. On devices they are copied once to each
+    # device, and `log_every` steps run without the host; auto does that on a GPU or TPU if they
+    # fit into half of its free memory.
     c.train.placement = "auto"
 
     c.lr_find = ConfigDict()  # learning-rate range test (Smith, 2017), of run = lr_find
@@ -112,21 +112,21 @@ def base(task: str) -> ConfigDict:
     c.lr_find.smoothing = 0.9  # of the running mean of the loss
 
     c.evaluate = ConfigDict()
-    c.evaluate.batch_size = 16  # images a batch in evaluation and prediction
+    c.evaluate.batch_size = 16  # images per batch in evaluation and prediction
 
     c.compare = ConfigDict()  # of run = compare
     # Run folder whose predictions for the same test images are compared with this run's.
     c.compare.other = ""
 
     c.export = ConfigDict()  # of run = export
-    c.export.platforms = ("cpu", "cuda", "tpu")  # what the exported program runs on; also rocm
+    c.export.platforms = ("cpu", "cuda", "tpu")  # platforms of the exported program; also rocm
 
     c.checkpoint = ConfigDict()
     # At least this often (between steps, see placement), besides every improvement.
     c.checkpoint.every_minutes = 5.0
 
     c.predict = ConfigDict()
-    c.predict.splits = ("oof", "valid", "test")  # what `predictions.npz` holds
+    c.predict.splits = ("oof", "valid", "test")  # splits in `predictions.npz`
     # Your own X-rays instead: a file, folder or pattern of pictures and DICOM -> xrays/
     c.predict.inputs = ""
     c.predict.overlays = False  # also draw each of these with the outline of its lungs
@@ -136,7 +136,7 @@ def base(task: str) -> ConfigDict:
     c.parallel.coordinator = ""
     c.parallel.process_id = 0
     c.parallel.num_processes = 1
-    c.parallel.compilation_cache = "~/.cache/jaxcxr/xla"  # '' = compile anew in every process
+    c.parallel.compilation_cache = "~/.cache/jaxcxr/xla"  # '' = compile again in every process
     return c
 
 
@@ -151,15 +151,15 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     c.patches = ConfigDict()
     c.patches.enabled = patched  # False: the whole image, FLANNEL's crops
     c.patches.size = 0  # side of a patch, or of the whole-image crop, pixels; 0 = all of the image
-    c.patches.train_count = 1  # patches an image and step (paper: 1)
-    c.patches.eval_count = 16  # K, patches an image in prediction (paper 2.4: 100)
-    c.patches.valid_count = 8  # patches an image in the evaluations while training
-    c.patches.chunk = 64  # patches that go through the network at a time in prediction
+    c.patches.train_count = 1  # patches per image and step (paper: 1)
+    c.patches.eval_count = 16  # K, patches per image in prediction (paper 2.4: 100)
+    c.patches.valid_count = 8  # patches per image in evaluations during training
+    c.patches.chunk = 64  # patches per forward pass in prediction
     c.patches.sampling = "joint"  # joint | rows_and_columns (as published: may leave the lung)
     c.patches.apply_mask = True  # zero outside the lungs (paper 2.1)
     c.patches.flip = True  # random horizontal flips (paper 3.2)
     c.patches.max_rotation = 0.0  # degrees either way (published code: 5)
-    # What the ensemble gets: mean_softmax | vote_fraction (the paper's text) | mean_sigmoid (its
+    # Inputs of the ensemble: mean_softmax | vote_fraction (the paper's text) | mean_sigmoid (its
     # code).
     c.patches.aggregate = "mean_softmax"
 
@@ -181,40 +181,40 @@ def classify(learner: str, *, patched: bool, preset: str) -> ConfigDict:
     # data's), relabel (onto data.classes), patient_key, limit and max_bad_images count here.
     c.evaluate.data = data_section()
     c.evaluate.data.builders = ()
-    # left_out | kept: its images of a source that the run's own data also has
+    # left_out | kept: its images of a source that the run's own data also have
     c.evaluate.same_source = "left_out"
 
     c.probe = ConfigDict()  # of run = probe: named findings as a score of the last class
-    c.probe.findings = ("Pneumonia",)  # of the weights' findings, those that count
+    c.probe.findings = ("Pneumonia",)  # of the weights' findings, the ones to combine
     c.probe.combination = "max"  # of several: max | mean | any
 
     c.explain = ConfigDict()
     c.explain.split = "test"  # images of this split: train | valid | oof | test
-    c.explain.per_class = 8  # at most so many images of each class; 0 = all
-    c.explain.of = "predicted"  # predicted | true: the class whose heat is shown
+    c.explain.per_class = 8  # largest number of images per class; 0 = all
+    c.explain.of = "predicted"  # predicted | true: the class of the saliency
     c.explain.method = "gradcam"  # gradcam | lime | occlusion
-    # original, then text_masked and lung_masked if wanted: the heat on each, side by side
-    # (COVID-CXNet, Figs 17, 18)
+    # original | text_masked | lung_masked: saliency on each, side by side (COVID-CXNet, Figs 17,
+    # 18); original first
     c.explain.inputs = ("original",)
-    # Grad-CAM's feature map, such as layer4 or features/norm5; '' = the last one of 4 x 4 places or
-    # more.
+    # Grad-CAM's feature map, such as layer4 or features/norm5; '' = the last one of 4 x 4
+    # positions or more.
     c.explain.layer = ""
     c.explain.form = "plain"  # plain | guided (COVID-CXNet's code)
-    # patches an image in each prediction of lime and occlusion; 0 = patches.eval_count
+    # patches per image in each prediction of lime and occlusion; 0 = patches.eval_count
     c.explain.patches = 0
     c.explain.lime = ConfigDict()  # COVID-CXNet's settings
-    c.explain.lime.samples = 1000  # predictions an image
-    c.explain.lime.features = 5  # superpixels that are shown
+    c.explain.lime.samples = 1000  # predictions per image
+    c.explain.lime.features = 5  # superpixels in the explanation
     c.explain.lime.positive_only = True  # only those that speak for the class
     c.explain.lime.seed = 18
     c.explain.lime.segments = "quickshift"  # quickshift (the package's) | slic
-    c.explain.lime.superpixels = 50  # about so many, for slic
+    c.explain.lime.superpixels = 50  # approximate number, for slic
     c.explain.occlusion = ConfigDict()
-    c.explain.occlusion.size = 0.15  # of the square, share of the image's side
-    c.explain.occlusion.stride = 0.075  # between squares, likewise
+    c.explain.occlusion.size = 0.15  # side of the square, fraction of the image's side
+    c.explain.occlusion.stride = 0.075  # distance between squares, fraction of the image's side
     c.explain.occlusion.fill = 0.5  # grey of the square, 0 to 1
-    # Lungs to measure a whole-image learner's heat with, as `masks`: dataset | workdir | none.
-    # Patches have theirs.
+    # Lung masks for the saliency measures of whole-image learners, as `masks`: dataset | workdir |
+    # none. Patches have theirs.
     c.explain.masks = ConfigDict(dict(source="dataset" if preset == "" else "none", workdir=""))
 
     c.train.monitor = "macro_f1"  # metric of the validation patients: macro_f1 | accuracy | loss
@@ -324,7 +324,7 @@ def segment(*, preset: str) -> ConfigDict:
     c.model.narrow = 0
     # float32 | bfloat16: of the computation; parameters, losses, logits stay float32
     c.model.dtype = "float32"
-    # FC-DenseNet computes its dense blocks anew in the backward pass: less memory, more time
+    # FC-DenseNet computes its dense blocks again in the backward pass: less memory, more time
     c.model.remat = False
     c.data.classes = ()
     c.data.gamma = 0.5
@@ -345,14 +345,14 @@ def segment(*, preset: str) -> ConfigDict:
     c.split.folds = 5  # one block of patients in five is held out: 80/20
     c.split.test_fraction = 0.0
     c.split.valid_fraction = 0.1  # early stopping must not look at the patients that are reported
-    # "class=count": at most so many training images of it; smaller sets are parts of larger
+    # "class=count": largest number of its training images; smaller sets are subsets of larger
     c.split.train_limit = ()
     c.train.monitor = "jaccard"  # mean over the structures, held-out patients
-    # The images that `predict` makes masks for; data_dir, manual_dir '' = data's.
+    # The data set that `predict` segments; data_dir, manual_dir '' = data's.
     c.predict.data = data_section()
-    # A structure is where its probability is above; another one needs sigmoid outputs.
+    # Lowest probability of a structure; values other than 0.5 need sigmoid outputs.
     c.predict.threshold = 0.5
-    c.predict.masked_images = True  # also write the image with everything but the lungs set to 0
+    c.predict.masked_images = True  # also write the images, zero outside the lungs
     if preset == "":
         c.masks.structures = ("heart", "left_lung", "right_lung")
         c.data.image_size = 64
@@ -390,7 +390,7 @@ def ensemble(*, preset: str) -> ConfigDict:
     c = base("ensemble")
     c.model.name = "neural_weight_module"
     c.inputs = ConfigDict()
-    # Folders of the learners: each holds fold0, fold1, ... with their predictions.npz.
+    # Folders of the learners: each contains fold0, fold1, ... with predictions.npz.
     c.inputs.learners = ()
     # out_of_fold | in_sample (as published: trained on predictions for the learners' own training
     # images)

@@ -1,6 +1,4 @@
-"""The fields of every data section: which images, as which classes, and what happens to their
-pixels.
-"""
+"""The fields of every data section: images, classes, preprocessing."""
 
 from ml_collections import ConfigDict
 
@@ -35,21 +33,20 @@ def data_section() -> ConfigDict:
     # Annotations without a picture: error | left_out.
     d.options.v7_darwin = ConfigDict(dict(missing_images="error"))
     d.data_dir = ""  # prepared data sets; '' = $TFDS_DATA_DIR or ~/tensorflow_datasets
-    d.manual_dir = ""  # what you downloaded by hand
+    d.manual_dir = ""  # the folder of data sets downloaded by hand
     d.classes = PHANTOM_CLASSES  # the class table, in the order of the logits; () for segmentation
-    # "label=class", from a label of the builders to a class; "label=" leaves its images out
+    # "label=class", from a builder's label to a class; "label=" excludes its images
     d.relabel = ()
-    # "class=target": what this run learns, after the split; "class=" keeps its images out of the
-    # run. () learns all classes as they are. For the levels of a hierarchy, which must share one
-    # split.
+    # "class=target": the class that this run learns, applied after the split; "class=" excludes its
+    # images from the run; () learns all classes unchanged. For the levels of a hierarchy, which
+    # have a common split.
     d.targets = ()
     d.patient_key = "patient_id"  # patient_id | strict_patient_id (KCX: FLANNEL's merged numbers)
-    d.limit = 0  # use the images of a seeded draw of patients up to this many images; 0 = all
-    # Fraction of a data set's images that may be at fault (no file, no mask, a view that nobody
-    # knows) before the run refuses; what a study leaves out on purpose, such as lateral views, does
-    # not count.
+    d.limit = 0  # largest number of images, from a seeded sample of patients; 0 = all
+    # Largest fraction of a data set's images at fault (no file, no mask, an unknown view); images
+    # that a study excludes on purpose, such as lateral views, do not count.
     d.max_dropped = 0.2
-    d.max_bad_images = 0  # unreadable images that may be left out before the run refuses
+    d.max_bad_images = 0  # largest number of unreadable images, which are excluded
     d.image_size = 128  # side after resizing, pixels; aspect not kept, as published
     d.equalise = True  # histogram equalisation (paper 2.1)
     d.gamma = 1.0  # exponent after equalisation; 0.5 for segmentation
@@ -73,5 +70,5 @@ def real_classes(d: ConfigDict) -> None:
     """CCX and KCX, the papers' four classes."""
     d.builders = ("tfds_builders.ccx", "tfds_builders.kcx")
     d.classes = CLASSES
-    # KCX numbers are ambiguous: rather too few patients than a leak
+    # KCX numbers are ambiguous: merging patients is safe, splitting them leaks
     d.patient_key = "strict_patient_id"

@@ -11,9 +11,7 @@ COMPARATORS = ("efficientnet_b4", "covid_net")  # named in study.learners they r
 
 
 def flannel(*, patched: bool, preset: str) -> ConfigDict:
-    """Segment -> masks -> learners x folds -> ensemble -> report, as one config that holds every
-    stage's own.
-    """
+    """Segment -> masks -> learners x folds -> ensemble -> report, with a config for each stage."""
     common.check_preset(preset)
     c = _study("flannel")
     c.study.learners = LEARNERS  # those that run, in the order in which the ensemble sees them
@@ -38,8 +36,9 @@ def flannel(*, patched: bool, preset: str) -> ConfigDict:
 
 
 def classifiers() -> ConfigDict:
-    """Several classifiers of whole images, each trained alone, in one table; `models` is left
-    empty.
+    """Several classifiers of whole images, trained independently, in one table.
+
+    `models` is empty; callers add them.
     """
     c = _study("classifiers")
     c.repeats = 1  # seeds of each model

@@ -18,7 +18,7 @@ from configs import common
 
 def get_config(preset: str = "") -> ConfigDict:
     c = common.classify("efficientnet_b4", patched=False, preset=preset)
-    if preset != "paper":  # from random values it wants more steps than the others
+    if preset != "paper":  # from random values it needs more steps than other learners
         factor = 3 if preset == "" else 4
         c.train.epochs *= factor
         c.train.eval_every *= factor

@@ -212,7 +212,7 @@ def missing_data(name: str, problem: str, instructions: str) -> FileNotFoundErro
     """The error for data that are not where they should be: problem, tree, and how to pass it."""
     return FileNotFoundError(
         f"{name}: {problem}\n{instructions.strip()}\n"
-        "Pass the folder that holds this tree as config.data.manual_dir, or in Python as "
+        "Pass the folder that contains this tree as config.data.manual_dir, or in Python as "
         "tfds.download.DownloadConfig(manual_dir=...)."
     )
 

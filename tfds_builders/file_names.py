@@ -51,7 +51,7 @@ def respelt(found: Mapping[str, str]) -> list[str]:
     if not others:
         return []
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-    return [f"{len(others)} names of files are spelt otherwise in the table: {shown}"]
+    return [f"{len(others)} file names are spelt differently in the table: {shown}"]
 
 
 def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list[str]:

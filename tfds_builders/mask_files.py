@@ -100,7 +100,7 @@ def open_mask(path: Path) -> Iterator[Image.Image]:
         except Exception as error:  # Pillow raises a dozen types for damaged files
             raise ValueError(f"{path}: damaged mask ({error})") from error
         if several:
-            raise ValueError(f"{path}: holds several images: save the one that is the mask")
+            raise ValueError(f"{path}: contains several images: save the one that is the mask")
         yield image
 
 

@@ -117,8 +117,8 @@ def read(
     return Patients(
         ids,
         (
-            *_notice(others, "patients are spelt in more than one way and taken for one"),
-            *_notice(joined, "patients have an image file of another one and are kept together"),
+            *_notice(others, "patients have several spellings, which are joined"),
+            *_notice(joined, "patients share an image file with another one and are joined"),
         ),
     )
 

@@ -289,8 +289,8 @@ def _join_patients(patients: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray
         ", ..." if len(joined) > 3 else ""
     )
     notice = (
-        f"{len(joined)} patients have an image, byte for byte, of another one and are kept "
-        f"together: {shown}"
+        f"{len(joined)} patients share an image, byte for byte, with another one and are "
+        f"joined: {shown}"
     )
     return np.array([one_of[group] for group in group_of[patient_of].tolist()]), [notice]
 

@@ -2,7 +2,7 @@
 
 Every enhancement takes and gives a grey image [H, W] uint8 and looks at that image alone. The
 published order is grey -> `resize_opencv` to 320 x 320 -> (`match_histogram`) -> `stack` -> / 255.
-`jaxcxr.ops.enhance` holds what must run in `jit`: the look-up tables of Oh, Park and Ye.
+`jaxcxr.ops.enhance` contains what must run in `jit`: the look-up tables of Oh, Park and Ye.
 
 Where the published code differs from what its paper means, `form` names the one wanted: "sound" or
 "published", which gives the published code's pixels wherever that code does not divide by 0.
@@ -48,7 +48,8 @@ def adaptive(image: np.ndarray, *, tiles: tuple[int, int] = (8, 8)) -> np.ndarra
 
     So it differs from `clahe` by that limit and nothing else, which is what the paper's Fig. 2 sets
     side by side. `skimage.exposure.equalize_adapthist` with clip_limit=1 gives nearly the same (a
-    correlation of 0.9999 on chest X-rays) and `local` much the same (0.97) at 50 times the cost.
+    correlation of 0.9999 on chest X-rays), `local_equalization` a similar image (0.97) at a higher
+    cost (docs/PERFORMANCE.md, "Choices in the code").
 
     Args:
         image: [H, W] uint8.
@@ -83,8 +84,8 @@ def clahe(
 
     Args:
         image: [H, W] uint8.
-        clip_limit: the most that a level may hold in a tile, in multiples of an even share. It is
-            not scikit-image's, which is a share of the tile's pixels.
+        clip_limit: largest count of a level in a tile, in multiples of the mean count. Not
+            scikit-image's, which is a fraction of the tile's pixels.
         tiles: columns and rows of tiles.
 
     Returns:

@@ -31,8 +31,8 @@ class Dataset:
 
     labels is int32, an index into `classes` (all 0 when `classes` is empty: segmentation).
     image_hashes and mask_hashes are the sha256 of the encoded bytes. examples[rows[i]] gives the
-    encoded bytes of image i: {"image": bytes, "mask_lung": bytes, ...}. dropped is what the
-    set holds but this study does not use, by reason; notices say what was guessed.
+    encoded bytes of image i: {"image": bytes, "mask_lung": bytes, ...}. dropped: images
+    that this study does not use, by reason. notices: assumptions made in reading.
     """
 
     ids: np.ndarray

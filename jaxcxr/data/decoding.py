@@ -39,11 +39,11 @@ _AS_GREY = "save it as grey of 8 or 16 bits"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An image file and what is odd about it.
+    """A decoded image file and its peculiarities.
 
-    pixels: as of `decode_grey`. coloured: it is not grey. several: the file holds more images, of
-    which pixels is the first. turned: its EXIF header asks viewers to turn it, which `decode_grey`
-    does not.
+    pixels: as of `decode_grey`. coloured: it is not grey. several: the file contains further
+    images; pixels is the first. turned: its EXIF header asks viewers to turn it, which
+    `decode_grey` does not.
     """
 
     pixels: np.ndarray
@@ -75,7 +75,7 @@ def decode_grey(encoded: bytes, name: str) -> np.ndarray:
 
 
 def decode_picture(encoded: bytes, name: str) -> Picture:
-    """`decode_grey`, and what a user should be told about the file; same arguments and errors."""
+    """`decode_grey` with the peculiarities of the file; same arguments and errors."""
     with _reading(encoded, name) as container, _decoded(container, name) as (pixels, source):
         is_image = isinstance(source, Image.Image)
         return Picture(
@@ -177,7 +177,7 @@ def _check_kind(container: Container, name: str) -> None:
 def _check_claims(size: tuple[int, int], bits: int, container: Container, name: str) -> None:
     """Raises InputError for a decompression bomb.
 
-    That is a small file of (width, height) pixels of so many bits.
+    That is a small file of (width, height) pixels of `bits` each.
     """
     if container.kind == "JPEG":  # whose colours are few numbers; several scans are kept in 16 bits
         bits = (8 if container.scans == 1 else 16) * (1 if container.samples <= 3 else 2)

@@ -1,4 +1,4 @@
-"""DICOM files -> grey pixels as they are displayed (lungs dark), and what is doubtful about them.
+"""DICOM files -> grey pixels as displayed (lungs dark), and doubts about them.
 
 Of a header only the elements of `dicom_header.ELEMENTS` are ever decoded: how pixels are stored,
 how they are displayed, which body part and view they show. Neither results nor errors carry text
@@ -70,7 +70,7 @@ _LATERAL_CODES = (
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """A decoded X-ray and what is doubtful about it.
+    """A decoded X-ray and doubts about it.
 
     pixels: [H, W] uint8, or uint16 where more than 256 levels are possible. doubts: sentences,
     mostly none.
@@ -117,9 +117,9 @@ def decode_dicom(encoded: bytes, name: str) -> Decoded:
 
 
 def _silence_pydicom() -> None:
-    """Its warnings quote the header; what matters is told by what can be read.
+    """Silences pydicom, whose warnings quote the header.
 
-    Repeated, since tests reset filters.
+    Called for every file, since tests reset filters.
     """
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)

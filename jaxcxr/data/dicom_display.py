@@ -27,7 +27,7 @@ _WINDOW = ("WindowCenter", "WindowWidth")
 def displayed(stored: Stored, layout: Layout, header: Header) -> np.ndarray:
     """Stored values -> display values of a positive (lungs dark).
 
-    What is doubtful about them is noted in the header.
+    Doubts about them are added to the header's notes.
 
     The modality LUT or rescale comes first, then the first VOI LUT or window, then the inversion of
     MONOCHROME1. Padding pixels become as dark as the darkest of the image. Without any table or
@@ -37,8 +37,8 @@ def displayed(stored: Stored, layout: Layout, header: Header) -> np.ndarray:
 
     Args:
         stored: patterns [H, W].
-        layout: how they are stored.
-        header: what says how they are displayed.
+        layout: their layout.
+        header: the elements that define their display.
 
     Returns:
         [H, W] uint8 where there are at most 256 levels and no table, else uint16.

@@ -21,9 +21,9 @@ def sequence_table(
     """The table in a sequence's first item, applied.
 
     Args:
-        scope: holds the sequence.
+        scope: contains the sequence.
         sequence: ModalityLUTSequence or VOILUTSequence.
-        values: [L], what is looked up.
+        values: [L], the indices.
         seen: those of them that the image has.
         signed: whether they are signed.
 
@@ -81,10 +81,10 @@ def _look_up(
     C.11.1.1).
 
     Args:
-        values: what is looked up.
+        values: [L], the indices.
         seen: those of them that the image has.
         signed: whether they are signed.
-        item: holds the table.
+        item: contains the table.
         descriptor: its element with the number of entries, the first value and their bits.
         data: its element with the entries.
     """

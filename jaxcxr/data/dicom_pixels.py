@@ -1,7 +1,6 @@
-"""The first frame of a DICOM file: how its pixels are laid out, and the bits that are stored.
+"""The first frame of a DICOM file: the layout of its pixels and its stored bits.
 
-Everything that a file claims about its pixels is held against what is there before memory is taken
-for it.
+Every claim of a file about its pixels is checked against its content before memory is allocated.
 """
 
 from __future__ import annotations
@@ -48,9 +47,7 @@ _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The Image Pixel module, complete.
-
-    What a header leaves out or gets wrong has the standard's default.
+    """The Image Pixel module, complete: missing and invalid elements have the standard's defaults.
 
     Attributes:
         rows, columns, samples, allocated, stored, high, planar, frames: as the elements of these
@@ -77,9 +74,9 @@ class Stored:
 
     Attributes:
         patterns: [H, W] or [H, W, 3] uint8 or uint16, bit patterns.
-        precision: how many of their bits may be used.
-        signed: whether they stand for signed numbers: by Pixel Representation, or JPEG 2000's own
-            sign.
+        precision: number of their bits that may be used.
+        signed: whether they are signed numbers: by Pixel Representation, or by JPEG 2000's own
+            header.
     """
 
     patterns: np.ndarray
@@ -244,7 +241,7 @@ def _in_rows(
 
 
 def _check_packing(packed: int, layout: Layout, way: str, name: str) -> None:
-    """Raises InputError where a large image is said to be in a few bytes."""
+    """Raises InputError if a large image claims to be in a few bytes."""
     pixels = layout.rows * layout.columns
     if pixels > LARGE and 8 * packed < BITS_PER_PIXEL[way] * pixels:
         raise InputError(

@@ -20,9 +20,9 @@ class Dropped:
     """Images, or rows of a table, that are not used for one reason.
 
     Attributes:
-        count: how many.
+        count: their number.
         names: the first of them, at most `NAMES`.
-        is_fault: they should have been usable (a missing file), and were not left out on purpose (a
+        is_fault: they should have been usable (a missing file), and were not excluded on purpose (a
             lateral view).
     """
 
@@ -50,7 +50,7 @@ def check(dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped
     Args:
         dropped: of this data set.
         name: of the data set.
-        images: how many there are without those at fault.
+        images: their number, without those at fault.
         max_dropped: the fraction that may be at fault, `data.max_dropped`.
 
     Raises:
@@ -80,9 +80,9 @@ _printed: set[str] = set()
 
 
 def print_once(dropped: Mapping[str, Dropped], notices: Sequence[str]) -> None:
-    """Tells the user what is not used and what was guessed.
+    """Prints the images that are not used and the assumptions.
 
-    The same text is printed only once in a process.
+    The same text is printed once per process.
     """
     text = "\n".join(
         [f"note: {notice}" for notice in notices] + [f"not used: {line}" for line in lines(dropped)]

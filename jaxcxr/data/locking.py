@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on `path`: who comes second waits and finds the work done.
+    """Holds an exclusive lock on `path`; a second process waits, then finds the work done.
 
-    Who may not write there can make nothing, and goes on without a lock to what others have made.
+    Where writing is not permitted, no lock is taken: such a process can only read.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,7 @@
-"""The folder of masks that a segment run makes.
+"""The mask folder of a segment run: written atomically, every mask checked when it is read.
 
-It is written as a whole, and every mask is checked when it is read.
-
-`<run>/masks/` holds a PNG for each image and `index.json`. A prediction writes into a new folder,
-which takes the place of the old one when it is finished, so no folder holds masks of two
-predictions.
+`<run>/masks/` contains a PNG for each image and `index.json`. A prediction writes into a new
+folder, which replaces the old one when it is finished, so that no folder mixes two predictions.
 """
 
 from __future__ import annotations
@@ -42,12 +39,12 @@ _log = logging.getLogger(__name__)
 class FolderMasks:
     """The masks of a finished segment run: `<path>/masks/`.
 
-    index.json holds {"ids": [...]} and may hold, in the order of ids, "files" (<id>.png if absent),
-    "mask_sha256", with which each mask is compared when it is read, and "image_sha256", by which
-    masks of other images under the same ids are found out; "structures" (["lung"] if absent) and
+    index.json contains {"ids": [...]} and optionally, in the order of ids, "files" (<id>.png if
+    absent), "mask_sha256", which verifies each mask when it is read, and "image_sha256", which
+    detects masks of other images under the same ids; "structures" (["lung"] if absent) and
     "bad_images" (ids that the run could not read: they need no mask). A PNG's value v > 0 is
-    structures[v-1]; with a single structure every value > 0 is it. 'lung' may be asked of a run
-    that made 'left_lung' and 'right_lung'.
+    structures[v-1]; with a single structure every value > 0 is that structure. 'lung' is the union
+    of 'left_lung' and 'right_lung' where a run has only these.
     """
 
     path: Path
@@ -144,13 +141,13 @@ class FolderMasks:
         return encoded
 
     def _look_for_strangers(self) -> None:
-        """Says which files are in the folder that the index does not list."""
+        """Warns of files in the folder that the index does not list."""
         listed = {*self._files.values(), INDEX}
         # Folders of masks are part of a file's name.
         there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*.png")}
         if strangers := sorted(there - listed):
             _log.warning(
-                "%s holds %d masks that its %s does not list, which are not used: %s",
+                "%s contains %d masks that its %s does not list, which are not used: %s",
                 self._folder,
                 len(strangers),
                 INDEX,
@@ -164,7 +161,7 @@ class FolderMasks:
         return self._column("files") or {name: f"{name}.png" for name in ids}
 
     def _column(self, name: str) -> dict[str, str]:
-        """Id -> its entry in a list that the index may have; empty if it has not."""
+        """Id -> its entry in an optional list of the index; empty without that list."""
         entries = self._index.get(name) or ()
         return dict(zip(self._index["ids"], entries, strict=True)) if entries else {}
 
@@ -256,7 +253,7 @@ class MaskWriter:
 
         Args:
             row: of the data set.
-            lungs: what is inside.
+            lungs: [s, s] bool, true inside.
         """
         image = self._dataset.image(row)
         name = self._dataset.ids[row].item()
@@ -274,7 +271,7 @@ class MaskWriter:
         self._written[row] = (file, hashlib.sha256(encoded).hexdigest())
 
     def finish(self, bad_images: Sequence[str]) -> None:
-        """Writes the index, which names the files and holds their hashes."""
+        """Writes the index: the names and hashes of the files."""
         rows = sorted(self._written)
         index = {
             "ids": self._dataset.ids[rows].tolist(),
@@ -292,9 +289,7 @@ class MaskWriter:
 def writing_masks(
     run: Path, dataset: Dataset, *, masked_images: bool, bad_images: Sequence[str]
 ) -> Iterator[MaskWriter]:
-    """Yields a writer whose masks replace the run's former ones.
-
-    They do so when the block ends without error.
+    """Yields a writer whose masks replace the run's former ones if the block ends without error.
 
     Killed at any moment, it leaves the former masks, the new ones, or none, never a mixture.
     """

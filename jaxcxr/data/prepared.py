@@ -46,8 +46,8 @@ class PreparedSet:
         name: of the builder.
         table: column -> [N] strings: texts, and the sha256 of the encoded image and masks.
         examples: the encoded images and masks, checked against these.
-        dropped: what the builder itself left out (laterals, missing files), by reason.
-        notices: what the builder guessed.
+        dropped: images that the builder rejected (laterals, missing files), by reason.
+        notices: assumptions of the builder.
         unknown_findings: findings that the data set is not known to have.
     """
 
@@ -177,8 +177,8 @@ def _preparing(name: str, root: Path) -> Iterator[None]:
             )
         elif is_read_only(error):
             problem = (
-                f"{root} is not to be written to and does not hold it. Prepare it as a user who "
-                "may, or choose another data.data_dir"
+                f"{root} is read-only and does not contain it. Prepare it as a user who may "
+                "write there, or choose another data.data_dir"
             )
         elif isinstance(error, (ValueError, OSError, AssertionError)):
             # With the builder's instructions.
@@ -238,7 +238,7 @@ class _Examples:
 
 
 class _Checked:
-    """Examples whose images and masks are what they were when the table was made."""
+    """Examples whose images and masks are verified by the hashes of the table."""
 
     def __init__(self, examples: _Examples, table: Mapping[str, np.ndarray]):
         self._examples = examples
@@ -264,8 +264,8 @@ def _is_encoded(name: str) -> bool:
 def _table(builder: Any, examples: _Examples) -> dict[str, np.ndarray]:
     """The metadata of every example, cached beside the prepared data.
 
-    The cache ends with the sha256 of what is before it. It holds the builder's counts too, which no
-    hash of TFDS vouches for.
+    The cache ends with the sha256 of its content. It also contains the builder's counts, which no
+    hash of TFDS covers.
     """
     cached = examples.folder / _TABLE
     shards = sorted(examples.folder.glob("*.array_record*"))
@@ -284,19 +284,19 @@ def _table(builder: Any, examples: _Examples) -> dict[str, np.ndarray]:
         files.write_bytes(cached, content + hashlib.sha256(content).digest())
     except (OSError, InputError) as error:
         # A read-only folder, a full disk: slower the next time, not wrong.
-        _log.warning("the metadata table of %s cannot be kept: %s", examples.folder, error)
+        _log.warning("the metadata table of %s cannot be cached: %s", examples.folder, error)
     return columns
 
 
 def _read_cached(path: Path) -> dict[str, np.ndarray] | None:
-    """The columns of a sound cache; None where there is none."""
+    """The columns of an intact cache, else None."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
     size = hashlib.sha256().digest_size
     if hashlib.sha256(content[:-size]).digest() != content[-size:]:
-        _log.warning("%s is damaged and is made again", path)
+        _log.warning("%s is damaged and is rebuilt", path)
         return None
     with np.load(io.BytesIO(content[:-size]), allow_pickle=False) as table:
         return {name: table[name] for name in table.files}

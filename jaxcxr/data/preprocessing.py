@@ -95,7 +95,7 @@ class Preprocessing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """An X-ray as a network takes it.
+    """A preprocessed X-ray.
 
     image: `Preprocessing.shape` uint8. mask: its rows and columns, uint8 structure ids, or None.
     empty: no lung. few_levels: fewer than FEWEST_LEVELS grey levels before any enhancement.
@@ -118,7 +118,7 @@ def prepare(
     negative_tail: int = 0,
     reference: np.ndarray | None = None,
 ) -> Prepared:
-    """Everything that happens to an X-ray before the network.
+    """The preprocessing of an X-ray.
 
     Args:
         pixels: [H, W] uint8 or uint16, a positive (lungs dark).
@@ -276,8 +276,8 @@ def resized(pixels: np.ndarray, levels: np.ndarray, settings: Preprocessing) -> 
 
     Args:
         pixels: [H, W] uint8 or uint16.
-        levels: what each of their values becomes, float32 in [0, 255].
-        settings: of which image_size S and resize count here.
+        levels: look-up table of their values, float32 in [0, 255].
+        settings: only image_size S and resize are used.
 
     Returns:
         [S, S] uint8.

@@ -146,10 +146,10 @@ def make_folds(
         patient_ids: [N] strings.
         labels: [N] int, index into classes (all 0 without any).
         classes: their names, for errors.
-        num_folds: 1 holds nothing out besides the test set, which there must be then.
+        num_folds: number of folds. With 1 only the test set is held out, which is then required.
         test_fraction: fraction of the images in the test set, 0 <= f < 1.
         seed: of the draw.
-        group_by: what is never parted: the images of a patient, or nothing.
+        group_by: "patient" keeps the images of a patient in one part; "image" does not.
 
     Raises:
         InputError: fewer groups than folds, or a class without example in a fold or the test.
@@ -248,8 +248,8 @@ def _require_every_class(
             name = f"class '{classes[number]}'" if classes else "the data set"
             counts = ", ".join(f"{c} {n}" for c, n in zip(classes, there, strict=False))
             raise InputError(
-                f"{name} has no example in {where} ({counts or 'it is empty'}); in all there are "
-                f"{overall[number]}. Use fewer folds, larger fractions or more patients"
+                f"{name} has no example in {where} ({counts or 'it is empty'}); there are "
+                f"{overall[number]} in total. Use fewer folds, larger fractions or more patients"
             )
 
 

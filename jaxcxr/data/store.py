@@ -73,7 +73,7 @@ class Store:
 
     @property
     def reference(self) -> Path | None:
-        """The picture [S, S] that histograms were matched to, where they were."""
+        """The picture [S, S] that histograms were matched to, if any."""
         path = self.path / REFERENCE
         return path if path.exists() else None
 
@@ -91,14 +91,14 @@ def build_store(
 
     Args:
         dataset: N images.
-        settings: what happens to the pixels.
-        masks: where masks come from, None = no masks.
-        cache_dir: holds one folder for every combination of data and settings.
-        max_bad_images: how many unreadable images may be left out, with a warning.
+        settings: of the preprocessing.
+        masks: the source of masks, None = no masks.
+        cache_dir: contains a folder for every combination of data and settings.
+        max_bad_images: largest number of unreadable images, which are excluded with a warning.
         shared_dir: another such folder, which is only read.
 
     Raises:
-        InputError: more unreadable images than that (all are named), missing masks, masks of
+        InputError: more unreadable images (all are named), missing masks, masks of
             another shape than their image, empty lung masks with on_empty='error', disk full.
     """
     if len(dataset) == 0:
@@ -122,7 +122,9 @@ def build_store(
                 if not _is_intact(folder):
                     if folder.exists():
                         problem = manifests.problem(folder / META)
-                        _log.warning("prepared images: %s %s; they are made again", folder, problem)
+                        _log.warning(
+                            "prepared images: %s %s; preparing them again", folder, problem
+                        )
                     _build(folder, dataset, settings, masks)
         except OSError as error:
             if files.is_disk_full(error):
@@ -131,7 +133,7 @@ def build_store(
                     + " data.data_dir chooses another place."
                 ) from error
             raise InputError(
-                f"the prepared images cannot be kept in {cache_dir}: {error.strerror or error}. "
+                f"the prepared images cannot be written to {cache_dir}: {error.strerror or error}. "
                 "Set data.data_dir to a folder that can be written to"
             ) from error
     return _open(folder, dataset, settings, masks, max_bad_images)
@@ -306,7 +308,7 @@ def _open(
                 f"{message}. Repair or remove them, or go on without them with "
                 f"--config.data.max_bad_images={len(bad)}"
             )
-        _log.warning("%s. They are left out (data.max_bad_images=%d)", message, max_bad_images)
+        _log.warning("%s. They are excluded (data.max_bad_images=%d)", message, max_bad_images)
     if masks and masks.on_implausible == "error":
         mask_looks.refuse_implausible(meta["masks"])
     for doubt in meta["masks"].get("doubts", ()):

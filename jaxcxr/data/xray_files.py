@@ -62,12 +62,12 @@ class DiskError(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class XRayFile:
-    """A file that was found.
+    """A file below the inputs.
 
     Attributes:
-        id: the path below what was searched, with '/', unique.
-        path: where it lies.
-        problem: why it cannot be read; '' where nothing speaks against it yet.
+        id: its path below the input folder, with '/', unique.
+        path: of the file.
+        problem: the reason why it cannot be read, '' if none is known yet.
     """
 
     id: str
@@ -84,8 +84,8 @@ class XRayFile:
 class Found:
     """The files of an input folder.
 
-    files: in the order of their ids. hidden: ids of what was passed over, as its name begins with a
-    dot, sorted.
+    files: in the order of their ids. hidden: sorted ids of skipped files, whose names begin with a
+    dot.
     """
 
     files: list[XRayFile]
@@ -146,7 +146,7 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
     named = _ids(found.keys() - hidden, root)
     if not named:
         raise InputError(
-            f"predict.inputs={inputs!r} holds no files{' but hidden ones' * bool(hidden)}"
+            f"predict.inputs={inputs!r} contains no files{' but hidden ones' * bool(hidden)}"
         )
     return Found(
         [XRayFile(name, path, found[path]) for name, path in sorted(named.items())],
@@ -155,11 +155,11 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
 
 
 def read(encoded: bytes, name: str) -> XRay:
-    """Decodes one X-ray and looks at it.
+    """Decodes an X-ray and checks its plausibility.
 
     Args:
         encoded: the file's bytes.
-        name: what errors call it.
+        name: of the file, for errors.
 
     Raises:
         InputError: neither a picture nor DICOM, unreadable, or too large.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxcxr.weights import bounds
 
 _CHUNK_BYTES = 1 << 20
-# The others may ask for gigabytes to begin with.
+# All further methods may allocate gigabytes at their start.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 

@@ -56,13 +56,13 @@ def array_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 def check_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Raises InputError unless these are real numbers under names that can be shown."""
     if not arrays:
-        raise InputError(f"{path} holds no arrays: take another file")
+        raise InputError(f"{path} contains no arrays: take another file")
     if len(arrays) > ARRAYS:
         raise too_many(path, len(arrays))
     for name, array in arrays.items():
         if len(name) > _NAME_LENGTH or not name.isprintable():
             raise InputError(
-                f"{path} names an array {shown(name)}: it is damaged, or holds no weights"
+                f"{path} names an array {shown(name)}: it is damaged, or contains no weights"
             )
         if not is_real(array.dtype):
             raise InputError(f"{path}: {name} holds {array.dtype}, and weights are real numbers")
@@ -71,7 +71,7 @@ def check_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def too_many(path: Path, count: int) -> InputError:
     """The error of a file with more arrays than any network has."""
     return InputError(
-        f"{path} holds {count:,} arrays, and no network here has more than {ARRAYS:,}; take "
+        f"{path} contains {count:,} arrays, and no network here has more than {ARRAYS:,}; take "
         "another file"
     )
 

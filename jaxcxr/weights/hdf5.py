@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path, "r", locking=False) as file:
         root = _child(h5py, path, file, "model_weights") if "model_weights" in file else file
         if not isinstance(root, h5py.Group):
-            raise InputError(f"{path} holds no layers: take another file")
+            raise InputError(f"{path} contains no layers: take another file")
         datasets = list(itertools.islice(_datasets(h5py, path, root, []), bounds.ARRAYS + 1))
         if len(datasets) > bounds.ARRAYS:
             raise bounds.too_many(path, len(datasets))

@@ -155,7 +155,7 @@ def _converted(source: Source, family: str) -> Renamed:
         save(path, renamed, origin=source.name, **made_by)
     except (OSError, InputError) as error:  # a folder shared by a group, a full disk
         logging.warning(
-            "%s was not kept (%s): the next run converts it again", path, files.reason(error)
+            "%s was not saved (%s): the next run converts it again", path, files.reason(error)
         )
     return renamed
 
@@ -172,12 +172,12 @@ def _check_values(path: Path, renamed: Renamed) -> None:
         count = value.size - np.count_nonzero(np.isfinite(value))
         if count:
             raise InputError(
-                f"{path}: {source} holds {count:,} values that are infinite or no numbers: it is "
+                f"{path}: {source} has {count:,} values that are infinite or not numbers: it is "
                 "damaged, or its training diverged; take another file"
             )
         if name.endswith("/var") and value.size and value.min() < 0:
             raise InputError(
-                f"{path}: {source} holds negative variances: it is damaged; take another file"
+                f"{path}: {source} has negative variances: it is damaged; take another file"
             )
 
 

@@ -23,7 +23,7 @@ class Merged:
         variables: shaped like the template.
         fresh: names that keep the template's values (a new head, parts that the file lacks).
         left_out: name in the file -> why it was not used.
-        checked_by: what the file's bytes were checked by, "" where nothing was said.
+        checked_by: the check of the file's bytes in words, "" if unknown.
     """
 
     variables: dict[str, Any]

@@ -124,7 +124,7 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
     named = content.items() if isinstance(content, dict) else ()
     tensors = {str(name): value for name, value in named if isinstance(value, Tensor)}
     if not tensors:
-        raise InputError(f"{path} holds no state_dict: no tensors by name")
+        raise InputError(f"{path} contains no state_dict: no tensors by name")
     return tensors
 
 

@@ -153,7 +153,7 @@ def test_joined_examples_keep_their_pixels_and_common_masks(folder):
     assert len(joined) == 20
     # Both draw the same pictures: who has one is the patient who has the other.
     assert joined.patient_ids[10:].tolist() == joined.patient_ids[:10].tolist()
-    assert joined.notices[0].startswith("7 patients have an image, byte for byte, of another one")
+    assert joined.notices[0].startswith("7 patients share an image, byte for byte, with")
     assert joined.ids[0].startswith("b-") and joined.ids[10].startswith("a-")
     assert joined.mask_names == {"lung"}
     np.testing.assert_array_equal(joined.image(12), right.image(2))
@@ -241,7 +241,7 @@ def test_a_damaged_metadata_table_is_made_again(tmp_path, caplog):
     (table,) = tmp_path.rglob("jaxcxr_table*.npz")
     table.write_bytes(table.read_bytes()[:100])
     assert open_dataset(config).fingerprint == first.fingerprint
-    assert "is made again" in caplog.text
+    assert "is rebuilt" in caplog.text
 
 
 def test_labels_are_counted_before_they_become_classes(folder):
@@ -302,7 +302,7 @@ def test_files_are_found_under_other_spellings_and_it_is_said(tmp_path):
     config = write_ccx(tmp_path, rows, pictures={f"im{n}.png": n for n in range(10)})
     dataset = open_dataset(config)
     assert len(dataset) == 10
-    assert dataset.notices[0].startswith("ccx: 10 names of files are spelt otherwise in the table")
+    assert dataset.notices[0].startswith("ccx: 10 file names are spelt differently in the table")
 
 
 def test_findings_are_read_in_any_capitals_and_those_without_a_class_are_listed(tmp_path):
@@ -335,7 +335,7 @@ def test_the_same_file_makes_two_patients_one(tmp_path):
     assert patients["ccx-im2"] == patients["ccx-im4"] == patients["ccx-im6"] == "ccx-2"
     assert patients["ccx-im0"] == patients["ccx-im8"] == "ccx-0" != patients["ccx-im1"]
     assert dataset.notices == (
-        "3 patients have an image, byte for byte, of another one and are kept together: "
+        "3 patients share an image, byte for byte, with another one and are joined: "
         "ccx-4 is ccx-2, ccx-6 is ccx-2, ccx-8 is ccx-0",
     )
 
@@ -406,9 +406,9 @@ def test_a_read_only_folder_is_used_without_a_lock_or_a_cache(tmp_path, monkeypa
     monkeypatch.setattr(prepared.files, "write_bytes", refuse)
     monkeypatch.setattr(locking.fcntl, "flock", refuse)
     assert open_dataset(config).fingerprint == first.fingerprint
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
     config.options.fake_cxr.prefix = "other"
-    with pytest.raises(InputError, match="is not to be written to and does not hold it"):
+    with pytest.raises(InputError, match="is read-only and does not contain it"):
         open_dataset(config)
 
 

@@ -191,7 +191,8 @@ def test_a_file_that_the_index_does_not_list_is_named_and_not_used(tmp_path, cap
     files.write_bytes(tmp_path / "masks" / "x7.png", encode(LEFT))
     np.testing.assert_array_equal(read(tmp_path, data), masks)
     assert (
-        "holds 1 masks that its index.json does not list, which are not used: x7.png" in caplog.text
+        "contains 1 masks that its index.json does not list, which are not used: x7.png"
+        in caplog.text
     )
 
 

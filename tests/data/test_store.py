@@ -107,7 +107,7 @@ def test_damage_to_a_prepared_data_set_is_noticed_and_it_is_made_again(tmp_path,
         if damaged is not None:
             (first.path / name).write_bytes(damaged)
         np.testing.assert_array_equal(build(dataset, tmp_path, match="first").images, expected)
-        assert name in caplog.text and "they are made again" in caplog.text
+        assert name in caplog.text and "preparing them again" in caplog.text
         assert (first.path / name).read_bytes() == whole
 
 

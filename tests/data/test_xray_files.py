@@ -66,7 +66,7 @@ def test_what_was_passed_over_for_its_dot_is_named(folder):
     assert xray_files.find(str(folder)).hidden == [".git", ".hidden.png"]
     (folder / "new").mkdir()
     (folder / "new" / "._a.png").write_bytes(b"")
-    with pytest.raises(InputError, match="holds no files but hidden ones"):
+    with pytest.raises(InputError, match="contains no files but hidden ones"):
         xray_files.find(str(folder / "new"))
 
 
@@ -88,9 +88,9 @@ def test_nothing_to_find_is_an_error_that_names_the_field(folder):
     ):
         ids(f"{folder}/*.tif")
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no files"):
+    with pytest.raises(InputError, match="contains no files"):
         ids(f"{folder}/empty")
-    with pytest.raises(InputError, match="holds no files"):
+    with pytest.raises(InputError, match="contains no files"):
         ids(f"{folder}/xrays", leave_out=folder / "xrays")
 
 

@@ -522,6 +522,6 @@ def test_a_segmenter_of_an_earlier_version_is_named(runs, inputs, tmp_path):
 def test_outputs_are_never_inputs(runs, inputs):
     run(runs, "segmenter", inputs)
     place = runs / "segmenter" / "xrays"
-    with pytest.raises(InputError, match="holds no files"):
+    with pytest.raises(InputError, match="contains no files"):
         run(runs, "segmenter", place)
     assert (place / "masks" / "a.png.png").exists()

@@ -190,7 +190,7 @@ def test_several_pages_are_refused_without_counting_them(tmp_path):
     for file_format in ("TIFF", "GIF"):
         buffer = io.BytesIO()
         pages[0].save(buffer, file_format, save_all=True, append_images=[Image.fromarray(OPAQUE)])
-        with pytest.raises(ValueError, match=r"mask\.png: holds several images"):
+        with pytest.raises(ValueError, match=r"mask\.png: contains several images"):
             read(tmp_path, buffer.getvalue())
 
 

@@ -73,8 +73,5 @@ def test_patients_with_a_file_in_common_are_one_and_a_known_one_keeps_its_name()
     )
     assert found.ids == {"C": "x-C", "A": "x-C", "B": "x-C", "178": "x-97", "178.0": "x-97"}
     assert found.notices == (
-        (
-            "2 patients have an image file of another one and are kept together: 'A' is 'C', 'B' "
-            "is 'C'"
-        ),
+        ("2 patients share an image file with another one and are joined: 'A' is 'C', 'B' is 'C'"),
     )

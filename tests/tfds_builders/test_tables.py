@@ -192,7 +192,7 @@ def test_a_spelling_that_two_names_or_two_files_have_is_not_guessed():
 def test_what_was_found_under_another_spelling_is_said():
     assert file_names.respelt({"a.png": "a.png"}) == []
     assert file_names.respelt({"a": "a.png", "b.png": "b.png"}) == [
-        "1 names of files are spelt otherwise in the table: 'a' is 'a.png'"
+        "1 file names are spelt differently in the table: 'a' is 'a.png'"
     ]
 
 

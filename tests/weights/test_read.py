@@ -175,7 +175,7 @@ def test_a_reader_that_does_not_start_is_named(tmp_path, monkeypatch, error):
         ({"a" * 1001: np.ones(2, np.float32)}, r"names an array 'a+\.\.\.'"),
         (
             {f"a{i}": np.ones(1, np.int8) for i in range(bounds.ARRAYS + 1)},
-            "holds 2,001 arrays, and no network",
+            "contains 2,001 arrays, and no network",
         ),
     ],
     ids=["complex", "text", "control characters", "long name", "many"],
@@ -283,7 +283,7 @@ class TestTorch:
 
     def test_no_tensors(self, torch, tmp_path):
         torch.save({"epoch": 3}, tmp_path / "weights.pth")
-        with pytest.raises(InputError, match="holds no state_dict"):
+        with pytest.raises(InputError, match="contains no state_dict"):
             read(tmp_path / "weights.pth")
 
 

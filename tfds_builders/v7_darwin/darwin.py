@@ -204,8 +204,8 @@ def _paths(record: dict, path: Path, at: str) -> Iterator[np.ndarray]:
         paths = _get(polygon, "paths", list, path, f"{at}.")
     else:
         first = _get(polygon, "path", list, path, f"{at}.")
-        # A complex polygon's path is a list of paths, save in late version 1, which has the others
-        # beside it.
+        # A complex polygon's path is a list of paths, except in late version 1, which has further
+        # paths beside it.
         several = bool(first) and isinstance(first[0], list)
         paths = (first if several else [first]) + _get(
             polygon, "additional_paths", list, path, f"{at}.", []
