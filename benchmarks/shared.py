@@ -32,8 +32,8 @@ from benchmarks.ours import classify, device
 from jaxcxr import parallel
 from jaxcxr.artifacts import CONFIG, RunFolder
 from jaxcxr.explain import gradcam
+from jaxcxr.inference.best import best_variables
 from jaxcxr.ops import geometry, masks, patches
-from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.tasks.network import Network
 from jaxcxr.types import InputError

@@ -14,6 +14,7 @@ import sys
 import traceback
 from logging import Formatter
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -21,20 +22,23 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import jaxcxr
-from jaxcxr import command_help, hints, names, run_modes, shipped
+from jaxcxr import command_help, hints, host_memory, names, run_modes, shipped
 from jaxcxr.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment: a file or a name, with :PRESET where it has one (small, paper)"
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default: runs/<name of the config>")
+_RUN_CONFIG = "config.json"  # of a run folder
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort"}
 
 
 class _ExperimentParser(config_flags.ConfigFileFlagParser):
-    """Reads experiment files by their path, or by the name of one that comes with jaxcxr."""
+    """Reads experiment files by path or by name, and the config.json of a run folder."""
 
     def parse(self, path: str) -> ConfigDict:
+        if Path(path).name == _RUN_CONFIG:
+            return _run_config().read(Path(path).parent).lock()
         name, colon, preset = path.partition(":")
         return super().parse(f"{shipped.experiment_file(name)}{colon}{preset}")
 
@@ -73,14 +77,28 @@ def parse_flags(argv: list[str]) -> list[str]:
     if "--version" in argv[1:]:
         print(f"jaxcxr {jaxcxr.__version__}")
         sys.exit(0)
-    text = _last_config(argv)
+    text, folder = _last_value(argv, "config"), _last_value(argv, "workdir")
+    if (
+        text is None
+        and folder
+        and not asks_help
+        and _last_value(argv, "config.run") in run_modes.READING
+    ):
+        return _parse_alone(argv, Path(folder))
     if text is None:
         if asks_help or len(argv) == 1:
             print(command_help.overview(shlex.join(hints.program())))
         if asks_help:
             sys.exit(0)
         if "--helpfull" not in argv:
-            _fail("no experiment is named: give one of --help's list, or --config=FILE", status=2)
+            _fail(
+                (
+                    "no experiment is named: give one of --help's list, or --config=FILE; the "
+                    "--workdir of a finished run alone goes with "
+                    f"--config.run={'|'.join(run_modes.READING)}"
+                ),
+                status=2,
+            )
         return app.parse_flags_with_usage(argv)
     config = _load(text)
     if asks_help:
@@ -88,6 +106,26 @@ def parse_flags(argv: list[str]) -> list[str]:
         sys.exit(0)
     _check_overrides(argv, config)
     return app.parse_flags_with_usage(argv)
+
+
+def _parse_alone(argv: list[str], folder: Path) -> list[str]:
+    """Leaves the flags to absl with the configuration of a run folder as what they change."""
+    argv = sys.argv = [argv[0], f"--config={folder / _RUN_CONFIG}", *argv[1:]]
+    try:
+        _check_overrides(argv, _run_config().read(folder))
+        rest = app.parse_flags_with_usage(argv)
+        _run_config().check_overrides(_CONFIG.value, folder)
+    except InputError as error:
+        _fail(names.printable(str(error), keep="\n"))
+    return rest
+
+
+def _run_config() -> ModuleType:
+    """`jaxcxr.run_config`, which imports NumPy."""
+    host_memory.keep_freed()  # before NumPy starts threads
+    from jaxcxr import run_config
+
+    return run_config
 
 
 def main(argv: list[str]) -> None:
@@ -108,12 +146,18 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which backends it did not find
         logging.get_absl_handler().setFormatter(Formatter("{levelname}: {message}", style="{"))
     # From here on heavy modules are imported.
-    from jaxcxr import host_memory
-
     host_memory.keep_freed()  # before NumPy and JAX start threads
     from jaxcxr import runs
 
-    runs.start(config, Path(workdir or Path("runs") / config.name))
+    folder = Path(workdir or Path("runs") / config.name)
+    if Path(_last_value(sys.argv, "config") or "").name != _RUN_CONFIG:
+        runs.start(config, folder)
+        return
+    try:
+        with _run_config().complete(folder):
+            runs.start(config, folder)
+    except InputError as error:
+        _fail(names.printable(str(error), keep="\n\t"))
 
 
 def _with_config_flag(argv: list[str]) -> list[str]:
@@ -123,9 +167,11 @@ def _with_config_flag(argv: list[str]) -> list[str]:
     return [argv[0], f"--config={argv[1]}", *argv[2:]]
 
 
-def _last_config(argv: list[str]) -> str | None:
-    """Value of the last `--config=` or `--config`, as it was typed; None without one."""
-    matches = [re.fullmatch(r"--?config(?:=(.*))?", argument) for argument in argv]
+def _last_value(argv: list[str], flag: str) -> str | None:
+    """What `--FLAG=` or `--FLAG` gives, as it was typed; None without one."""
+    matches = [
+        re.fullmatch(rf"--?{re.escape(flag)}(?:=(.*))?", argument, re.DOTALL) for argument in argv
+    ]
     texts = [
         m[1] if m[1] is not None else "".join(argv[i + 1 : i + 2])
         for i, m in enumerate(matches)

@@ -16,6 +16,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxcxr.run_modes import READING
+
 _PHANTOMS = "tfds_builders.phantom_cxr"
 _SEGMENTER = "fc_densenet103"
 
@@ -38,11 +40,8 @@ def _started() -> list[str]:
 
 
 def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] = "") -> str:
-    """`python main.py --config=...
-
-    [--config.FIELD=...] [--workdir=...]`, or the same of `jaxcxr`.
-    """
-    words = [*program(), f"--config={config_file}", *overrides]
+    """`python main.py --config=... --config.FIELD=... --workdir=...`, or the same of `jaxcxr`."""
+    words = [*program(), *([f"--config={config_file}"] if config_file else []), *overrides]
     if workdir:
         words.append(f"--workdir={os.fspath(workdir)}")
     return shlex.join(words).replace("'...'", "...")
@@ -66,6 +65,8 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
     """The command of this process with another config.run.
 
     `--config=...` where main.py was not started.
+
+    The folder of a finished run has its configuration, with all that its training was told.
     """
     given = _joined(sys.argv[1:]) if _started() else []
     given = [re.sub(r"^--?config", "--config", word) for word in given]
@@ -73,6 +74,11 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
         (word.removeprefix("--config=") for word in given if word.startswith("--config=")), "..."
     )
     kept = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]
+    if run in READING:
+        file = ""
+        # A training's, or a study's.
+        if not {f"--config.run={mode}" for mode in READING} & {*given}:
+            kept = []
     return command(file, *kept, f"--config.run={run}", workdir=workdir)
 
 

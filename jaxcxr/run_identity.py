@@ -22,8 +22,17 @@ VOLATILE = (
     "evaluate.*", "explain.*", "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*",
     "data.data_dir", "data.manual_dir", "data.cache_dir", "data.max_dropped",
 )  # fmt: skip
+# Where other X-rays than the run's own are predicted: a classifier stays what it is, whoever finds
+# the lungs for it.
+OTHER_LUNGS = (*VOLATILE, "masks.workdir", "masks.on_empty")
 # Fields that name files and folders: where these lie may change, as when a study is moved.
-_PATHS = ("masks.workdir", "inputs.learners", "model.pretrained")
+_PATHS = (
+    "masks.workdir",
+    "inputs.learners",
+    "model.pretrained",
+    "data.manual_dir",
+    "data.data_dir",
+)
 
 
 def differing_fields(
@@ -135,7 +144,7 @@ def _real(name: str, value: Any) -> Any:
 
 def _is_path(name: str, value: Any) -> bool:
     """Returns whether a value of _PATHS names a file, not catalogued weights or nothing."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "://" in value:
         return False
     return not name.endswith("model.pretrained") or is_file_name(value)
 

@@ -23,6 +23,8 @@ RUN_MODES = {
     "enhance": "histogram equalisation, CLAHE and BEASF on your X-rays, as figures",
     "study": "all stages of a study in their order (the default of studies)",
 }
+# Those that read a finished run: its folder is enough, without an experiment file.
+READING = ("predict", "explain", "evaluate", "export", "compare")
 
 
 def check(config: Any) -> None:

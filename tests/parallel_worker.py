@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxcxr import data, optim, parallel, state
+from jaxcxr.inference.programs import predict_rows
 from jaxcxr.runs import steps
 from tests import tiny
 
@@ -56,7 +57,7 @@ def train_and_predict() -> dict[str, np.ndarray]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         found[f"start{jax.tree_util.keystr(path)}"] = leaf
     rows = data.eval_batches(arrays(), np.arange(ROWS)[::-1], batch_size=BATCH, **where)
-    parts = list(steps.predict_rows(compiled.predict(1), current.variables, rows, key))
+    parts = list(predict_rows(compiled.predict(1), current.variables, rows, key))
     return found | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

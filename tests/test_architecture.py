@@ -17,7 +17,7 @@ LAYERS = {
     "jaxcxr.names": 0,
     "jaxcxr.manifests": 1,
     "jaxcxr.host_memory": 0,
-    "jaxcxr.hints": 0,
+    "jaxcxr.hints": 1,
     "jaxcxr.shipped": 0,
     "jaxcxr.run_modes": 1,
     "jaxcxr.ops": 1,
@@ -40,15 +40,18 @@ LAYERS = {
     "jaxcxr.folder_lock": 1,
     "jaxcxr.provenance": 1,
     "jaxcxr.run_files": 1,
+    "jaxcxr.run_checksums": 4,
+    "jaxcxr.run_config": 4,
     "jaxcxr.run_identity": 3,
     "jaxcxr.exported": 3,
     "jaxcxr.tasks": 4,
-    "jaxcxr.report": 5,
-    "jaxcxr.runs": 5,
-    "jaxcxr.command_help": 6,
-    "jaxcxr.command_line": 6,
-    "jaxcxr.__main__": 7,
-    "main": 7,
+    "jaxcxr.inference": 5,
+    "jaxcxr.report": 6,
+    "jaxcxr.runs": 6,
+    "jaxcxr.command_help": 7,
+    "jaxcxr.command_line": 7,
+    "jaxcxr.__main__": 8,
+    "main": 8,
 }
 PACKAGES = ("jaxcxr", "configs", "tfds_builders", "benchmarks")
 FILES = sorted([p for name in PACKAGES for p in (ROOT / name).rglob("*.py")] + [ROOT / "main.py"])
@@ -234,7 +237,7 @@ def test_the_rules_bite():
     tree = ast.parse(text + "    return jax.sharding.Mesh, jax.process_count()\n")
     assert imports_of(tree) == {"jax", "jaxcxr.runs", "torch"}
     assert jax_names(tree) == {"pmap", "sharding", "Mesh", "process_count"}
-    assert layer_of("jaxcxr.runs.train") == 5
+    assert layer_of("jaxcxr.runs.train") == 6
 
 
 def test_text_is_read_and_written_as_utf8_whatever_the_locale(source):

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import command_line as command
 from jaxcxr import hints
+from jaxcxr.artifacts import write_json
 from jaxcxr.runs import RUNS, stages
 from jaxcxr.types import InputError
 from tests import tiny
@@ -201,7 +202,7 @@ def test_the_commands_that_a_learner_without_masks_proposes_make_its_masks(
     assert (tmp_path / "learner" / "report.md").exists()
 
 
-def test_the_same_command_with_another_run(monkeypatch, parsed):
+def test_the_same_command_with_another_run(monkeypatch, parsed, tmp_path):
     typed = [
         "main.py",
         "-config=configs/densenet.py:small",
@@ -210,18 +211,16 @@ def test_the_same_command_with_another_run(monkeypatch, parsed):
         "--workdir=a",
     ]
     monkeypatch.setattr(sys, "argv", typed)
-    proposed = hints.again("evaluate", "a b")
-    assert proposed == (
-        "python main.py --config=configs/densenet.py:small --config.seed=3 --config.run=evaluate "
-        "'--workdir=a b'"
-    )
+    typed = "python main.py --config=configs/densenet.py:small --config.seed=3 --config.run=train"
+    assert hints.again("train", tmp_path) == f"{typed} --workdir={tmp_path}"
+    run = tmp_path / "a b"
+    proposed = hints.again("evaluate", run)  # what was trained is read without its experiment file
+    assert proposed == f"python main.py --config.run=evaluate '--workdir={run}'"
+    write_json(run / "config.json", tiny.change(tiny.load("densenet", "small"), seed=3).to_dict())
     config = parsed(proposed)
-    assert (config.run, config.seed) == ("evaluate", 3)
+    assert (config.name, config.run, config.seed) == ("densenet-small", "evaluate", 3)
     monkeypatch.setattr(sys, "argv", ["notebook"])
-    assert (
-        hints.again("evaluate", "a")
-        == "python main.py --config=... --config.run=evaluate --workdir=a"
-    )
+    assert hints.again("evaluate", "a") == "python main.py --config.run=evaluate --workdir=a"
 
 
 def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkeypatch, parsed):
@@ -235,10 +234,17 @@ def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkey
         "-1",
     ]
     monkeypatch.setattr(sys, "argv", typed)
-    assert hints.again("evaluate", "x") == (
+    assert hints.again("train", "x") == (
         "python '/a b/main.py' --config=configs/densenet.py --config.seed=3 "
-        "--config.train.epochs=-1 --config.run=evaluate --workdir=x"
+        "--config.train.epochs=-1 --config.run=train --workdir=x"
     )
+    # What predicts with a finished run may be told where its data are now.
+    typed_with_it = ["main.py", "--config.run", "predict", "--config.data.manual_dir=b"]
+    monkeypatch.setattr(sys, "argv", typed_with_it)
+    assert hints.again("evaluate", "x") == (
+        "python main.py --config.data.manual_dir=b --config.run=evaluate --workdir=x"
+    )
+    monkeypatch.setattr(sys, "argv", typed)
     assert hints.any_segmenter("S").startswith("  python '/a b/main.py' --config=fc_densenet103 ")
     assert hints.in_folder("a b") == "'--workdir=a b'"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -217,9 +218,7 @@ def test_the_first_argument_may_be_the_experiment(monkeypatch):
     config = flags.FLAGS["config"].value
     assert (config.name, config.seed) == ("patched_densenet-small", 3)
     again = hints.again("explain", "RUN")
-    assert again == (
-        "jaxcxr --config=patched_densenet:small --config.seed=3 --config.run=explain --workdir=RUN"
-    )
+    assert again == "jaxcxr --config.run=explain --workdir=RUN"
     delattr(flags.FLAGS, "config.seed")
     flags.FLAGS["config"].unparse()
 
@@ -278,6 +277,103 @@ def test_a_run_goes_to_its_own_folder_and_a_finished_one_is_left_alone(run, tmp_
     assert "- optim.learning_rate = 0.01" in message and "+ optim.learning_rate = 0.5" in message
     assert "--workdir" in message
     assert contents(folder) == before
+
+
+@pytest.fixture
+def run_alone(run, monkeypatch):
+    """The command with arguments that it parses itself: (arguments) -> nothing, or SystemExit."""
+
+    def run_alone(*arguments: str) -> None:
+        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+            delattr(flags.FLAGS, name)  # of an earlier call: a process has one
+        argv = ["main.py", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)
+        command_line.main(command_line.parse_flags(argv))
+
+    return run_alone
+
+
+def test_a_finished_run_is_read_by_its_folder_alone(run, run_alone, tmp_path, capsys):
+    config = ensemble_file(tmp_path)
+    for name in ("a", "b"):
+        run(config, f"--workdir={tmp_path / name}")
+    folder = tmp_path / "a"
+    expected = Predictions.load(folder / "predictions.npz")
+    (folder / "predictions.npz").unlink()
+    saved = (folder / "config.json").read_bytes()
+    folder = folder.rename(tmp_path / "mo:ved")
+    capsys.readouterr()
+    run_alone("--config.run=evaluate", f"--workdir={folder}", "--config.evaluate.batch_size=16")
+    found = Predictions.load(folder / "predictions.npz")
+    assert found.probabilities.tobytes() == expected.probabilities.tobytes()
+    run_alone(
+        "--config.run=compare",
+        "--config.compare.other",
+        str(tmp_path / "b"),
+        "--workdir",
+        str(folder),
+    )
+    assert (folder / "compare" / "b" / "compare.json").exists()
+    assert (folder / "config.json").read_bytes() == saved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["--config.run=predict", "--config.seed=3", "--config.predict.splits=('oof',)"],
+            (
+                r"(?s)other values .*\n  --config\.seed: the run has 0, and 3 is asked for\nLeave "
+                r"these out"
+            ),
+        ),
+        (
+            ["--config.run=predict", "--config.sed=3"],
+            r"there is no field config\.sed; did you mean --config\.seed\?",
+        ),
+        (["--config.run=export"], "export goes with one network that looks at X-rays"),
+    ],
+    ids=["identity", "unknown field", "its own errors"],
+)
+def test_what_a_folder_alone_cannot_do_is_said(run, run_alone, tmp_path, arguments, says):
+    run(ensemble_file(tmp_path), f"--workdir={tmp_path / 'run'}")
+    with pytest.raises(SystemExit) as left:
+        run_alone(*arguments, f"--workdir={tmp_path / 'run'}")
+    assert re.search(says, str(left.value.code))
+
+
+def test_a_field_that_an_earlier_version_did_not_write_is_named(run, run_alone, tmp_path):
+    run(ensemble_file(tmp_path), f"--workdir={tmp_path / 'run'}")
+    file = tmp_path / "run" / "config.json"
+    saved = json.loads(file.read_text())
+    del saved["inputs"]
+    file.write_text(json.dumps(saved))
+    with pytest.raises(SystemExit, match=r"run/config\.json lacks the field inputs, which this"):
+        run_alone("--config.run=evaluate", f"--workdir={tmp_path / 'run'}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--config.run=train"]])
+def test_a_folder_alone_trains_nothing(run_alone, capsys, tmp_path, arguments):
+    with pytest.raises(SystemExit):
+        run_alone(*arguments, f"--workdir={tmp_path}")
+    assert (
+        "goes with --config.run=predict|explain|evaluate|export|compare" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("saved", "says"),
+    [
+        (None, "is no run folder: it has no config.json"),
+        ({"level1": {}}, "is of no single run"),
+        ([], "is damaged"),
+    ],
+)
+def test_a_folder_of_no_run_is_named(run_alone, tmp_path, saved, says):
+    if saved is not None:
+        (tmp_path / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(SystemExit, match=says):
+        run_alone("--config.run=predict", f"--workdir={tmp_path}")
 
 
 def test_evaluate_and_predict_need_a_trained_run(run, tmp_path):

@@ -16,6 +16,7 @@ from benchmarks.files import INPUTS, WEIGHTS, read_arrays, write_arrays
 from benchmarks.ours import device, training
 from benchmarks.protocol import Prepared
 from jaxcxr import data, parallel, weights
+from jaxcxr.inference.programs import predict_rows
 from jaxcxr.ops import patches
 from jaxcxr.runs import steps
 from jaxcxr.state import Variables
@@ -101,7 +102,7 @@ def predict(
     found: list[dict[str, np.ndarray]] = []
 
     def run() -> None:
-        found[:] = steps.predict_rows(compiled.predict(count), variables, batches, _predict_key(c))
+        found[:] = predict_rows(compiled.predict(count), variables, batches, _predict_key(c))
 
     def outputs() -> dict[str, np.ndarray]:
         """Of the first image: it is the same however many follow."""

@@ -18,8 +18,9 @@ from benchmarks.files import ROWS
 from benchmarks.ours import device, training
 from benchmarks.protocol import Prepared
 from jaxcxr import data, parallel
+from jaxcxr.inference.masks import MaskProvider
 from jaxcxr.runs import stepping, steps
-from jaxcxr.runs.experiment import Experiment, Rows, mask_source, open_store
+from jaxcxr.runs.experiment import Experiment, Rows, open_store
 from tfds_builders.phantom_cxr import drawing
 
 Fields = Mapping[str, Any]
@@ -54,7 +55,7 @@ def prepare(folder: Path, *, config: str, fields: Fields) -> Prepared:
 
     def run() -> None:
         shutil.rmtree(data.cache_dir(c.data), ignore_errors=True)
-        open_store(c.data, masks=mask_source(c))
+        open_store(c.data, masks=MaskProvider.for_run(c).stored)
 
     return Prepared(run)
 

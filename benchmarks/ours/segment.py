@@ -14,6 +14,7 @@ from benchmarks.files import INPUTS, NUMBERS, read_arrays, write_arrays
 from benchmarks.ours import device, training
 from benchmarks.protocol import Prepared
 from jaxcxr import parallel
+from jaxcxr.inference.programs import predict_rows
 from jaxcxr.runs import steps
 from tfds_builders.phantom_cxr import drawing
 
@@ -50,7 +51,7 @@ def predict(folder: Path, *, config: str, fields: Mapping[str, Any]) -> Prepared
     found: list[dict[str, np.ndarray]] = []
 
     def run() -> None:
-        found[:] = steps.predict_rows(compiled.predict(0), variables, [batch], key)
+        found[:] = predict_rows(compiled.predict(0), variables, [batch], key)
 
     def outputs() -> dict[str, np.ndarray]:
         """Losses [B], and the pixels of each structure [B, 1 + structures]: single ones may be

@@ -9,12 +9,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import files, hints, parallel
+from jaxcxr import files, hints, parallel, run_checksums
 from jaxcxr.artifacts import RunFolder
+from jaxcxr.inference.best import check_best
 from jaxcxr.report import segmentation as segment_tables
 from jaxcxr.report import summary as reports
-from jaxcxr.runs import external, predict, results, segmentation
-from jaxcxr.runs.best import check_best
+from jaxcxr.runs import external, predict, segmentation
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.step_folders import QUARANTINE
 from jaxcxr.writers import MetricWriter
@@ -33,13 +33,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
         check_best(folder)  # before anything is written
-        results.unseal(folder)
+        run_checksums.unseal(folder)
         if config.task == "segment":
             segmentation.score(experiment, folder)
         else:
             predict.predict_splits(experiment, folder)
         report(folder, segments=config.task == "segment")
-        results.seal(folder)
+        run_checksums.seal(folder)
 
 
 def report(folder: RunFolder, *, segments: bool) -> None:

@@ -12,13 +12,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, hints, parallel
+from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, check_same_split
 from jaxcxr.data import dropped
 from jaxcxr.data.dropped import Dropped
-from jaxcxr.data.masks import RESIZES
+from jaxcxr.inference.masks import MaskProvider
+from jaxcxr.inference.predictor import Predictor
 from jaxcxr.runs import placement, steps
 from jaxcxr.runs.placement import Placement
+from jaxcxr.state import Variables
 from jaxcxr.tasks import segment
 from jaxcxr.types import InputError
 
@@ -105,30 +107,17 @@ class Experiment:
             return None
         return parallel.place({name: np.asarray(array) for name, array in self.inputs.items()})
 
-    def predict(
-        self, variables: Any, indices: np.ndarray, *, count: int, seed_offset: int = 0
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Predictions for rows of the data set.
+    def predictor(self, variables: Variables) -> Predictor:
+        """What predicts with these variables, on the devices, of this run's network."""
+        return Predictor(self.config, self.compiled, variables)
 
-        The same seed draws the same patches for an image every time.
-        """
-        key = jax.random.fold_in(jax.random.key(self.config.seed), seed_offset + 1)
-        if self.resident is None:
-            program, given, arrays = self.compiled.predict(count), key, self.inputs
-        else:
-            program, given, arrays = (
-                self.compiled.predict_resident(count),
-                {"key": key, "arrays": self.resident},
-                {},
-            )
-        batches = data.eval_batches(
-            arrays,
-            indices,
-            batch_size=self.config.evaluate.batch_size,
-            process_index=parallel.process_index(),
-            process_count=parallel.process_count(),
+    def predict(
+        self, variables: Variables, indices: np.ndarray, *, count: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Predictions for rows of the data set, see `Predictor.rows`."""
+        return self.predictor(variables).rows(
+            self.inputs, indices, count=count, resident=self.resident
         )
-        return steps.predict_rows(program, variables, batches, given)
 
     def host_batch(self, prediction: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The true arrays for the rows of a prediction, as `Task.metrics` wants them."""
@@ -180,43 +169,6 @@ def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.St
     finally:
         # Also after an error, which the others then meet themselves instead of waiting forever.
         parallel.barrier("store")
-
-
-def mask_source(config: ConfigDict) -> data.MaskSource | None:
-    """Where `config.masks` says that lung masks come from."""
-    m = config.masks
-    own = _own_masks(config) if config.task == "segment" else {}
-    if m.source == "none":
-        return None
-    if m.source == "dataset":
-        return data.DatasetMasks(
-            structures=tuple(m.structures),
-            on_empty=m.on_empty,
-            on_implausible=m.on_implausible,
-            **own,
-        )
-    if m.source == "workdir":
-        if not m.workdir:
-            raise InputError(
-                "masks.source='workdir' needs masks.workdir, the folder of a finished segment "
-                "run; make one with\n"
-                f"{hints.segmenter(config.data)}"
-            )
-        return data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty)
-    raise InputError(f"masks.source={m.source!r} is unknown; known: dataset, workdir, none")
-
-
-def _own_masks(config: ConfigDict) -> dict[str, Any]:
-    """What only a segmenter asks of the data set's masks."""
-    m = config.masks
-    if m.resize not in RESIZES:
-        raise InputError(f"masks.resize={m.resize!r} is unknown; known: {', '.join(RESIZES)}")
-    own = {"ignore": m.ignore, "shrink_to": config.data.image_size if m.resize == "linear" else 0}
-    if m.source != "dataset" and any(own.values()):
-        raise InputError(
-            f"masks.ignore and masks.resize go with masks.source='dataset', not {m.source!r}"
-        )
-    return own
 
 
 def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
@@ -302,7 +254,7 @@ def _from_images(
     config: ConfigDict,
     build: Callable[[ConfigDict, Rows, Mapping[str, np.ndarray]], steps.Compiled],
 ) -> Experiment:
-    store = open_store(config.data, masks=mask_source(config))
+    store = open_store(config.data, masks=MaskProvider.for_run(config).stored)
     rows = _rows(store.dataset)
     study_rows, (study_splits, sha256) = rows, _folds(config, rows)
     rows, splits = _with_targets(config, rows, study_splits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ from tqdm import tqdm
 from jaxcxr import parallel
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.explain.measures import share_inside
+from jaxcxr.inference import saliency
+from jaxcxr.inference.best import best_variables
+from jaxcxr.inference.saliency import Explainer, grey
 from jaxcxr.ops.masks import IGNORE
 from jaxcxr.ops.text import conceal, find_text
-from jaxcxr.runs import explaining
-from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.runs.explain_album import FOLDER, Album
-from jaxcxr.runs.explaining import grey
 from jaxcxr.types import InputError
 
 INPUTS = ("original", "text_masked", "lung_masked")
@@ -46,11 +47,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 "explain.inputs has lung_masked, which needs lung masks: set explain.masks.source"
             )
         rows = _chosen(experiment)
-        layer = explaining.find_layer(experiment) if e.method == "gradcam" else None
+        layer = saliency.find_layer(experiment.task, e.layer) if e.method == "gradcam" else None
         variables = best_variables(experiment.task, folder)
         folder.claim()
         shape = experiment.arrays["image"].shape[1:3]
-        predictions = len(rows) * len(e.inputs) * explaining.predictions(experiment.config, shape)
+        predictions = len(rows) * len(e.inputs) * saliency.predictions(experiment.config, shape)
         if parallel.is_main():
             print(_announcement(experiment.config, layer, len(rows), predictions))
         started = time.monotonic()
@@ -64,25 +65,28 @@ def run(config: ConfigDict, workdir: Path) -> None:
             tqdm(total=predictions, **progress) as bar,
             Album(
                 folder,
-                title=f"{explaining.TITLES[e.method]} of the {e.of} class",
+                title=f"{saliency.TITLES[e.method]} of the {e.of} class",
                 classes=experiment.rows.classes,
             ) as album,
         ):
-            programs = explaining.Programs(
-                experiment, variables, layer.name if layer else "", bar.update
+            explainer = Explainer(
+                experiment.predictor(variables),
+                experiment.arrays,
+                layer.name if layer else "",
+                bar.update,
             )
             for start in range(0, len(rows), experiment.config.evaluate.batch_size):
                 some = rows[start : start + experiment.config.evaluate.batch_size]
-                _explain(programs, Xrays.of(experiment, some), album)
+                _explain(explainer, experiment.rows.classes, Xrays.of(experiment, some), album)
             index = album.finish(
                 {
                     "note": "Research use only. Not for diagnosis.",
                     "settings": e.to_dict(),
                     "layer": dataclasses.asdict(layer) if layer else None,
-                    "forward_passes": explaining.forward_passes(experiment.config, predictions),
+                    "forward_passes": saliency.forward_passes(experiment.config, predictions),
                 },
             )
-        patches = predictions * explaining.patches(experiment.config)
+        patches = predictions * saliency.patches(experiment.config)
         folder.add_timing(
             FOLDER, seconds=time.monotonic() - started, images=len(rows), patches=patches
         )
@@ -165,7 +169,7 @@ def _check(config: ConfigDict) -> None:
             f"explain.inputs={tuple(e.inputs)}: give 'original', whose class is explained, and "
             f"after it any of {', '.join(INPUTS[1:])}"
         )
-    explaining.check(config)
+    saliency.check(config)
 
 
 def _with_lungs(config: ConfigDict) -> ConfigDict:
@@ -192,14 +196,14 @@ def _chosen(experiment: Experiment) -> np.ndarray:
     return np.concatenate([rows[labels == c][:limit] for c in range(len(experiment.rows.classes))])
 
 
-def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
+def _explain(explainer: Explainer, class_names: Sequence[str], xrays: Xrays, album: Album) -> None:
     """Adds the heat on every input of these images to the album."""
-    names = programs.experiment.config.explain.inputs
+    names = explainer.config.explain.inputs
     classes: np.ndarray | None = None
     seen, found = [], []
     for name in names:
         seen.append(xrays.changed(name))
-        found.append(explaining.explain(programs, xrays.rows, seen[-1], classes))
+        found.append(saliency.explain(explainer, xrays.rows, seen[-1], classes))
         classes = found[-1].explained  # on every input the heat of one class: that of the original
     explained = found[0].explained
     inputs = []
@@ -219,8 +223,8 @@ def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
         album.add(
             {
                 "id": str(xrays.ids[n]),
-                "label": programs.experiment.rows.classes[xrays.labels[n]],
-                "explained": programs.experiment.rows.classes[explained[n]],
+                "label": class_names[xrays.labels[n]],
+                "explained": class_names[explained[n]],
                 "lung_area": float(lung_area[n]) if lung_area[n] else None,
                 "text_area": float(text_area[n]),
                 "inputs": {
@@ -232,7 +236,7 @@ def _explain(programs: explaining.Programs, xrays: Xrays, album: Album) -> None:
             heats=[heat.heat[n] for heat in found],
             votes=[heat.votes[n] for heat in found if heat.votes is not None],
             lungs=xrays.lungs[n],
-            superpixels=programs.experiment.config.explain.method == "lime",
+            superpixels=explainer.config.explain.method == "lime",
         )
 
 
@@ -246,17 +250,17 @@ def _number(value: np.floating) -> float | None:
 
 
 def _announcement(
-    config: ConfigDict, layer: explaining.Layer | None, images: int, predictions: int
+    config: ConfigDict, layer: saliency.Layer | None, images: int, predictions: int
 ) -> str:
     """What is about to be done, and what it costs."""
-    e, patches = config.explain, explaining.patches(config)
-    line = explaining.TITLES[e.method]
+    e, patches = config.explain, saliency.patches(config)
+    line = saliency.TITLES[e.method]
     if layer:
         line += f", {e.form}, on {layer.name}: {layer.height} x {layer.width} places"
     line += f"\n{images} images, {predictions:,} predictions"
     if patches > 1:
         line += f" of {patches} patches"
-    return f"{line}: {explaining.forward_passes(config, predictions):,} forward passes"
+    return f"{line}: {saliency.forward_passes(config, predictions):,} forward passes"
 
 
 def _table(index: dict) -> str:

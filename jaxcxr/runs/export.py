@@ -17,11 +17,11 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from jaxcxr import data, exported, files, hints, parallel
+from jaxcxr import exported, files, hints, parallel
 from jaxcxr.artifacts import RunFolder, sha256_file
-from jaxcxr.data.store import REFERENCE
+from jaxcxr.inference.best import best_variables
+from jaxcxr.inference.predictor import patch_key, reference_file
 from jaxcxr.runs import export_spec
-from jaxcxr.runs.best import best_variables
 from jaxcxr.state import Variables
 from jaxcxr.tasks import TASKS, Task, segment
 from jaxcxr.tasks.task import Prediction
@@ -63,12 +63,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             exported.WEIGHTS: to_bytes(weights, export_spec.metadata(config, folder)),
         }
         if config.data.match != "none":
-            path = folder.path / REFERENCE
-            if not path.exists():
-                raise InputError(
-                    f"{path}, which histograms are matched to, does not exist: run predict once"
-                )
-            written[exported.REFERENCE] = path.read_bytes()
+            written[exported.REFERENCE] = reference_file(config, folder).read_bytes()
         for name, content in written.items():
             folder.write_bytes(f"{FOLDER}/{name}", content)
         folder.write_text(
@@ -112,14 +107,12 @@ def _check(config: ConfigDict, workdir: Path) -> None:
 
 
 def _task(config: ConfigDict) -> Task:
-    extras = {}
-    if config.task == "classify":  # the weights of the loss play no part here
-        extras["class_weights"] = np.ones(len(data.learned_classes(config.data)), np.float32)
+    if config.task == "classify":
         config = config.copy_and_resolve_references()
         count, most = config.patches.eval_count, config.patches.chunk
         # An image's patches in even chunks: none is padding.
         config.patches.chunk = -(-count // -(-count // most))
-    return TASKS[config.task](config, axis_name=None, **extras)
+    return TASKS[config.task](config, axis_name=None)
 
 
 def _names(variables: Variables) -> Any:
@@ -146,7 +139,7 @@ def _program(config: ConfigDict, task: Task, names: Any) -> Callable[..., jax.Ar
     def of_image(weights: Mapping[str, jax.Array], *arrays: jax.Array) -> jax.Array:
         variables = jax.tree.map(lambda name: weights[name], names)
         batch = {name: array[None] for name, array in zip(inputs, arrays, strict=True)}
-        key = jax.random.fold_in(jax.random.key(config.seed), 1)  # `Experiment.predict`'s
+        key = patch_key(config.seed)
         if config.task == "segment":
             return _structures(config, task.predict(variables, batch, key))[0]
         found = task.predict(variables, batch, key, count=config.patches.eval_count)[

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import data, exported
 from jaxcxr.artifacts import CONFIG, RunFolder, environment, sha256_file
+from jaxcxr.inference.predictor import needs_lungs
 from jaxcxr.models.convolution import platform_lowering
 from jaxcxr.tasks import network
 
@@ -32,8 +33,7 @@ def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
     mean, std = normalisation(config)
     settings = data.Preprocessing.of(config.data)
     training = folder.read_json("training.json", {})
-    is_classifier = config.task == "classify"
-    needs_lungs = is_classifier and (config.patches.enabled or settings.lungs != "whole")
+    is_needed = needs_lungs(config)
     return {
         "note": exported.NOTE,
         "format": exported.FORMAT,
@@ -43,10 +43,10 @@ def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
         "classes": _classes(config),
         "preprocessing": {
             "fields": settings.to_json(),
-            "steps": _preprocessing_steps(settings, needs_lungs),
+            "steps": _preprocessing_steps(settings, is_needed),
         },
         "lungs": {
-            "needed": needs_lungs,
+            "needed": is_needed,
             "on_empty": config.masks.on_empty,
             "structures": list(config.masks.structures),
             "ids": data.lung_ids(config.masks.structures),
@@ -128,7 +128,7 @@ def normalisation(config: ConfigDict) -> tuple[list[float], list[float]]:
     ]
 
 
-def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> list[str]:
+def _preprocessing_steps(settings: data.Preprocessing, has_lungs: bool) -> list[str]:
     """What happens to a file before the program, in words."""
     size = f"{settings.image_size} x {settings.image_size}"
     steps = [
@@ -179,7 +179,7 @@ def _preprocessing_steps(settings: data.Preprocessing, needs_lungs: bool) -> lis
                 ", ".join(map(str, settings.cut))
             )
         )
-    if needs_lungs:
+    if has_lungs:
         steps.append(
             f"lung mask: 1 in the lungs, resized to {size} by nearest neighbour and cut likewise"
         )

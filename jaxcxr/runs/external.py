@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import hashlib
 import json
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,20 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxcxr import data, parallel
-from jaxcxr.artifacts import MANIFEST, VOLATILE, Predictions, RunFolder
+from jaxcxr.artifacts import MANIFEST, Predictions, RunFolder
 from jaxcxr.data import dropped, overlap, xray_files
 from jaxcxr.data.dataset import Dataset
-from jaxcxr.data.preprocessing import Prepared
+from jaxcxr.data.xray_files import XRay
+from jaxcxr.inference import xrays
+from jaxcxr.inference.masks import MaskProvider
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.xrays import NoLungs, Result, Source
 from jaxcxr.report.document import NOTICE, read_predictions
 from jaxcxr.report.external import write_external_report
-from jaxcxr.runs.trained import Network, enlarged, open_segmenter
+from jaxcxr.run_identity import OTHER_LUNGS
 from jaxcxr.types import InputError
 
 FOLDER = "external"
-# The learner stays what it is, whoever finds the lungs for it.
-_VOLATILE = (*VOLATILE, "masks.workdir", "masks.on_empty")
-_THREADS = 4
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -50,9 +52,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     name = "-".join(module.rpartition(".")[2] for module in config.evaluate.data.builders)
     with RunFolder.open(
-        workdir, config.to_dict(), active=parallel.is_main(), volatile=_VOLATILE
+        workdir, config.to_dict(), active=parallel.is_main(), volatile=OTHER_LUNGS
     ) as folder:
-        learner = Learner.open(config, folder)
+        predictor = Predictor.load(folder, config)
+        masks = MaskProvider.for_others(config, folder, labelled=True)
         folder.claim()
         own = _own(config, folder)
         section, unknown = _section(config)
@@ -62,10 +65,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         left_out = {reason: found.count for reason, found in dataset.dropped.items()}
         rows, shared = _unseen(config, dataset, section, own, left_out)
         started = time.monotonic()
-        predictions, bad = learner.predict(dataset, rows)
-        left_out |= _counted(bad, section.max_bad_images)
-        if predictions is None:
+        results, excluded = _predict(predictor, masks, dataset, rows)
+        left_out |= _counted(excluded, section.max_bad_images)
+        if not results:
             raise InputError(f"no image of {name} is left: {_listed(left_out)}")
+        predictions = _predictions(config, dataset.take(list(results)), list(results.values()))
         folder.add_timing(
             f"{FOLDER}/{name}", seconds=time.monotonic() - started, images=len(predictions)
         )
@@ -85,132 +89,59 @@ def run(config: ConfigDict, workdir: Path) -> None:
         print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Learner:
-    """The run's network, and what finds the lungs for it.
+_UNREADABLE = "unreadable"
 
-    Nothing, the data set's own masks or a segmenter.
+
+def _predict(
+    predictor: Predictor, masks: MaskProvider, dataset: Dataset, rows: np.ndarray
+) -> tuple[dict[int, Result], dict[str, str]]:
+    """Row -> its result; and why some rows have none: id -> reason.
+
+    Raises:
+        InputError: masks are needed, and there are none; or there is one that does not fit its
+            image.
     """
-
-    network: Network
-    masks: data.DatasetMasks | None
-    segmenter: Network | None
-
-    @classmethod
-    def open(cls, config: ConfigDict, folder: RunFolder) -> Learner:
-        """The run in `folder` with the masks that its config asks for.
-
-        Raises:
-            InputError: the run, or the segmenter that it needs, cannot be read.
-        """
-        network = Network.open(config, folder)
-        if not network.needs_lungs:
-            return cls(network, None, None)
-        # A run that was trained with a segmenter's masks knows that segmenter.
-        given = config.masks.workdir or folder.config().get("masks", {}).get("workdir", "")
-        if given:
-            return cls(network, None, open_segmenter(Path(given)))
-        masks = data.DatasetMasks(
-            structures=tuple(config.masks.structures), on_empty=config.masks.on_empty
-        )
-        return cls(network, masks, None)
-
-    def predict(
-        self, dataset: Dataset, rows: np.ndarray
-    ) -> tuple[Predictions | None, dict[str, str]]:
-        """Of these rows; and why some have none: id -> reason.
-
-        Raises:
-            InputError: the learner needs masks, and there are none.
-        """
-        self._check_masks(dataset)
-        config = self.network.config
-        size, count = config.evaluate.batch_size, config.patches.eval_count
-        parts: list[dict[str, np.ndarray]] = []
-        used: list[int] = []
-        bad: dict[str, str] = {}
-        with (
-            tqdm(
-                total=len(rows), desc="external", unit="image", disable=not parallel.is_main()
-            ) as bar,
-            ThreadPoolExecutor(_THREADS) as pool,
-        ):
-            for start in range(0, len(rows), size):
-                some = rows[start : start + size].tolist()
-                seen = self._views(dataset, some, pool, bad)
-                if seen:
-                    parts.append(self.network.predict(list(seen.values()), count=count, size=size))
-                    used += seen
-                bar.update(len(some))
-        if not used:
-            return None, bad
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return _predictions(config, dataset.take(used), whole), bad
-
-    def _check_masks(self, dataset: Dataset) -> None:
-        if self.masks is None:
-            return
+    stored = masks.stored
+    if stored is not None:
         try:
-            self.masks.check(dataset)
+            stored.check(dataset)
         except InputError as error:
             raise InputError(
                 f"evaluate.data: {error}: --config.masks.workdir=SEGMENTER, the folder of such a "
                 "run"
             ) from error
 
-    def _views(
-        self, dataset: Dataset, rows: list[int], pool: ThreadPoolExecutor, bad: dict[str, str]
-    ) -> dict[int, Prepared]:
-        """Row -> what the network sees of it, for those that it can use; the others go to `bad`."""
-        network, segmenter = self.network, self.segmenter
-        names = {row: dataset.ids[row].item() for row in rows}
+    def source(row: int) -> Source:
+        mask = functools.partial(stored.read, dataset, row) if stored else None
+        return Source(dataset.ids[row].item(), lambda: XRay(dataset.image(row), ()), mask)
 
-        def load(row: int) -> tuple[np.ndarray, np.ndarray | None] | InputError:
-            try:
-                return dataset.image(row), self.masks.read(dataset, row) if self.masks else None
-            except InputError as error:
-                return error
-
-        loaded = {}
-        for row, found in zip(rows, pool.map(load, rows), strict=True):
-            if isinstance(found, InputError):
-                bad[names[row]] = _UNREADABLE
-            else:
-                loaded[row] = found
-        if segmenter is not None and loaded:
-            first = [
-                segmenter.view(pixels, None, names[row]) for row, (pixels, _) in loaded.items()
-            ]
-            lungs = segmenter.find_lungs(first, size=network.config.evaluate.batch_size)
-            pairs = zip(loaded.items(), lungs, strict=True)
-            loaded = {
-                row: (pixels, enlarged(lung, pixels.shape)) for (row, (pixels, _)), lung in pairs
-            }
-        structures = self.masks.structures if self.masks else ("lung",)
-        views = {
-            row: network.view(*found, names[row], structures=structures)
-            for row, found in loaded.items()
-        }
-        bad |= {
-            names[row]: xray_files.NO_LUNGS
-            for row, view in views.items()
-            if not network.can_use(view)
-        }
-        return {row: view for row, view in views.items() if network.can_use(view)}
+    row_of = {dataset.ids[row].item(): row for row in rows.tolist()}
+    results: dict[int, Result] = {}
+    excluded: dict[str, str] = {}
+    found = xrays.predict(predictor, masks, map(source, rows.tolist()))
+    for result in tqdm(
+        found, total=len(rows), desc="external", unit="image", disable=not parallel.is_main()
+    ):
+        if result.error is None:
+            # Its pixels have served.
+            results[row_of[result.id]] = dataclasses.replace(result, prepared=None, lungs=None)
+        elif isinstance(result.error, NoLungs):
+            excluded[result.id] = xray_files.NO_LUNGS
+        elif isinstance(result.error, InputError) and result.shape is None:
+            excluded[result.id] = _UNREADABLE
+        else:
+            raise result.error
+    return results, excluded
 
 
-_UNREADABLE = "unreadable"
-
-
-def _predictions(
-    config: ConfigDict, dataset: Dataset, found: Mapping[str, np.ndarray]
-) -> Predictions:
+def _predictions(config: ConfigDict, dataset: Dataset, results: Sequence[Result]) -> Predictions:
     """Predictions in which all rows count as test images.
 
     The hash stands for their choice, so that two runs can be compared on them.
     """
-    probabilities = found["probabilities"].astype(np.float32)
-    extra = {n: a for n, a in found.items() if n not in ("probabilities", "loss", "index")}
+    arrays = {n: np.stack([r.prediction[n] for r in results]) for n in results[0].prediction}
+    probabilities = arrays.pop("probabilities").astype(np.float32)
+    extra = {name: array for name, array in arrays.items() if name not in ("loss", "index")}
     chosen = sorted(
         zip(
             dataset.ids.tolist(), dataset.patient_ids.tolist(), dataset.labels.tolist(), strict=True
@@ -338,16 +269,16 @@ def _unseen(
     ]
 
 
-def _counted(bad: Mapping[str, str], most: int) -> dict[str, int]:
+def _counted(excluded: Mapping[str, str], most: int) -> dict[str, int]:
     """Reason -> images; InputError where more than `most` are unreadable."""
-    unreadable = [name for name, reason in bad.items() if reason == _UNREADABLE]
+    unreadable = [name for name, reason in excluded.items() if reason == _UNREADABLE]
     if len(unreadable) > most:
         raise InputError(
             f"{len(unreadable)} images are unreadable: {', '.join(unreadable[:10])}. Mend or "
             f"remove them, or set evaluate.data.max_bad_images to {len(unreadable)} to go on "
             "without them"
         )
-    return {reason: list(bad.values()).count(reason) for reason in dict.fromkeys(bad.values())}
+    return dict(collections.Counter(excluded.values()))
 
 
 def _listed(left_out: Mapping[str, int]) -> str:

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import Predictions, RunFolder, upstream
+from jaxcxr.inference.best import best_variables
 from jaxcxr.runs import evaluate
-from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from jaxcxr.artifacts import RunFolder
+from jaxcxr.inference.saliency import grey
 from jaxcxr.names import PictureNames, on_disk
 from jaxcxr.ops import geometry, patches
 from jaxcxr.report import plots
 from jaxcxr.runs.experiment import Experiment
-from jaxcxr.runs.explaining import grey
 from jaxcxr.writers import MetricWriter
 
 _SAMPLES = 6  # images of a class on the sheet

@@ -6,19 +6,17 @@ import contextlib
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, parallel
+from jaxcxr import data, parallel, run_checksums
 from jaxcxr.artifacts import Predictions, RunFolder
 from jaxcxr.data.store import REFERENCE
-from jaxcxr.runs import results, xrays
-from jaxcxr.runs.best import best_variables, check_best
+from jaxcxr.inference.best import best_variables, check_best
+from jaxcxr.inference.predictor import Predictor, eval_count
+from jaxcxr.runs import xrays
 from jaxcxr.runs.experiment import Experiment, open_store, prepare
-from jaxcxr.runs.steps import predict_rows
-from jaxcxr.tasks import segment
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -32,15 +30,15 @@ def run(config: ConfigDict, workdir: Path) -> None:
         xrays.run(config, workdir)
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
-        experiment = prepare(config)
         if config.task == "segment":
-            write_masks(experiment, folder)
+            write_masks(Predictor.load(folder, config), folder)
         else:
+            experiment = prepare(config)
             check_best(folder)  # before anything is written
-            results.unseal(folder)
+            run_checksums.unseal(folder)
             keep_reference(experiment, folder)
             predict_splits(experiment, folder)
-            results.seal(folder)
+            run_checksums.seal(folder)
             if parallel.is_main():
                 print(f"wrote {folder.path / 'predictions.npz'}")
 
@@ -59,7 +57,7 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     config, rows = experiment.config, experiment.rows
     variables = best_variables(experiment.task, folder)
     folder.claim()
-    count = config.patches.eval_count if "patches" in config else 0
+    count = eval_count(config)
     names = [name for name in config.predict.splits if len(experiment.splits[name])]
     total = sum(len(experiment.splits[name]) for name in names)
     started = time.monotonic()
@@ -97,7 +95,7 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     folder.add_timing("predict", seconds=seconds, images=total, patches=total * max(count, 1))
 
 
-def write_masks(experiment: Experiment, folder: RunFolder) -> None:
+def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     """Writes `masks/<id>.png` for every image of `predict.data`.
 
     0 or 255, at the image's own size.
@@ -105,33 +103,25 @@ def write_masks(experiment: Experiment, folder: RunFolder) -> None:
     `masks/index.json` has their ids and hashes; see `data.FolderMasks`. Until all are written the
     former ones stay.
     """
-    config = experiment.config
+    config = predictor.config
+    parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     section = data.where_given(config.predict.data, config.data)
     for name in data.Preprocessing.fields():  # the segmenter sees images as in training
         section[name] = config.data[name]
     store = open_store(section, masks=None)
     dataset = store.dataset
-    lungs = data.lung_ids(config.masks.structures)
-    variables = best_variables(experiment.task, folder)
     folder.claim()
-    batches = data.eval_batches(
-        {"image": store.images},
-        np.arange(len(dataset)),
-        batch_size=config.evaluate.batch_size,
-        process_index=parallel.process_index(),
-        process_count=parallel.process_count(),
-    )
-    predict = experiment.compiled.predict(0)
     started = time.monotonic()
     with (
         _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer,
         tqdm(total=len(dataset), desc="masks", unit="image", disable=writer is None) as bar,
     ):
-        for prediction in predict_rows(predict, variables, batches, jax.random.key(config.seed)):
-            found = segment.masks_at(prediction, config.predict.threshold)
+        for prediction in predictor.rows({"image": store.images}, np.arange(len(dataset))):
             if writer is not None:
-                for row, mask in zip(prediction["index"], found, strict=True):
-                    writer.write(int(row), np.isin(mask, lungs))
+                for row, lungs in zip(
+                    prediction["index"], predictor.lungs(prediction), strict=True
+                ):
+                    writer.write(int(row), lungs)
             bar.update(len(prediction["index"]))
     folder.add_timing(
         "masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset)

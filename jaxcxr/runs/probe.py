@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from jaxcxr import data, parallel, weights
 from jaxcxr.artifacts import RunFolder
+from jaxcxr.inference.programs import predict_rows
 from jaxcxr.metrics.ranking import roc_auc
 from jaxcxr.names import csv_line
 from jaxcxr.report import plots
 from jaxcxr.report.probe import findings as draw_findings
-from jaxcxr.runs import steps
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.tasks import views
 from jaxcxr.tasks.network import Network
@@ -124,7 +124,7 @@ def _probabilities(
     program, key = parallel.spmd_predict(predict), jax.random.key(config.seed)
     parts = []
     with tqdm(total=len(index), desc="probe", unit="image", disable=not parallel.is_main()) as bar:
-        for part in steps.predict_rows(program, parallel.place(found.variables), batches, key):
+        for part in predict_rows(program, parallel.place(found.variables), batches, key):
             parts.append(part["findings"])
             bar.update(len(parts[-1]))
     return np.concatenate(parts)

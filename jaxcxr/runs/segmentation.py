@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from jaxcxr.artifacts import RunFolder
+from jaxcxr.inference.best import best_variables
 from jaxcxr.metrics import Overlap, PooledOverlap
-from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.state import Variables
 from jaxcxr.tasks import segment

@@ -1,16 +1,13 @@
-"""The compiled programs of a run: optimiser steps, and the prediction of a batch.
+"""The compiled programs of a training: optimiser steps beside `inference.programs`.
 
-Training and prediction come in two forms: for batches that the host sends, and for rows of arrays
-that the devices hold. All are made once per kind of experiment and shared by its folds: compiling
-DenseNet-161 for a CPU takes longer than training it for a few epochs of phantoms.
+Steps come in two forms: for batches that the host sends, and for rows of arrays that the devices
+hold.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,86 +17,29 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxcxr import optim, parallel
+from jaxcxr.inference.programs import Programs, gather, once_per_kind
 from jaxcxr.state import TrainState
-from jaxcxr.tasks import TASKS, Task
-
-# What a compiled step does not depend on: these may differ between runs that share one.
-RUN_FIELDS = (
-    "name",
-    "run",
-    "seed",
-    "repeats",
-    "split",
-    "checkpoint",
-    "predict",
-    "evaluate",
-    "explain",
-)
-RUN_FIELDS += ("lr_find", "probe", "compare", "export", "parallel", "study")
-RUN_FIELDS += (
-    "masks.workdir",
-    "inputs.learners",
-    "optim.learning_rate",
-    "train.epochs",
-    "train.placement",
-)
-RUN_FIELDS += ("data.options",)
+from jaxcxr.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Compiled:
-    """A task with its compiled programs.
+class Compiled(Programs):
+    """The programs of a run: its predictions and, besides, its training.
 
     Attributes:
-        task: the pure functions.
         optimizer: the update rule.
         train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
         train_steps: several steps on resident arrays, see `train_steps`.
-        predict: number of patches (0 where the task draws none) -> compiled predict of the device
-            seam.
-        predict_resident: the same on resident arrays: a batch is {"index", "weight"}, and in the
-            place of the key is {"key", "arrays": name -> [N, ...]}.
-        explain: (number of patches, of, layer, form) -> compiled `Task.explain`, likewise.
     """
 
-    task: Task
     optimizer: optax.GradientTransformation
     train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     train_steps: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    predict: Callable[[int], Callable[..., dict[str, Any]]]
-    predict_resident: Callable[[int], Callable[..., dict[str, Any]]]
-    explain: Callable[[int, str, str, str], Callable[..., dict[str, Any]]]
 
 
-def compile_for(config: ConfigDict, **extras: Any) -> Compiled:
-    """The programs for a config.
-
-    Equal configs (but for folds, seeds and epochs) share them within a process.
-
-    Args:
-        config: of one experiment.
-        **extras: further arguments of the task's `build` (class weights, number of learners);
-            arrays or ints.
-    """
-    nested = json.loads(config.to_json_best_effort())
-    for name in RUN_FIELDS:
-        section, _, field = name.partition(".")
-        if field:
-            nested.get(section, {}).pop(field, None)
-        else:
-            nested.pop(section, None)
-    frozen = {name: np.asarray(value).tolist() for name, value in extras.items()}
-    return _compile(json.dumps(nested, sort_keys=True), json.dumps(frozen, sort_keys=True))
-
-
-@functools.lru_cache(maxsize=4)
-def _compile(fields: str, extras: str) -> Compiled:
-    config = ConfigDict(json.loads(fields))
-    arguments = {
-        name: np.asarray(value) if isinstance(value, list) else value
-        for name, value in json.loads(extras).items()
-    }
-    task = TASKS[config.task](config, axis_name=parallel.sync_axis(), **arguments)
+@once_per_kind
+def compile_for(config: ConfigDict, task: Task) -> Compiled:
+    """The programs for a config, each compiled when it is first called."""
     o = config.optim
     optimizer = optim.build(
         o.name,
@@ -110,52 +50,12 @@ def _compile(fields: str, extras: str) -> Compiled:
         freeze=tuple(o.freeze),
         decay_on=tuple(o.decay_on),
     )
-
-    def of_batch(count: int) -> Callable[..., dict[str, Any]]:
-        return functools.partial(task.predict, count=count) if count else task.predict
-
-    @functools.lru_cache(maxsize=4)
-    def predict(count: int) -> Callable[..., dict[str, Any]]:
-        return _with_rows(of_batch(count))
-
-    @functools.lru_cache(maxsize=4)
-    def predict_resident(count: int) -> Callable[..., dict[str, Any]]:
-        def of_rows(
-            variables: Any, batch: Mapping[str, Any], given: Mapping[str, Any]
-        ) -> dict[str, Any]:
-            rows = {**gather(given["arrays"], batch["index"]), **batch}
-            return of_batch(count)(variables, rows, given["key"])
-
-        return _with_rows(of_rows)
-
-    def explain(count: int, of: str, layer: str, form: str) -> Callable[..., dict[str, Any]]:
-        assert task.explain is not None
-        return _with_rows(
-            functools.partial(task.explain, count=count, of=of, layer=layer, form=form)
-        )
-
     return Compiled(
-        task=task,
+        **vars(Programs.of(task)),
         optimizer=optimizer,
         train_step=parallel.spmd_step(train_step(task, optimizer)),
         train_steps=parallel.spmd_step(train_steps(task, optimizer)),
-        predict=predict,
-        predict_resident=predict_resident,
-        explain=explain,
     )
-
-
-def _with_rows(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Compiles a task's function of a batch.
-
-    Its result also says which rows of the data set it speaks of.
-    """
-
-    def with_rows(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
-        rows = {"index": batch["index"], "weight": batch["weight"]}
-        return {**function(variables, batch, key), **rows}
-
-    return parallel.spmd_predict(with_rows)
 
 
 def train_step(
@@ -219,44 +119,6 @@ def train_steps(
         return state, {"loss": losses}
 
     return steps
-
-
-def gather(arrays: Mapping[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of rows [b] of resident arrays [N, ...].
-
-    As `data.train_iterator` makes it on the host.
-    """
-    batch = {name: jnp.take(array, rows, axis=0, mode="clip") for name, array in arrays.items()}
-    return batch | {"index": rows, "weight": jnp.ones(len(rows))}
-
-
-def predict_rows(
-    predict: Callable[..., dict[str, Any]],
-    variables: Any,
-    batches: Iterable[Mapping[str, np.ndarray]],
-    given: Any,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Runs a compiled predict over padded batches and yields host arrays without the padding.
-
-    Besides the task's arrays each dict has "index", the rows of the data set it speaks of. With
-    several processes every one of them gets the rows of the whole global batch. given: the key, or
-    what `predict_resident` wants.
-    """
-
-    def fetched(prediction: dict[str, Any]) -> dict[str, np.ndarray]:
-        host = parallel.to_host(prediction)
-        real = host.pop("weight") > 0
-        return {name: value[real] for name, value in host.items()}
-
-    running = None
-    for batch in batches:
-        # The next batch is under way before the last one is looked at, so that the device never
-        # waits.
-        running, last = predict(variables, parallel.shard(batch), given), running
-        if last is not None:
-            yield fetched(last)
-    if running is not None:
-        yield fetched(running)
 
 
 def mean_losses(rows: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:

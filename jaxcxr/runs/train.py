@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel, weights
+from jaxcxr import parallel, run_checksums, weights
 from jaxcxr.artifacts import RunFolder, upstream
 from jaxcxr.checkpoint import Checkpointer
-from jaxcxr.runs import best, evaluate, loop, pictures, predict, results, segmentation
+from jaxcxr.inference import best
+from jaxcxr.runs import evaluate, loop, pictures, predict, segmentation
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.state import Variables
 from jaxcxr.types import InputError
@@ -25,7 +26,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """Train, predict and evaluate; a finished run says so and changes nothing."""
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         if folder.is_finished("train"):
-            results.check(folder)
+            run_checksums.check(folder)
             best.check_best(folder)
             if parallel.is_main():
                 print(f"{workdir} is finished; nothing to do. Its result:\n")
@@ -35,7 +36,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         is_fitted = folder.is_finished("fit")
         if not is_fitted:
             check(experiment, has_checkpoints=(folder.path / best.CHECKPOINTS).exists())
-        results.unseal(folder)
+        run_checksums.unseal(folder)
         folder.write_manifest(manifest(experiment))
         predict.keep_reference(experiment, folder)
         if not is_fitted:
@@ -46,7 +47,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         else:
             segmentation.score(experiment, folder)
         evaluate.report(folder, segments=config.task == "segment")
-        results.seal(folder)
+        run_checksums.seal(folder)
         folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
 
 

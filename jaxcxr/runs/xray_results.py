@@ -6,7 +6,6 @@ Tables that grow by whole rows, and a summary.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from jaxcxr import files
+from jaxcxr.inference.xrays import Result
 from jaxcxr.names import PictureNames, csv_line, on_disk, printable
 from jaxcxr.types import InputError
 
@@ -25,22 +25,6 @@ CSV, JSONL, FAILED, SUMMARY, OVERLAYS, MASKS = (
     "predictions.csv", "predictions.jsonl", "failed.csv", "summary.json", "overlays", "masks",
 )  # fmt: skip
 _DIGITS = 6
-
-
-@dataclasses.dataclass(kw_only=True)
-class Row:
-    """One X-ray's result.
-
-    id: of its file. probabilities: [C], None of a segmenter. vote_share: [C], the share of its
-    patches that chose each class; None where there are no patches. lung_area_share: of the image,
-    None where lungs were not looked for. warnings: what is doubtful about it.
-    """
-
-    id: str
-    probabilities: np.ndarray | None = None
-    vote_share: np.ndarray | None = None
-    lung_area_share: float | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Results:
@@ -101,7 +85,7 @@ class Results:
         for lines in self._tables:
             lines.close()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Result) -> None:
         """Writes a row to both tables."""
         self.predicted += 1
         self.doubtful += bool(row.warnings)

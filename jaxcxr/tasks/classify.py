@@ -25,13 +25,16 @@ from jaxcxr.types import InputError
 AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
 
 
-def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarray) -> Task:
+def build(
+    config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarray | None = None
+) -> Task:
     """The classification task of a config.
 
     Args:
         config: see configs/common.py; `patches.enabled` chooses patches or the whole image.
         axis_name: axis over which BatchNorm is synchronised in training; None: it is not.
-        class_weights: [C] weights of the loss per class.
+        class_weights: [C] weights of the loss per class; None: 1. Predictions do not depend on
+            them.
     """
     if config.patches.aggregate not in AGGREGATES:
         raise InputError(
@@ -39,7 +42,10 @@ def build(config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarra
             f"{', '.join(AGGREGATES)}"
         )
     network, view = Network(config, axis_name=axis_name), views.build(config)
-    classes, weights = network.classes, jnp.asarray(class_weights, jnp.float32)
+    classes = network.classes
+    weights = (
+        jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights, jnp.float32)
+    )
 
     def loss(
         params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str

@@ -10,9 +10,10 @@ import pytest
 from jaxcxr import models
 from jaxcxr.artifacts import RunFolder, read_json
 from jaxcxr.explain.measures import concentration
+from jaxcxr.inference import saliency
+from jaxcxr.inference.best import best_variables
 from jaxcxr.models.resnet import BasicBlock, ResNet
-from jaxcxr.runs import explain, explaining, train
-from jaxcxr.runs.best import best_variables
+from jaxcxr.runs import explain, train
 from jaxcxr.runs.experiment import prepare
 from tests import tiny
 from tfds_builders.phantom_cxr import drawing
@@ -77,11 +78,13 @@ def on_the_letter(folder, confounder):
     experiment = prepare(c)
     with RunFolder.open(folder, c.to_dict()) as run:
         variables = best_variables(experiment.task, run)
-    layer = explaining.find_layer(experiment)
+    layer = saliency.find_layer(experiment.task, experiment.config.explain.layer)
     rows = experiment.splits["test"]
     images = np.asarray(experiment.arrays["image"][rows])
-    programs = explaining.Programs(experiment, variables, layer.name, lambda count: None)
-    heat = explaining.explain(programs, rows, images, None).heat
+    explainer = saliency.Explainer(
+        experiment.predictor(variables), experiment.arrays, layer.name, lambda count: None
+    )
+    heat = saliency.explain(explainer, rows, images, None).heat
     letters = []
     for name, label in zip(experiment.rows.ids[rows], experiment.rows.labels[rows], strict=True):
         patient, image = (int(number) for number in name.removeprefix("phantom-p").split("-"))

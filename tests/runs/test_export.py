@@ -22,8 +22,8 @@ from safetensors import safe_open
 from jaxcxr import data, exported, weights
 from jaxcxr.artifacts import Predictions, RunFolder, encode_png, read_json, write_json
 from jaxcxr.exported import Model
+from jaxcxr.inference.best import best_variables
 from jaxcxr.runs import export, export_spec, predict, train
-from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import Experiment, prepare
 from jaxcxr.types import InputError
 from tests import golden, tiny

@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxcxr.artifacts import RunFolder, read_json
+from jaxcxr.inference.best import best_variables
 from jaxcxr.runs import train
-from jaxcxr.runs.best import best_variables
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.types import InputError
 from tests import tiny

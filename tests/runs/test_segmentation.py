@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxcxr.artifacts import RunFolder, read_json
+from jaxcxr.inference.best import best_variables
 from jaxcxr.runs import evaluate, experiment, segmentation, train
-from jaxcxr.runs.best import best_variables
 from jaxcxr.types import InputError
 from tests import tiny
 

@@ -15,6 +15,7 @@ import optax
 import pytest
 
 from jaxcxr import data, optim, parallel, state
+from jaxcxr.inference.programs import gather
 from jaxcxr.runs import steps
 from jaxcxr.tasks import Task
 
@@ -100,7 +101,7 @@ def test_gathered_rows_are_the_batch_that_the_host_reads():
     whole = next(data.train_iterator(ARRAYS, np.arange(ROWS), batch_size=BATCH, seed=3))
     rows = next(data.train_iterator({}, np.arange(ROWS), batch_size=BATCH, seed=3))
     assert rows.keys() == {"index", "weight"}
-    found = jax.jit(steps.gather)(
+    found = jax.jit(gather)(
         {name: jnp.asarray(array) for name, array in ARRAYS.items()}, rows["index"]
     )
     assert found.keys() == whole.keys()

@@ -17,9 +17,11 @@ from PIL import Image
 from jaxcxr import data, files
 from jaxcxr.artifacts import Predictions, encode_png, read_json
 from jaxcxr.data import xray_files
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.xrays import Result
 from jaxcxr.report import plots
-from jaxcxr.runs import predict, train, trained, xray_results
-from jaxcxr.runs.xray_results import NOTE, Results, Row
+from jaxcxr.runs import predict, train, xray_results
+from jaxcxr.runs.xray_results import NOTE, Results
 from jaxcxr.types import InputError
 from tests import tiny
 from tests.data import dicoms
@@ -258,7 +260,7 @@ def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch)
     """Unforeseen errors in reading, in finding lungs, in drawing and in writing; the pictures go
     with their row.
     """
-    read, overlay, view = xray_files.read_file, plots.mask_overlay, trained.Network.view
+    read, overlay, prepare = xray_files.read_file, plots.mask_overlay, Predictor.prepare
     write = files.write_bytes
 
     def raising(name, error, call):
@@ -279,7 +281,7 @@ def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch)
     monkeypatch.setattr(
         xray_files, "read_file", raising("a.png", RuntimeError("<x at 0x7f> Quincunx"), read)
     )
-    monkeypatch.setattr(trained.Network, "view", raising("b.png", MemoryError(), view))
+    monkeypatch.setattr(Predictor, "prepare", raising("b.png", MemoryError(), prepare))
     monkeypatch.setattr(plots, "mask_overlay", raising("c.tif", ValueError("no formula"), overlay))
 
     def refused(path, content):
@@ -324,15 +326,15 @@ def test_what_every_file_would_meet_ends_the_work_in_one_line(
 
 
 def test_numbers_that_are_none_are_no_result(runs, inputs, monkeypatch):
-    predict_ = trained.Network.predict
+    images = Predictor.images
 
-    def broken(self, seen, **options):
-        prediction = predict_(self, seen, **options)
+    def broken(self, prepared, **options):
+        prediction = images(self, prepared, **options)
         prediction["probabilities"] = prediction["probabilities"].copy()
         prediction["probabilities"][1] = np.nan
         return prediction
 
-    monkeypatch.setattr(trained.Network, "predict", broken)
+    monkeypatch.setattr(Predictor, "images", broken)
     with pytest.raises(InputError, match="1 of 5 files could not be used"):
         run(runs, "whole", inputs)
     assert failures(runs / "whole") == {"b.png": "b.png: the network's output is not a number"}
@@ -380,13 +382,13 @@ def test_nothing_of_a_header_is_in_the_outputs_or_on_the_screen(runs, inputs, ca
 
 def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inputs, monkeypatch):
     """By masks.on_empty, which may differ from the training's."""
-    find = trained.Network.find_lungs
+    find = Predictor.lungs
 
-    def none_in_the_first(self, seen, *, size):
-        first, *others = find(self, seen, size=size)
-        return [np.zeros_like(first), *others]
+    def none_in_the_first(self, prediction):
+        first, *others = find(self, prediction)
+        return np.stack([np.zeros_like(first), *others])
 
-    monkeypatch.setattr(trained.Network, "find_lungs", none_in_the_first)
+    monkeypatch.setattr(Predictor, "lungs", none_in_the_first)
     rows = run(runs, "patched", inputs)
     assert (
         xray_files.NO_LUNGS in rows["a.png"]["warnings"]
@@ -433,8 +435,10 @@ def test_a_second_call_begins_anew(runs, inputs):
 def test_a_run_that_is_stopped_leaves_whole_rows(tmp_path):
     with Results(tmp_path, ("normal", "covid19"), active=True) as results:
         for number in range(3):
-            row = Row(
-                id=f'{number}"\n,x', probabilities=np.array([0.25, 0.75]), warnings=("a", "b")
+            row = Result(
+                id=f'{number}"\n,x',
+                prediction={"probabilities": np.array([0.25, 0.75])},
+                warnings=("a", "b"),
             )
             results.add(row)
             rows = rows_of_folder(tmp_path)
@@ -466,13 +470,13 @@ def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
             self.file.truncate(size)
 
     with Results(tmp_path, (), active=True) as results:
-        results.add(Row(id="first"))
+        results.add(Result(id="first"))
         with monkeypatch.context() as patch:
             patch.setattr(results._csv, "_file", Full(results._csv._file))
             with pytest.raises(
                 InputError, match=r"The disk is full: .*predictions\.csv ends with the last"
             ):
-                results.add(Row(id="second"))
+                results.add(Result(id="second"))
     assert [row["id"] for row in rows_of_folder(tmp_path)] == ["first"]
 
 
@@ -512,8 +516,8 @@ def test_a_segmenter_of_an_earlier_version_is_named(runs, inputs, tmp_path):
     del saved["augment"]
     (old / "config.json").write_text(json.dumps(saved))
     message = (
-        r"old/config\.json has not all fields that this version of jaxcxr reads "
-        r"\(.*'augment'.*\); train"
+        r"old/config\.json lacks the field augment, which this version of jaxcxr reads: .* or "
+        r"train again"
     )
     with pytest.raises(InputError, match=message):
         run(runs, "patched", inputs, masks__workdir=str(old))

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from jaxcxr.data import xray_files
-from jaxcxr.runs.xray_results import CSV, FAILED, JSONL, MASKS, Results, Row
+from jaxcxr.inference.xrays import Result
+from jaxcxr.runs.xray_results import CSV, FAILED, JSONL, MASKS, Results
 from jaxcxr.types import InputError
 from tests.faults.promises import Context, promise
 
@@ -103,7 +104,7 @@ def _problem(rng: np.random.Generator, inputs: Path, outputs: Path, made: int) -
                     results.fail(file.id, xray_files.reason(file.name, error))
             else:
                 results.picture(MASKS, file.id, file.id.encode())
-                results.add(Row(id=file.id))
+                results.add(Result(id=file.id))
     lines = [
         json.loads(line) for line in (outputs / JSONL).read_text(encoding="utf-8").splitlines()
     ]
@@ -163,7 +164,8 @@ import numpy as np
 from jaxcxr import names
 from jaxcxr.data import xray_files
 from jaxcxr.report import plots
-from jaxcxr.runs.xray_results import MASKS, Results, Row
+from jaxcxr.inference.xrays import Result
+from jaxcxr.runs.xray_results import MASKS, Results
 from jaxcxr.types import InputError
 names.print_whatever_comes()
 inputs, outputs = sys.argv[1:]
@@ -177,7 +179,7 @@ with Results(Path(outputs), ("normal",), active=True, pictures=(MASKS,)) as resu
             continue
         figure = plots.mask_overlay(np.eye(8), None, title=file.name)
         results.picture(MASKS, file.id, plots.to_png(figure))
-        results.add(Row(id=file.id, probabilities=np.array([0.5])))
+        results.add(Result(id=file.id, prediction={"probabilities": np.array([1.0])}))
 try:
     results.finish({"model": "x"})
 except InputError as error:

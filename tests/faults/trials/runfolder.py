@@ -10,10 +10,10 @@ from typing import Any
 
 from jaxcxr import run_files
 from jaxcxr.artifacts import RunFolder, write_json
+from jaxcxr.inference import best
 from jaxcxr.report import document
 from jaxcxr.report import segmentation as segment_tables
 from jaxcxr.report.document import Report
-from jaxcxr.runs import best
 from jaxcxr.runs.stages import Stage, run_stages
 from jaxcxr.writers import MetricWriter, read_metrics
 from tests import tiny

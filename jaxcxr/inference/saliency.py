@@ -1,21 +1,19 @@
-"""The methods of `--config.run=explain`: heat of images by a run's compiled programs."""
+"""The methods of `--config.run=explain`: heat of images by a run's compiled explainer."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, parallel
 from jaxcxr.explain import gradcam, lime
 from jaxcxr.explain.occlusion import corners, occlusion
-from jaxcxr.runs.experiment import Experiment
-from jaxcxr.runs.steps import predict_rows
-from jaxcxr.state import Variables
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.programs import Program
+from jaxcxr.tasks import Task
 from jaxcxr.types import InputError
 
 
@@ -47,85 +45,73 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Programs:
-    """The compiled programs of a run over rows of its data whose images may be changed.
+class Explainer:
+    """A predictor over rows of its run's data whose images may be changed.
 
     Rows keep their masks and their numbers, so a changed image is judged by the same patches.
 
     Attributes:
-        experiment: the run.
-        variables: of its best checkpoint.
+        predictor: of the run.
+        arrays: of its data, name -> [N, ...].
         layer: feature map for Grad-CAM.
         tick: called with the number of images that were predicted.
     """
 
-    experiment: Experiment
-    variables: Variables
+    predictor: Predictor
+    arrays: Mapping[str, Any]
     layer: str
     tick: Callable[[int], Any]
 
+    @property
+    def config(self) -> ConfigDict:
+        """The run's."""
+        return self.predictor.config
+
     def predict(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Probabilities [N, C] of images [N, ...] in the place of those of rows [N]."""
-        program = self.experiment.compiled.predict(patches(self.experiment.config))
-        return self._run(program, rows, images)["probabilities"]
+        program = self.predictor.programs.predict(patches(self.config))
+        return self._run(program, rows, {"image": images})["probabilities"]
 
     def grad_cam(
         self, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
     ) -> dict[str, np.ndarray]:
         """`Task.explain` of these classes [N]; None: as `explain.of` says."""
-        config, e = self.experiment.config, self.experiment.config.explain
+        changed, e = {"image": images}, self.config.explain
+        if classes is not None:
+            changed["label"] = classes.astype(np.int32)
         of = e.of if classes is None else "true"
-        program = self.experiment.compiled.explain(
-            config.patches.eval_count, of, self.layer, e.form
-        )
+        count = self.config.patches.eval_count
         return self._run(
-            program, rows, images, {} if classes is None else {"label": classes.astype(np.int32)}
+            self.predictor.programs.explain(count, of, self.layer, e.form), rows, changed
         )
 
     def _run(
-        self,
-        program: Any,
-        rows: np.ndarray,
-        images: np.ndarray,
-        changed: dict[str, np.ndarray] | None = None,
+        self, program: Program, rows: np.ndarray, changed: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        own = self.experiment.arrays
-        arrays = {
-            name: np.asarray(own[name][rows])
-            for name in self.experiment.task.inputs
-            if name != "image"
-        }
-        arrays |= {"image": images, **(changed or {})}
-        batches = data.eval_batches(
-            arrays,
-            np.arange(len(rows)),
-            batch_size=self.experiment.config.evaluate.batch_size,
-            process_index=parallel.process_index(),
-            process_count=parallel.process_count(),
-        )
-        # The rows and the key of `Experiment.predict`, so that these are the patches that were
-        # judged in predictions.npz.
-        own_rows = ({**batch, "index": rows[batch["index"]].astype(np.int32)} for batch in batches)
-        key = jax.random.fold_in(jax.random.key(self.experiment.config.seed), 1)
+        """The program's arrays for these rows, with other arrays for some of the task's inputs."""
+        names = [name for name in self.predictor.task.inputs if name not in changed]
+        arrays = {**{name: np.asarray(self.arrays[name][rows]) for name in names}, **changed}
         parts = []
-        for part in predict_rows(program, self.variables, own_rows, key):
+        for part in self.predictor.rows(
+            arrays, np.arange(len(rows)), numbers=rows, program=program
+        ):
             parts.append(part)
             self.tick(len(part["index"]))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def explain(
-    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+    explainer: Explainer, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
 ) -> Heat:
     """Heat of images [B, ...] in the place of those of rows [B], by `explain.method`.
 
     Args:
-        programs: of the run.
+        explainer: of the run.
         rows: [B] of the data set.
         images: [B, H, W] or [B, H, W, C] uint8.
         classes: [B] to explain; None: as `explain.of` says.
     """
-    return _METHODS[programs.experiment.config.explain.method](programs, rows, images, classes)
+    return _METHODS[explainer.config.explain.method](explainer, rows, images, classes)
 
 
 def check(config: ConfigDict) -> None:
@@ -160,13 +146,14 @@ def check(config: ConfigDict) -> None:
             )
 
 
-def find_layer(experiment: Experiment) -> Layer:
+def find_layer(task: Task, name: str) -> Layer:
     """The feature map that Grad-CAM takes; needs no checkpoint.
 
     Raises:
         InputError: the network has none of the name `explain.layer`.
     """
-    name, (height, width, channels) = experiment.task.find_layer(experiment.config.explain.layer)
+    assert task.find_layer is not None
+    name, (height, width, channels) = task.find_layer(name)
     return Layer(name, height, width, channels)
 
 
@@ -204,16 +191,16 @@ def forward_passes(config: ConfigDict, images: int) -> int:
 
 
 def _gradcam(
-    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+    explainer: Explainer, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
 ) -> Heat:
-    found = programs.grad_cam(rows, images, classes)
+    found = explainer.grad_cam(rows, images, classes)
     return Heat(found["heat"], found["explained"], found["probabilities"], found.get("votes"))
 
 
 def _lime(
-    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+    explainer: Explainer, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
 ) -> Heat:
-    config = programs.experiment.config
+    config = explainer.config
     e = config.explain.lime
 
     def one(
@@ -232,13 +219,13 @@ def _lime(
         )
         return surrogate.heat(features=e.features, positive_only=e.positive_only)
 
-    return _each(programs, rows, images, classes, one)
+    return _each(explainer, rows, images, classes, one)
 
 
 def _occlusion(
-    programs: Programs, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
+    explainer: Explainer, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
 ) -> Heat:
-    config = programs.experiment.config
+    config = explainer.config
     squares = _squares(config, images.shape[1:3])
     fill = round(255 * config.explain.occlusion.fill)
 
@@ -248,7 +235,7 @@ def _occlusion(
         batch_size = config.evaluate.batch_size
         return occlusion(predict, image, explained, **squares, fill=fill, batch_size=batch_size)
 
-    return _each(programs, rows, images, classes, one)
+    return _each(explainer, rows, images, classes, one)
 
 
 _METHODS = {"gradcam": _gradcam, "lime": _lime, "occlusion": _occlusion}
@@ -262,23 +249,23 @@ def grey(images: np.ndarray) -> np.ndarray:
 
 
 def _each(
-    programs: Programs,
+    explainer: Explainer,
     rows: np.ndarray,
     images: np.ndarray,
     classes: np.ndarray | None,
     one: Callable[[Callable[[np.ndarray], np.ndarray], np.ndarray, int], np.ndarray],
 ) -> Heat:
     """Image by image, for a method that predicts many changed copies of each."""
-    probabilities = programs.predict(rows, images)
+    probabilities = explainer.predict(rows, images)
     if classes is not None:
         explained = classes
-    elif programs.experiment.config.explain.of == "true":
-        explained = np.asarray(programs.experiment.arrays["label"][rows])
+    elif explainer.config.explain.of == "true":
+        explained = np.asarray(explainer.arrays["label"][rows])
     else:
         explained = probabilities.argmax(axis=-1)
     heat = [
         one(
-            lambda copies, row=row: programs.predict(np.full(len(copies), row), copies),
+            lambda copies, row=row: explainer.predict(np.full(len(copies), row), copies),
             image,
             int(wanted),
         )

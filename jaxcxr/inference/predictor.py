@@ -1,0 +1,224 @@
+"""The one way from pixels to a result: a network with its preprocessing, patches and batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import data, hints, parallel, run_checksums, run_config
+from jaxcxr.artifacts import CONFIG, RunFolder
+from jaxcxr.data import decoding, preprocessing
+from jaxcxr.data.preprocessing import Prepared
+from jaxcxr.data.store import REFERENCE
+from jaxcxr.exported import seed_of
+from jaxcxr.inference.best import best_variables
+from jaxcxr.inference.programs import Program, Programs, predict_rows, programs_of
+from jaxcxr.state import Variables
+from jaxcxr.tasks import Task, segment
+from jaxcxr.types import InputError
+
+
+def patch_key(seed: int) -> jax.Array:
+    """The key of all predictions of a run with this `config.seed`.
+
+    `Task.predict` folds each image's number into it: that is the row in the run's own data set. Of
+    any other X-ray it follows from the pixels (`exported.seed_of`), so that neither a file's name
+    nor the other files matter.
+    """
+    return jax.random.fold_in(jax.random.key(seed), 1)
+
+
+def eval_count(config: ConfigDict) -> int:
+    """Patches per image in predictions; 0 where the task draws none."""
+    return config.patches.eval_count if "patches" in config else 0
+
+
+def needs_lungs(config: ConfigDict) -> bool:
+    """Whether this is a classifier that cannot do without lung masks."""
+    return config.task == "classify" and (config.patches.enabled or config.data.lungs != "whole")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A network with all that leads from X-rays to its predictions.
+
+    Attributes:
+        config: of its run.
+        programs: compiled predictions.
+        variables: of the network, on the devices.
+        reference: [S, S] uint8 picture whose histogram every image gets, where `data.match` asks
+            for it.
+        folder: of its run, where it is read from one.
+    """
+
+    config: ConfigDict
+    programs: Programs
+    variables: Variables
+    reference: np.ndarray | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def load(cls, run: RunFolder | Path | str, config: ConfigDict | None = None) -> Predictor:
+        """The best checkpoint of a finished training; the run's data are not needed.
+
+        Args:
+            run: its folder.
+            config: the run's own with other settings of prediction; None: as config.json has it.
+
+        Raises:
+            InputError: training has not finished, a file is missing or damaged, or the run looks at
+                no X-rays.
+        """
+        folder = run if isinstance(run, RunFolder) else RunFolder(run)
+        if config is None:
+            run_checksums.check(folder, CONFIG)
+            config = run_config.read(folder.path)
+        with run_config.complete(folder.path):
+            if config.task not in ("classify", "segment"):
+                raise InputError(
+                    f"{folder.path} is of a run of the task {config.task!r}, which looks at no "
+                    "X-rays: name one that classifies or segments them, such as one of its "
+                    "learners"
+                )
+            if config.task == "segment":
+                segment.check_threshold(
+                    config.predict.threshold, sigmoid=config.model.outputs == "sigmoid"
+                )
+            programs, reference = programs_of(config), None
+            if config.data.match != "none":
+                path = reference_file(config, folder)
+                run_checksums.check(folder, REFERENCE)
+                reference = decoding.decode_grey(path.read_bytes(), str(path))
+            return cls(
+                config, programs, best_variables(programs.task, folder), reference, folder.path
+            )
+
+    @property
+    def task(self) -> Task:
+        """The pure functions of the network."""
+        return self.programs.task
+
+    @property
+    def is_segmenter(self) -> bool:
+        """Whether it finds structures; else it is a classifier."""
+        return self.config.task == "segment"
+
+    @property
+    def draws_patches(self) -> bool:
+        """Whether a classifier sees patches of the lungs, not the whole image."""
+        return not self.is_segmenter and self.config.patches.enabled
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the probabilities; a segmenter has none."""
+        return () if self.is_segmenter else data.learned_classes(self.config.data)
+
+    @functools.cached_property
+    def preprocessing(self) -> data.Preprocessing:
+        """What happens to the pixels before the network."""
+        return data.Preprocessing.of(self.config.data)
+
+    def rows(
+        self,
+        arrays: Mapping[str, Any],
+        index: np.ndarray,
+        *,
+        count: int | None = None,
+        numbers: np.ndarray | None = None,
+        program: Program | None = None,
+        batch_size: int | None = None,
+        resident: Mapping[str, jax.Array] | None = None,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Predictions of rows of prepared arrays, a batch at a time, in their order.
+
+        Args:
+            arrays: name -> [N, ...], of `Task.inputs`.
+            index: [M] rows of them.
+            count: patches per image; None: `patches.eval_count`.
+            numbers: [N], which draw each row's patches, see `patch_key`; None: the rows are the
+                data set's own.
+            program: another one of `programs` than `predict`.
+            batch_size: of all devices together; None: `evaluate.batch_size`.
+            resident: the arrays, where the devices hold them already.
+
+        Yields:
+            The task's arrays [B, ...] on the host, and "index" [B], the rows' numbers.
+        """
+        count = eval_count(self.config) if count is None else count
+        key: Any = patch_key(self.config.seed)
+        if resident is not None:
+            program, arrays, key = (
+                self.programs.predict_resident(count),
+                {},
+                {"key": key, "arrays": resident},
+            )
+        batches = data.eval_batches(
+            arrays,
+            index,
+            batch_size=batch_size or self.config.evaluate.batch_size,
+            process_index=parallel.process_index(),
+            process_count=parallel.process_count(),
+        )
+        if numbers is not None:
+            numbered = numbers.astype(np.int32)
+            batches = ({**batch, "index": numbered[batch["index"]]} for batch in batches)
+        return predict_rows(program or self.programs.predict(count), self.variables, batches, key)
+
+    def images(
+        self, prepared: Sequence[Prepared], *, batch_size: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """The task's prediction of up to a batch of X-rays, of `prepare`, by one program."""
+        names = ["image"] + ["mask"] * self.draws_patches
+        arrays = {name: np.stack([getattr(one, name) for one in prepared]) for name in names}
+        numbers = np.array([seed_of(one.image) for one in prepared])
+        index = np.arange(len(prepared))
+        [prediction] = self.rows(arrays, index, numbers=numbers, batch_size=batch_size)
+        return prediction
+
+    def prepare(
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray | None,
+        name: str,
+        *,
+        structures: tuple[str, ...] = ("lung",),
+    ) -> Prepared:
+        """An X-ray as this network takes it: see `data.preprocessing.prepare`."""
+        return preprocessing.prepare(
+            pixels,
+            mask,
+            self.preprocessing,
+            name=name,
+            structures=structures,
+            fill_empty=self.config.masks.on_empty == "whole_image",
+            reference=self.reference,
+        )
+
+    def can_use(self, prepared: Prepared) -> bool:
+        """Whether a classifier is to predict this X-ray, by `masks.on_empty`."""
+        is_useless = prepared.empty and needs_lungs(self.config)
+        return not is_useless or self.config.masks.on_empty == "whole_image"
+
+    def lungs(self, prediction: dict[str, np.ndarray]) -> np.ndarray:
+        """Of a segmenter's prediction: lungs [B, S, S] bool."""
+        masks = segment.masks_at(prediction, self.config.predict.threshold)
+        return np.isin(masks, data.lung_ids(self.config.masks.structures))
+
+
+def reference_file(config: ConfigDict, folder: RunFolder) -> Path:
+    """The picture in a run folder whose histogram all images get; InputError without one."""
+    path = folder.path / REFERENCE
+    if not path.exists():
+        raise InputError(
+            f"data.match={config.data.match!r} gives all images the histogram of one training "
+            f"image, and {path}, which keeps it, does not exist: predict with the run's own data "
+            f"once (--config.run=predict {hints.in_folder(folder.path)})"
+        )
+    return path
