@@ -242,6 +242,12 @@ class RunFolder:
         record = {"time": now(), **files.jsonable(info or {})}
         self.write_json(FINISHED, {**self.read_json(FINISHED, {}), stage: record})
 
+    def unmark_finished(self, stage: str) -> None:
+        """Takes the mark of a stage out of `finished.json`."""
+        marks = self.read_json(FINISHED, {})
+        if marks.pop(stage, None) is not None:
+            self.write_json(FINISHED, marks)
+
     def add_timing(self, stage: str, *, seconds: float, images: int = 0, patches: int = 0) -> None:
         """Records in `timings.json` how long a stage took and for how many images and patches."""
         timings = self.read_json(TIMINGS, {"stages": {}})
@@ -263,8 +269,8 @@ class RunFolder:
         )
         if lines:
             raise InputError(
-                f"{self.path} contains a run with a different configuration "
-                "(- existing, + requested):\n"
+                f"{self.path} contains a run with a different configuration ({CONFIG}: - existing, "
+                "+ requested):\n"
                 + "\n".join(lines)
                 + "\nGive the new run a folder of its own (--workdir=...), set these fields back, "
                 "or delete the folder."

@@ -7,9 +7,11 @@ import fnmatch
 from jaxcxr import hints, manifests, parallel
 from jaxcxr.artifacts import CONFIG, MANIFEST, RunFolder
 from jaxcxr.data.store import REFERENCE
+from jaxcxr.run_files import FINISHED
 from jaxcxr.types import InputError
 
 CHECKSUMS = "checksums.json"
+_SEALED = "checksums"  # the mark in finished.json that they are there
 # Checkpoints and masks have manifests of their own, timings.json grows with every command.
 _MADE_AGAIN = (  # by evaluate
     "predictions.npz", "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png",
@@ -24,11 +26,19 @@ def unseal(folder: RunFolder) -> None:
     """Drops the checksums, before files that they cover are written again.
 
     Raises:
-        InputError: the folder cannot be written, or what is not written again has changed.
+        InputError: the folder cannot be written, what is not written again has changed, or the mark
+            of the training that made the results is lost.
     """
     if folder.active:
+        if (folder.path / CHECKSUMS).exists() and not folder.is_finished("fit"):
+            raise InputError(
+                f"{folder.path / FINISHED} is missing or damaged: the run has results, and that "
+                "file does not say that it was trained. Restore it from a copy, or delete the run "
+                "folder and train again"
+            )
         folder.claim()
         _check_kept(folder)
+        folder.unmark_finished(_SEALED)
         (folder.path / CHECKSUMS).unlink(missing_ok=True)
 
 
@@ -41,6 +51,7 @@ def seal(folder: RunFolder) -> None:
             for path in sorted(folder.path.glob(pattern))
         ]
         manifests.write(folder.path / CHECKSUMS, {}, names=names)
+        folder.mark_finished(_SEALED)
 
 
 def check(folder: RunFolder, *names: str) -> None:
@@ -51,7 +62,8 @@ def check(folder: RunFolder, *names: str) -> None:
     """
     _check_kept(folder, *names)
     path = folder.path / CHECKSUMS
-    if not parallel.is_main() or not path.exists():
+    is_sealed = path.exists() or folder.is_finished(_SEALED)
+    if not parallel.is_main() or not is_sealed:
         return
     if problem := manifests.problem(path, names=names):
         raise InputError(

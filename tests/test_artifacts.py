@@ -68,7 +68,7 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
         RunFolder.open(tmp_path / "run", config)
     lines = [line.strip() for line in str(error.value).splitlines()]
     assert lines[0].endswith(
-        "run contains a run with a different configuration (- existing, + requested):"
+        "run contains a run with a different configuration (config.json: - existing, + requested):"
     )
     assert lines[1:-1] == [
         "- optim.learning_rate = 0.001",

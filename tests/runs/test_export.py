@@ -418,7 +418,7 @@ def test_only_finished_runs_of_one_network_are_exported(runs, copied, tmp_path):
     ):
         export.run(learner(patched=False, export__platforms=("gpu",)), copied)
     with pytest.raises(
-        InputError, match=r"repeats=3 are so many networks: export one of them, --config\.repeats=1"
+        InputError, match=r"repeats=3 are 3 networks: export one of them, --config\.repeats=1"
     ):
         export.run(learner(patched=False, repeats=3), copied)
     with pytest.raises(

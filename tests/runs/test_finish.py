@@ -131,6 +131,27 @@ def test_a_result_that_changed_after_the_end_is_named(copied, name, capsys):
     assert "is finished" not in capsys.readouterr().out
 
 
+def test_a_lost_mark_of_the_training_is_named_and_costs_no_checksums(copied):
+    content = (copied / "finished.json").read_bytes()
+    (copied / "finished.json").unlink()
+    with pytest.raises(
+        InputError, match=r"finished\.json is missing or damaged: the run has results"
+    ):
+        train.run(config(), copied)
+    (copied / "finished.json").write_bytes(content)
+    (copied / "report.md").write_text("better")
+    with pytest.raises(InputError, match=r"report\.md"):
+        train.run(config(), copied)
+
+
+def test_lost_checksums_are_named(copied):
+    (copied / "checksums.json").unlink()
+    with pytest.raises(InputError, match=r"has no checksums\.json since it finished"):
+        train.run(config(), copied)
+    evaluate.run(config(), copied)
+    train.run(config(), copied)
+
+
 def test_evaluating_again_seals_the_results_again(copied, whole):
     (copied / "report.md").write_text("mine")
     evaluate.run(config(), copied)
