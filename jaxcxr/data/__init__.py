@@ -4,14 +4,14 @@ from jaxcxr.data.builders import (
     PATIENT_KEYS,
     cache_dir,
     label_counts,
-    learned_classes,
+    label_map,
     open_dataset,
-    relabelling,
+    output_classes,
     shared_cache_dir,
-    targets,
-    where_given,
+    target_map,
+    with_default_dirs,
 )
-from jaxcxr.data.dataset import Dataset, draw_patients, limit_patients
+from jaxcxr.data.dataset import Dataset, sample_patients, subsample_patients
 from jaxcxr.data.mask_folder import FolderMasks, MaskWriter, writing_masks
 from jaxcxr.data.masks import DatasetMasks, MaskSource, lung_ids
 from jaxcxr.data.pipeline import eval_batches, train_iterator
@@ -31,18 +31,18 @@ __all__ = [
     "Store",
     "build_store",
     "cache_dir",
-    "draw_patients",
     "eval_batches",
     "label_counts",
-    "learned_classes",
-    "limit_patients",
+    "label_map",
     "lung_ids",
     "make_folds",
     "open_dataset",
-    "relabelling",
+    "output_classes",
+    "sample_patients",
     "shared_cache_dir",
-    "targets",
+    "subsample_patients",
+    "target_map",
     "train_iterator",
-    "where_given",
+    "with_default_dirs",
     "writing_masks",
 ]

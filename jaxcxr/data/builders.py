@@ -12,13 +12,13 @@ import numpy as np
 from scipy.sparse import coo_array, csgraph
 
 from jaxcxr.data import dropped as dropping
-from jaxcxr.data.dataset import Dataset, Examples, limit_patients
+from jaxcxr.data.dataset import Dataset, Examples, subsample_patients
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.data.prepared import PATIENT_KEYS, PreparedSet, data_folder, open_prepared
 from jaxcxr.types import InputError
 
 
-def where_given(section: Any, first: Any) -> Any:
+def with_default_dirs(section: Any, first: Any) -> Any:
     """A copy of a second data section, with the first one's folders where it names none.
 
     The folders are `manual_dir` and `data_dir`.
@@ -64,11 +64,11 @@ def open_dataset(data_config: Any) -> Dataset:
     dataset = _concatenate(
         parts,
         tuple(data_config.classes),
-        relabel=relabelling(data_config),
+        relabel=label_map(data_config),
         patient_key=data_config.patient_key,
         max_dropped=data_config.max_dropped,
     )
-    return limit_patients(dataset, data_config.limit, seed=0)
+    return subsample_patients(dataset, data_config.limit, seed=0)
 
 
 def label_counts(data_config: Any) -> dict[str, int]:
@@ -83,7 +83,7 @@ def label_counts(data_config: Any) -> dict[str, int]:
     return dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
 
-def relabelling(data_config: Any) -> dict[str, str]:
+def label_map(data_config: Any) -> dict[str, str]:
     """Mapping from a builder's label to a class, '' for labels that are not used.
 
     See configs/common_data.py, `data.relabel`.
@@ -91,17 +91,17 @@ def relabelling(data_config: Any) -> dict[str, str]:
     return _pairs("data.relabel", data_config.relabel)
 
 
-def learned_classes(data_config: Any) -> tuple[str, ...]:
+def output_classes(data_config: Any) -> tuple[str, ...]:
     """The classes that a run learns.
 
-    Those of `targets` where it has any, else all of the study's.
+    Those of `target_map` where it has any, else all of the study's.
     """
     classes = tuple(data_config.classes)
-    to = targets(data_config)
+    to = target_map(data_config)
     return tuple(dict.fromkeys(to[name] for name in classes if to[name]))
 
 
-def targets(data_config: Any) -> dict[str, str]:
+def target_map(data_config: Any) -> dict[str, str]:
     """Mapping from a class of the study to the class that this run learns, '' for none.
 
     See configs/common_data.py, `data.targets`.

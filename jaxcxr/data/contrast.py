@@ -43,7 +43,7 @@ def equalise(image: np.ndarray) -> np.ndarray:
     return cv2.equalizeHist(_grey(image))
 
 
-def adaptive(image: np.ndarray, *, tiles: tuple[int, int] = (8, 8)) -> np.ndarray:
+def adaptive_equalization(image: np.ndarray, *, tiles: tuple[int, int] = (8, 8)) -> np.ndarray:
     """Adaptive histogram equalisation (AHE): OpenCV's CLAHE without its clip limit.
 
     So it differs from `clahe` by that limit and nothing else, which is what the paper's Fig. 2 sets
@@ -61,7 +61,7 @@ def adaptive(image: np.ndarray, *, tiles: tuple[int, int] = (8, 8)) -> np.ndarra
     return cv2.createCLAHE(clipLimit=0.0, tileGridSize=tiles).apply(_grey(image))
 
 
-def local(image: np.ndarray, *, radius: int = 40) -> np.ndarray:
+def local_equalization(image: np.ndarray, *, radius: int = 40) -> np.ndarray:
     """Every pixel's rank among those within `radius` of it: the input of the lung module.
 
     COVID-CXNet's notebooks call this AHE; they take it at 320 x 320. An image of one level becomes
@@ -154,14 +154,14 @@ def beasf_lut(image: np.ndarray, *, gamma: float = 1.5, form: Form = "sound") ->
 ENHANCEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "original": original,
     "equalise": equalise,
-    "adaptive": adaptive,
-    "local": local,
+    "adaptive": adaptive_equalization,
+    "local": local_equalization,
     "clahe": clahe,
     "beasf": beasf,
 }
 
 
-def stack(image: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def stack_channels(image: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Enhancements of one image as the channels of another.
 
     Args:

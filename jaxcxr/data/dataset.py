@@ -137,7 +137,7 @@ def levels_of(pixels: np.ndarray) -> np.ndarray:
     return np.unique(pixels)
 
 
-def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
+def subsample_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
     """Whole patients, drawn by seed, with at most `count` images (0 = all), in the old order.
 
     The sample keeps the class proportions (a patient counts for the class of the first image),
@@ -147,7 +147,7 @@ def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
         raise InputError(f"data.limit is {count}: give a number of images, or 0 for all")
     if count == 0 or count >= len(dataset):
         return dataset
-    patients, images = draw_patients(dataset.patient_ids, dataset.labels, seed)
+    patients, images = sample_patients(dataset.patient_ids, dataset.labels, seed)
     chosen = patients[np.cumsum(images) <= count]
     if not len(chosen):
         raise InputError(
@@ -156,7 +156,7 @@ def limit_patients(dataset: Dataset, count: int, seed: int) -> Dataset:
     return dataset.take(np.flatnonzero(np.isin(dataset.patient_ids, chosen)))
 
 
-def draw_patients(
+def sample_patients(
     patient_ids: np.ndarray, labels: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Patients in a seeded order of which every prefix has about the same class proportions.

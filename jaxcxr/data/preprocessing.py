@@ -173,7 +173,7 @@ def prepare(
     if outside is not None:
         black = np.asarray(Image.fromarray(outside).resize(size, Image.Resampling.NEAREST))
         grey = np.where(black, np.uint8(0), grey)
-    image = contrast.stack(grey, settings.enhance) if settings.enhance else grey
+    image = contrast.stack_channels(grey, settings.enhance) if settings.enhance else grey
     kept = settings.shape[:2]
     rows, columns = (
         slice(first, first + side) for first, side in zip(settings.cut, kept, strict=False)

@@ -118,7 +118,7 @@ class Predictor:
     @property
     def classes(self) -> tuple[str, ...]:
         """Of the probabilities; a segmenter has none."""
-        return () if self.is_segmenter else data.learned_classes(self.config.data)
+        return () if self.is_segmenter else data.output_classes(self.config.data)
 
     @functools.cached_property
     def preprocessing(self) -> data.Preprocessing:

@@ -23,7 +23,7 @@ def figure2(image: np.ndarray) -> Figure:
         {
             "Original": contrast.original(image),
             "HE": contrast.equalise(image),
-            "AHE": contrast.adaptive(image),
+            "AHE": contrast.adaptive_equalization(image),
             "CLAHE": contrast.clahe(image),
         },
         title="Histogram equalisation: global (HE), adaptive (AHE), contrast limited (CLAHE)",

@@ -190,7 +190,7 @@ def _folds(config: ConfigDict, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
         )
     if s.train_fraction < 1:
         train = splits["train"]
-        patients, images = data.draw_patients(rows.patient_ids[train], rows.labels[train], s.seed)
+        patients, images = data.sample_patients(rows.patient_ids[train], rows.labels[train], s.seed)
         chosen = patients[np.cumsum(images) <= s.train_fraction * len(train)]
         splits["train"] = train[np.isin(rows.patient_ids[train], chosen)]
     if "train_limit" in s:
@@ -213,7 +213,7 @@ def _limited(train: np.ndarray, rows: Rows, limits: Sequence[str], *, seed: int)
                 f"classes are {known}"
             )
         mine = train[rows.labels[train] == rows.classes.index(name)]
-        patients, _ = data.draw_patients(rows.patient_ids[mine], rows.labels[mine], seed)
+        patients, _ = data.sample_patients(rows.patient_ids[mine], rows.labels[mine], seed)
         place = {patient: n for n, patient in enumerate(patients.tolist())}
         order = sorted(mine.tolist(), key=lambda row: place[rows.patient_ids[row].item()])
         train = np.setdiff1d(train, order[int(number) :])
@@ -227,10 +227,10 @@ def _with_targets(
 
     The others leave its splits.
     """
-    learned = data.learned_classes(config.data)
+    learned = data.output_classes(config.data)
     if learned == rows.classes:
         return rows, splits
-    to = data.targets(config.data)
+    to = data.target_map(config.data)
     number = np.array(
         [learned.index(to[name]) if to[name] else -1 for name in rows.classes], np.int32
     )

@@ -115,7 +115,7 @@ def _array(name: str, dtype: str, shape: tuple[int, ...], what: str) -> dict[str
 
 
 def _classes(config: ConfigDict) -> list[str]:
-    return list(data.learned_classes(config.data)) if config.task == "classify" else []
+    return list(data.output_classes(config.data)) if config.task == "classify" else []
 
 
 def normalisation(config: ConfigDict) -> tuple[list[float], list[float]]:

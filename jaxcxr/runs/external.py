@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jaxcxr import data, parallel
 from jaxcxr.artifacts import MANIFEST, Predictions, RunFolder
-from jaxcxr.data import dropped, overlap, xray_files
+from jaxcxr.data import dropped, leakage, xray_files
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.inference import xrays
@@ -194,7 +194,7 @@ def _own(config: ConfigDict, folder: RunFolder) -> _Own:
     changed = whole and dataset.fingerprint != recorded["fingerprint"]
     if changed or len(dataset) < recorded.get("images", 0) or not np.isin(ids, dataset.ids).all():
         raise InputError(f"{where}, and what is there now is not what {folder.path} was made with")
-    return _Own(dataset, overlap.patient_names(dataset, section))
+    return _Own(dataset, leakage.patient_names(dataset, section))
 
 
 def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
@@ -202,19 +202,19 @@ def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
 
     Other labels are what the run calls them.
     """
-    section = data.where_given(config.evaluate.data, config.data)
-    to = data.targets(config.data)
-    given = data.relabelling(section)
+    section = data.with_default_dirs(config.evaluate.data, config.data)
+    to = data.target_map(config.data)
+    given = data.label_map(section)
     if strange := sorted({*given.values()} - {*to, ""}):
         raise InputError(
             f"evaluate.data.relabel names {', '.join(strange)}; the run's classes are "
             f"{', '.join(to)}"
         )
-    calls = {**data.relabelling(config.data), **given}
+    calls = {**data.label_map(config.data), **given}
     counts = data.label_counts(section)
     class_of = {label: calls.get(label, label) for label in counts if label}
     unknown = {label: counts[label] for label, name in class_of.items() if name not in to and name}
-    section.classes, section.targets = data.learned_classes(config.data), ()
+    section.classes, section.targets = data.output_classes(config.data), ()
     section.relabel = tuple(f"{label}={to.get(name, '')}" for label, name in class_of.items())
     for name in data.Preprocessing.fields():
         section[name] = config.data[name]
@@ -243,8 +243,8 @@ def _unseen(
     With a warning where they share a source.
     """
     drop = config.evaluate.same_source == "left_out"
-    patients = overlap.patient_names(dataset, section)
-    seen = overlap.overlap(dataset, patients, own.dataset, own.patients, sources=drop)
+    patients = leakage.patient_names(dataset, section)
+    seen = leakage.find_leakage(dataset, patients, own.dataset, own.patients, sources=drop)
     left_out |= {reason: len(rows) for reason, rows in seen.items()}
     rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(seen.values())))
     if not len(rows):

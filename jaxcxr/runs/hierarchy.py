@@ -49,7 +49,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             parts = list(experiment.predict(variables, index, count=1))
             probabilities = np.concatenate([part["probabilities"] for part in parts])
             found.append(
-                (probabilities, data.targets(level.data), data.learned_classes(level.data))
+                (probabilities, data.target_map(level.data), data.output_classes(level.data))
             )
         assert first is not None and rows is not None
         predictions = Predictions(

@@ -105,7 +105,7 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     """
     config = predictor.config
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
-    section = data.where_given(config.predict.data, config.data)
+    section = data.with_default_dirs(config.predict.data, config.data)
     for name in data.Preprocessing.fields():  # the segmenter sees images as in training
         section[name] = config.data[name]
     store = open_store(section, masks=None)

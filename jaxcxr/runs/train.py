@@ -146,8 +146,8 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
             "file": upstream(source.path),
             "licence": entry.licence if entry else "",
             "paper": entry.paper if entry else "",
-            "not_in_the_file": loaded.fresh,
-            "not_used": loaded.left_out,
+            "not_in_the_file": loaded.newly_initialized,
+            "not_used": loaded.unused,
             "checked_by": loaded.checked_by,
         },
     )

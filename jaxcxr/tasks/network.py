@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import models
 from jaxcxr import weights as pretrained
-from jaxcxr.data import learned_classes
+from jaxcxr.data import output_classes
 from jaxcxr.models.initialise import initialise
 from jaxcxr.tasks import views
 from jaxcxr.types import InputError
@@ -36,7 +36,7 @@ class Network:
 
     def __init__(self, config: ConfigDict, *, axis_name: str | None):
         m = config.model
-        names = learned_classes(config.data)
+        names = output_classes(config.data)
         self.classes = len(names)
         if m.outputs not in OUTPUTS:
             raise InputError(f"model.outputs={m.outputs!r} is unknown; known: {', '.join(OUTPUTS)}")

@@ -20,7 +20,7 @@ from jaxcxr.weights.catalog import CATALOG
 from jaxcxr.weights.loading import Source, best_family, find, load, save
 from jaxcxr.weights.merge import matches
 from jaxcxr.weights.read import read
-from jaxcxr.weights.rules import FAMILIES, Renamed, rename
+from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 
 _SIDE = 299  # pixels: enough for every network
 _NO_NETWORK = "no network here has arrays of such shapes"
@@ -58,7 +58,7 @@ def info(name: str) -> None:
         print(f"  labels     {', '.join(entry.labels)}")
     if entry.top1:
         print(f"  ImageNet   {entry.top1:.3f} % top-1, as published")
-    print(fetch.wanted(entry))
+    print(fetch.download_instructions(entry))
 
 
 def convert(given: str, out: str) -> None:
@@ -84,9 +84,9 @@ def convert(given: str, out: str) -> None:
         # Raises unless it fits.
         loaded = load(source, _template(arch, renamed), arch=arch, new_head=headless)
     save(path, renamed, origin=given)
-    for name in loaded.fresh:
+    for name in loaded.newly_initialized:
         print(f"not in the file: {name}")
-    for name, reason in renamed.left_out.items():
+    for name, reason in renamed.unused.items():
         print(f"not used: {name}, {reason}")
     print(f"{path}: {arch}, {len(renamed.arrays)} arrays, read as {family}")
 
@@ -111,12 +111,12 @@ def verify(name: str, file: str) -> None:
     print(f"{file} fills {entry.arch} ({len(renamed.arrays)} arrays); {hashed}")
 
 
-def identify(arrays: Mapping[str, Any], archs: list[str]) -> tuple[str, str, Renamed]:
+def identify(arrays: Mapping[str, Any], archs: list[str]) -> tuple[str, str, ConvertedWeights]:
     """(architecture, naming, arrays under our names) of a file.
 
     The network is the one in which most of them have a place.
     """
-    best: tuple[float, str, str, Renamed] | None = None
+    best: tuple[float, str, str, ConvertedWeights] | None = None
     for arch in archs:
         template = _shapes(arch, 1000, 3)
         family, renamed = best_family(arrays, template, arch)
@@ -134,7 +134,7 @@ def _archs() -> set[str]:
     return {arch for arch in models.MODELS if models.backbone(arch) in published}
 
 
-def _template(arch: str, renamed: Renamed) -> dict[str, Any]:
+def _template(arch: str, renamed: ConvertedWeights) -> dict[str, Any]:
     """Shapes of the network with the file's own head and input channels."""
     head = renamed.arrays.get(f"{catalog.head_of(arch)[0]}/kernel")
     first = renamed.arrays.get(f"{catalog.first_conv_of(arch)}/kernel")
@@ -146,7 +146,7 @@ def _template(arch: str, renamed: Renamed) -> dict[str, Any]:
     )
 
 
-def _side(renamed: Renamed) -> int:
+def _side(renamed: ConvertedWeights) -> int:
     """Smallest image that fits the file's first dense layer: all other networks take any."""
     dense, conv = (renamed.arrays.get(f"{name}/kernel") for name in ("fc_layer1", "conv_layer5"))
     if dense is None or conv is None:

@@ -69,7 +69,7 @@ class Entry:
         interpolation: of the images in training.
         classes: outputs of the head; 0: the file has no head.
         labels: their names, unless they are ImageNet's.
-        lacks: our modules that the file does not have.
+        allow_missing: our modules that the file does not have.
         top1: ImageNet accuracy in per cent as published; 0 unknown.
         note: further facts that users need.
     """
@@ -90,7 +90,7 @@ class Entry:
     interpolation: str = "bilinear"
     classes: int = 1000
     labels: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
+    allow_missing: tuple[str, ...] = ()
     top1: float = 0.0
     note: str = ""
 
@@ -229,7 +229,7 @@ def _timm() -> Iterator[Entry]:
             top1=top1,
         )
         if arch == "inception_v3":
-            entry = dataclasses.replace(_inception(entry), lacks=("AuxLogits",))
+            entry = dataclasses.replace(_inception(entry), allow_missing=("AuxLogits",))
         if arch == "efficientnet_b4":
             note = "Trained on 320 px; evaluated on whole images of 384."
             entry = dataclasses.replace(entry, input_size=320, interpolation="bicubic", note=note)
@@ -259,7 +259,7 @@ def _keras() -> Iterator[Entry]:
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
         std=(1 / 255,) * 3,
         classes=0,
-        lacks=("classifier",),
+        allow_missing=("classifier",),
     )
     file = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
     yield Entry(
@@ -272,7 +272,7 @@ def _keras() -> Iterator[Entry]:
         md5="30ee3e1110167f948a6b9946edeeb738",
         size=29084464,
         classes=0,
-        lacks=("classifier",),
+        allow_missing=("classifier",),
     )
 
 

@@ -45,7 +45,9 @@ def fetch(entry: Entry) -> Path:
         problem = problem_with(path, entry) if path.is_file() else None
         is_here = path.is_file()
     if problem is not None:
-        raise InputError(f"{path} {problem}. Delete it to fetch it again.\n{wanted(entry)}")
+        raise InputError(
+            f"{path} {problem}. Delete it to fetch it again.\n{download_instructions(entry)}"
+        )
     if is_here:
         _remember(path, entry)
         return path
@@ -64,10 +66,12 @@ def fetch(entry: Entry) -> Path:
         _remember(path, entry)
         return path
     reasons = "".join(f"\n  {failure}" for failure in failures)
-    raise InputError(f"the weights {entry.name} could not be fetched.{reasons}\n{wanted(entry)}")
+    raise InputError(
+        f"the weights {entry.name} could not be fetched.{reasons}\n{download_instructions(entry)}"
+    )
 
 
-def wanted(entry: Entry) -> str:
+def download_instructions(entry: Entry) -> str:
     """Instructions for downloading a file by hand."""
     lines = [
         f"By hand: put the file {entry.file}",

@@ -15,9 +15,9 @@ from jaxcxr import files, models
 from jaxcxr.types import InputError
 from jaxcxr.weights import catalog, fetch, safetensors_file
 from jaxcxr.weights.catalog import Entry
-from jaxcxr.weights.merge import Merged, matches, merge
+from jaxcxr.weights.merge import LoadResult, matches, merge
 from jaxcxr.weights.read import SUFFIXES, contents, read
-from jaxcxr.weights.rules import FAMILIES, Renamed, rename
+from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 
 NO_HASH = "finite values and shapes alone"
 # Of what `rename` does beside its tables; conversions of another number are made again.
@@ -59,7 +59,7 @@ def find(name: str) -> Source:
     return Source(name, entry, fetch.fetch(entry))
 
 
-def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bool) -> Merged:
+def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bool) -> LoadResult:
     """A network's variables, filled from a source.
 
     Args:
@@ -77,17 +77,17 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         _check_arch(source.name, source.entry.arch, arch, new_head)
     renamed, checked_by = _renamed(source, template, arch)
     _check_values(source.path, renamed)
-    lacks = source.entry.lacks if source.entry else ()
+    allow_missing = source.entry.allow_missing if source.entry else ()
     for part in _dispensable(arch, new_head):
         if not any(name.startswith(f"{part}/") for name in renamed.arrays):
-            lacks = (*lacks, part)
+            allow_missing = (*allow_missing, part)
     try:
         merged = merge(
             renamed,
             template,
             new_head=catalog.head_of(arch) if new_head else (),
             first_conv=catalog.first_conv_of(arch),
-            lacks=lacks,
+            allow_missing=allow_missing,
         )
         return dataclasses.replace(merged, checked_by=checked_by)
     except InputError as error:
@@ -116,7 +116,9 @@ def _dispensable(arch: str, new_head: bool) -> set[str]:
     return tops if new_head else tops & {"AuxLogits"}
 
 
-def _renamed(source: Source, template: Mapping[str, Any], arch: str) -> tuple[Renamed, str]:
+def _renamed(
+    source: Source, template: Mapping[str, Any], arch: str
+) -> tuple[ConvertedWeights, str]:
     """(the arrays under our names, what the file was checked by)."""
     if source.entry is None:
         found = contents(source.path)
@@ -131,7 +133,7 @@ def _renamed(source: Source, template: Mapping[str, Any], arch: str) -> tuple[Re
     return _converted(source, family), checked_by
 
 
-def _converted(source: Source, family: str) -> Renamed:
+def _converted(source: Source, family: str) -> ConvertedWeights:
     """The arrays of the catalogue's file, kept under our names beside it.
 
     Which spares the next run its reader.
@@ -166,7 +168,7 @@ def _conversion(family: str) -> str:
     return f"{_CONVERSION}-{family}-{tables[:16]}"
 
 
-def _check_values(path: Path, renamed: Renamed) -> None:
+def _check_values(path: Path, renamed: ConvertedWeights) -> None:
     for name, value in renamed.arrays.items():
         source = renamed.sources[name]
         count = value.size - np.count_nonzero(np.isfinite(value))
@@ -183,13 +185,13 @@ def _check_values(path: Path, renamed: Renamed) -> None:
 
 def best_family(
     arrays: Mapping[str, Any], template: Mapping[str, Any], arch: str
-) -> tuple[str, Renamed]:
+) -> tuple[str, ConvertedWeights]:
     """The naming under which most of a file's arrays have a place in the network.
 
     Of several the one under which most lie in the network's head, if only to be left out for a new
     one.
     """
-    found: dict[str, Renamed] = {}
+    found: dict[str, ConvertedWeights] = {}
     for name, family in FAMILIES.items():
         try:
             found[name] = rename(arrays, family)
@@ -205,7 +207,7 @@ def best_family(
     return best, found[best]
 
 
-def save(path: Path, renamed: Renamed, *, origin: str, **metadata: str) -> None:
+def save(path: Path, renamed: ConvertedWeights, *, origin: str, **metadata: str) -> None:
     """Writes arrays under our names as safetensors with their hash, atomically."""
     header = {"format": "jaxcxr", "origin": origin, **metadata}
     files.write_bytes(path, safetensors_file.to_bytes(renamed.arrays, header))

@@ -10,48 +10,49 @@ import jax
 import numpy as np
 
 from jaxcxr.types import InputError
-from jaxcxr.weights.rules import Renamed
+from jaxcxr.weights.rules import ConvertedWeights
 
 _SHOWN = 12  # lines of one kind of problem
 
 
 @dataclasses.dataclass(frozen=True)
-class Merged:
+class LoadResult:
     """A network's variables with a file's arrays in them.
 
     Attributes:
         variables: shaped like the template.
-        fresh: names that keep the template's values (a new head, parts that the file lacks).
-        left_out: name in the file -> why it was not used.
+        newly_initialized: names that keep the template's values (a new head, modules that are not
+            in the file).
+        unused: name in the file -> why it was not used.
         checked_by: the check of the file's bytes in words, "" if unknown.
     """
 
     variables: dict[str, Any]
-    fresh: list[str]
-    left_out: dict[str, str]
+    newly_initialized: list[str]
+    unused: dict[str, str]
     checked_by: str = ""
 
 
 def merge(
-    renamed: Renamed,
+    renamed: ConvertedWeights,
     template: Mapping[str, Any],
     *,
     new_head: Sequence[str] = (),
     first_conv: str = "",
-    lacks: Sequence[str] = (),
-) -> Merged:
+    allow_missing: Sequence[str] = (),
+) -> LoadResult:
     """Fills a network's variables.
 
     Args:
         renamed: the file's arrays under our names.
-        template: {"params": ..., "batch_stats": ...} of the network; shapes do where nothing stays
-            fresh.
+        template: {"params": ..., "batch_stats": ...} of the network; shapes suffice if no value
+            of it is used.
         new_head: modules of the classifier that keep the template's values, whatever the file has
             there.
         first_conv: the first convolution. A file of 3 input channels fills a network of 1 by the
             sum over the channels: the same for a grey image, if all channels are normalised alike.
             A file of 1 fills a network of n by an n-th in each.
-        lacks: modules that the file need not have.
+        allow_missing: modules that the file need not have.
 
     Raises:
         InputError: names every array without a place, every place without an array, and every wrong
@@ -59,12 +60,12 @@ def merge(
     """
     leaves = jax.tree_util.tree_flatten_with_path(dict(template))[0]
     places = {_name(keys): leaf for keys, leaf in leaves}
-    left_out, filled = dict(renamed.left_out), {}
+    unused, filled = dict(renamed.unused), {}
     unknown, shapes = [], []
     for name, value in renamed.arrays.items():
         source, place = renamed.sources[name], places.get(name)
         if _below(name, new_head):
-            left_out[source] = "a new head takes its place"
+            unused[source] = "a new head takes its place"
         elif place is None:
             unknown.append(f"{source} {list(value.shape)}")
         else:
@@ -75,8 +76,10 @@ def merge(
                 shapes.append(
                     f"{source}: here it would be {list(value.shape)}, {name} is {list(place.shape)}"
                 )
-    fresh = [name for name in places if name not in filled and _below(name, [*new_head, *lacks])]
-    missing = [name for name in places if name not in filled and name not in fresh]
+    newly_initialized = [
+        name for name in places if name not in filled and _below(name, [*new_head, *allow_missing])
+    ]
+    missing = [name for name in places if name not in filled and name not in newly_initialized]
     problems = {
         "arrays of the file have no place in the network": unknown,
         "arrays of the network are not in the file": missing,
@@ -87,10 +90,10 @@ def merge(
     variables = jax.tree_util.tree_map_with_path(
         lambda keys, leaf: filled.get(_name(keys), leaf), dict(template)
     )
-    return Merged(variables, fresh, left_out)
+    return LoadResult(variables, newly_initialized, unused)
 
 
-def matches(renamed: Renamed, template: Mapping[str, Any]) -> int:
+def matches(renamed: ConvertedWeights, template: Mapping[str, Any]) -> int:
     """The number of the file's arrays that have a place in the network."""
     leaves = jax.tree_util.tree_flatten_with_path(dict(template))[0]
     return len(renamed.arrays.keys() & {_name(keys) for keys, _ in leaves})

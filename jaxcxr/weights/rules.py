@@ -190,33 +190,33 @@ FAMILIES: dict[str, Family] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Renamed:
+class ConvertedWeights:
     """A file's arrays under our names, in our layout, as the file's network has them.
 
     Attributes:
         arrays: our name -> float32 array.
         sources: our name -> name in the file.
-        left_out: name in the file -> why it is not among them.
+        unused: name in the file -> why it is not among them.
     """
 
     arrays: dict[str, np.ndarray]
     sources: dict[str, str]
-    left_out: dict[str, str]
+    unused: dict[str, str]
 
 
-def rename(arrays: Mapping[str, np.ndarray], family: Family) -> Renamed:
+def rename(arrays: Mapping[str, np.ndarray], family: Family) -> ConvertedWeights:
     """Gives every array of a file our name and layout; names that no rule knows keep theirs.
 
     Raises:
         InputError: two arrays get the same name, or one has not as many dimensions as it takes.
     """
-    result = Renamed({}, {}, {})
+    result = ConvertedWeights({}, {}, {})
     for source, value in arrays.items():
         name = source
         for pattern, replacement in family.renames:
             name = re.sub(pattern, replacement, name)
         if any(re.search(pattern, name) for pattern in family.left_out):
-            result.left_out[source] = "has no meaning here"
+            result.unused[source] = "has no meaning here"
             continue
         if family.layout == "torch" and name.endswith("/weight"):
             name = name.removesuffix("weight") + ("scale" if value.ndim == 1 else "kernel")

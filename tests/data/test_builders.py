@@ -9,13 +9,13 @@ from jaxcxr.data import (
     builders,
     dropped,
     label_counts,
-    learned_classes,
+    label_map,
     locking,
     open_dataset,
+    output_classes,
     prepared,
-    relabelling,
-    targets,
-    where_given,
+    target_map,
+    with_default_dirs,
 )
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.types import InputError
@@ -103,16 +103,16 @@ def test_labels_become_classes_and_some_are_left_out(folder):
 
 def test_what_a_run_learns_follows_its_targets():
     section = data_config(".", classes=("a", "b", "c"))
-    assert learned_classes(section) == ("a", "b", "c")
+    assert output_classes(section) == ("a", "b", "c")
     section.targets = ("a=", "b=y", "c=x")
-    assert learned_classes(section) == ("y", "x") and targets(section) == {
+    assert output_classes(section) == ("y", "x") and target_map(section) == {
         "a": "",
         "b": "y",
         "c": "x",
     }
     section.targets = ("a=x", "b=x")
     with pytest.raises(InputError, match=r"data\.targets must map each of data\.classes"):
-        learned_classes(section)
+        output_classes(section)
 
 
 def test_joined_examples_keep_their_pixels_and_common_masks(folder):
@@ -192,7 +192,7 @@ def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
         "/own",
         7,
     )
-    found = where_given(second, first)
+    found = with_default_dirs(second, first)
     assert (found.manual_dir, found.data_dir, found.limit) == ("/xrays", "/own", 7)
     assert second.manual_dir == ""
 
@@ -247,7 +247,7 @@ def test_a_damaged_metadata_table_is_made_again(tmp_path, caplog):
 def test_labels_are_counted_before_they_become_classes(folder):
     section = data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick"))
     assert label_counts(section) == {"normal": 4, "covid19": 6, "": 2}
-    assert relabelling(section) == {"normal": "", "covid19": "sick"}
+    assert label_map(section) == {"normal": "", "covid19": "sick"}
 
 
 def write_ccx(folder, rows, *, pictures=None, encoding="utf-8"):

@@ -204,7 +204,7 @@ def test_adaptive_equalisation_is_scikit_images_without_a_clip_limit():
     smooth = cv2.GaussianBlur(rng.normal(0, 1, (160, 160)), (0, 0), 9)
     image = np.rint(255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     theirs = 255 * exposure.equalize_adapthist(image, kernel_size=20, clip_limit=1.0)
-    ours = contrast.adaptive(image)
+    ours = contrast.adaptive_equalization(image)
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
     assert np.abs(ours - theirs).mean() < 3
     assert np.std(contrast.clahe(image)) < np.std(ours)  # the limit holds contrast back
@@ -214,12 +214,14 @@ def test_one_tile_of_adaptive_equalisation_is_the_cumulative_histogram(image):
     square = image[:64, :64]
     reached = np.cumsum(np.bincount(square.ravel(), minlength=256)) / square.size
     np.testing.assert_allclose(
-        contrast.adaptive(square, tiles=(1, 1)), 255 * reached[square], atol=0.5001
+        contrast.adaptive_equalization(square, tiles=(1, 1)), 255 * reached[square], atol=0.5001
     )
 
 
 def test_a_clip_limit_that_never_binds_is_none(image):
-    np.testing.assert_array_equal(contrast.clahe(image, clip_limit=1e6), contrast.adaptive(image))
+    np.testing.assert_array_equal(
+        contrast.clahe(image, clip_limit=1e6), contrast.adaptive_equalization(image)
+    )
     with pytest.raises(InputError, match="clip limit"):
         contrast.clahe(image, clip_limit=0)
 
@@ -228,7 +230,9 @@ def test_local_equalisation_is_the_rank_within_the_disk():
     image = np.random.default_rng(5).integers(0, 256, (9, 9)).astype(np.uint8)
     rows, columns = np.mgrid[:9, :9]
     near = image[(rows - 4) ** 2 + (columns - 4) ** 2 <= 9]
-    assert contrast.local(image, radius=3)[4, 4] == int(255 * (near <= image[4, 4]).mean())
+    assert contrast.local_equalization(image, radius=3)[4, 4] == int(
+        255 * (near <= image[4, 4]).mean()
+    )
 
 
 @settings(deadline=None, max_examples=25)
@@ -274,7 +278,7 @@ def test_only_grey_bytes_are_enhanced(wrong):
 
 @pytest.mark.parametrize("names", [contrast.MAIN_STACK, contrast.NOTEBOOK_STACK, ("local",)])
 def test_a_stack_has_its_channels_in_the_order_named(image, names):
-    stacked = contrast.stack(image, names)
+    stacked = contrast.stack_channels(image, names)
     assert stacked.dtype == np.uint8 and stacked.shape == (*image.shape, len(names))
     for channel, name in enumerate(names):
         np.testing.assert_array_equal(stacked[..., channel], contrast.ENHANCEMENTS[name](image))
@@ -283,7 +287,7 @@ def test_a_stack_has_its_channels_in_the_order_named(image, names):
 @pytest.mark.parametrize("names", [(), ("beasf", "sharpen")])
 def test_an_unknown_or_empty_stack_is_refused(image, names):
     with pytest.raises(InputError, match="original, equalise, adaptive, local, clahe, beasf"):
-        contrast.stack(image, names)
+        contrast.stack_channels(image, names)
 
 
 def quantile_match(image: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxcxr.data import limit_patients
+from jaxcxr.data import subsample_patients
 from jaxcxr.types import InputError
 from tests.data.fakes import encode, make_dataset
 
@@ -60,15 +60,15 @@ def test_limit_takes_whole_patients_of_every_class_and_is_nested():
     patients = [f"p{i // 2}" for i in range(40)]
     labels = [int(i // 2 % 5 == 0) for i in range(40)]
     dataset = make_dataset([{"image": grey(0)}] * 40, labels=labels, patients=patients)
-    some, more = limit_patients(dataset, 11, seed=3), limit_patients(dataset, 21, seed=3)
+    some, more = subsample_patients(dataset, 11, seed=3), subsample_patients(dataset, 21, seed=3)
     assert (len(some), len(more)) == (10, 20)
     assert set(some.ids) < set(more.ids)
     assert np.bincount(some.labels).tolist() == [8, 2]
-    assert set(some.ids) != set(limit_patients(dataset, 11, seed=4).ids)
-    assert limit_patients(dataset, 0, seed=3) is dataset
+    assert set(some.ids) != set(subsample_patients(dataset, 11, seed=4).ids)
+    assert subsample_patients(dataset, 0, seed=3) is dataset
 
 
 def test_a_limit_below_one_patient_is_refused():
     dataset = make_dataset([{"image": grey(0)}] * 4, patients=["p"] * 4)
     with pytest.raises(InputError, match="no room for the 4 images"):
-        limit_patients(dataset, 3, seed=0)
+        subsample_patients(dataset, 3, seed=0)

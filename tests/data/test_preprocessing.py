@@ -129,7 +129,7 @@ def test_enhancements_are_the_channels_in_their_order():
     pixels = noise(6, (64, 64))
     names = ("beasf", "clahe", "original")
     found = image(pixels, image_size=64, enhance=names)
-    np.testing.assert_array_equal(found, contrast.stack(pixels, names))
+    np.testing.assert_array_equal(found, contrast.stack_channels(pixels, names))
     np.testing.assert_array_equal(
         image(pixels, image_size=64, enhance=("clahe",)), contrast.clahe(pixels)
     )

@@ -15,7 +15,7 @@ from jaxcxr import models
 from jaxcxr.models import layers
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
-from jaxcxr.weights.rules import FAMILIES, Renamed, rename
+from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 from tests.models.variables import quick_jit
 from tests.parity import torch_side
 from tests.parity.errors import relative
@@ -130,7 +130,7 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
     module = models.build(arch, num_classes=classes, dtype=dtype, **no_dropout(arch))
     template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
 
-    def renamed(state: dict[str, np.ndarray]) -> Renamed:
+    def renamed(state: dict[str, np.ndarray]) -> ConvertedWeights:
         """In their precision, where `rename` makes float32 of everything."""
         names = rename(state, FAMILIES["torchvision"])
         if dtype is np.float64:

@@ -11,7 +11,7 @@ from PIL import Image
 from jaxcxr import models, weights
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
-from jaxcxr.weights.rules import Renamed
+from jaxcxr.weights.rules import ConvertedWeights
 from tests.parity.errors import relative
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -176,7 +176,7 @@ def test_the_papers_small_networks_give_the_same_logits(
     found = weights.load(
         weights.find(str(tmp_path / "whole.h5")), template, arch=name, new_head=False
     )
-    assert not found.fresh
+    assert not found.newly_initialized
     logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(found.variables, x)
     assert relative(np.asarray(logits), expected) < 1e-5
 
@@ -231,7 +231,7 @@ def test_a_u_net_gives_the_same_logits(name, classic):
         for path, layer in layer_of.items()
         for leaf in layer.weights
     }
-    variables = merge(Renamed(arrays, dict.fromkeys(arrays, ""), {}), shapes).variables
+    variables = merge(ConvertedWeights(arrays, dict.fromkeys(arrays, ""), {}), shapes).variables
     assert theirs.count_params() == sum(array.size for array in arrays.values())
     logits, _ = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, x)
     assert relative(np.asarray(logits), expected) < 1e-4

@@ -12,7 +12,7 @@ import pytest
 
 from jaxcxr import data
 from jaxcxr.artifacts import Predictions, read_json
-from jaxcxr.data.overlap import SAME_ID
+from jaxcxr.data.leakage import SAME_ID
 from jaxcxr.report import compare
 from jaxcxr.runs import evaluate, train
 from jaxcxr.types import InputError
@@ -84,7 +84,9 @@ def test_the_runs_own_images_would_be_predicted_the_same(runs, monkeypatch):
     """Preprocessing, network and weights are the run's: without the search for patients nothing
     differs.
     """
-    monkeypatch.setattr("jaxcxr.data.overlap.overlap", lambda *_, **__: {"": np.array([], int)})
+    monkeypatch.setattr(
+        "jaxcxr.data.leakage.find_leakage", lambda *_, **__: {"": np.array([], int)}
+    )
     folder = measure(
         runs / "whole", options={"seed": 0, "size": 48, "patients": 24, "confounder": 0.0}
     )

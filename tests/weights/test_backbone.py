@@ -77,11 +77,11 @@ def test_features_are_the_files_and_both_dense_layers_new(path, entry, as_entry)
     same(merged.variables.get("batch_stats"), given.get("batch_stats"))
     for part in ("hidden", head):
         same(merged.variables["params"][part], first["params"][part])
-    assert sorted(merged.fresh) == sorted(
+    assert sorted(merged.newly_initialized) == sorted(
         f"{part}/{leaf}" for part in (head, "hidden") for leaf in ("bias", "kernel")
     )
     unused = [
-        name for name, reason in merged.left_out.items() if reason == "a new head takes its place"
+        name for name, reason in merged.unused.items() if reason == "a new head takes its place"
     ]
     assert len(unused) == ((6 if arch == "qatar_vgg16" else 2) if entry.classes else 0)
 

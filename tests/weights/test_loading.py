@@ -57,7 +57,7 @@ def test_a_file_fills_the_network(resnet):
         weights.find(str(path)), network("resnet18"), arch="resnet18", new_head=False
     )
     same(merged.variables, variables)
-    assert not merged.fresh
+    assert not merged.newly_initialized
 
 
 def test_a_new_head_keeps_its_own_values(resnet):
@@ -247,7 +247,7 @@ def test_a_vgg_without_top_fills_what_it_has(tmp_path):
     merged = weights.load(source, fresh, arch="vgg16", new_head=True)
     same(merged.variables["params"]["features"], variables["params"]["features"])
     same(merged.variables["params"]["classifier"], fresh["params"]["classifier"])
-    assert merged.fresh == [
+    assert merged.newly_initialized == [
         f"classifier/{n}/{leaf}" for n in (0, 3, 6) for leaf in ("bias", "kernel")
     ]
     with pytest.raises(InputError, match="6 arrays of the network are not in the file"):

@@ -5,15 +5,15 @@ import pytest
 
 from jaxcxr.types import InputError
 from jaxcxr.weights.merge import merge
-from jaxcxr.weights.rules import Renamed
+from jaxcxr.weights.rules import ConvertedWeights
 
 
-def renamed(**shapes: tuple[int, ...]) -> Renamed:
+def renamed(**shapes: tuple[int, ...]) -> ConvertedWeights:
     names = {name.replace("__", "/"): shape for name, shape in shapes.items()}
     values = {
         name: np.full(shape, i + 1, np.float32) for i, (name, shape) in enumerate(names.items())
     }
-    return Renamed(values, {name: f"their.{name}" for name in names}, {})
+    return ConvertedWeights(values, {name: f"their.{name}" for name in names}, {})
 
 
 def network(channels: int = 3, classes: int = 4) -> dict:
@@ -39,15 +39,15 @@ def test_every_array_finds_its_place_in_either_collection():
     merged = merge(renamed(**WHOLE), network())
     assert merged.variables["params"]["bn1"]["scale"][0] == 2
     assert merged.variables["batch_stats"]["bn1"]["mean"][0] == 3
-    assert (merged.fresh, merged.left_out) == ([], {})
+    assert (merged.newly_initialized, merged.unused) == ([], {})
 
 
 def test_a_new_head_stays_as_it_is_whatever_the_file_has():
     given = renamed(**{**WHOLE, "fc__kernel": (8, 1000), "fc__bias": (1000,)})
     merged = merge(given, network(), new_head=("fc",))
     assert not merged.variables["params"]["fc"]["kernel"].any()
-    assert merged.fresh == ["fc/bias", "fc/kernel"]
-    assert sorted(merged.left_out) == ["their.fc/bias", "their.fc/kernel"]
+    assert merged.newly_initialized == ["fc/bias", "fc/kernel"]
+    assert sorted(merged.unused) == ["their.fc/bias", "their.fc/kernel"]
 
 
 def test_grey_input_gets_the_sum_over_the_channels():
@@ -91,7 +91,10 @@ def test_all_problems_are_named_at_once():
 
 def test_a_part_that_the_file_may_lack_stays_as_it_is():
     given = renamed(**{name: shape for name, shape in WHOLE.items() if not name.startswith("bn1")})
-    assert merge(given, network(), lacks=("bn1",)).fresh == ["bn1/mean", "bn1/scale"]
+    assert merge(given, network(), allow_missing=("bn1",)).newly_initialized == [
+        "bn1/mean",
+        "bn1/scale",
+    ]
 
 
 def test_long_lists_are_cut():

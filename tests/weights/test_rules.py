@@ -148,5 +148,5 @@ def test_two_arrays_of_one_name_are_named():
 
 def test_what_is_left_out_is_said():
     renamed = rename({"bn1.num_batches_tracked": np.int64(3)}, FAMILIES["torchvision"])
-    assert renamed.left_out == {"bn1.num_batches_tracked": "has no meaning here"}
+    assert renamed.unused == {"bn1.num_batches_tracked": "has no meaning here"}
     assert not renamed.arrays

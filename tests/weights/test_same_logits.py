@@ -43,5 +43,5 @@ def test_each_form_gives_the_logits_of_the_numbers_in_it(tmp_path, arch):
             {name: np.ascontiguousarray(value) for name, value in write(variables).items()}, path
         )
         merged = weights.load(weights.find(str(path)), other, arch=arch, new_head=False)
-        assert not merged.fresh
+        assert not merged.newly_initialized
         np.testing.assert_allclose(run(merged.variables, x), expected, rtol=1e-5, err_msg=form)

@@ -36,7 +36,7 @@ def patient_names(dataset: Dataset, data_config: Any) -> np.ndarray:
     return np.array(columns).T
 
 
-def overlap(
+def find_leakage(
     dataset: Dataset, patients: np.ndarray, own: Dataset, own_patients: np.ndarray, *, sources: bool
 ) -> dict[str, np.ndarray]:
     """Images that a model may have been trained on, or whose patients may, by reason.

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxcxr.data import open_dataset, overlap
+from jaxcxr.data import leakage, open_dataset
 from tests.data.fakes import data_config, encode, make_dataset
 
 
@@ -20,7 +20,7 @@ def named(dataset, *ids, sources=None):
 
 
 def found(external, patients, own, own_patients, *, sources=False):
-    rows = overlap.overlap(
+    rows = leakage.find_leakage(
         external, np.array(patients), own, np.array(own_patients), sources=sources
     )
     return {reason: index.tolist() for reason, index in rows.items() if len(index)}
@@ -38,10 +38,10 @@ def test_ids_files_and_patients_give_a_patient_away_with_all_images():
         ["p8", "s9"],
     ]
     assert found(external, patients, own, [["a", "a"], ["b", "b-strict"], ["c", "c"]]) == {
-        overlap.SAME_ID: [0],
-        overlap.SAME_FILE: [1],
-        overlap.SAME_PATIENT: [2],
-        overlap.OF_SUCH_PATIENTS: [3, 5],  # of p1; w shares the strict name of z
+        leakage.SAME_ID: [0],
+        leakage.SAME_FILE: [1],
+        leakage.SAME_PATIENT: [2],
+        leakage.OF_SUCH_PATIENTS: [3, 5],  # of p1; w shares the strict name of z
     }
 
 
@@ -51,14 +51,14 @@ def test_strangers_are_kept_and_a_shared_source_counts_where_asked():
     patients = [["x", "x"], ["y", "y"]]
     assert found(external, patients, own, [["a", "a"], ["b", "b"]]) == {}
     assert found(external, patients, own, [["a", "a"], ["b", "b"]], sources=True) == {
-        overlap.SAME_SOURCE: [0]
+        leakage.SAME_SOURCE: [0]
     }
 
 
 def test_patients_have_a_name_by_every_key_of_the_builders(tmp_path):
     section = data_config(tmp_path, limit=6)
     dataset = open_dataset(section)
-    names = overlap.patient_names(dataset, section)
+    names = leakage.patient_names(dataset, section)
     assert names.shape == (len(dataset), 2)
     assert names[:, 0].tolist() == dataset.patient_ids.tolist()
     strict = open_dataset(data_config(tmp_path, patient_key="strict_patient_id"))
