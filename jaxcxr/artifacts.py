@@ -263,9 +263,9 @@ class RunFolder:
         if not os.path.lexists(self.path / CONFIG):
             self._config = run_identity.with_absolute_paths(config, self.path)
             return
-        saved, given = (run_identity.fields(c, volatile) for c in (self.config(), config))
+        saved, requested = (run_identity.fields(c, volatile) for c in (self.config(), config))
         lines = run_identity.difference(
-            run_identity.same_paths(saved, given, self._is_recorded), given
+            run_identity.same_paths(saved, requested, self._is_recorded), requested
         )
         if lines:
             raise InputError(
@@ -277,10 +277,10 @@ class RunFolder:
             )
 
     def _check_same_inputs(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        saved, given = run_identity.inputs(before), run_identity.inputs(now)
-        shared = saved.keys() & given.keys()
+        saved, current = run_identity.inputs(before), run_identity.inputs(now)
+        shared = saved.keys() & current.keys()
         lines = run_identity.difference(
-            *({n: d[n] for n in d if n in shared} for d in (saved, given))
+            *({n: d[n] for n in d if n in shared} for d in (saved, current))
         )
         if lines:
             raise InputError(
@@ -299,11 +299,11 @@ class RunFolder:
         }
 
     def _relative(self, path: str) -> str:
-        here = self.path.resolve()
-        around = [f.path.resolve() for f in self._open if f.path.resolve() in here.parents]
+        base = self.path.resolve()
+        around = [f.path.resolve() for f in self._open if f.path.resolve() in base.parents]
         target = Path(path).resolve()
         inside = any(target.is_relative_to(folder) for folder in around)
-        return os.path.relpath(target, here) if inside else os.path.abspath(path)
+        return os.path.relpath(target, base) if inside else os.path.abspath(path)
 
     def _give_back(self) -> None:
         """Undoes the claim of a start that failed, if the folder was empty.

@@ -261,8 +261,8 @@ class Checkpointer:
         if _is_primary():
             steps = self._folders.committed()
             newest = steps[-self._keep :]
-            kept = {*newest, *(self._folders.best(step) for step in newest)}
-            self._folders.delete(step for step in steps if step not in kept)
+            retained = {*newest, *(self._folders.best(step) for step in newest)}
+            self._folders.delete(step for step in steps if step not in retained)
         self._synchronise("save")
 
     def _remove_unfinished(self) -> None:
@@ -276,10 +276,10 @@ class Checkpointer:
 
     def _disk_full(self, step: int, needed: int | None = None) -> str:
         free = shutil.disk_usage(self.directory).free
-        wanted = f"needs {needed / 1e6:.0f} MB, " if needed else ""
+        need = f"needs {needed / 1e6:.0f} MB, " if needed else ""
         return (
             f"The disk is full: the checkpoint of step {step} was not written to {self.directory} "
-            f"({wanted}{free / 1e6:.0f} MB are free). Older checkpoints are intact: "
+            f"({need}{free / 1e6:.0f} MB are free). Older checkpoints are intact: "
             f"{self._folders.committed() or 'none'}. Free some space and start the same command "
             "again."
         )

@@ -97,11 +97,11 @@ def experiment(name: str, config: ConfigDict) -> str:
             shown[stage.task] = (prefix, values)
             lines += _field_lines(prefix, values, stage.task)
             continue
-        first, known = shown[stage.task]
+        first, shared = shown[stage.task]
         differing = {
             field: value
             for field, value in values.items()
-            if field not in known or known[field] != value
+            if field not in shared or shared[field] != value
         }
         lines += ["", f"{prefix}*: as {first}*, but", *_field_lines(prefix, differing, "")]
     return "\n".join(lines)
@@ -218,7 +218,7 @@ def _comments_of(path: Path) -> dict[str, dict[str, str]]:
     def is_alone(number: int) -> bool:
         return number in comment_at and lines[number - 1].lstrip().startswith("#")
 
-    found: dict[str, dict[str, str]] = {}
+    comments: dict[str, dict[str, str]] = {}
     for function in ast.parse(source).body:
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -235,5 +235,5 @@ def _comments_of(path: Path) -> dict[str, dict[str, str]]:
             end = statement.end_lineno or statement.lineno
             beside = [comment_at[n] for n in range(statement.lineno, end + 1) if n in comment_at]
             comment = " ".join(beside or above)
-            found.setdefault(function.name, {}).setdefault(field, comment)
-    return found
+            comments.setdefault(function.name, {}).setdefault(field, comment)
+    return comments

@@ -105,7 +105,7 @@ class Model:
         """Runs the program.
 
         Args:
-            images: [b, S, S] or [b, S, S, c] uint8, of `see`; model.json gives the size.
+            images: [b, S, S] or [b, S, S, c] uint8, of `preprocess`; model.json gives the size.
             masks: [b, S, S] uint8, 1 in the lungs, where the model takes patches.
             seeds: [b] int32, of each image's patches; None: of its pixels, see `seed_of`.
 
@@ -118,18 +118,18 @@ class Model:
                 the model was not exported for this platform.
         """
         self._check_platform()
-        given = {"images": images, "masks": masks, "seeds": seeds}
+        inputs = {"images": images, "masks": masks, "seeds": seeds}
         if seeds is None:
-            given["seeds"] = np.array([seed_of(image) for image in images], np.int32)
+            inputs["seeds"] = np.array([seed_of(image) for image in images], np.int32)
         arrays = []
-        for wanted in self.spec["inputs"]:
-            name, shape = wanted["name"], [len(images), *wanted["shape"][1:]]
-            array = given[name]
+        for entry in self.spec["inputs"]:
+            name, shape = entry["name"], [len(images), *entry["shape"][1:]]
+            array = inputs[name]
             if array is None:
-                raise InputError(f"{self.folder} needs {name} {wanted['shape']}: {wanted['what']}")
-            if list(array.shape) != shape or str(array.dtype) != wanted["dtype"]:
+                raise InputError(f"{self.folder} needs {name} {entry['shape']}: {entry['what']}")
+            if list(array.shape) != shape or str(array.dtype) != entry["dtype"]:
                 raise InputError(
-                    f"{self.folder} takes {name} {wanted['dtype']} {shape}, not {array.dtype} "
+                    f"{self.folder} takes {name} {entry['dtype']} {shape}, not {array.dtype} "
                     f"{list(array.shape)}"
                 )
             arrays.append(array)
@@ -143,7 +143,7 @@ class Model:
                 "--config.export.platforms and export again, or set JAX_PLATFORMS"
             )
 
-    def see(
+    def preprocess(
         self, pixels: np.ndarray, lungs: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """An X-ray as the program takes it.
@@ -189,10 +189,10 @@ class Model:
                 f"{self.folder} needs jaxcxr to prepare its images ({error}): {steps}"
             ) from error
         fields = self.spec["preprocessing"]["fields"].items()
-        given: dict[str, Any] = {
+        options: dict[str, Any] = {
             n: tuple(value) if isinstance(value, list) else value for n, value in fields
         }
-        settings = preprocessing.Preprocessing(**given)
+        settings = preprocessing.Preprocessing(**options)
         reference = read_image(self.folder / REFERENCE) if settings.match != "none" else None
         prepared = preprocessing.prepare(
             pixels, mask, settings, name="the image", reference=reference
@@ -205,7 +205,7 @@ class Model:
             raise InputError(
                 f"{self.folder} finds no lungs: it is a {self.spec['task']} model, not a segmenter"
             )
-        return np.isin(self.predict(self.see(pixels)[0][None])[0], self.spec["lungs"]["ids"])
+        return np.isin(self.predict(self.preprocess(pixels)[0][None])[0], self.spec["lungs"]["ids"])
 
 
 def prepare(
@@ -225,15 +225,15 @@ def prepare(
     """
     size = (fields["image_size"], fields["image_size"])
     top, left, bottom, right = fields.get("cut", (0, 0, 0, 0))
-    kept = (slice(top, size[0] - bottom), slice(left, size[1] - right))
+    inside = (slice(top, size[0] - bottom), slice(left, size[1] - right))
     values = (255 * _levels(pixels, equalise=fields["equalise"]) ** fields["gamma"]).astype(
         np.float32
     )[pixels]
     small = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
-    image = np.clip(np.rint(small), 0, 255).astype(np.uint8)[kept]
+    image = np.clip(np.rint(small), 0, 255).astype(np.uint8)[inside]
     if mask is None:
         return image, None
-    return image, np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))[kept]
+    return image, np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))[inside]
 
 
 def enlarged(lungs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -431,8 +431,8 @@ def _read_spec(folder: Path) -> dict[str, Any]:
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """SHA-256 of the content of model.json in canonical form, without its own field `sha256`."""
-    said = {name: value for name, value in spec.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    content = {name: value for name, value in spec.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _check_runner(folder: Path, spec: Mapping[str, Any]) -> None:
@@ -473,10 +473,10 @@ def _reason(error: Exception) -> str:
 def _check_hash(path: Path, spec: Mapping[str, Any]) -> None:
     expected = spec["files"][path.name]["sha256"]
     with _reading(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != expected:
         raise InputError(
-            f"{path} is damaged or of another export: its SHA-256 is {found}, and {SPEC} says "
+            f"{path} is damaged or of another export: its SHA-256 is {actual}, and {SPEC} says "
             f"{expected}; export again"
         )
 
@@ -522,27 +522,27 @@ def main(arguments: Sequence[str]) -> int:
     )
     where = "of a segmenter: writes FOLDER/<IMAGE>.png"
     parser.add_argument("--masks-to", metavar="FOLDER", type=Path, help=where)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     # Whatever the terminal's encoding, no name stops a print.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        model = Model.open(given.export)
-        segmenter = Model.open(given.lungs) if given.lungs else None
+        model = Model.open(options.export)
+        segmenter = Model.open(options.lungs) if options.lungs else None
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     values = [f"probability_{name}" for name in model.spec["classes"]] or ["lung_area_share"]
     table, failed, taken = csv.writer(sys.stdout, lineterminator="\n"), 0, set[str]()
     table.writerow(["file", *values, "note"])
-    for name in given.images:
-        mask = given.masks_to / _mask_name(name, taken) if given.masks_to else None
+    for name in options.images:
+        mask = options.masks_to / _mask_name(name, taken) if options.masks_to else None
         try:
             numbers = _predict_file(model, segmenter, Path(name), mask)
         except Exception as error:  # of one file: the remaining files are predicted
-            said = str(error) if isinstance(error, InputError) else _reason(error)
-            said = said if name in said else f"{name}: {said}"
-            shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
+            message = str(error) if isinstance(error, InputError) else _reason(error)
+            message = message if name in message else f"{name}: {message}"
+            shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
             print(f"error: {''.join(shown)}", file=sys.stderr)
             failed += 1
         else:
@@ -575,7 +575,7 @@ def _predict_file(
     lungs = None
     if segmenter is not None and model.spec["lungs"]["needed"]:
         lungs = enlarged(segmenter.find_lungs(pixels), pixels.shape)
-    image, mask = model.see(pixels, lungs)
+    image, mask = model.preprocess(pixels, lungs)
     return model.predict(image[None], None if mask is None else mask[None])[0].tolist()
 
 

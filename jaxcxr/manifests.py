@@ -84,9 +84,9 @@ def problem(path: Path, *, names: Iterable[str] = ()) -> str | None:
         return None if intact else f"is damaged: the content of {name} has changed (SHA-256)"
 
     listed = manifest["files"]
-    wanted = {name: listed[name] for name in names if name in listed} if names else listed
+    checked = {name: listed[name] for name in names if name in listed} if names else listed
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        return next((p for p in pool.map(check, wanted.items()) if p), None)
+        return next((p for p in pool.map(check, checked.items()) if p), None)
 
 
 def _hash(body: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -100,12 +100,12 @@ def _matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
     names = jax.tree_util.tree_map_with_path(
         lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), params
     )
-    known = jax.tree.leaves(names)
+    leaves = jax.tree.leaves(names)
     for pattern in patterns:
-        if not any(re.search(pattern, name) for name in known):
+        if not any(re.search(pattern, name) for name in leaves):
             raise InputError(
-                f"optim.{field}: {pattern!r} matches no parameter; there are {known[0]} ... "
-                f"{known[-1]}"
+                f"optim.{field}: {pattern!r} matches no parameter; there are {leaves[0]} ... "
+                f"{leaves[-1]}"
             )
     return jax.tree.map(lambda name: any(re.search(pattern, name) for pattern in patterns), names)
 
@@ -151,34 +151,28 @@ def schedule_factor(
 
 
 @dataclasses.dataclass
-class Watch:
-    """Follows the monitored metric.
+class EarlyStopping:
+    """The best value of the monitored metric, and the end of training when it stops improving.
 
-    Remembers the best, cuts the learning rate on a plateau, stops early.
-
-    Host-side and tiny; its fields are saved as JSON with every checkpoint, so a resumed run stops
-    where the uninterrupted one would.
+    Its fields are saved as JSON with every checkpoint, so a resumed run stops where the
+    uninterrupted one would.
 
     Attributes:
         mode: "max" or "min".
         patience: evaluations without improvement before stopping; 0 never stops.
-        min_delta: how much better counts as better; negative values are the published rule
+        min_delta: least improvement that counts; negative values are the published rule
             "new > best - 0.05" (facts of the patch-by-patch code).
-        plateau_patience: evaluations without improvement before the learning rate is cut; 0 never
-            cuts.
-        plateau_factor: the cut.
+        best: best value; None before the first evaluation with a number.
+        best_step: its step.
+        num_bad_evals: evaluations since the last improvement.
     """
 
     mode: str
     patience: int
     min_delta: float
-    plateau_patience: int
-    plateau_factor: float
     best: float | None = None
     best_step: int = 0
-    bad: int = 0
-    plateau_bad: int = 0
-    factor: float = 1.0
+    num_bad_evals: int = 0
 
     def update(self, value: float, step: int) -> bool:
         """Takes one evaluation; returns whether it is an improvement (NaN never is)."""
@@ -187,26 +181,53 @@ class Watch:
             self.best is None or sign * (value - self.best) > self.min_delta
         )
         if improved:
-            self.best, self.best_step, self.bad, self.plateau_bad = value, step, 0, 0
+            self.best, self.best_step, self.num_bad_evals = value, step, 0
         else:
-            self.bad += 1
-            self.plateau_bad += 1
-            if self.plateau_patience and self.plateau_bad >= self.plateau_patience:
-                self.factor *= self.plateau_factor
-                self.plateau_bad = 0
+            self.num_bad_evals += 1
         return improved
 
     @property
     def stop(self) -> bool:
         """True once patience has run out."""
-        return bool(self.patience) and self.bad >= self.patience
+        return bool(self.patience) and self.num_bad_evals >= self.patience
 
     def to_json(self) -> dict[str, Any]:
-        """The part that changes while training."""
-        names = ("best", "best_step", "bad", "plateau_bad", "factor")
-        return {name: getattr(self, name) for name in names}
+        """The part that changes while training; the keys are those of saved checkpoints."""
+        return {"best": self.best, "best_step": self.best_step, "bad": self.num_bad_evals}
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Takes up what `to_json` saved."""
-        for name, value in saved.items():
-            setattr(self, name, value)
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continues from the values of `to_json`; other keys are ignored."""
+        self.best, self.best_step = saved["best"], saved["best_step"]
+        self.num_bad_evals = saved["bad"]
+
+
+@dataclasses.dataclass
+class ReduceLROnPlateau:
+    """Factor on the learning rate, reduced whenever the monitored metric stops improving.
+
+    Attributes:
+        patience: evaluations without improvement before a reduction; 0 never reduces.
+        decay: factor of one reduction.
+        factor: product of the reductions so far.
+        num_bad_evals: evaluations since the last improvement or reduction.
+    """
+
+    patience: int
+    decay: float
+    factor: float = 1.0
+    num_bad_evals: int = 0
+
+    def update(self, improved: bool) -> None:
+        """Takes the outcome of one evaluation, see `EarlyStopping.update`."""
+        self.num_bad_evals = 0 if improved else self.num_bad_evals + 1
+        if self.patience and self.num_bad_evals >= self.patience:
+            self.factor *= self.decay
+            self.num_bad_evals = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The part that changes while training; the keys are those of saved checkpoints."""
+        return {"plateau_bad": self.num_bad_evals, "factor": self.factor}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continues from the values of `to_json`; other keys are ignored."""
+        self.num_bad_evals, self.factor = saved["plateau_bad"], saved["factor"]

@@ -80,11 +80,11 @@ class OrbaxFiles:
         Raises:
             InputError: the step does not fit the templates, or has no data position.
         """
-        wanted = {name: tree for name, tree in templates.items() if tree is not None}
-        self._check_fits(path, wanted)
+        requested = {name: tree for name, tree in templates.items() if tree is not None}
+        self._check_fits(path, requested)
         args: dict[str, Any] = {
             name: ocp.args.PyTreeRestore(jax.tree.map(_zeros, tree))
-            for name, tree in wanted.items()
+            for name, tree in requested.items()
         }
         args["loop"] = ocp.args.JsonRestore()
         if data_iterator is not None:
@@ -96,7 +96,7 @@ class OrbaxFiles:
                 )
             args["data"] = grain.checkpoint.CheckpointRestore(data_iterator)
         restored = self._orbax.restore(path, args=ocp.args.Composite(**args))
-        trees = {name: jax.tree.map(jnp.asarray, restored[name]) for name in wanted}
+        trees = {name: jax.tree.map(jnp.asarray, restored[name]) for name in requested}
         return dict.fromkeys(templates) | trees | {"loop": restored["loop"]}
 
     def close(self) -> None:
@@ -113,12 +113,16 @@ class OrbaxFiles:
             )
         metadata: Any = self._orbax.metadata(path).item_metadata
         saved = _shapes({name: metadata[name].tree for name in trees if (path / name).is_dir()})
-        wanted = _shapes(trees)
-        if saved == wanted:
+        expected = _shapes(trees)
+        if saved == expected:
             return
-        lines = [f"  - {name}: {saved[name]}" for name in saved if saved[name] != wanted.get(name)]
+        lines = [
+            f"  - {name}: {saved[name]}" for name in saved if saved[name] != expected.get(name)
+        ]
         lines += [
-            f"  + {name}: {wanted[name]}" for name in wanted if wanted[name] != saved.get(name)
+            f"  + {name}: {expected[name]}"
+            for name in expected
+            if expected[name] != saved.get(name)
         ]
         more = f"\n  ... and {len(lines) - 20} more" if len(lines) > 20 else ""
         raise InputError(

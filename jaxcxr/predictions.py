@@ -96,9 +96,10 @@ class Predictions:
             return self.probabilities
         if name not in self.extra or self.extra[name].shape != self.probabilities.shape:
             shape = self.probabilities.shape
-            known = [key for key, array in self.extra.items() if array.shape == shape]
+            outputs = [key for key, array in self.extra.items() if array.shape == shape]
             raise InputError(
-                f"{self.name} holds no {name!r}; it holds: {', '.join(['probabilities', *known])}."
+                f"{self.name} holds no {name!r}; it holds: "
+                f"{', '.join(['probabilities', *outputs])}."
             )
         return self.extra[name].astype(np.float32)
 
@@ -137,7 +138,7 @@ class Predictions:
             meta: dict[str, Any] = json.loads(str(arrays["meta"]))
             if meta.pop("format") != _FORMAT:
                 raise ValueError(f"its format is not {_FORMAT}")
-            found = {
+            fields = {
                 "ids": arrays["id"],
                 "patient_ids": arrays["patient_id"],
                 "split": arrays["split"],
@@ -152,7 +153,7 @@ class Predictions:
             ) from error
         prefix = "extra/"
         extra = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-        return cls(**found, extra=extra, path=str(path))
+        return cls(**fields, extra=extra, path=str(path))
 
     def _take(self, rows: np.ndarray) -> Predictions:
         names = ("ids", "patient_ids", "split", "labels", "probabilities")
@@ -181,17 +182,17 @@ class Predictions:
             return f"ids are not unique: {_some(names[counts > 1])}"
         if not np.isin(self.split, SPLITS).all():
             return f"unknown splits: {_some(np.setdiff1d(self.split, SPLITS))}"
-        bad = (self.labels < 0) | (self.labels >= c)
-        if bad.any():
-            return f"labels outside the {c} classes: {_some(self.ids[bad])}"
-        bad = ~np.isfinite(self.probabilities).all(axis=1)
-        if bad.any():
-            return f"probabilities are not finite: {_some(self.ids[bad])}"
+        invalid = (self.labels < 0) | (self.labels >= c)
+        if invalid.any():
+            return f"labels outside the {c} classes: {_some(self.ids[invalid])}"
+        invalid = ~np.isfinite(self.probabilities).all(axis=1)
+        if invalid.any():
+            return f"probabilities are not finite: {_some(self.ids[invalid])}"
         # In float64 and loose enough for mean_softmax over 100 patches in float32.
         total = self.probabilities.astype(np.float64).sum(axis=1)
-        bad = (np.abs(total - 1) > 1e-4) | (self.probabilities < 0).any(axis=1)
-        if bad.any():
-            return f"probabilities are negative or do not sum to 1: {_some(self.ids[bad])}"
+        invalid = (np.abs(total - 1) > 1e-4) | (self.probabilities < 0).any(axis=1)
+        if invalid.any():
+            return f"probabilities are negative or do not sum to 1: {_some(self.ids[invalid])}"
         return None
 
 
@@ -213,7 +214,7 @@ def check_same_split(predictions: Sequence[Predictions], *, splits: Sequence[str
     if not predictions:
         raise InputError("there are no predictions to compare")
     first = predictions[0]
-    known: dict[str, tuple[str, int, str]] = {}
+    first_seen: dict[str, tuple[str, int, str]] = {}
     for p in predictions:
         for field in ("classes", "split_sha256", "dataset_fingerprint", "group_by"):
             a, b = getattr(first, field), getattr(p, field)
@@ -229,7 +230,7 @@ def check_same_split(predictions: Sequence[Predictions], *, splits: Sequence[str
                     "--config.run=predict and that name among --config.predict.splits."
                 )
         for row in zip(p.ids.tolist(), p.patient_ids.tolist(), p.labels.tolist(), strict=True):
-            before = known.setdefault(row[0], (row[1], row[2], p.name))
+            before = first_seen.setdefault(row[0], (row[1], row[2], p.name))
             if before[:2] != row[1:]:
                 what = "patient" if before[0] != row[1] else "label"
                 raise InputError(
@@ -261,12 +262,12 @@ def _check_folds(predictions: Sequence[Predictions]) -> None:
                 + (" and ".join(parts) or "has the same ids in another order")
                 + "."
             )
-    (one, folds), *others = folds_of.items()
+    (reference, folds), *others = folds_of.items()
     for origin, its in others:
         if its != folds:
             raise InputError(
-                f"{origin} holds folds {sorted(its)}, but {one} holds {sorted(folds)}: train the "
-                "missing folds first."
+                f"{origin} holds folds {sorted(its)}, but {reference} holds {sorted(folds)}: train "
+                "the missing folds first."
             )
 
 

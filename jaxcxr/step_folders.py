@@ -104,9 +104,9 @@ class StepFolders:
         """
         manifest, parts = self.read_manifest(step), tuple(parts)
         assert manifest is not None, step
-        kept = {n: f for n, f in manifest["files"].items() if Path(n).parts[0] not in parts}
-        if kept != manifest["files"]:
-            manifests.write_body(self.path(step) / MANIFEST, {**manifest, "files": kept})
+        remaining = {n: f for n, f in manifest["files"].items() if Path(n).parts[0] not in parts}
+        if remaining != manifest["files"]:
+            manifests.write_body(self.path(step) / MANIFEST, {**manifest, "files": remaining})
         for part in parts:
             shutil.rmtree(self.path(step) / part, ignore_errors=True)
 

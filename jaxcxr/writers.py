@@ -125,11 +125,13 @@ class MetricWriter:
                 raise InputError(files.disk_full(path, intact)) from error
             raise InputError(f"{path} cannot be written: {error.strerror}.") from error
 
-    def _keep_rows(self, wanted: Any) -> None:
+    def _keep_rows(self, predicate: Any) -> None:
         path = self._workdir / METRICS
         if not path.exists():
             return
-        text = "".join(json.dumps(row) + "\n" for row in read_metrics(self._workdir) if wanted(row))
+        text = "".join(
+            json.dumps(row) + "\n" for row in read_metrics(self._workdir) if predicate(row)
+        )
         if text.encode() != path.read_bytes():
             files.write_text(path, text)
 
@@ -155,11 +157,11 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
             row = json.loads(line)
             if not isinstance(row["step"], int):
                 raise ValueError(f"no step in {files.reason(ValueError(line[:80].decode()))!r}")
-            bad = [
+            invalid = [
                 name for name, value in row.items() if value is not None and not is_number(value)
             ]
-            if bad:
-                raise ValueError(f"{bad[0]} is no number")
+            if invalid:
+                raise ValueError(f"{invalid[0]} is no number")
         rows.append(row)
     return rows
 

@@ -109,7 +109,7 @@ def test_an_image_of_one_level_is_prepared_likewise(level):
 )
 def test_enhancements_and_crops_are_made_by_the_project(fields):
     needs_lungs = "lungs" in fields
-    image, _ = model(needs_lungs=needs_lungs, **fields).see(xray(), lungs() > 0)
+    image, _ = model(needs_lungs=needs_lungs, **fields).preprocess(xray(), lungs() > 0)
     settings = Preprocessing(**{"image_size": 32, "equalise": True, "gamma": 1.0, **fields})
     mask = lungs() if needs_lungs else None
     np.testing.assert_array_equal(
@@ -120,7 +120,7 @@ def test_enhancements_and_crops_are_made_by_the_project(fields):
 def test_histograms_are_matched_to_the_picture_beside_the_model(tmp_path):
     reference = xray(shape=(32, 32)) // 2
     Image.fromarray(reference).save(tmp_path / "reference.png")
-    image, _ = model(tmp_path, match="first").see(xray())
+    image, _ = model(tmp_path, match="first").preprocess(xray())
     settings = Preprocessing(image_size=32, equalise=True, gamma=1.0, match="first")
     expected = preprocessing.prepare(xray(), None, settings, name="x", reference=reference).image
     np.testing.assert_array_equal(image, expected)
@@ -128,9 +128,9 @@ def test_histograms_are_matched_to_the_picture_beside_the_model(tmp_path):
 
 def test_what_the_project_must_prepare_is_told_without_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jaxcxr.data", None)
-    assert model().see(xray())[0].shape == (32, 32)
+    assert model().preprocess(xray())[0].shape == (32, 32)
     with pytest.raises(InputError, match="needs jaxcxr to prepare its images .*told in words"):
-        model(enhance=("clahe",)).see(xray())
+        model(enhance=("clahe",)).preprocess(xray())
 
 
 def test_a_model_that_looks_at_lungs_needs_some():
@@ -138,12 +138,12 @@ def test_a_model_that_looks_at_lungs_needs_some():
     with pytest.raises(
         InputError, match="looks at lungs: name an exported segmenter, --lungs EXPORT"
     ):
-        model(needs_lungs=True).see(xray())
+        model(needs_lungs=True).preprocess(xray())
     with pytest.raises(InputError, match="no lungs found"):
-        model(needs_lungs=True).see(xray(), nothing)
-    mask = model(needs_lungs=True, on_empty="whole_image").see(xray(), nothing)[1]
+        model(needs_lungs=True).preprocess(xray(), nothing)
+    mask = model(needs_lungs=True, on_empty="whole_image").preprocess(xray(), nothing)[1]
     assert mask is not None and mask.all()
-    assert model().see(xray(), nothing)[1] is None
+    assert model().preprocess(xray(), nothing)[1] is None
 
 
 def test_a_seed_is_of_the_pixels_alone():
@@ -301,7 +301,7 @@ def test_a_changed_runner_does_not_run_as_the_exports_own(folder):
 def test_an_error_of_one_image_does_not_end_the_others(folder, capsys, monkeypatch):
     for name in ("a.png", "b.png", "c.png"):
         Image.fromarray(xray()).save(folder / name)
-    plain = Model.see
+    plain = Model.preprocess
 
     def fails(self, pixels, lungs=None):
         fails.count += 1
@@ -310,7 +310,7 @@ def test_an_error_of_one_image_does_not_end_the_others(folder, capsys, monkeypat
         return plain(self, pixels, lungs)
 
     fails.count = 0
-    monkeypatch.setattr(Model, "see", fails)
+    monkeypatch.setattr(Model, "preprocess", fails)
     assert (
         exported.main([str(folder), *(str(folder / name) for name in ("a.png", "b.png", "c.png"))])
         == 1

@@ -120,19 +120,12 @@ def test_warmup_rises_linearly_and_then_the_schedule_begins():
     assert factor("constant", 0, warmup=0.0) == 1.0
 
 
-def watch(**options) -> optim.Watch:
-    defaults = {
-        "mode": "max",
-        "patience": 0,
-        "min_delta": 0.0,
-        "plateau_patience": 0,
-        "plateau_factor": 0.1,
-    }
-    return optim.Watch(**{**defaults, **options})
+def early_stopping(**options) -> optim.EarlyStopping:
+    return optim.EarlyStopping(**{"mode": "max", "patience": 0, "min_delta": 0.0, **options})
 
 
-def test_watch_remembers_the_best_of_either_mode():
-    highest, lowest = watch(), watch(mode="min")
+def test_early_stopping_remembers_the_best_of_either_mode():
+    highest, lowest = early_stopping(), early_stopping(mode="min")
     for step, value in enumerate([0.5, 0.7, 0.7, 0.2], start=1):
         highest.update(value, step)
         lowest.update(value, step)
@@ -141,18 +134,18 @@ def test_watch_remembers_the_best_of_either_mode():
 
 
 def test_patience_counts_evaluations_without_improvement():
-    w = watch(patience=2)
+    stopping = early_stopping(patience=2)
     stops = []
     for step, value in enumerate([0.5, 0.4, 0.6, 0.6, 0.5]):
-        w.update(value, step)
-        stops.append(w.stop)
+        stopping.update(value, step)
+        stops.append(stopping.stop)
     assert stops == [False, False, False, False, True]
-    endless = watch(patience=0)
+    endless = early_stopping(patience=0)
     assert not any([endless.update(0.0, step) and endless.stop for step in range(50)])
 
 
 def test_min_delta_asks_for_more_and_a_negative_one_is_the_published_slack():
-    strict, slack = watch(min_delta=0.1), watch(min_delta=-0.05)
+    strict, slack = early_stopping(min_delta=0.1), early_stopping(min_delta=-0.05)
     assert [strict.update(value, 0) for value in (0.5, 0.55, 0.65)] == [True, False, True]
     # "new > best - 0.05": a slightly worse value counts, and becomes what the next is compared
     # with.
@@ -166,35 +159,50 @@ def test_min_delta_asks_for_more_and_a_negative_one_is_the_published_slack():
 
 
 def test_plateau_cuts_the_learning_rate_again_and_again():
-    w = watch(plateau_patience=2)
+    plateau = optim.ReduceLROnPlateau(patience=2, decay=0.1)
     factors = []
-    for step, value in enumerate([0.5, 0.4, 0.4, 0.4, 0.4, 0.6, 0.5]):
-        w.update(value, step)
-        factors.append(w.factor)
+    for improved in [True, False, False, False, False, True, False]:
+        plateau.update(improved)
+        factors.append(plateau.factor)
     np.testing.assert_allclose(factors, [1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
 def test_nan_is_never_the_best():
-    w = watch()
-    assert not w.update(float("nan"), 1)
-    assert w.update(0.3, 2)
-    assert not w.update(float("nan"), 3)
-    assert (w.best, w.best_step) == (0.3, 2)
+    stopping = early_stopping()
+    assert not stopping.update(float("nan"), 1)
+    assert stopping.update(0.3, 2)
+    assert not stopping.update(float("nan"), 3)
+    assert (stopping.best, stopping.best_step) == (0.3, 2)
 
 
-def test_watch_goes_on_from_its_json_as_if_never_interrupted():
+def test_both_resume_from_their_json_as_if_never_interrupted():
+    def start() -> tuple[optim.EarlyStopping, optim.ReduceLROnPlateau]:
+        return early_stopping(patience=4), optim.ReduceLROnPlateau(patience=2, decay=0.1)
+
+    def run(state: tuple, values: list[float], first: int) -> None:
+        for step, value in enumerate(values, start=first):
+            state[1].update(state[0].update(value, step))
+
     values = [0.5, 0.4, 0.6, 0.6, 0.5, 0.5, 0.5]
-    whole = watch(patience=4, plateau_patience=2)
-    for step, value in enumerate(values):
-        whole.update(value, step)
-    first, second = (watch(patience=4, plateau_patience=2) for _ in range(2))
-    for step, value in enumerate(values[:4]):
-        first.update(value, step)
-    second.restore(json.loads(json.dumps(first.to_json())))
-    for step, value in enumerate(values[4:], start=4):
-        second.update(value, step)
-    assert second == whole
-    assert second.stop
+    whole, before, resumed = start(), start(), start()
+    run(whole, values, 0)
+    run(before, values[:4], 0)
+    saved = json.loads(json.dumps(before[0].to_json() | before[1].to_json()))
+    for part in resumed:
+        part.restore(saved)
+    run(resumed, values[4:], 4)
+    assert resumed == whole
+    assert resumed[0].stop
+
+
+def test_the_loop_state_of_earlier_versions_is_restored():
+    saved = {"best": 0.6, "best_step": 2, "bad": 3, "plateau_bad": 1, "factor": 0.1}
+    stopping, plateau = early_stopping(patience=4), optim.ReduceLROnPlateau(patience=2, decay=0.1)
+    stopping.restore(saved)
+    plateau.restore(saved)
+    assert (stopping.best, stopping.best_step, stopping.num_bad_evals) == (0.6, 2, 3)
+    assert (plateau.num_bad_evals, plateau.factor) == (1, 0.1)
+    assert stopping.to_json() | plateau.to_json() == saved
 
 
 def test_frozen_parameters_stay_whatever_is_added_to_their_gradient():

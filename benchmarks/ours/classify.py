@@ -20,7 +20,7 @@ from jaxcxr.inference.programs import predict_rows
 from jaxcxr.ops import patches
 from jaxcxr.runs import steps
 from jaxcxr.state import Variables
-from jaxcxr.tasks import views
+from jaxcxr.tasks import input_sampler
 from tfds_builders.phantom_cxr import drawing
 
 Fields = Mapping[str, Any]
@@ -58,9 +58,9 @@ def draw_batch(folder: Path, *, config: str, fields: Fields, images: int) -> Non
     first = jax.random.fold_in(jax.random.key(c.seed), 0)
     draw_key, _ = jax.random.split(first)
     indexed = {**batch, "index": np.arange(images, dtype=np.int32)}
-    view = views.build(c)
+    sampler = input_sampler.build(c)
     pixels = jax.jit(
-        lambda batch: view.draw(batch, draw_key, count=c.patches.train_count, train=True)
+        lambda batch: sampler.draw(batch, draw_key, count=c.patches.train_count, train=True)
     )(indexed)
     write_arrays(folder / INPUTS, {**batch, "pixels": pixels.reshape(-1, *pixels.shape[2:])})
 

@@ -75,7 +75,7 @@ def bootstrap(folder: Path, *, draws: int) -> Prepared:
     images.
     """
     table = load(folder)
-    scores = by_rows.ScoresOfRows(table["labels"], table["probabilities"])
+    scores = by_rows.BootstrapScores(table["labels"], table["probabilities"])
     found: list[np.ndarray] = []
 
     def run() -> None:

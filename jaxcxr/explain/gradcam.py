@@ -99,9 +99,9 @@ def find_layer(
 
     # Of equally large ones the last: `sorted` keeps the order, and from MIN_PLACES on all count as
     # equally large.
-    wanted = sorted(reversed(maps), key=lambda name: -min(places(name), MIN_PLACES))
+    candidates = sorted(reversed(maps), key=lambda name: -min(places(name), MIN_PLACES))
     is_passed = bottlenecks(module, variables, x)
-    layer = next(name for name in wanted if is_passed(name))
+    layer = next(name for name in candidates if is_passed(name))
     return layer, maps[layer]
 
 
@@ -145,13 +145,13 @@ def grad_cam(
     layer, shape = find_layer(module, variables, x, layer)
 
     def score(delta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        seen: list[jax.Array] = []
+        maps: list[jax.Array] = []
 
         def add(name: str, value: jax.Array) -> jax.Array:
             if name != layer:
                 return value
             value = value + delta.astype(value.dtype)
-            seen.append(value)
+            maps.append(value)
             return value
 
         logits = apply_changed(module, variables, x, add)
@@ -159,7 +159,7 @@ def grad_cam(
             chosen = logits[:, 0] * jnp.where(classes > 0, 1, -1)
         else:
             chosen = jnp.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
-        return chosen.sum(), (seen[0].astype(jnp.float32), logits)
+        return chosen.sum(), (maps[0].astype(jnp.float32), logits)
 
     zeros = jnp.zeros(shape, jnp.float32)
     gradient, (value, logits) = jax.grad(score, has_aux=True)(zeros)

@@ -65,16 +65,16 @@ def superpixels(image: np.ndarray, *, method: str, count: int, seed: int) -> np.
     from skimage import color, segmentation
 
     if method == "quickshift":
-        found = segmentation.quickshift(
+        segments = segmentation.quickshift(
             color.gray2rgb(image), kernel_size=4, max_dist=200, ratio=0.2, rng=seed
         )
     elif method == "slic":
-        found = segmentation.slic(image, n_segments=count, compactness=0.1, channel_axis=None)
+        segments = segmentation.slic(image, n_segments=count, compactness=0.1, channel_axis=None)
     else:
         raise InputError(
             f"explain.lime.segments={method!r} is unknown; known: {', '.join(SEGMENTS)}"
         )
-    return np.unique(found, return_inverse=True)[1].reshape(image.shape)
+    return np.unique(segments, return_inverse=True)[1].reshape(image.shape)
 
 
 def explain(
@@ -112,9 +112,9 @@ def explain(
     def of_rows(shown: np.ndarray) -> np.ndarray:
         parts = []
         for start in range(0, len(shown), batch_size):
-            kept = shown[start : start + batch_size].astype(bool)[:, segments]
-            kept = kept.reshape(*kept.shape, *(1 for _ in image.shape[2:]))
-            parts.append(np.asarray(predict(np.where(kept, image, hidden))))
+            visible = shown[start : start + batch_size].astype(bool)[:, segments]
+            visible = visible.reshape(*visible.shape, *(1 for _ in image.shape[2:]))
+            parts.append(np.asarray(predict(np.where(visible, image, hidden))))
         return np.concatenate(parts)
 
     explanation = _explainer(seed, of_rows).explain_instance(

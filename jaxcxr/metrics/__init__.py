@@ -7,7 +7,7 @@ set at once.
 
 from jaxcxr.metrics.confusion import ConfusionMatrix
 from jaxcxr.metrics.mean import Mean
-from jaxcxr.metrics.overlap import Overlap
+from jaxcxr.metrics.overlap import SegmentationOverlap
 from jaxcxr.metrics.pooled import PooledOverlap
 
-__all__ = ["ConfusionMatrix", "Mean", "Overlap", "PooledOverlap"]
+__all__ = ["ConfusionMatrix", "Mean", "PooledOverlap", "SegmentationOverlap"]

@@ -16,7 +16,7 @@ OF_A_CLASS = ("precision", "recall", "f1", "roc_auc")
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoresOfRows:
+class BootstrapScores:
     """Scores by how often each draw has each row: counts [N, D] -> scores [S, D].
 
     The scores are in the order of `names`.
@@ -66,16 +66,18 @@ class ScoresOfRows:
         """
         classes = self.probabilities.shape[1]
         confusion = (self._cells @ counts).reshape(classes, classes, -1)
-        hits, support, claimed = (
+        true_positives, support, predicted_positives = (
             np.einsum("ccd->cd", confusion),
             confusion.sum(axis=1),
             confusion.sum(axis=0),
         )
-        f1 = 2 * hits / np.maximum(support + claimed, 1)
-        recall = np.where(support > 0, hits / np.maximum(support, 1), np.nan)
+        f1 = 2 * true_positives / np.maximum(support + predicted_positives, 1)
+        recall = np.where(support > 0, true_positives / np.maximum(support, 1), np.nan)
         areas = [_area(order, counts) for order in self._orders]
-        of_classes = np.stack([hits / np.maximum(claimed, 1), recall, f1, areas], axis=1)
-        accuracy = hits.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+        of_classes = np.stack(
+            [true_positives / np.maximum(predicted_positives, 1), recall, f1, areas], axis=1
+        )
+        accuracy = true_positives.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
         return np.concatenate(
             [[accuracy, f1.mean(axis=0)], of_classes.reshape(-1, counts.shape[1])]
         )
@@ -118,10 +120,10 @@ class _Order(NamedTuple):
     def of(cls, positive: np.ndarray, scores: np.ndarray) -> Self:
         inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
         outside = outside[np.argsort(scores[outside], kind="stable")]
-        found = [
+        ranks = [
             np.searchsorted(scores[outside], scores[inside], side) for side in ("left", "right")
         ]
-        return cls(inside, outside, *found)
+        return cls(inside, outside, *ranks)
 
 
 def _area(order: _Order, counts: np.ndarray) -> np.ndarray:

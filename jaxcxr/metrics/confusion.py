@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.metrics.sums import Sums, example_weights
+from jaxcxr.metrics.mergeable import MergeableMetric, example_weights
 
 
-class ConfusionMatrix(Sums):
+class ConfusionMatrix(MergeableMetric):
     """Weights of the examples by true and predicted class.
 
     Attributes:
@@ -63,12 +63,16 @@ class ConfusionMatrix(Sums):
             `labels=range(C)`.
         """
         counts = np.asarray(self.counts, np.float64)
-        hits, support, claimed = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-        f1 = _ratio(2 * hits, support + claimed)
+        true_positives, support, predicted_positives = (
+            np.diag(counts),
+            counts.sum(axis=1),
+            counts.sum(axis=0),
+        )
+        f1 = _ratio(2 * true_positives, support + predicted_positives)
         return {
-            "accuracy": _ratio(hits.sum(), counts.sum()),
-            "precision": _ratio(hits, claimed),
-            "recall": _ratio(hits, support),
+            "accuracy": _ratio(true_positives.sum(), counts.sum()),
+            "precision": _ratio(true_positives, predicted_positives),
+            "recall": _ratio(true_positives, support),
             "f1": f1,
             "support": support,
             "macro_f1": f1.mean(),

@@ -55,15 +55,15 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     blocks = []
     for first in range(0, draws, _BLOCK):
-        drawn = [
+        samples = [
             rng.integers(len(names), size=len(names)) for _ in range(min(_BLOCK, draws - first))
         ]
         counts = np.stack(
-            [np.bincount(patients, minlength=len(names)) for patients in drawn], axis=1
+            [np.bincount(patients, minlength=len(names)) for patients in samples], axis=1
         )
         blocks.append(scores(counts.astype(np.float64)[patient_of_row]))
     table = np.concatenate(blocks, axis=1)
-    found = np.full((2, len(table)), np.nan)
+    ends = np.full((2, len(table)), np.nan)
     defined = ~np.isnan(table).all(axis=1)
-    found[:, defined] = np.nanquantile(table[defined], [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return found
+    ends[:, defined] = np.nanquantile(table[defined], [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return ends

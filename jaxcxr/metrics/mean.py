@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.metrics.sums import Sums, example_weights
+from jaxcxr.metrics.mergeable import MergeableMetric, example_weights
 
 
-class Mean(Sums):
+class Mean(MergeableMetric):
     """Weighted mean.
 
     Attributes:
@@ -42,8 +42,8 @@ class Mean(Sums):
         """Values [B] with weights [B]; a value of weight 0 does not count even if it is NaN."""
         chex.assert_rank(values, 1)
         weight = example_weights(weight, values.shape[0])
-        kept = jnp.where(weight > 0, jnp.asarray(values, jnp.float32), 0.0)
-        return cls((weight * kept).sum(), weight.sum(), name)
+        counted = jnp.where(weight > 0, jnp.asarray(values, jnp.float32), 0.0)
+        return cls((weight * counted).sum(), weight.sum(), name)
 
     def compute(self) -> float:
         """The mean; NaN if nothing was added."""

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.metrics.sums import Sums, example_weights
+from jaxcxr.metrics.mergeable import MergeableMetric, example_weights
 
 SCORES = ("jaccard", "jaccard_smoothed", "dice")
 
 
-class Overlap(Sums):
+class SegmentationOverlap(MergeableMetric):
     """Sums over images of their overlap scores, per structure.
 
     With I the pixels in both, U those in either: `jaccard` is I / U, `dice` 2 I / (I + U), and
@@ -61,9 +61,9 @@ class Overlap(Sums):
         counted = labels != ignore
         sums, weights = [], []
         for number in range(1, len(structures) + 1):
-            drawn, claimed = labels == number, (predicted == number) & counted
-            i = (drawn & claimed).sum(axis=(1, 2)).astype(jnp.float32)
-            u = (drawn | claimed).sum(axis=(1, 2)).astype(jnp.float32)
+            target, positive = labels == number, (predicted == number) & counted
+            i = (target & positive).sum(axis=(1, 2)).astype(jnp.float32)
+            u = (target | positive).sum(axis=(1, 2)).astype(jnp.float32)
             some = jnp.maximum(u, 1.0)
             scores = jnp.stack([i / some, (i + 1) / (u + 1), 2 * i / (i + some)], axis=-1)
             present = jnp.where(u > 0, weight, 0.0)

@@ -112,9 +112,9 @@ def sign_flips(differences: Sequence[int] | np.ndarray) -> float:
     share[reach] = 1.0
     for size in sizes[sizes > 0].tolist():
         share = (np.roll(share, size) + np.roll(share, -size)) / 2
-    found = abs(int(np.sum(differences)))
+    observed = abs(int(np.sum(differences)))
     sums = np.arange(-reach, reach + 1)
-    return min(1.0, float(share[np.abs(sums) >= found].sum()))
+    return min(1.0, float(share[np.abs(sums) >= observed].sum()))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcxr.metrics.mergeable import MergeableMetric
 from jaxcxr.metrics.overlap import checked_masks
-from jaxcxr.metrics.sums import Sums
 
 
-class PooledOverlap(Sums):
+class PooledOverlap(MergeableMetric):
     """Accuracy, Jaccard and Dice as if all images were one.
 
     A large lung counts more than a small one.
 
-    `Overlap` has the means over images, which reports give first.
+    `SegmentationOverlap` has the means over images, which reports give first.
 
     Attributes:
         shares: [S, 3] sums of weight times the fraction of an image's pixels that are of the
@@ -50,12 +50,12 @@ class PooledOverlap(Sums):
         structures: tuple[str, ...],
         ignore: int = 255,
     ) -> Self:
-        """The overlap of a batch; arguments as for `Overlap.from_batch`."""
+        """The overlap of a batch; arguments as for `SegmentationOverlap.from_batch`."""
         predicted, labels, weight = checked_masks(predicted, labels, weight)
         counted = labels != ignore
         ids = jnp.arange(1, len(structures) + 1).reshape(-1, 1, 1, 1)
-        drawn = labels[None] == ids.astype(labels.dtype)
-        claimed = (predicted[None] == ids.astype(predicted.dtype)) & counted[None]
+        target = labels[None] == ids.astype(labels.dtype)
+        positive = (predicted[None] == ids.astype(predicted.dtype)) & counted[None]
 
         def total(pixels: jax.Array) -> jax.Array:
             """[..., B, H, W] bool -> [...]."""
@@ -64,16 +64,16 @@ class PooledOverlap(Sums):
                 * jnp.broadcast_to(weight, pixels.shape[:-2])
             ).sum(-1)
 
-        shares = jnp.stack([total(drawn & claimed), total(drawn), total(claimed)], axis=-1)
+        shares = jnp.stack([total(target & positive), total(target), total(positive)], axis=-1)
         return cls(
             shares, total((predicted == labels) & counted), total(counted), tuple(structures)
         )
 
     def compute(self) -> dict[str, dict[str, float]]:
         """{structure: {"jaccard", "dice"}}; NaN for one neither drawn nor predicted anywhere."""
-        both, drawn, claimed = np.asarray(self.shares, np.float64).T
-        either = drawn + claimed - both
-        jaccard, dice = _ratio(both, either), _ratio(2 * both, drawn + claimed)
+        both, target, positive = np.asarray(self.shares, np.float64).T
+        either = target + positive - both
+        jaccard, dice = _ratio(both, either), _ratio(2 * both, target + positive)
         return {
             name: {"jaccard": float(jaccard[i]), "dice": float(dice[i])}
             for i, name in enumerate(self.structures)

@@ -110,24 +110,24 @@ def build(
         raise InputError(f"Unknown model {name!r}. Known models: {', '.join(MODELS)}.")
     factory = MODELS[name]
     fields = {f.name for f in dataclasses.fields(factory.func)} - {"parent", "name"}  # pyright: ignore
-    given = {"num_classes": num_classes, "dtype": dtype, **options}
+    fields_set = {"num_classes": num_classes, "dtype": dtype, **options}
     # Only what was set is passed on: a model without, say, channels has no such field.
     if in_channels is not None:
-        given["in_channels"] = in_channels
+        fields_set["in_channels"] = in_channels
     # Without BatchNorm there is nothing to sync.
     if axis_name is not None and "axis_name" in fields:
-        given["axis_name"] = axis_name
+        fields_set["axis_name"] = axis_name
     if width != 1.0:
-        given["width"] = width
+        fields_set["width"] = width
     if depth != 1.0:
-        given["depth"] = depth
+        fields_set["depth"] = depth
     if dropout is not None:
-        given["dropout"] = dropout
-    if unknown := sorted(given.keys() - fields):
+        fields_set["dropout"] = dropout
+    if unknown := sorted(fields_set.keys() - fields):
         raise InputError(
             f"{name} has no option {', '.join(unknown)}. Known: {', '.join(sorted(fields))}."
         )
-    return factory(**given)
+    return factory(**fields_set)
 
 
 def backbone(name: str) -> str:

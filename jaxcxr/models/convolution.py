@@ -76,7 +76,7 @@ def convolve(
     return _native_convolve(x, kernel, strides=strides, padding=padding, groups=groups)
 
 
-def _operands_kept(convolution: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+def _with_operands(convolution: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     """The forward pass of a custom gradient: (`convolution(x, kernel, *options)`, (x, kernel))."""
 
     def forward(x: jax.Array, kernel: jax.Array, *options: Any) -> tuple[Any, Any]:
@@ -102,17 +102,19 @@ def convolve_transposed(
 
 
 def _transposed_backward(
-    strides: tuple[int, int], lowering: Lowering, kept: Any, gradient: jax.Array
+    strides: tuple[int, int], lowering: Lowering, residuals: Any, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
+    x, kernel = residuals
     if lowering == "matmul":
-        gradient = _computed_once(gradient)
-    back = functools.partial(convolve, gradient, strides=strides, padding=(0, 0), lowering=lowering)
-    of_x, by_kernel = jax.vjp(back, kernel)
-    return of_x, *by_kernel(x)
+        cotangent = _computed_once(cotangent)
+    back = functools.partial(
+        convolve, cotangent, strides=strides, padding=(0, 0), lowering=lowering
+    )
+    dx, kernel_vjp = jax.vjp(back, kernel)
+    return dx, *kernel_vjp(x)
 
 
-convolve_transposed.defvjp(_operands_kept(convolve_transposed), _transposed_backward)
+convolve_transposed.defvjp(_with_operands(convolve_transposed), _transposed_backward)
 
 
 def _native_convolve(
@@ -175,21 +177,25 @@ def _convolve_wide_groups(
 
 
 def _wide_groups_backward(
-    strides: tuple[int, int], padding: tuple[int, int], groups: int, kept: Any, gradient: jax.Array
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
+    residuals: Any,
+    cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
+    x, kernel = residuals
     rows, columns, cin, _ = kernel.shape
     size, taps = x.shape[1:3], (rows, columns)
     # Of the gradient, strides apart.
-    spread = [(gradient.shape[1 + i] - 1) * strides[i] + 1 for i in (0, 1)]
+    spread = [(cotangent.shape[1 + i] - 1) * strides[i] + 1 for i in (0, 1)]
 
     # By x: the gradient, spread out, convolved with the turned kernel, outputs for inputs in each
     # group.
     turned = kernel[::-1, ::-1].reshape(rows, columns, cin, groups, -1).transpose(0, 1, 4, 3, 2)
     low = [taps[i] - 1 - padding[i] for i in (0, 1)]
     high = [size[i] + padding[i] - spread[i] for i in (0, 1)]
-    of_x = _loop_over_groups(
-        gradient,
+    dx = _loop_over_groups(
+        cotangent,
         turned.reshape(rows, columns, -1, groups * cin),
         groups,
         axis=3,
@@ -200,18 +206,18 @@ def _wide_groups_backward(
     # By the kernel: x convolved with the spread gradient, as a batch of channels whose channels are
     # the images.
     high = [taps[i] + spread[i] - 1 - size[i] - padding[i] for i in (0, 1)]
-    of_kernel = _loop_over_groups(
+    dkernel = _loop_over_groups(
         x.transpose(3, 1, 2, 0),
-        gradient.transpose(1, 2, 0, 3),
+        cotangent.transpose(1, 2, 0, 3),
         groups,
         axis=0,
         padding=(padding, high),
         rhs_dilation=strides,
     )
-    return of_x, of_kernel.transpose(1, 2, 0, 3)
+    return dx, dkernel.transpose(1, 2, 0, 3)
 
 
-_convolve_wide_groups.defvjp(_operands_kept(_convolve_wide_groups), _wide_groups_backward)
+_convolve_wide_groups.defvjp(_with_operands(_convolve_wide_groups), _wide_groups_backward)
 
 
 def _loop_over_groups(
@@ -232,7 +238,7 @@ def _loop_over_groups(
     """
     part, features = x.shape[axis] // groups, kernel.shape[3] // groups
 
-    def one(i: Any) -> jax.Array:
+    def group_output(i: Any) -> jax.Array:
         return jax.lax.conv_general_dilated(
             jax.lax.dynamic_slice_in_dim(x, i * part, part, axis),
             jax.lax.dynamic_slice_in_dim(kernel, i * features, features, 3),
@@ -244,9 +250,9 @@ def _loop_over_groups(
         )
 
     def step(i: Any, out: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_update_slice_in_dim(out, one(i), i * features, 3)
+        return jax.lax.dynamic_update_slice_in_dim(out, group_output(i), i * features, 3)
 
-    shape = jax.eval_shape(one, 0).shape
+    shape = jax.eval_shape(group_output, 0).shape
     return jax.lax.fori_loop(0, groups, step, jnp.zeros((*shape[:3], groups * features), x.dtype))
 
 
@@ -303,29 +309,35 @@ def _convolve_in_strips(
 
 
 def _strips_backward(
-    strides: tuple[int, int], padding: tuple[int, int], strips: int, kept: Any, gradient: jax.Array
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    strips: int,
+    residuals: Any,
+    cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    gradient = _computed_once(gradient)
+    x, kernel = residuals
+    cotangent = _computed_once(cotangent)
     native = functools.partial(_native_convolve, strides=strides, groups=1)
-    (of_x,) = jax.vjp(lambda x: native(x, kernel, padding=padding), x)[1](gradient)
+    (dx,) = jax.vjp(lambda x: native(x, kernel, padding=padding), x)[1](cotangent)
 
     # Rows that a strip makes, and those that it sees; missing ones are zeros.
-    made = -(-gradient.shape[1] // strips)
-    seen = (made - 1) * strides[0] + kernel.shape[0]
+    made = -(-cotangent.shape[1] // strips)
+    read = (made - 1) * strides[0] + kernel.shape[0]
     below = max(0, (strips * made - 1) * strides[0] + kernel.shape[0] - padding[0] - x.shape[1])
-    rows = np.arange(strides[0] * made * strips, step=strides[0] * made)[:, None] + np.arange(seen)
+    rows = np.arange(strides[0] * made * strips, step=strides[0] * made)[:, None] + np.arange(read)
     padded = jnp.pad(x, [(0, 0), (padding[0], below), (0, 0), (0, 0)])
-    parts = padded.at[:, rows].get(mode="promise_in_bounds").reshape(-1, seen, *x.shape[2:])
-    gradient = jnp.pad(gradient, [(0, 0), (0, strips * made - gradient.shape[1]), (0, 0), (0, 0)])
-    gradient = gradient.reshape(-1, made, *gradient.shape[2:])
-    (of_kernel,) = jax.vjp(lambda kernel: native(parts, kernel, padding=(0, padding[1])), kernel)[
-        1
-    ](gradient)
-    return of_x, of_kernel
+    parts = padded.at[:, rows].get(mode="promise_in_bounds").reshape(-1, read, *x.shape[2:])
+    cotangent = jnp.pad(
+        cotangent, [(0, 0), (0, strips * made - cotangent.shape[1]), (0, 0), (0, 0)]
+    )
+    cotangent = cotangent.reshape(-1, made, *cotangent.shape[2:])
+    (dkernel,) = jax.vjp(lambda kernel: native(parts, kernel, padding=(0, padding[1])), kernel)[1](
+        cotangent
+    )
+    return dx, dkernel
 
 
-_convolve_in_strips.defvjp(_operands_kept(_convolve_in_strips), _strips_backward)
+_convolve_in_strips.defvjp(_with_operands(_convolve_in_strips), _strips_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -339,30 +351,30 @@ def _narrowing_convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int
 
 
 def _narrowing_backward(
-    padding: tuple[int, int], kept: Any, gradient: jax.Array
+    padding: tuple[int, int], residuals: Any, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    gradient = _computed_once(gradient)
+    x, kernel = residuals
+    cotangent = _computed_once(cotangent)
     native = functools.partial(_native_convolve, strides=(1, 1), padding=padding, groups=1)
-    (of_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](gradient)
+    (dx,) = jax.vjp(lambda x: native(x, kernel), x)[1](cotangent)
     rows, columns, cin, cout = kernel.shape
     # By one gather, which compiles faster than joined slices.
     margins = rows - 1 - padding[0], columns - 1 - padding[1]
-    padded = jnp.pad(gradient, [(0, 0), *((m, m) for m in margins), (0, 0)])
+    padded = jnp.pad(cotangent, [(0, 0), *((m, m) for m in margins), (0, 0)])
     row = np.arange(x.shape[1]).reshape(-1, 1, 1, 1) + np.arange(rows).reshape(-1, 1)
     column = np.arange(x.shape[2]).reshape(-1, 1, 1) + np.arange(columns)
     taps = padded.at[:, row, column].get(mode="promise_in_bounds")  # [B, H, W, rows, columns, cout]
-    of_kernel = jax.lax.dot_general(
+    dkernel = jax.lax.dot_general(
         x.reshape(-1, cin),
         taps.reshape(-1, rows * columns * cout),
         (((0,), (0,)), ((), ())),
         preferred_element_type=at_least_float32(x).dtype,
     )
-    of_kernel = of_kernel.reshape(cin, rows, columns, cout).transpose(1, 2, 0, 3)[::-1, ::-1]
-    return of_x, of_kernel.astype(kernel.dtype)
+    dkernel = dkernel.reshape(cin, rows, columns, cout).transpose(1, 2, 0, 3)[::-1, ::-1]
+    return dx, dkernel.astype(kernel.dtype)
 
 
-_narrowing_convolve.defvjp(_operands_kept(_narrowing_convolve), _narrowing_backward)
+_narrowing_convolve.defvjp(_with_operands(_narrowing_convolve), _narrowing_backward)
 
 
 def _computed_once(x: jax.Array) -> jax.Array:

@@ -118,7 +118,9 @@ def moments(x: jax.Array) -> Moments:
     return _channel_sums(x) / count, _channel_sums(jnp.square(x)) / count
 
 
-def append(x: jax.Array, known: Moments | None, new: jax.Array) -> tuple[jax.Array, Moments | None]:
+def append(
+    x: jax.Array, x_moments: Moments | None, new: jax.Array
+) -> tuple[jax.Array, Moments | None]:
     """The channels of `x` and `new` [..., C] side by side.
 
     And their moments, if those of `x` are `known`.
@@ -126,9 +128,11 @@ def append(x: jax.Array, known: Moments | None, new: jax.Array) -> tuple[jax.Arr
     A dense block normalises the same channels again in every layer. Their moments stay what they
     are: a training step that keeps them reads each channel once for them and not once a layer.
     """
-    if known is not None:
-        known = tuple(jnp.concatenate(pair) for pair in zip(known, moments(new), strict=True))  # pyright: ignore
-    return jnp.concatenate([x, new], axis=-1), known
+    if x_moments is not None:
+        x_moments = tuple(
+            jnp.concatenate(pair) for pair in zip(x_moments, moments(new), strict=True)
+        )  # pyright: ignore
+    return jnp.concatenate([x, new], axis=-1), x_moments
 
 
 def _channel_sums(x: jax.Array) -> jax.Array:
@@ -157,12 +161,12 @@ def _normalise_forward(
     return _normalise(x, mean, factor, bias), (x, mean, factor)
 
 
-def _normalise_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, ...]:
-    x, mean, factor = kept
+def _normalise_backward(residuals: Any, cotangent: jax.Array) -> tuple[jax.Array, ...]:
+    x, mean, factor = residuals
     wide = (1,) * (x.ndim - 1) + mean.shape
-    of_bias = _channel_sums(gradient)
-    of_factor = _channel_sums(gradient * (x - mean.reshape(wide)))
-    return (gradient * factor.reshape(wide)).astype(x.dtype), -factor * of_bias, of_factor, of_bias
+    dbias = _channel_sums(cotangent)
+    dfactor = _channel_sums(cotangent * (x - mean.reshape(wide)))
+    return (cotangent * factor.reshape(wide)).astype(x.dtype), -factor * dbias, dfactor, dbias
 
 
 _normalise.defvjp(_normalise_forward, _normalise_backward)
@@ -193,7 +197,7 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: jax.Array, known: Moments | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, x_moments: Moments | None = None) -> jax.Array:
         """Normalised `x` [..., C]; `known`: its moments, where they were computed before."""
         shape = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, shape)
@@ -203,7 +207,7 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             mean, var = running_mean.value, running_var.value
         else:
-            mean, var, count = self._batch_statistics(x, known)
+            mean, var, count = self._batch_statistics(x, x_moments)
             if not self.is_initializing():
                 keep = self.momentum
                 unbiased = var * (count / max(count - 1, 1))
@@ -214,10 +218,10 @@ class BatchNorm(nn.Module):
         )
 
     def _batch_statistics(
-        self, x: jax.Array, known: Moments | None
+        self, x: jax.Array, x_moments: Moments | None
     ) -> tuple[jax.Array, jax.Array, int]:
         """(mean, biased variance, number of values of a channel), over all devices."""
-        mean, square = known or moments(x)
+        mean, square = x_moments or moments(x)
         count = x.size // x.shape[-1]
         if self.axis_name is not None and not self.is_initializing():
             mean, square = jax.lax.pmean((mean, square), self.axis_name)

@@ -158,10 +158,10 @@ class UNet(nn.Module):
         return RepeatedUp(features, conv, name=name)
 
     def _check_options(self) -> None:
-        for name, known in (("up", ("transpose", "repeat")), ("relu_init", tuple(RELU_INITS))):
-            if getattr(self, name) not in known:
+        for name, allowed in (("up", ("transpose", "repeat")), ("relu_init", tuple(RELU_INITS))):
+            if getattr(self, name) not in allowed:
                 raise InputError(
-                    f"U-Net: {name}={getattr(self, name)!r}; known: {', '.join(known)}."
+                    f"U-Net: {name}={getattr(self, name)!r}; known: {', '.join(allowed)}."
                 )
 
 

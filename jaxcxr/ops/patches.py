@@ -142,7 +142,7 @@ def extract_batch(
     chex.assert_rank(images, 3)
     chex.assert_equal_shape_prefix([keys, images, lung_masks], 1)
 
-    def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> jax.Array:
+    def extract_one(key: jax.Array, image: jax.Array, mask: jax.Array) -> jax.Array:
         return extract(
             key,
             image,
@@ -155,7 +155,7 @@ def extract_batch(
             apply_mask=apply_mask,
         )
 
-    return jax.vmap(one)(keys, jnp.asarray(images), jnp.asarray(lung_masks))
+    return jax.vmap(extract_one)(keys, jnp.asarray(images), jnp.asarray(lung_masks))
 
 
 def evaluation_centres(
@@ -166,10 +166,10 @@ def evaluation_centres(
     For these keys [B] and masks [B, H, W].
     """
 
-    def one(key: jax.Array, mask: jax.Array) -> jax.Array:
+    def sample_one(key: jax.Array, mask: jax.Array) -> jax.Array:
         return sample_centres(_parts(key)[0], mask, count=count, sampling=sampling)
 
-    return jax.vmap(one)(keys, jnp.asarray(lung_masks))
+    return jax.vmap(sample_one)(keys, jnp.asarray(lung_masks))
 
 
 def _parts(key: chex.PRNGKey) -> chex.PRNGKey:

@@ -55,18 +55,20 @@ def find_text(image: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
     radius = max(1, round(side * EDGE))
     falls = grey - ndimage.minimum_filter(grey, 2 * radius + 1) >= 0.8 * CONTRAST
     edge = bright & ~ndimage.binary_erosion(bright, border_value=1)
-    kept = ndimage.mean(falls, np.where(edge, labels, 0), numbers) >= _SHARP
-    kept &= np.bincount(labels.ravel())[1:] >= 4
+    is_mark = ndimage.mean(falls, np.where(edge, labels, 0), numbers) >= _SHARP
+    is_mark &= np.bincount(labels.ravel())[1:] >= 4
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels)):
         low, high = sorted((rows.stop - rows.start, columns.stop - columns.start))
-        kept[number] &= max(3, SHORTEST * side) <= high <= LONGEST * side and low <= TALLEST * side
+        is_mark[number] &= (
+            max(3, SHORTEST * side) <= high <= LONGEST * side and low <= TALLEST * side
+        )
     if lungs is not None:
         near = ndimage.binary_dilation(lungs, iterations=radius + max(1, round(side * LUNG_MARGIN)))
-        kept &= ndimage.maximum(near, labels, numbers) == 0
-    found = np.concatenate([[False], kept])[labels]
-    found = ndimage.binary_dilation(found, np.ones((3, 3)), iterations=radius)
-    found = ndimage.binary_fill_holes(found)
-    return found if lungs is None else found & ~lungs
+        is_mark &= ndimage.maximum(near, labels, numbers) == 0
+    marks = np.concatenate([[False], is_mark])[labels]
+    marks = ndimage.binary_dilation(marks, np.ones((3, 3)), iterations=radius)
+    marks = ndimage.binary_fill_holes(marks)
+    return marks if lungs is None else marks & ~lungs
 
 
 def conceal(image: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -85,15 +87,15 @@ def conceal(image: np.ndarray, region: np.ndarray) -> np.ndarray:
         raise ValueError("the region is the whole image: there is nothing to fill it with")
     if not region.any():
         return image
-    seen = (~region).astype(np.float32)
-    known = image * seen.reshape(*seen.shape, *(1 for _ in image.shape[2:]))
+    outside = (~region).astype(np.float32)
+    context = image * outside.reshape(*outside.shape, *(1 for _ in image.shape[2:]))
     filled, missing = image.copy(), region.copy()
-    sigma, least = max(1.0, 0.01 * min(region.shape)), min(0.05, seen.mean() / 2)
+    sigma, least = max(1.0, 0.01 * min(region.shape)), min(0.05, outside.mean() / 2)
     while missing.any():
         width = (sigma, sigma, *(0.0 for _ in image.shape[2:]))
-        weight = ndimage.gaussian_filter(seen, sigma)
+        weight = ndimage.gaussian_filter(outside, sigma)
         enough = missing & (weight > least)
-        mean = ndimage.gaussian_filter(known.astype(np.float32), width)[enough]
+        mean = ndimage.gaussian_filter(context.astype(np.float32), width)[enough]
         around = weight[enough].reshape(-1, *(1 for _ in image.shape[2:]))
         filled[enough] = np.clip(np.rint(mean / around), 0, 255).astype(image.dtype)
         missing &= ~enough

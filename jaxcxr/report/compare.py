@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from jaxcxr import artifacts
 from jaxcxr.artifacts import CONFIG, Predictions
 from jaxcxr.metrics import intervals, paired
-from jaxcxr.metrics.by_rows import OF_A_CLASS, ScoresOfRows
+from jaxcxr.metrics.by_rows import OF_A_CLASS, BootstrapScores
 from jaxcxr.report import document, plots, score_rows, tables
 from jaxcxr.report.document import NOTICE, Report
 from jaxcxr.types import InputError
@@ -42,8 +42,8 @@ class Comparison:
     Attributes:
         folders, names: of A and of B.
         predictions: of the test images, in the same order.
-        scores: name, see `ScoresOfRows` -> (A, B, low, high), the last two of the interval of
-            A − B; NaN: undefined.
+        scores: name, see `BootstrapScores` -> (A, B, low, high), the last two of the interval
+            of A − B; NaN: undefined.
         errors: '' for all images, then each class that has images -> the errors of the two.
         corrected: of each of these, p over patients; that of the classes after Holm.
     """
@@ -93,7 +93,7 @@ def compare(first: Path | str, second: Path | str, *, draws: int = 2000) -> Comp
             f"{a.name} is of fold {a.fold}, {b.name} of fold {b.fold}: they were trained on other "
             "patients. Compare runs of the same fold"
         )
-    of_a, of_b = (ScoresOfRows(p.labels, p.probabilities) for p in (a, b))
+    of_a, of_b = (BootstrapScores(p.labels, p.probabilities) for p in (a, b))
     ends = intervals.bootstrap(
         lambda counts: of_a(counts) - of_b(counts), a.patient_ids, draws=draws
     )
@@ -116,46 +116,50 @@ def compare(first: Path | str, second: Path | str, *, draws: int = 2000) -> Comp
     )
 
 
-def write_comparison(found: Comparison, folder: Path | str) -> str:
+def write_comparison(comparison: Comparison, folder: Path | str) -> str:
     """Writes compare.json, compare.md and plots/compare.png into a folder.
 
     Returns:
         the tables for the terminal and the verdicts.
     """
-    report = Report(Path(folder), _facts(found))
-    report.open(f"{found.names[0]} against {found.names[1]}", [])
-    all_images = found.errors[""]
-    legend = [f"{letter}  {folder}" for letter, folder in zip("AB", found.folders, strict=True)]
+    report = Report(Path(folder), _facts(comparison))
+    report.open(f"{comparison.names[0]} against {comparison.names[1]}", [])
+    all_images = comparison.errors[""]
+    legend = [
+        f"{letter}  {folder}" for letter, folder in zip("AB", comparison.folders, strict=True)
+    ]
     where = f"{all_images.images:,} test images of {all_images.patients:,} patients"
-    said = verdicts(found)
+    sentences = verdicts(comparison)
     report.add("\n".join(f"- {line}" for line in legend), "## Result", f"On {where}.")
-    report.add("\n".join(f"- {line}" for line in said), _ONE_TRAINING)
-    scores, counts = _scores_rows(found), _errors_rows(found)
+    report.add("\n".join(f"- {line}" for line in sentences), _ONE_TRAINING)
+    scores, counts = _scores_rows(comparison), _errors_rows(comparison)
     report.table(*scores)
     report.add("### Errors")
     report.table(*counts)
     report.add(_HOW)
-    report.figure(FOLDER, draw(found), "Errors and differences with their intervals")
-    _add_differing_fields(report, found)
+    report.figure(FOLDER, draw(comparison), "Errors and differences with their intervals")
+    _add_differing_fields(report, comparison)
     artifacts.write_json(report.folder / "compare.json", report.facts)
     artifacts.write_text(report.folder / "compare.md", "\n\n".join(report.blocks) + "\n")
-    table = [tables.text_table(*_main_scores(found, scores)), "", tables.text_table(*counts)]
-    return "\n".join([f"A against B: {where}", *legend, "", *table, "", *said, _ONE_TRAINING])
+    table = [tables.text_table(*_main_scores(comparison, scores)), "", tables.text_table(*counts)]
+    return "\n".join([f"A against B: {where}", *legend, "", *table, "", *sentences, _ONE_TRAINING])
 
 
-def verdicts(found: Comparison) -> list[str]:
+def verdicts(comparison: Comparison) -> list[str]:
     """One sentence for all images, one for the minority class, one per further difference.
 
     The last are by class.
     """
-    further = [name for name, p in found.corrected.items() if name and p < LEVEL]
-    return [_verdict(found, name) for name in dict.fromkeys(("", *found.smallest, *further))]
+    further = [name for name, p in comparison.corrected.items() if name and p < LEVEL]
+    return [
+        _verdict(comparison, name) for name in dict.fromkeys(("", *comparison.smallest, *further))
+    ]
 
 
-def _verdict(found: Comparison, name: str) -> str:
-    e, p = found.errors[name], found.corrected[name]
+def _verdict(comparison: Comparison, name: str) -> str:
+    e, p = comparison.errors[name], comparison.corrected[name]
     title = tables.class_title(name) if name else "All images"
-    if (name,) == found.smallest:
+    if (name,) == comparison.smallest:
         title += " (the minority class)"
     if not e.only_first + e.only_second:
         return (
@@ -167,7 +171,7 @@ def _verdict(found: Comparison, name: str) -> str:
         f"B alone {e.only_second} (p = "
         f"{_p(e.p_patients)}{f', after Holm {_p(p)}' if name else ''})."
     )
-    _, _, low, high = found.scores[found.counterpart[name]]
+    _, _, low, high = comparison.scores[comparison.counterpart[name]]
     score = "recall" if name else "accuracy"
     fits = (
         f"95 % interval of A − B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage "
@@ -189,22 +193,26 @@ def _verdict(found: Comparison, name: str) -> str:
     return verdict
 
 
-def draw(found: Comparison) -> Figure:
+def draw(comparison: Comparison) -> Figure:
     """Figure of the errors per class (both, only A, only B) and of A − B with its intervals."""
-    rows = list(found.errors)
+    rows = list(comparison.errors)
     shown = (
-        [found.counterpart[name] for name in rows] + ["macro_f1"] + score_rows.area(found.classes)
+        [comparison.counterpart[name] for name in rows]
+        + ["macro_f1"]
+        + score_rows.area(comparison.classes)
     )
     figure = plots.canvas(10.4, 1.5 + 0.42 * max(len(rows), len(shown)))
     figure.suptitle(
-        f"A: {found.names[0]}   B: {found.names[1]}   ({NOTICE})", fontsize=10, color=plots.INK
+        f"A: {comparison.names[0]}   B: {comparison.names[1]}   ({NOTICE})",
+        fontsize=10,
+        color=plots.INK,
     )
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
         plots.tidy(axes)
         axes.tick_params(axis="y", length=0)
     parts = {"both": [], "only A": [], "only B": []}
-    for e in found.errors.values():
+    for e in comparison.errors.values():
         for part, count in zip(
             parts, (e.first - e.only_first, e.only_first, e.only_second), strict=True
         ):
@@ -225,19 +233,22 @@ def draw(found: Comparison) -> Figure:
         )
         start += counts
     titles = [
-        f"{tables.class_title(n) if n else 'All'} (n = {found.errors[n].images:,})" for n in rows
+        f"{tables.class_title(n) if n else 'All'} (n = {comparison.errors[n].images:,})"
+        for n in rows
     ]
     left.set_yticks(range(len(rows)), titles)
     left.set_xlabel("Misclassified test images")
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8, labelcolor=plots.INK)
     for place, name in enumerate(shown):
-        a, b, low, high = found.scores[name]
+        a, b, low, high = comparison.scores[name]
         if not math.isnan(a - b + low + high):
             right.plot([100 * low, 100 * high], [place, place], color=plots.BLUE, linewidth=1.6)
             right.plot(100 * (a - b), place, "o", color=plots.BLUE, markersize=5)
     right.axvline(0, color=plots.MUTED, linewidth=1)
-    right.set_yticks(range(len(shown)), [score_rows.title(name, found.classes) for name in shown])
+    right.set_yticks(
+        range(len(shown)), [score_rows.title(name, comparison.classes) for name in shown]
+    )
     right.set_ylim(-0.6, len(shown) - 0.4)
     right.set_xlabel("A − B, percentage points, 95 % interval")
     for axes in (left, right):
@@ -253,35 +264,39 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
     return a, b
 
 
-def _scores_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def _scores_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Every score of both."""
     rows = []
-    for name in score_rows.order(list(found.scores), found.classes):
-        a, b, low, high = found.scores[name]
+    for name in score_rows.order(list(comparison.scores), comparison.classes):
+        a, b, low, high = comparison.scores[name]
         change = "–" if math.isnan(a - b) else f"{a - b:+.4f}"
         numbers = [score_rows.number(a), score_rows.number(b), change]
-        title = score_rows.title(name, found.classes)
+        title = score_rows.title(name, comparison.classes)
         rows.append([title, *numbers, score_rows.interval(low, high, sign="+")])
     return ["Score", "A", "B", "A − B", "95 % interval"], rows
 
 
 def _main_scores(
-    found: Comparison, rows: tuple[list[str], list[list[str]]]
+    comparison: Comparison, rows: tuple[list[str], list[list[str]]]
 ) -> tuple[list[str], list[list[str]]]:
     """Those that stand first, and recall."""
-    wanted = [n for n in found.scores if not n.startswith(("precision", "f1"))]
-    titles = {score_rows.title(n, found.classes) for n in wanted}
+    names = [n for n in comparison.scores if not n.startswith(("precision", "f1"))]
+    titles = {score_rows.title(n, comparison.classes) for n in names}
     return rows[0], [row for row in rows[1] if row[0] in titles]
 
 
-def _errors_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def _errors_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     header = ["Class", "Images", "Errors A", "Errors B", "Only A", "Only B"]
     header += ["p, images", "p, patients", "Holm"]
     rows = []
-    for name, e in found.errors.items():
+    for name, e in comparison.errors.items():
         counts = (e.images, e.first, e.second, e.only_first, e.only_second)
         title = tables.class_title(name) if name else "All classes"
-        p_values = (_p(e.p_images), _p(e.p_patients), _p(found.corrected[name]) if name else "–")
+        p_values = (
+            _p(e.p_images),
+            _p(e.p_patients),
+            _p(comparison.corrected[name]) if name else "–",
+        )
         rows.append([title, *(f"{n:,}" for n in counts), *p_values])
     return header, rows
 
@@ -290,13 +305,13 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _facts(found: Comparison) -> dict[str, Any]:
+def _facts(comparison: Comparison) -> dict[str, Any]:
     def scores(name: str) -> dict[str, Any]:
-        a, b, low, high = map(score_rows.defined, found.scores[name])
+        a, b, low, high = map(score_rows.defined, comparison.scores[name])
         change = None if a is None or b is None else a - b
         return {"a": a, "b": b, "difference": change, "interval": [low, high]}
 
-    runs = zip("ab", found.folders, found.predictions, strict=True)
+    runs = zip("ab", comparison.folders, comparison.predictions, strict=True)
     return {
         "kind": "comparison",
         **{
@@ -307,26 +322,26 @@ def _facts(found: Comparison) -> dict[str, Any]:
             }
             for letter, folder, p in runs
         },
-        "classes": list(found.classes),
-        "smallest_classes": list(found.smallest),
-        "split_sha256": found.predictions[0].split_sha256,
+        "classes": list(comparison.classes),
+        "smallest_classes": list(comparison.smallest),
+        "split_sha256": comparison.predictions[0].split_sha256,
         "scores": {name: scores(name) for name in ("accuracy", "macro_f1")},
         "per_class": {
             title: {score: scores(f"{score}/{c}") for score in OF_A_CLASS}
-            for c, title in enumerate(found.classes)
+            for c, title in enumerate(comparison.classes)
         },
         "errors": {
-            name or "all": {**dataclasses.asdict(e), "p_corrected": found.corrected[name]}
-            for name, e in found.errors.items()
+            name or "all": {**dataclasses.asdict(e), "p_corrected": comparison.corrected[name]}
+            for name, e in comparison.errors.items()
         },
-        "verdicts": verdicts(found),
+        "verdicts": verdicts(comparison),
         "how": [_HOW, _ONE_TRAINING],
     }
 
 
-def _add_differing_fields(report: Report, found: Comparison) -> None:
+def _add_differing_fields(report: Report, comparison: Comparison) -> None:
     """Section of the config fields in which the runs differ: possible causes of a difference."""
-    a, b = (document.read_json(folder / CONFIG) for folder in found.folders)
+    a, b = (document.read_json(folder / CONFIG) for folder in comparison.folders)
     report.add("## Differing settings")
     if a is None or b is None:
         report.facts["differing_fields"] = None

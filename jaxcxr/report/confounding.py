@@ -46,7 +46,7 @@ def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], lis
         ({field: {normalised_mutual_information, counts {group: {class: images}}}}, warnings, what
         was left out because the predictions do not hold it).
     """
-    found: dict[str, Any] = {}
+    associations: dict[str, Any] = {}
     warnings: list[str] = []
     left_out: list[str] = []
     for field, what in (("source", "source"), ("age_group", "age group")):
@@ -61,21 +61,21 @@ def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], lis
             names = np.asarray(p.classes)[np.asarray(p.labels)]
             group_of.update(zip(map(str, p.ids), map(str, p.extra[field]), strict=True))
             class_of.update(zip(map(str, p.ids), map(str, names), strict=True))
-        known = [i for i in group_of if group_of[i]]
-        if not known:
+        grouped = [i for i in group_of if group_of[i]]
+        if not grouped:
             left_out.append(f"Confounding of class and {what}: no image has a {what}.")
             continue
         counts: dict[str, dict[str, int]] = {}
-        for i in known:
+        for i in grouped:
             row = counts.setdefault(group_of[i], dict.fromkeys(predictions[0].classes, 0))
             row[class_of[i]] += 1
         shared = normalised_mutual_information(
-            [class_of[i] for i in known], [group_of[i] for i in known]
+            [class_of[i] for i in grouped], [group_of[i] for i in grouped]
         )
-        found[field] = {
+        associations[field] = {
             "normalised_mutual_information": shared,
-            "images": len(known),
-            "images_without": len(group_of) - len(known),
+            "images": len(grouped),
+            "images_without": len(group_of) - len(grouped),
             "counts": dict(sorted(counts.items())),
         }
         if shared is not None and shared >= WARN_FROM:
@@ -83,7 +83,7 @@ def confounding(predictions: Sequence[Predictions]) -> tuple[dict[str, Any], lis
                 f"Class and {what} are confounded: normalised mutual information {shared:.2f} "
                 f"(1 = one determines the other). {_alone(counts)}So {_CONSEQUENCE[field]}."
             )
-    return found, warnings, left_out
+    return associations, warnings, left_out
 
 
 def _alone(counts: dict[str, dict[str, int]]) -> str:

@@ -150,13 +150,13 @@ def add_class_counts(report: Report, counts: Mapping[str, Mapping[str, int]]) ->
     report.figure("class_counts", plots.class_counts(shown), "Class distribution by split")
 
 
-def add_confounding(report: Report, found: Mapping[str, Any]) -> None:
+def add_confounding(report: Report, associations: Mapping[str, Any]) -> None:
     """Class against source and age group: the counts behind the banner."""
-    report.facts["confounding"] = found
+    report.facts["confounding"] = associations
     for field, what in (("source", "source"), ("age_group", "age group")):
-        if field not in found:
+        if field not in associations:
             continue
-        facts, shown = found[field], titled(found[field]["counts"])
+        facts, shown = associations[field], titled(associations[field]["counts"])
         shared = facts["normalised_mutual_information"]
         report.add(
             f"### Class and {what}",

@@ -31,12 +31,12 @@ def add_excluded(report: Report, folder: Path) -> None:
         rows = [
             [
                 reason,
-                "unusable" if found["is_fault"] else "outside the study",
-                f"{found['count']:,}",
-                ", ".join(found["names"])
-                + (", ..." if found["count"] > len(found["names"]) > 0 else ""),
+                "unusable" if entry["is_fault"] else "outside the study",
+                f"{entry['count']:,}",
+                ", ".join(entry["names"])
+                + (", ..." if entry["count"] > len(entry["names"]) > 0 else ""),
             ]
-            for reason, found in order
+            for reason, entry in order
         ]
         report.table(["Reason", "Kind", "Images", "Examples"], rows)
     else:

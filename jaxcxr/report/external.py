@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcxr.artifacts import CONFIG, MANIFEST, Predictions, environment
 from jaxcxr.metrics import intervals
-from jaxcxr.metrics.by_rows import ScoresOfRows
+from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import confounding, document, plots, ranges, score_rows, tables
 from jaxcxr.report.document import Report
 
@@ -60,7 +60,7 @@ def write_external_report(
     own = document.read_predictions(run).select(SPLIT)
     classes = external.classes
     scores, own_scores = (scores_of(p, draws=draws) for p in (external, own))
-    found, confounded, unknown = confounding.confounding([external])
+    associations, confounded, unknown = confounding.confounding([external])
     absent = [
         tables.class_title(c) for k, c in enumerate(classes) if not (external.labels == k).any()
     ]
@@ -114,7 +114,7 @@ def write_external_report(
     measured = report.facts["measured"] = environment()
     report.add(f"These are the run's. External test: `{measured['command']}`, {measured['time']}.")
     report.add("## Details")
-    document.add_confounding(report, found)
+    document.add_confounding(report, associations)
     report.write()
     lines = [f"{title}", where, tables.text_table(header, rows), _excluded(left_out)]
     lines += [f"  {n:>6,}  {reason}" for reason, n in left_out.items()]
@@ -123,12 +123,12 @@ def write_external_report(
 
 def scores_of(predictions: Predictions, *, draws: int) -> Scores:
     """Every score with its interval over patients; macro-F1 only where every class has images."""
-    scores = ScoresOfRows(predictions.labels, predictions.probabilities)
+    scores = BootstrapScores(predictions.labels, predictions.probabilities)
     ends = intervals.bootstrap(scores, predictions.patient_ids, draws=draws).T.tolist()
-    found = {n: (v, *pair) for (n, v), pair in zip(scores.of_all().items(), ends, strict=True)}
+    values = {n: (v, *pair) for (n, v), pair in zip(scores.of_all().items(), ends, strict=True)}
     if len(np.unique(predictions.labels)) < len(predictions.classes):
-        found["macro_f1"] = (math.nan, math.nan, math.nan)
-    return found
+        values["macro_f1"] = (math.nan, math.nan, math.nan)
+    return values
 
 
 def _rows(

@@ -149,12 +149,12 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
         keys = [key for key in keys if not _repeats(key, keys, lines)]
         shown = keys[:_MOST_LINES]
         one_split = len({key.split("/")[0] for key in shown}) == 1 < len(shown)
-        seen: dict[str, int] = {}
+        lines_of: dict[str, int] = {}
         for key in shown:
             split = key.split("/")[0]
-            nth = seen[split] = seen.get(split, -1) + 1
+            nth = lines_of[split] = lines_of.get(split, -1) + 1
             steps, values = lines[key]
-            colour = _SPLIT_COLOURS.get(split, COLOURS[len(seen) % len(COLOURS)])
+            colour = _SPLIT_COLOURS.get(split, COLOURS[len(lines_of) % len(COLOURS)])
             axes.plot(
                 steps,
                 values,

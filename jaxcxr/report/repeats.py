@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxcxr.artifacts import Predictions
 from jaxcxr.metrics import intervals
-from jaxcxr.metrics.by_rows import ScoresOfRows
+from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import confounding, document, excluded, plots, ranges, tables
 from jaxcxr.report.compare import FOLDER, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
@@ -88,13 +88,13 @@ class Model:
 
     def over_patients(self) -> tuple[intervals.Interval, intervals.Interval]:
         """Bootstrap intervals of the mean accuracy and mean ROC area of the repeats."""
-        of = [ScoresOfRows(p.labels, p.probabilities) for p in self.predictions]
-        wanted = [
+        of = [BootstrapScores(p.labels, p.probabilities) for p in self.predictions]
+        columns = [
             of[0].names.index(n)
             for n in ("accuracy", f"roc_auc/{len(self.predictions[0].classes) - 1}")
         ]
         low, high = intervals.bootstrap(
-            lambda counts: np.mean([scores(counts)[wanted] for scores in of], axis=0),
+            lambda counts: np.mean([scores(counts)[columns] for scores in of], axis=0),
             self.predictions[0].patient_ids,
         ).tolist()
         return (low[0], high[0]), (low[1], high[1])
@@ -117,7 +117,7 @@ def write_models_report(folder: Path | str) -> str:
     models = read_models(folder)
     # The models have other classes and images; the one with the most classes has all of both.
     widest = max(models, key=lambda m: (len(m.predictions[0].classes), len(m.predictions[0])))
-    found, warnings, left_out = confounding.confounding(
+    associations, warnings, left_out = confounding.confounding(
         [document.read_predictions(widest.folders[0])]
     )
     report = Report(
@@ -136,7 +136,7 @@ def write_models_report(folder: Path | str) -> str:
         "least and greatest accuracy of the repeats, called confidence interval in COVID-CXNet's "
         "paper. 95 % intervals: bootstrap over the test patients, of the mean of the repeats."
     )
-    said = _pairs(report, folder, models)
+    sentences = _pairs(report, folder, models)
     _beside_published(report, models)
     report.add("## Confusion matrices", "Summed over the repeats.")
     for m in models:
@@ -158,7 +158,7 @@ def write_models_report(folder: Path | str) -> str:
     level1 = widest.folders[0] / "level1"
     excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])
     report.add("## Details")
-    document.add_confounding(report, found)
+    document.add_confounding(report, associations)
     _segmentation(report, folder)
     stages = document.read_json(folder / "stages.json")
     if stages:
@@ -172,7 +172,9 @@ def write_models_report(folder: Path | str) -> str:
             [[n, document.duration(s)] for n, s in report.facts["stage_seconds"].items()],
         )
     report.write()
-    return "\n".join([tables.text_table(header, rows), *said, *(f"Warning. {w}" for w in warnings)])
+    return "\n".join(
+        [tables.text_table(header, rows), *sentences, *(f"Warning. {w}" for w in warnings)]
+    )
 
 
 def read_models(root: Path) -> list[Model]:
@@ -293,22 +295,22 @@ def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
     ) or ()
     if not pairs:
         return []
-    by_name, said = {m.name: m for m in models}, []
+    by_name, sentences = {m.name: m for m in models}, []
     report.add("## Pairwise comparisons", "On the same test images; the first repeat of each.")
     for pair in pairs:
         a, b = (by_name[name] for name in pair.split(":"))
-        found = compare(a.folders[0], b.folders[0])
+        comparison = compare(a.folders[0], b.folders[0])
         target = folder / FOLDER / f"{a.name}-{b.name}"
-        write_comparison(found, target)
-        lines = verdicts(found)
+        write_comparison(comparison, target)
+        lines = verdicts(comparison)
         report.facts.setdefault("pairs", {})[pair] = lines
         report.add(
             f"### A: {a.title}. B: {b.title}.",
             "\n".join(f"- {line}" for line in lines),
             f"Details: [{target.name}]({target.relative_to(folder).as_posix()}/compare.md)",
         )
-        said += ["", f"A: {a.title}. B: {b.title}.", *lines]
-    return said
+        sentences += ["", f"A: {a.title}. B: {b.title}.", *lines]
+    return sentences
 
 
 def _beside_published(report: Report, models: Sequence[Model]) -> None:

@@ -38,7 +38,7 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
     everything = [p for entry in entries for p in entry.predictions]
     check_same_split(everything)
     classes = list(everything[0].classes)
-    found, warnings, left_out = confounding.confounding(everything)
+    associations, warnings, left_out = confounding.confounding(everything)
     splits = [s for s in ("test", "oof") if all(s in entry.scores for entry in entries)]
     if not splits:
         raise InputError(f"{folder}: the learners share neither test nor out-of-fold predictions")
@@ -96,7 +96,7 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
         file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name)))
         report.figure(file, figure, f"Confusion matrix of {named(entry)}")
     _data(report, entries[0])
-    document.add_confounding(report, found)
+    document.add_confounding(report, associations)
     _segmentation(report, folder)
     _times(report, folder, entries)
     report.write()

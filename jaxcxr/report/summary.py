@@ -32,7 +32,7 @@ def write_run_report(folder: Path | str) -> str:
     predictions = document.read_predictions(folder)
     splits = document.splits_of(predictions)
     scores = {s: tables.classification_scores(predictions.select(s)) for s in splits}
-    found, warnings, left_out = confounding.confounding([predictions])
+    associations, warnings, left_out = confounding.confounding([predictions])
     config = document.read_json(folder / "config.json")
     name = f"{tables.learner_title(predictions.learner)}, fold {predictions.fold}"
     report = Report(
@@ -74,7 +74,7 @@ def write_run_report(folder: Path | str) -> str:
         report.left_out.append(
             "Class distribution of the training images: predictions.npz holds no training rows."
         )
-    document.add_confounding(report, found)
+    document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)
     document.add_timings(report, folder, patched=bool(document.uses_patches(config)))
     document.add_overlays(report, folder)

@@ -140,22 +140,22 @@ def classification_scores(
     matrix = ConfusionMatrix.from_batch(
         labels, probabilities.argmax(-1), num_classes=len(predictions.classes)
     )
-    found = matrix.compute()
+    values = matrix.compute()
     areas = {
         "roc_auc": ranking.one_vs_rest(ranking.roc_auc, labels, probabilities),
         "pr_auc": ranking.one_vs_rest(ranking.pr_auc, labels, probabilities),
     }
     per_class = {}
     for k, name in enumerate(predictions.classes):
-        row: dict[str, Any] = {key: float(found[key][k]) for key in ("precision", "recall", "f1")}
-        row["support"] = int(found["support"][k])
+        row: dict[str, Any] = {key: float(values[key][k]) for key in ("precision", "recall", "f1")}
+        row["support"] = int(values["support"][k])
         row |= {key: None if np.isnan(area[k]) else float(area[k]) for key, area in areas.items()}
         per_class[name] = row
     return {
         "images": len(labels),
         "patients": len(np.unique(predictions.patient_ids)),
-        "accuracy": float(found["accuracy"]),
-        "macro_f1": float(found["macro_f1"]),
+        "accuracy": float(values["accuracy"]),
+        "macro_f1": float(values["macro_f1"]),
         "per_class": per_class,
         "confusion": np.rint(np.asarray(matrix.counts)).astype(int).tolist(),
     }

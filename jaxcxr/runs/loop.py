@@ -115,12 +115,11 @@ def fit(
     """
     config, task, compiled = experiment.config, experiment.task, experiment.compiled
     schedule = plan(experiment)
-    watch = optim.Watch(
-        mode=task.mode,
-        patience=config.train.patience,
-        min_delta=config.train.min_delta,
-        plateau_patience=config.optim.plateau_patience,
-        plateau_factor=config.optim.decay,
+    stopping = optim.EarlyStopping(
+        mode=task.mode, patience=config.train.patience, min_delta=config.train.min_delta
+    )
+    plateau = optim.ReduceLROnPlateau(
+        patience=config.optim.plateau_patience, decay=config.optim.decay
     )
     stepper = stepping.stepper(experiment, jax.random.key(config.seed))
     state = states.create(task.init(config.seed), compiled.optimizer)
@@ -131,7 +130,8 @@ def fit(
     if restored is not None:
         state, step, metrics = restored.state, restored.step, restored.metrics
         state = state.replace(opt_state=restored.optimizer)
-        watch.restore(restored.loop["watch"])
+        stopping.restore(restored.loop["watch"])
+        plateau.restore(restored.loop["watch"])
         seconds = restored.loop["seconds"]
         unlogged = restored.loop.get("losses", [])  # checkpoints of earlier versions have none
     elif pretrained is not None:
@@ -151,7 +151,7 @@ def fit(
         if losses:
             finite_means()
         loop = {
-            "watch": watch.to_json(),
+            "watch": stopping.to_json() | plateau.to_json(),
             "seconds": time.monotonic() - started,
             "losses": [
                 {n: float(value) for n, value in row.items()} for row in parallel.to_host(losses)
@@ -164,7 +164,7 @@ def fit(
             data_iterator=stepper.iterator,
             loop=loop,
             metrics=metrics,
-            best=None if watch.best is None else watch.best_step,
+            best=None if stopping.best is None else stopping.best_step,
         )
 
     def overdue() -> bool:
@@ -197,7 +197,7 @@ def fit(
 
     def learning_rate(step: int) -> float:
         return (
-            watch.factor
+            plateau.factor
             * config.optim.learning_rate
             * optim.schedule_factor(
                 config.optim.schedule,
@@ -224,7 +224,7 @@ def fit(
     )
     with StopRequest() as request, progress:
         while True:
-            last = step >= schedule.steps or watch.stop
+            last = step >= schedule.steps or stopping.stop
             due = step > 0 and (step % schedule.eval_every == 0 or step >= schedule.steps)
             fresh = restored is None or step > restored.step
             # Clocks and signals differ between processes, but all must save and leave at the same
@@ -233,9 +233,10 @@ def fit(
             if (due or step == schedule.steps == 0) and fresh:
                 log()
                 metrics = evaluate(experiment, state.variables, "valid", count=valid_count)
-                improved = watch.update(metrics[task.monitor], step)
+                improved = stopping.update(metrics[task.monitor], step)
+                plateau.update(improved)
                 writer.scalars(step, {f"valid/{name}": value for name, value in metrics.items()})
-                last = step >= schedule.steps or watch.stop
+                last = step >= schedule.steps or stopping.stop
                 if improved or last or overdue():
                     save()
                     last_save = time.monotonic()
@@ -271,7 +272,7 @@ def fit(
                 log()
             else:
                 progress.update(step)
-    if watch.best is None:
+    if stopping.best is None:
         raise DivergedError(
             f"no evaluation gave a number for {task.monitor}, which chooses the checkpoint, in "
             f"{step} steps: is there an example of each class among the validation patients "
@@ -279,10 +280,10 @@ def fit(
         )
     return {
         "step": step,
-        "best_step": watch.best_step,
-        "best": watch.best,
+        "best_step": stopping.best_step,
+        "best": stopping.best,
         "seconds": time.monotonic() - started,
         "images": step * config.train.batch_size,
-        "stopped_early": watch.stop,
+        "stopped_early": stopping.stop,
         "placement": dataclasses.asdict(experiment.placement),
     }

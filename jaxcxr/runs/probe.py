@@ -22,7 +22,7 @@ from jaxcxr.names import csv_line
 from jaxcxr.report import plots
 from jaxcxr.report.probe import findings as draw_findings
 from jaxcxr.runs.experiment import prepare
-from jaxcxr.tasks import views
+from jaxcxr.tasks import input_sampler
 from jaxcxr.tasks.network import Network
 from jaxcxr.types import InputError
 from jaxcxr.weights.probe import pneumonia_score
@@ -106,16 +106,16 @@ def _probabilities(
     own = config.copy_and_resolve_references()
     # As many logits as findings.
     own.data.classes, own.data.targets, own.model.outputs = labels, (), "softmax"
-    network, view = Network(own, axis_name=None), views.build(own)
+    network, sampler = Network(own, axis_name=None), input_sampler.build(own)
     found = weights.load(source, network.init(0), arch=config.model.name, new_head=False)
 
     def predict(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
-        pixels = view.draw(batch, key, count=1, train=False)[:, 0]
+        pixels = sampler.draw(batch, key, count=1, train=False)[:, 0]
         logits = network.logits(variables, pixels)
         return {"findings": jax.nn.sigmoid(logits), "weight": batch["weight"]}
 
     batches = data.eval_batches(
-        {name: arrays[name] for name in view.inputs},
+        {name: arrays[name] for name in sampler.inputs},
         index,
         batch_size=config.evaluate.batch_size,
         process_index=parallel.process_index(),

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxcxr.artifacts import RunFolder
 from jaxcxr.inference.best import best_variables
-from jaxcxr.metrics import Overlap, PooledOverlap
+from jaxcxr.metrics import PooledOverlap, SegmentationOverlap
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.state import Variables
 from jaxcxr.tasks import segment
@@ -22,7 +22,7 @@ GRID = tuple(n / 20 for n in range(1, 20))
 ALL = ""  # images of every class
 
 # (threshold, class or ALL) -> means over images, and pooled over pixels
-Found = dict[tuple[float, str], tuple[Overlap, PooledOverlap]]
+Found = dict[tuple[float, str], tuple[SegmentationOverlap, PooledOverlap]]
 
 
 def score(experiment: Experiment, folder: RunFolder) -> None:
@@ -95,7 +95,9 @@ def measure(
             mask = segment.masks_at(prediction, threshold)
             for name, weight in weights.items():
                 here = (
-                    Overlap.from_batch(mask, batch["mask"], weight, structures=structures),
+                    SegmentationOverlap.from_batch(
+                        mask, batch["mask"], weight, structures=structures
+                    ),
                     PooledOverlap.from_batch(mask, batch["mask"], weight, structures=structures),
                 )
                 if (before := found.get((threshold, name))) is not None:
@@ -124,7 +126,7 @@ def on_validation(experiment: Experiment, variables: Variables) -> dict[str, Any
     }
 
 
-def _summary(found: tuple[Overlap, PooledOverlap]) -> dict[str, float]:
+def _summary(found: tuple[SegmentationOverlap, PooledOverlap]) -> dict[str, float]:
     """Means over the structures."""
     overlap, pooled = found
     means = overlap.scalars()

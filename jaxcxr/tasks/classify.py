@@ -17,7 +17,7 @@ from jaxcxr import losses
 from jaxcxr.explain import gradcam
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.ops import patches
-from jaxcxr.tasks import views
+from jaxcxr.tasks import input_sampler
 from jaxcxr.tasks.network import Network
 from jaxcxr.tasks.task import Batch, Prediction, Task
 from jaxcxr.types import InputError
@@ -41,7 +41,7 @@ def build(
             f"patches.aggregate={config.patches.aggregate!r} is unknown; known: "
             f"{', '.join(AGGREGATES)}"
         )
-    network, view = Network(config, axis_name=axis_name), views.build(config)
+    network, sampler = Network(config, axis_name=axis_name), input_sampler.build(config)
     classes = network.classes
     weights = (
         jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights, jnp.float32)
@@ -52,7 +52,7 @@ def build(
     ) -> tuple[jax.Array, Any]:
         draw_key, dropout_key = jax.random.split(key)
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
-        pixels = view.draw(batch, draw_key, count=config.patches.train_count, train=True)
+        pixels = sampler.draw(batch, draw_key, count=config.patches.train_count, train=True)
         b, k = pixels.shape[:2]
         # Patches join the batch axis: BatchNorm must see their statistics together, not per patch
         # slot.
@@ -83,7 +83,7 @@ def build(
 
         The patches depend on the seed only.
         """
-        pixels = view.draw(batch, key, count=count, train=False)
+        pixels = sampler.draw(batch, key, count=count, train=False)
         b, k = pixels.shape[:2]
         logits = network.in_chunks(
             lambda pixels: network.logits(variables, pixels),
@@ -102,12 +102,17 @@ def build(
         """
         predicted = predict(variables, batch, key, count=count)["probabilities"]
         explained = batch["label"] if of == "true" else predicted.argmax(axis=-1)
-        pixels = view.draw(batch, key, count=count, train=False)
+        pixels = sampler.draw(batch, key, count=count, train=False)
         b, k, height, width = pixels.shape[:4]
 
-        def forward(pixels: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def forward(pixels: jax.Array, explained_classes: jax.Array) -> tuple[jax.Array, jax.Array]:
             heat, logits = gradcam.grad_cam(
-                network.module, variables, network.to_input(pixels), wanted, layer=layer, form=form
+                network.module,
+                variables,
+                network.to_input(pixels),
+                explained_classes,
+                layer=layer,
+                form=form,
             )
             return jax.image.resize(
                 heat, (len(heat), height, width), "bilinear"
@@ -121,7 +126,7 @@ def build(
             ..., 0
         ]
         votes = logits.argmax(-1) == explained[:, None]
-        placed = view.place(batch, key, heat.reshape(b, k, height, width), certain, votes)
+        placed = sampler.place(batch, key, heat.reshape(b, k, height, width), certain, votes)
         return {"explained": explained, "probabilities": predicted, **placed}
 
     def find_layer(layer: str) -> tuple[str, tuple[int, ...]]:
@@ -150,7 +155,7 @@ def build(
         metrics=metrics,
         explain=explain,
         find_layer=find_layer,
-        inputs=view.inputs,
+        inputs=sampler.inputs,
         monitor=config.train.monitor,
         mode="min" if config.train.monitor == "loss" else "max",
     )

@@ -18,7 +18,7 @@ from jaxcxr import models
 from jaxcxr import weights as pretrained
 from jaxcxr.data import output_classes
 from jaxcxr.models.initialise import initialise
-from jaxcxr.tasks import views
+from jaxcxr.tasks import input_sampler
 from jaxcxr.types import InputError
 
 OUTPUTS = ("softmax", "sigmoid")
@@ -60,8 +60,8 @@ class Network:
             depth=m.depth,
             dtype=dtype(m),
         )
-        seen = (m.input_size, m.input_size) if m.input_size else views.seen_size(config)
-        self.shape = (*seen, m.in_channels)
+        size = (m.input_size, m.input_size) if m.input_size else input_sampler.input_size(config)
+        self.shape = (*size, m.in_channels)
         self._mean, self._std = normalisation(m)
         self._chunk = config.patches.chunk
 
@@ -74,11 +74,11 @@ class Network:
 
         The pixels are [N, P, P] or [N, P, P, c].
         """
-        seen = self.shape[:2]
+        size = self.shape[:2]
         if pixels.ndim == 3:
             pixels = pixels[..., None]
-        if pixels.shape[1:3] != seen:
-            pixels = jax.image.resize(pixels, (len(pixels), *seen, pixels.shape[-1]), "bilinear")
+        if pixels.shape[1:3] != size:
+            pixels = jax.image.resize(pixels, (len(pixels), *size, pixels.shape[-1]), "bilinear")
         return self.normalise(pixels)
 
     def normalise(self, pixels: jax.Array) -> jax.Array:
@@ -141,7 +141,7 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
         InputError: the weights are a file, whose normalisation nothing tells; or not one number per
             channel.
     """
-    found: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
+    numbers: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
     if model.pretrained and not (model.mean and model.std):
         if pretrained.is_file_name(model.pretrained):
             raise InputError(
@@ -151,19 +151,19 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
                 "1])"
             )
         entry = pretrained.catalog.find(model.pretrained)
-        found = {"mean": entry.mean, "std": entry.std}
-    for name, given in (("mean", model.mean), ("std", model.std)):
-        values = tuple(given) or found[name]
+        numbers = {"mean": entry.mean, "std": entry.std}
+    for name, configured in (("mean", model.mean), ("std", model.std)):
+        values = tuple(configured) or numbers[name]
         if len(values) not in (1, model.in_channels):
-            if given:
+            if configured:
                 raise InputError(
                     f"model.{name} has {len(values)} numbers, and model.in_channels is "
                     f"{model.in_channels}"
                 )
             values = (sum(values) / len(values),)  # a network of one channel gets the kernels' sum
-        found[name] = values
+        numbers[name] = values
     mean, std = (
-        np.asarray(found[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std")
+        np.asarray(numbers[name], np.float32).reshape(1, 1, 1, -1) for name in ("mean", "std")
     )
     return mean, std
 

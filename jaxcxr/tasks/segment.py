@@ -22,7 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
-from jaxcxr.metrics import Mean, Overlap
+from jaxcxr.metrics import Mean, SegmentationOverlap
 from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
@@ -111,7 +111,7 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
 
     def metrics(batch: Batch, prediction: Prediction) -> Any:
         return {
-            "overlap": Overlap.from_batch(
+            "overlap": SegmentationOverlap.from_batch(
                 jnp.asarray(prediction["mask"]),
                 jnp.asarray(batch["mask"]),
                 jnp.asarray(batch["weight"]),
@@ -150,8 +150,8 @@ def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
     check_threshold(threshold, sigmoid="log_odds" in prediction)
     # Log-odds, not probabilities: these round to 0 and 1.
     log_odds = np.asarray(prediction["log_odds"])
-    found = log_odds.max(-1) > np.log(threshold / (1 - threshold))
-    return np.where(found, log_odds.argmax(-1) + 1, 0).astype(np.uint8)
+    inside = log_odds.max(-1) > np.log(threshold / (1 - threshold))
+    return np.where(inside, log_odds.argmax(-1) + 1, 0).astype(np.uint8)
 
 
 def check_threshold(threshold: float, *, sigmoid: bool) -> None:
@@ -184,14 +184,18 @@ def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | No
         hflip=0.5 if a.hflip else 0.0,
     )
 
-    def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def augment_one(
+        key: jax.Array, image: jax.Array, mask: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         affine_key, light_key = jax.random.split(key)
-        seen = augment.random_brightness(
+        brightened = augment.random_brightness(
             light_key, move(affine_key, unit_float(image)), low=low, high=high
         )
-        return 255 * seen, move(affine_key, mask.astype(jnp.float32), order=0).astype(mask.dtype)
+        return 255 * brightened, move(affine_key, mask.astype(jnp.float32), order=0).astype(
+            mask.dtype
+        )
 
-    return jax.vmap(one)
+    return jax.vmap(augment_one)
 
 
 def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Module:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from jaxcxr.metrics.by_rows import ScoresOfRows
+from jaxcxr.metrics.by_rows import BootstrapScores
 
 
 def made_up(rows=60, classes=3, seed=0):
@@ -12,7 +12,7 @@ def made_up(rows=60, classes=3, seed=0):
     labels = rng.integers(0, classes, rows)
     scores = rng.normal(size=(rows, classes)).round(1)  # with ties
     scores[np.arange(rows), labels] += 1
-    return ScoresOfRows(labels, np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True))
+    return BootstrapScores(labels, np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -36,7 +36,7 @@ def test_every_score_is_scikit_learns(classes):
 
 
 def test_what_has_no_images_is_not_a_number():
-    scores = ScoresOfRows(
+    scores = BootstrapScores(
         np.array([0, 0, 1]), np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.1, 0.9, 0.0]])
     )
     found = scores.of_all()

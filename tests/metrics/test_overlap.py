@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from jaxcxr.metrics import Overlap
+from jaxcxr.metrics import SegmentationOverlap
 
 NAMES = ("lung", "heart")
 
@@ -25,13 +25,13 @@ def masks() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("size", [1, 4, 9, 20])
 def test_scores_are_scikit_learns_averaged_over_images(masks, size):
     predicted, truth = masks
-    total = Overlap.empty(structures=NAMES)
+    total = SegmentationOverlap.empty(structures=NAMES)
     for start in range(0, 9, size):
         rows = np.arange(start, start + size)
         weight = (rows < 9).astype(np.float32)
         rows = rows.clip(max=8)  # padding repeats the last image
         total = total.merge(
-            Overlap.from_batch(predicted[rows], truth[rows], weight, structures=NAMES)
+            SegmentationOverlap.from_batch(predicted[rows], truth[rows], weight, structures=NAMES)
         )
     for number, name in enumerate(NAMES, start=1):
         pairs = [
@@ -52,7 +52,7 @@ def test_a_known_overlap_and_its_scalars():
     truth[0, 0] = 1  # 4 pixels
     predicted[0, :2, :2] = 1  # 4 pixels, 2 in common
     predicted[0, 3, 3] = truth[0, 3, 3] = 2
-    scalars = Overlap.from_batch(predicted, truth, structures=NAMES).scalars()
+    scalars = SegmentationOverlap.from_batch(predicted, truth, structures=NAMES).scalars()
     assert scalars == pytest.approx(
         {
             "jaccard": (1 / 3 + 1) / 2,
@@ -70,39 +70,43 @@ def test_a_known_overlap_and_its_scalars():
 
 def test_a_structure_that_is_nowhere_has_no_plain_score():
     nothing, lung = np.zeros((1, 3, 3), np.uint8), np.ones((1, 3, 3), np.uint8)
-    total = Overlap.from_batch(nothing, nothing, structures=("lung",))
+    total = SegmentationOverlap.from_batch(nothing, nothing, structures=("lung",))
     assert total.compute()["lung"] == pytest.approx(
         {"jaccard": np.nan, "jaccard_smoothed": 1.0, "dice": np.nan}, nan_ok=True
     )
-    merged = total.merge(Overlap.from_batch(lung, lung, structures=("lung",)))
+    merged = total.merge(SegmentationOverlap.from_batch(lung, lung, structures=("lung",)))
     assert merged.compute()["lung"] == {"jaccard": 1.0, "jaccard_smoothed": 1.0, "dice": 1.0}
 
 
 def test_a_missed_or_invented_structure_scores_zero():
     nothing, lung = np.zeros((1, 3, 3), np.uint8), np.ones((1, 3, 3), np.uint8)
     for predicted, truth in ((nothing, lung), (lung, nothing)):
-        row = Overlap.from_batch(predicted, truth, structures=("lung",)).compute()["lung"]
+        row = SegmentationOverlap.from_batch(predicted, truth, structures=("lung",)).compute()[
+            "lung"
+        ]
         assert row == pytest.approx({"jaccard": 0.0, "jaccard_smoothed": 0.1, "dice": 0.0})
 
 
 def test_what_is_predicted_on_ignored_pixels_does_not_matter(masks):
     predicted, truth = masks
     other = np.where(truth == 255, 2 - predicted, predicted)
-    one = Overlap.from_batch(predicted, truth, structures=NAMES)
-    assert one.compute() == Overlap.from_batch(other, truth, structures=NAMES).compute()
+    one = SegmentationOverlap.from_batch(predicted, truth, structures=NAMES)
+    assert one.compute() == SegmentationOverlap.from_batch(other, truth, structures=NAMES).compute()
 
 
 def test_overlaps_add_over_devices_by_psum(masks):
     predicted, truth = (a[:8].reshape(2, 4, 12, 10) for a in masks)
 
     def step(predicted, truth):
-        return jax.lax.psum(Overlap.from_batch(predicted, truth, structures=NAMES), "devices")
+        return jax.lax.psum(
+            SegmentationOverlap.from_batch(predicted, truth, structures=NAMES), "devices"
+        )
 
     summed = jax.jit(jax.vmap(step, axis_name="devices", out_axes=None))(predicted, truth)
-    whole = Overlap.from_batch(masks[0][:8], masks[1][:8], structures=NAMES)
+    whole = SegmentationOverlap.from_batch(masks[0][:8], masks[1][:8], structures=NAMES)
     assert summed.scalars() == pytest.approx(whole.scalars(), rel=1e-6)
 
 
 def test_masks_of_different_sizes_are_refused(masks):
     with pytest.raises(AssertionError):
-        Overlap.from_batch(masks[0][:, :5], masks[1], structures=NAMES)
+        SegmentationOverlap.from_batch(masks[0][:, :5], masks[1], structures=NAMES)

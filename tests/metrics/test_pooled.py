@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
-from jaxcxr.metrics import Overlap, PooledOverlap
+from jaxcxr.metrics import PooledOverlap, SegmentationOverlap
 
 NAMES = ("lung", "heart")
 
@@ -54,7 +54,7 @@ def test_a_large_lung_counts_more_than_a_small_one_only_if_pooled():
     pooled = PooledOverlap.from_batch(predicted, truth, structures=("lung",))
     assert pooled.compute()["lung"] == pytest.approx({"jaccard": 90 / 110, "dice": 180 / 200})
     assert pooled.scalars()["accuracy"] == pytest.approx(180 / 200)
-    means = Overlap.from_batch(predicted, truth, structures=("lung",)).compute()["lung"]
+    means = SegmentationOverlap.from_batch(predicted, truth, structures=("lung",)).compute()["lung"]
     assert means["jaccard"] == means["dice"] == pytest.approx(0.5)
 
 

@@ -176,7 +176,7 @@ def test_the_copy_beside_the_model_needs_nothing_of_this_project(runs, files):
     )
     [row] = csv.DictReader(answer.stdout.splitlines())
     model = Model.open(place)
-    [expected] = model.predict(model.see(exported.read_image(files[0]))[0][None])
+    [expected] = model.predict(model.preprocess(exported.read_image(files[0]))[0][None])
     found = [float(row[f"probability_{name}"]) for name in model.spec["classes"]]
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 

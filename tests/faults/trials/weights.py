@@ -216,7 +216,7 @@ def predicted(folder: Path) -> tuple[np.ndarray, list[str]]:
     """The probabilities of one image, and what else model.json says of them."""
     model = exported.Model.open(folder)
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    return model.predict(model.see(pixels)[0][None]), model.spec["classes"]
+    return model.predict(model.preprocess(pixels)[0][None]), model.spec["classes"]
 
 
 def _mutants(context: Context, suffix: str, sound: list[bytes]) -> Iterator[str]:

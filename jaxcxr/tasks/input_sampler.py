@@ -20,7 +20,7 @@ from jaxcxr.tasks.task import Batch
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
+class InputSampler:
     """Maps images to the network's inputs, and saliency on these back to the images.
 
     Attributes:
@@ -39,12 +39,12 @@ class View:
     place: Callable[..., dict[str, jax.Array]]
 
 
-def build(config: ConfigDict) -> View:
-    """The view of a classifier's config: patches where `patches.enabled`."""
+def build(config: ConfigDict) -> InputSampler:
+    """The input sampler of a classifier's config: patches where `patches.enabled`."""
     return _patches(config) if config.patches.enabled else _whole_image(config)
 
 
-def seen_size(config: ConfigDict) -> tuple[int, int]:
+def input_size(config: ConfigDict) -> tuple[int, int]:
     """(height, width) in pixels of a patch or crop.
 
     `patches.size` 0 is the whole prepared image.
@@ -60,7 +60,7 @@ def _keys(batch: Batch, key: jax.Array) -> jax.Array:
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
 
 
-def _patches(config: ConfigDict) -> View:
+def _patches(config: ConfigDict) -> InputSampler:
     p = config.patches
 
     def draw(batch: Batch, key: jax.Array, *, count: int, train: bool) -> jax.Array:
@@ -90,11 +90,11 @@ def _patches(config: ConfigDict) -> View:
             "votes": jax.vmap(share)(votes, centres),
         }
 
-    return View(("image", "mask", "label"), draw, place)
+    return InputSampler(("image", "mask", "label"), draw, place)
 
 
-def _whole_image(config: ConfigDict) -> View:
-    size, a = seen_size(config), config.augment
+def _whole_image(config: ConfigDict) -> InputSampler:
+    size, a = input_size(config), config.augment
     turn = functools.partial(
         augment.random_affine,
         max_rotation=a.max_rotation,
@@ -105,25 +105,25 @@ def _whole_image(config: ConfigDict) -> View:
     low, high = a.brightness
     moves = a.max_rotation > 0 or a.shift > 0 or a.vflip or tuple(a.zoom) != (1.0, 1.0)
 
-    def one(key: jax.Array, image: jax.Array) -> jax.Array:
+    def augment_one(key: jax.Array, image: jax.Array) -> jax.Array:
         crop_key, affine_key, light_key = (
             key,
             jax.random.fold_in(key, 1),
             jax.random.fold_in(key, 2),
         )
-        seen = patches.random_crop_flip(
+        crop = patches.random_crop_flip(
             crop_key, image, size=size, flip=0.5 if config.patches.flip else 0.0
         )
         if moves:
-            seen = turn(affine_key, seen)
+            crop = turn(affine_key, crop)
         if (low, high) != (1.0, 1.0):
-            seen = augment.random_brightness(light_key, seen, low=low, high=high)
-        return seen
+            crop = augment.random_brightness(light_key, crop, low=low, high=high)
+        return crop
 
     def draw(batch: Batch, key: jax.Array, *, count: int, train: bool) -> jax.Array:
         del count  # the centre crop is one and the same
         if train:
-            return jax.vmap(one)(_keys(batch, key), batch["image"])[:, None]
+            return jax.vmap(augment_one)(_keys(batch, key), batch["image"])[:, None]
         return jax.vmap(lambda image: patches.centre_crop(image, size=size))(batch["image"])[
             :, None
         ]
@@ -138,4 +138,4 @@ def _whole_image(config: ConfigDict) -> View:
         around = ((0, 0), (height // 2, height - height // 2), (width // 2, width - width // 2))
         return {"heat": jnp.pad(heat[:, 0], around)}
 
-    return View(("image", "label"), draw, place)
+    return InputSampler(("image", "label"), draw, place)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Sums(flax.struct.PyTreeNode):
+class MergeableMetric(flax.struct.PyTreeNode):
     """A pytree whose every array is a sum over examples."""
 
     def merge(self, other: Self) -> Self:
