@@ -144,7 +144,7 @@ class RunFolder:
             )
 
     def claim(self) -> None:
-        """From here on this run writes: call it once its inputs are valid, before long work.
+        """Claims the folder for writing: call it once the inputs are valid, before long work.
 
         Raises:
             InputError: the folder cannot be written.
@@ -204,7 +204,7 @@ class RunFolder:
     def write_manifest(self, fields: Mapping[str, Any]) -> None:
         """Writes `manifest.json`: what made this run, so that it can be made again.
 
-        Source, versions, machine, command and time are added. Where a run that was stopped goes on,
+        Source, versions, machine, command and time are added. Where an interrupted run resumes,
         the earlier starts stay listed under `earlier_starts`. Paths of `upstream` that lie in an
         open folder around this one, a study's, are written relative to this folder.
 

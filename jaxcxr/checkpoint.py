@@ -145,7 +145,7 @@ class Checkpointer:
     def restore_latest(
         self, state: Any, optimizer: Any = None, data_iterator: Any = None
     ) -> Restored | None:
-        """Restores the newest step that is whole, with its best step, for training to go on.
+        """Restores the newest step that is whole, with its best step, to resume training.
 
         Damaged and unfinished steps are named in a warning and moved to `damaged/`, so that the
         run can save those step numbers again.
@@ -214,8 +214,8 @@ class Checkpointer:
     def keep_only(self, step: int) -> None:
         """Deletes all but one step, and of that one what only training needs.
 
-        For a run that will not go on: Adam's state is two thirds of a checkpoint. May be repeated,
-        after a crash in between.
+        For a run that will not be resumed: Adam's state is two thirds of a checkpoint. May be
+        repeated, after a crash in between.
 
         Raises:
             InputError: the step is damaged; nothing is deleted.

@@ -108,7 +108,7 @@ class EventFiles:
         if self._failed == float("-inf"):
             logger.warning(
                 (
-                    "TensorBoard's files in %s cannot be written (%s); the run goes on without "
+                    "TensorBoard's files in %s cannot be written (%s); the run continues without "
                     "them, and metrics.jsonl has all numbers."
                 ),
                 self._folder,

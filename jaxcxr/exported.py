@@ -200,7 +200,7 @@ class Model:
         return prepared.image, prepared.mask
 
     def find_lungs(self, pixels: np.ndarray) -> np.ndarray:
-        """Of a segmenter: the lungs [S, S] bool of an X-ray [H, W]; see `enlarged`."""
+        """Lungs [S, S] bool of an X-ray [H, W], found by a segmenter; see `enlarged`."""
         if self.spec["task"] != "segment":
             raise InputError(
                 f"{self.folder} finds no lungs: it is a {self.spec['task']} model, not a segmenter"

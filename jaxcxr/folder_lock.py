@@ -27,7 +27,7 @@ class ReadOnlyFolder(Exception):
 
 
 class FolderLock:
-    """One process at a time in a folder; ends with the process, however that ends.
+    """Exclusive lock of a folder, held by one process and released when it ends in any way.
 
     A POSIX record lock: unlike `flock`, forked data workers that outlive a killed run do not keep
     it. It does not bind within one process, so the process remembers its own.

@@ -178,9 +178,9 @@ def _is_obeyed(character: str) -> bool:
 
 
 def print_whatever_comes() -> None:
-    """From here on no character stops a print.
+    """Makes the standard streams print any character.
 
-    What the terminal's encoding lacks appears as its number.
+    One that the terminal's encoding lacks appears as its number.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test took its place

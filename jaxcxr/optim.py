@@ -138,15 +138,15 @@ def schedule_factor(
         milestones: fractions of the run, in [0, 1], for "milestones".
         decay: factor at each milestone.
     """
-    share = step / max(steps, 1)
-    if share < warmup:
+    progress = step / max(steps, 1)
+    if progress < warmup:
         return (step + 1) / (warmup * steps + 1)
     if name == "constant":
         return 1.0
     if name == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+        return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
     if name == "milestones":
-        return decay ** sum(share >= milestone for milestone in milestones)
+        return decay ** sum(progress >= milestone for milestone in milestones)
     raise InputError(f"optim.schedule={name!r} is unknown; known: {', '.join(SCHEDULES)}")
 
 

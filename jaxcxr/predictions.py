@@ -243,7 +243,7 @@ def check_same_split(predictions: Sequence[Predictions], *, splits: Sequence[str
 
 
 def _check_folds(predictions: Sequence[Predictions]) -> None:
-    """The same rows in the files of a fold, and every learner with the same folds."""
+    """Checks that the files of a fold have the same rows, and all learners the same folds."""
     first_of: dict[tuple[int, str], Predictions] = {}
     folds_of: dict[str, set[int]] = {}
     for p in predictions:

@@ -59,7 +59,7 @@ def source(root: Path = _ROOT) -> dict[str, Any]:
 
 
 def version(package: str) -> str | None:
-    """Of an installed package; None: it is not installed."""
+    """Version of an installed package; None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -94,7 +94,7 @@ class BootstrapScores:
 
     @functools.cached_property
     def _orders(self) -> list[_Order]:
-        """Of every class; sorting once for all draws is most of what a bootstrap saves."""
+        """Ranks of the scores of every class, sorted once for all draws."""
         return [
             _Order.of(self.labels == c, self.probabilities[:, c])
             for c in range(self.probabilities.shape[1])

@@ -1,6 +1,6 @@
-"""Two classifiers on the same images.
+"""Paired tests of two classifiers on the same images.
 
-Which errors they share, and whether one errs less often than the other.
+The errors that both make, and the significance of a difference between their numbers.
 """
 
 from __future__ import annotations
@@ -107,14 +107,14 @@ def sign_flips(differences: Sequence[int] | np.ndarray) -> float:
     """
     sizes = np.abs(np.asarray(differences, np.int64))
     reach = int(sizes.sum())
-    # share[k]: of the ways to choose the signs so far, those with the sum k - reach.
-    share = np.zeros(2 * reach + 1)
-    share[reach] = 1.0
+    # fraction[k]: of the ways to choose the signs so far, those with the sum k - reach.
+    fraction = np.zeros(2 * reach + 1)
+    fraction[reach] = 1.0
     for size in sizes[sizes > 0].tolist():
-        share = (np.roll(share, size) + np.roll(share, -size)) / 2
+        fraction = (np.roll(fraction, size) + np.roll(fraction, -size)) / 2
     observed = abs(int(np.sum(differences)))
     sums = np.arange(-reach, reach + 1)
-    return min(1.0, float(share[np.abs(sums) >= observed].sum()))
+    return min(1.0, float(fraction[np.abs(sums) >= observed].sum()))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

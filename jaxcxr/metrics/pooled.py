@@ -21,16 +21,16 @@ class PooledOverlap(MergeableMetric):
     `SegmentationOverlap` has the means over images, which reports give first.
 
     Attributes:
-        shares: [S, 3] sums of weight times the fraction of an image's pixels that are of the
+        fractions: [S, 3] sums of weight times the fraction of an image's pixels that are of the
             structure: in both masks, in the true one, in the predicted one. Fractions, as counts of
             pixels would outgrow float32.
-        right: sum of weight times the fraction of pixels whose id is predicted, scalar.
+        correct: sum of weight times the fraction of pixels whose id is predicted, scalar.
         counted: the same of all pixels that count, scalar.
         structures: S names; structure i has the id i + 1 in masks.
     """
 
-    shares: jax.Array
-    right: jax.Array
+    fractions: jax.Array
+    correct: jax.Array
     counted: jax.Array
     structures: tuple[str, ...] = flax.struct.field(pytree_node=False)
 
@@ -64,14 +64,14 @@ class PooledOverlap(MergeableMetric):
                 * jnp.broadcast_to(weight, pixels.shape[:-2])
             ).sum(-1)
 
-        shares = jnp.stack([total(target & positive), total(target), total(positive)], axis=-1)
+        fractions = jnp.stack([total(target & positive), total(target), total(positive)], axis=-1)
         return cls(
-            shares, total((predicted == labels) & counted), total(counted), tuple(structures)
+            fractions, total((predicted == labels) & counted), total(counted), tuple(structures)
         )
 
     def compute(self) -> dict[str, dict[str, float]]:
         """{structure: {"jaccard", "dice"}}; NaN for one neither drawn nor predicted anywhere."""
-        both, target, positive = np.asarray(self.shares, np.float64).T
+        both, target, positive = np.asarray(self.fractions, np.float64).T
         either = target + positive - both
         jaccard, dice = _ratio(both, either), _ratio(2 * both, target + positive)
         return {
@@ -86,7 +86,9 @@ class PooledOverlap(MergeableMetric):
         structures.
         """
         rows = self.compute().values()
-        accuracy = _ratio(np.asarray(self.right, np.float64), np.asarray(self.counted, np.float64))
+        accuracy = _ratio(
+            np.asarray(self.correct, np.float64), np.asarray(self.counted, np.float64)
+        )
         result = {"accuracy": float(accuracy)}
         for score in ("jaccard", "dice"):
             defined = [row[score] for row in rows if not np.isnan(row[score])]

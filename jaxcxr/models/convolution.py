@@ -66,7 +66,7 @@ def convolve(
             return _convolve_narrow_groups(x, kernel, padding=padding, groups=groups)
         if groups > 1:
             return _convolve_wide_groups(x, kernel, strides, padding, groups)
-        # Each place sees a pixel.
+        # Each output position covers at least one pixel.
         inside = padding[0] < kernel.shape[0] and padding[1] < kernel.shape[1]
         if strides == (1, 1) and inside and x.shape[-1] >= 4 * kernel.shape[-1]:
             return _narrowing_convolve(x, kernel, padding)

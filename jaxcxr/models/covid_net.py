@@ -75,7 +75,7 @@ class PEPX(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, H, W, features]."""
         projected, expanded = (
-            layers.scaled(self.features, share) for share in (self.projection, self.expansion)
+            layers.scaled(self.features, fraction) for fraction in (self.projection, self.expansion)
         )
         x = self.unit(projected, 1, name="projection1")(x)
         x = self.unit(expanded, 1, name="expansion")(x)

@@ -220,7 +220,7 @@ class InceptionV3(nn.Module):
         )
         unit = functools.partial(ConvUnit, width=self.width, norm=norm, dtype=self.dtype)
 
-        def kept(blocks: dict[str, int]) -> list[tuple[str, int]]:
+        def first_blocks(blocks: dict[str, int]) -> list[tuple[str, int]]:
             return list(blocks.items())[: layers.scaled(len(blocks), self.depth)]
 
         out = {}
@@ -231,11 +231,11 @@ class InceptionV3(nn.Module):
         x = unit(80, 1, name="Conv2d_3b_1x1")(x)
         x = unit(192, 3, name="Conv2d_4a_3x3")(x)
         x = layers.max_pool(x, 3, stride=2)
-        for name, pool_features in kept({"Mixed_5b": 32, "Mixed_5c": 64, "Mixed_5d": 64}):
+        for name, pool_features in first_blocks({"Mixed_5b": 32, "Mixed_5c": 64, "Mixed_5d": 64}):
             x = MixedA(pool_features, unit, name=name)(x)
         out["stage1"] = x
         x = MixedB(unit, name="Mixed_6a")(x)
-        for name, inner in kept(
+        for name, inner in first_blocks(
             {"Mixed_6b": 128, "Mixed_6c": 160, "Mixed_6d": 160, "Mixed_6e": 192}
         ):
             x = MixedC(inner, unit, name=name)(x)
@@ -245,7 +245,7 @@ class InceptionV3(nn.Module):
             if train:
                 out["aux_logits"] = aux_logits
         x = MixedD(unit, name="Mixed_7a")(x)
-        for name, _ in kept({"Mixed_7b": 0, "Mixed_7c": 0}):
+        for name, _ in first_blocks({"Mixed_7b": 0, "Mixed_7c": 0}):
             x = MixedE(unit, name=name)(x)
         out["stage3"] = out["features"] = x
         x = layers.at_least_float32(x).mean((1, 2))

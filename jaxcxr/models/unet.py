@@ -94,7 +94,7 @@ class UNet(nn.Module):
             convolution and a ReLU. What comes up stands before the skip connection's channels (in
             zhixuhao/unet after them).
         relu_init: of convolutions before a ReLU: "glorot" uniform or "he" (Keras's he_normal, but
-            not truncated); the others are Glorot uniform.
+            not truncated); all further ones are Glorot uniform.
         deep_dropout: published rate after the last skip connection's block and after the
             bottleneck.
         narrow: channels of one more 3x3 convolution and ReLU before the last; 0: none.

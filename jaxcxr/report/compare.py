@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes [C], which both runs share."""
+        """The classes [C], the same of both runs."""
         return self.predictions[0].classes
 
     @property
@@ -71,7 +71,7 @@ class Comparison:
 
     @property
     def counterpart(self) -> Mapping[str, str]:
-        """Of each entry of `errors`, the score that is its proportion of correct images."""
+        """Name of the score that is the proportion correct, for each entry of `errors`."""
         return {"": "accuracy"} | {name: f"recall/{c}" for c, name in enumerate(self.classes)}
 
 

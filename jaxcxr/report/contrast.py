@@ -52,20 +52,22 @@ def _side_by_side(pictures: Mapping[str, np.ndarray], *, title: str) -> Figure:
     above, below = figure.subplots(
         2, len(pictures), squeeze=False, sharey="row", gridspec_kw={"height_ratios": (tall, 1.0)}
     )
-    shares = {
+    percentages = {
         name: 100 * np.bincount(picture.ravel(), minlength=256) / picture.size
         for name, picture in pictures.items()
     }
     # The black border of an X-ray may hold half its pixels: the scale is that of what lies inside.
-    top = max(1.1 * max(np.sort(share)[-4] for share in shares.values()), 0.4)
-    cut = max(share.max() for share in shares.values()) > top
+    top = max(1.1 * max(np.sort(percentage)[-4] for percentage in percentages.values()), 0.4)
+    cut = max(percentage.max() for percentage in percentages.values()) > top
     for number, (name, picture) in enumerate(pictures.items()):
         # A fixed scale: Matplotlib's own would enhance the contrast once more.
         above[number].imshow(picture, cmap="gray", vmin=0, vmax=255)
         above[number].set_title(name, fontsize=11, color=plots.INK)
         plots.hide_ticks(above[number])
         axes = below[number]
-        axes.fill_between(np.arange(256), shares[name], step="mid", color=plots.BLUE, linewidth=0)
+        axes.fill_between(
+            np.arange(256), percentages[name], step="mid", color=plots.BLUE, linewidth=0
+        )
         axes.set_xlim(-0.5, 255.5)
         axes.set_ylim(0, top)
         axes.set_xticks([0, 128, 255])

@@ -97,7 +97,7 @@ def read_predictions(folder: Path) -> Predictions:
 
 
 def split_title(split: str) -> str:
-    """What a table calls a split, such as 'test'."""
+    """Name of a split in tables, such as 'test'."""
     return SPLIT_TITLES.get(split, f"{split} images")
 
 

@@ -32,7 +32,7 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW = (
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 INK, MUTED, RULE = "#222222", "#666666", "#D9D9D9"
-_SHARE = LinearSegmentedColormap.from_list("share", ("#FFFFFF", "#9EC9E2", "#0B559F"))
+_FRACTION = LinearSegmentedColormap.from_list("share", ("#FFFFFF", "#9EC9E2", "#0B559F"))
 
 _SPLIT_COLOURS = {"train": ORANGE, "valid": BLUE, "oof": GREEN, "test": PURPLE}
 _VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
@@ -72,22 +72,22 @@ def confusion_matrix(
     if counts.shape != (num_classes, num_classes):
         raise ValueError(f"counts have shape {counts.shape}, but there are {num_classes} classes")
     support = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
+    fraction = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
 
     side = 0.85 * num_classes
     names = 0.075 * max(9, *map(len, classes))  # inches that the longest row label takes
     figure, axes = _figure(side + names + 2.0, side + 1.6, title)
-    image = axes.imshow(share, cmap=_SHARE, vmin=0.0, vmax=1.0)
+    image = axes.imshow(fraction, cmap=_FRACTION, vmin=0.0, vmax=1.0)
     for true in range(num_classes):
         for predicted in range(num_classes):
-            colour = "white" if share[true, predicted] > 0.65 else INK
+            colour = "white" if fraction[true, predicted] > 0.65 else INK
             axes.text(
                 predicted, true - 0.12, f"{round(counts[true, predicted]):,}",
                 ha="center", va="center", color=colour, fontsize=12,
             )  # fmt: skip
             if support[true, 0]:
                 axes.text(
-                    predicted, true + 0.2, f"{100 * share[true, predicted]:.0f} %",
+                    predicted, true + 0.2, f"{100 * fraction[true, predicted]:.0f} %",
                     ha="center", va="center", color=colour, fontsize=8.5,
                 )  # fmt: skip
     axes.set_xticks(

@@ -76,7 +76,7 @@ class Model:
         return self.predictions[0].classes[-1]
 
     def values(self, score: str) -> list[float]:
-        """Of every repeat: 'accuracy', 'macro_f1' or 'f1' (of the positive class)."""
+        """Score of every repeat: 'accuracy', 'macro_f1' or 'f1' (of the positive class)."""
         if score == "f1":
             return [s["per_class"][self.positive]["f1"] for s in self.scores]
         return [s[score] for s in self.scores]

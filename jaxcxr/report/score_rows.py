@@ -42,5 +42,5 @@ def interval(low: float, high: float, *, sign: str = "") -> str:
 
 
 def defined(value: float) -> float | None:
-    """For JSON, which has no NaN."""
+    """The score, None for NaN, which JSON lacks."""
     return None if math.isnan(value) else value

@@ -41,7 +41,9 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
     associations, warnings, left_out = confounding.confounding(everything)
     splits = [s for s in ("test", "oof") if all(s in entry.scores for entry in entries)]
     if not splits:
-        raise InputError(f"{folder}: the learners share neither test nor out-of-fold predictions")
+        raise InputError(
+            f"{folder}: the learners have neither test nor out-of-fold predictions in common"
+        )
     report = Report(
         folder,
         {

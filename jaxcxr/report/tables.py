@@ -105,12 +105,12 @@ COMPARABLE = (
 
 
 def class_title(name: str) -> str:
-    """What tables and figures call a class."""
+    """Name of a class in tables and figures."""
     return CLASS_TITLES.get(name, name.replace("_", " ").capitalize())
 
 
 def learner_title(name: str) -> str:
-    """What tables and figures call a model."""
+    """Name of a model in tables and figures."""
     return LEARNER_TITLES.get(name, name)
 
 
@@ -204,7 +204,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left, the others to the right."""
+    """A Markdown table, its first column aligned left, all further ones right."""
     cells = [
         [str(c).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for c in row]
         for row in (header, *rows)

@@ -139,8 +139,8 @@ def build(
         labels = jnp.asarray(batch["label"])
         weight = jnp.asarray(batch["weight"])
         # Sigmoid means need not sum to one; the loss is that of the normalised vector.
-        shares = probabilities / probabilities.sum(axis=-1, keepdims=True)
-        nll = -jnp.log(jnp.take_along_axis(shares, labels[:, None], axis=-1)[:, 0] + 1e-7)
+        normalised = probabilities / probabilities.sum(axis=-1, keepdims=True)
+        nll = -jnp.log(jnp.take_along_axis(normalised, labels[:, None], axis=-1)[:, 0] + 1e-7)
         return {
             "confusion": ConfusionMatrix.from_batch(
                 labels, probabilities.argmax(-1), weight, num_classes=classes

@@ -84,10 +84,10 @@ def _patches(config: ConfigDict) -> InputSampler:
             _keys(batch, key), batch["mask"], count=heat.shape[1], sampling=p.sampling
         )
         whole = functools.partial(heat_of_patches.probabilistic, shape=shape)
-        share = functools.partial(heat_of_patches.vote_map, size=p.size, shape=shape)
+        votes_at = functools.partial(heat_of_patches.vote_map, size=p.size, shape=shape)
         return {
             "heat": jax.vmap(whole)(heat, certain, centres),
-            "votes": jax.vmap(share)(votes, centres),
+            "votes": jax.vmap(votes_at)(votes, centres),
         }
 
     return InputSampler(("image", "mask", "label"), draw, place)

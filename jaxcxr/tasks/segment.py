@@ -4,8 +4,8 @@ With `model.outputs = "sigmoid"` a network has one logit z a pixel and structure
 the logit 0, so that the largest logit is a structure's where its sigmoid(z) > 0.5, and `masks_at`
 takes another threshold. The loss may be
 
-- cross_entropy, for a single structure (COVID-CXNet's U-Net): as sigmoid(z) is its share in
-  softmax([0, z]), the cross-entropy is the binary one;
+- cross_entropy, for a single structure (COVID-CXNet's U-Net): as sigmoid(z) is its probability
+  in softmax([0, z]), the cross-entropy is the binary one;
 - binary_cross_entropy (Zhang, section 4): of each structure against the rest.
 """
 
@@ -208,7 +208,9 @@ def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Modu
         depth=m.depth,
         in_channels=m.in_channels,
         dtype=dtype(m),
-        **({"remat": True} if m.remat else {}),  # an option of some networks: the others say so
+        **(
+            {"remat": True} if m.remat else {}
+        ),  # an option of some networks; unknown ones are refused
     )
     if isinstance(module, UNet):
         return module.clone(narrow=m.narrow)
