@@ -20,7 +20,7 @@ from flax.linen.module import InterceptorContext
 from jaxcxr.types import InputError
 
 FORMS = ("plain", "guided")
-MIN_PLACES = 4  # a side; on a smaller map saliency cannot tell one part of the image from another
+MIN_POSITIONS = 4  # per side; a smaller map cannot tell one part of the image from another
 
 
 def feature_maps(module: nn.Module, variables: Any, x: Any) -> dict[str, tuple[int, ...]]:
@@ -66,8 +66,8 @@ def find_layer(
 ) -> tuple[str, tuple[int, ...]]:
     """A feature map by name, or the one that Grad-CAM takes by default.
 
-    That is the last one of at least MIN_PLACES x MIN_PLACES positions through which all paths to
-    the logits lead: inside a branch of a block, saliency would miss the other branches. On 224
+    That is the last one of at least MIN_POSITIONS x MIN_POSITIONS positions through which all paths
+    to the logits lead: inside a branch of a block, saliency would miss the other branches. On 224
     pixels it is the usual one, such as `layer4`, which on small patches has a single position.
     Without a map of that size the largest serves.
 
@@ -94,12 +94,12 @@ def find_layer(
             )
         return layer, maps[layer]
 
-    def places(name: str) -> int:
+    def side(name: str) -> int:
         return min(maps[name][1:3])
 
-    # Of equally large ones the last: `sorted` keeps the order, and from MIN_PLACES on all count as
-    # equally large.
-    candidates = sorted(reversed(maps), key=lambda name: -min(places(name), MIN_PLACES))
+    # Of equally large ones the last: `sorted` keeps the order, and from MIN_POSITIONS on all count
+    # as equally large.
+    candidates = sorted(reversed(maps), key=lambda name: -min(side(name), MIN_POSITIONS))
     is_passed = bottlenecks(module, variables, x)
     layer = next(name for name in candidates if is_passed(name))
     return layer, maps[layer]

@@ -60,16 +60,16 @@ def occlusion(
     Raises:
         ValueError: the squares do not fit the image.
     """
-    places = corners(image.shape[:2], size=size, stride=stride)
+    positions = corners(image.shape[:2], size=size, stride=stride)
     whole = float(predict(image[None])[0, explained])
     sums, counts = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.int32)
-    for start in range(0, len(places), batch_size):
-        some = places[start : start + batch_size]
-        covered = np.repeat(image[None], len(some), axis=0)
-        for number, (y, x) in enumerate(some):
+    for start in range(0, len(positions), batch_size):
+        block = positions[start : start + batch_size]
+        covered = np.repeat(image[None], len(block), axis=0)
+        for number, (y, x) in enumerate(block):
             covered[number, y : y + size, x : x + size] = fill
         for (y, x), probability in zip(
-            some, np.asarray(predict(covered))[:, explained], strict=True
+            block, np.asarray(predict(covered))[:, explained], strict=True
         ):
             sums[y : y + size, x : x + size] += whole - probability
             counts[y : y + size, x : x + size] += 1

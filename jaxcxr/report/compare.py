@@ -240,11 +240,13 @@ def draw(comparison: Comparison) -> Figure:
     left.set_xlabel("Misclassified test images")
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8, labelcolor=plots.INK)
-    for place, name in enumerate(shown):
+    for position, name in enumerate(shown):
         a, b, low, high = comparison.scores[name]
         if not math.isnan(a - b + low + high):
-            right.plot([100 * low, 100 * high], [place, place], color=plots.BLUE, linewidth=1.6)
-            right.plot(100 * (a - b), place, "o", color=plots.BLUE, markersize=5)
+            right.plot(
+                [100 * low, 100 * high], [position, position], color=plots.BLUE, linewidth=1.6
+            )
+            right.plot(100 * (a - b), position, "o", color=plots.BLUE, markersize=5)
     right.axvline(0, color=plots.MUTED, linewidth=1)
     right.set_yticks(
         range(len(shown)), [score_rows.title(name, comparison.classes) for name in shown]

@@ -201,9 +201,9 @@ def class_counts(
     width = 0.8 / max(1, len(groups))
     for number, name in enumerate(groups):
         heights = [int(counts[name].get(label, 0)) for label in classes]
-        places = np.arange(len(classes)) + (number - (len(groups) - 1) / 2) * width
+        positions = np.arange(len(classes)) + (number - (len(groups) - 1) / 2) * width
         bars = axes.bar(
-            places, heights, width * 0.92, label=name, color=COLOURS[number % len(COLOURS)]
+            positions, heights, width * 0.92, label=name, color=COLOURS[number % len(COLOURS)]
         )
         axes.bar_label(bars, [f"{h:,}" for h in heights], fontsize=8, color=MUTED, padding=1)
     axes.set_xticks(range(len(classes)), [name.replace(" ", "\n") for name in classes])
@@ -317,15 +317,17 @@ def learners(
     diamond = None
     for number, variant in enumerate(variants):
         shift = (number - (len(variants) - 1) / 2) * width
-        places = [names.index(name) + shift for name in scores[variant]]
+        positions = [names.index(name) + shift for name in scores[variant]]
         means = [mean for mean, _ in scores[variant].values()]
         stds = [std or 0.0 for _, std in scores[variant].values()]
         colour = _VARIANT_COLOURS.get(variant, COLOURS[number % len(COLOURS)])
-        axes.bar(places, means, width * 0.92, label=variant, color=colour)
-        for place, mean, std in zip(places, means, stds, strict=True):
+        axes.bar(positions, means, width * 0.92, label=variant, color=colour)
+        for position, mean, std in zip(positions, means, stds, strict=True):
             if std:
-                axes.errorbar(place, mean, yerr=std, color=INK, capsize=3, linewidth=1.1)
-            axes.text(place, 0.02, f"{mean:.3f}", ha="center", va="bottom", fontsize=8, color=INK)
+                axes.errorbar(position, mean, yerr=std, color=INK, capsize=3, linewidth=1.1)
+            axes.text(
+                position, 0.02, f"{mean:.3f}", ha="center", va="bottom", fontsize=8, color=INK
+            )
         marks = [
             (names.index(name) + shift, value)
             for name, value in (published or {}).get(variant, {}).items()

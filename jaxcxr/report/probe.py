@@ -53,11 +53,11 @@ def findings(
     figure = plots.canvas(words + 3.0 * len(rows) + 0.4, 0.26 * len(labels) + 1.2)
     figure.suptitle(title, fontsize=12, color=plots.INK)
     colours = [plots.VERMILION if label in highlight else plots.SKY for label in labels]
-    places = range(len(labels))
+    positions = range(len(labels))
     panels = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
     for axes, (name, values) in zip(panels, rows.items(), strict=True):
         plots.tidy(axes)
-        bars = axes.barh(places, values, 0.76, color=colours)
+        bars = axes.barh(positions, values, 0.76, color=colours)
         axes.bar_label(
             bars, [f"{v:.3f}" for v in values], fontsize=7.5, color=plots.MUTED, padding=2
         )
@@ -65,7 +65,7 @@ def findings(
         axes.set_xlim(0.0, 1.15)  # room for the number beside a full bar
         axes.set_xticks(np.linspace(0.0, 1.0, 6))
         axes.set_xlabel("Probability")
-        axes.set_yticks(places, [label.replace("_", " ") for label in labels])
+        axes.set_yticks(positions, [label.replace("_", " ") for label in labels])
         axes.tick_params(axis="y", length=0)
     panels[0].invert_yaxis()  # shared: the first finding stands at the top of every panel
     return figure

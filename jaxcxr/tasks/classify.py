@@ -122,11 +122,11 @@ def build(
             forward, pixels.reshape(b * k, *pixels.shape[2:]), jnp.repeat(explained, k)
         )
         logits = logits.reshape(b, k, classes)
-        certain = jnp.take_along_axis(jax.nn.softmax(logits), explained[:, None, None], axis=-1)[
-            ..., 0
-        ]
+        probability = jnp.take_along_axis(
+            jax.nn.softmax(logits), explained[:, None, None], axis=-1
+        )[..., 0]
         votes = logits.argmax(-1) == explained[:, None]
-        placed = sampler.place(batch, key, heat.reshape(b, k, height, width), certain, votes)
+        placed = sampler.place(batch, key, heat.reshape(b, k, height, width), probability, votes)
         return {"explained": explained, "probabilities": predicted, **placed}
 
     def find_layer(layer: str) -> tuple[str, tuple[int, ...]]:

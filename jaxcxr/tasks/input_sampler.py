@@ -28,10 +28,10 @@ class InputSampler:
         draw: (batch, key, *, count, train) -> [B, K, P, P] or, of images with channels, [B, K, P,
             P, C], float32 in [0, 1]. Each image's draw depends on its own index alone, never on its
             batch.
-        place: (batch, key, heat [B, K, P, P], certain [B, K], votes [B, K]) -> {"heat" [B, H, W],
-            and for patches "votes" [B, H, W]}, for the evaluation draw of that key; see
-            `Task.explain`. `certain` is the probability of the explained class, `votes` whether it
-            is the largest.
+        place: (batch, key, heat [B, K, P, P], probability [B, K], votes [B, K]) -> {"heat" [B, H,
+            W], and for patches "votes" [B, H, W]}, for the evaluation draw of that key; see
+            `Task.explain`. `probability` is that of the explained class, `votes` whether it is the
+            largest.
     """
 
     inputs: tuple[str, ...]
@@ -77,7 +77,7 @@ def _patches(config: ConfigDict) -> InputSampler:
         )
 
     def place(
-        batch: Batch, key: jax.Array, heat: jax.Array, certain: jax.Array, votes: jax.Array
+        batch: Batch, key: jax.Array, heat: jax.Array, probability: jax.Array, votes: jax.Array
     ) -> dict[str, jax.Array]:
         shape = batch["image"].shape[1:3]
         centres = patches.evaluation_centres(
@@ -86,7 +86,7 @@ def _patches(config: ConfigDict) -> InputSampler:
         whole = functools.partial(heat_of_patches.probabilistic, shape=shape)
         votes_at = functools.partial(heat_of_patches.vote_map, size=p.size, shape=shape)
         return {
-            "heat": jax.vmap(whole)(heat, certain, centres),
+            "heat": jax.vmap(whole)(heat, probability, centres),
             "votes": jax.vmap(votes_at)(votes, centres),
         }
 
@@ -129,9 +129,9 @@ def _whole_image(config: ConfigDict) -> InputSampler:
         ]
 
     def place(
-        batch: Batch, key: jax.Array, heat: jax.Array, certain: jax.Array, votes: jax.Array
+        batch: Batch, key: jax.Array, heat: jax.Array, probability: jax.Array, votes: jax.Array
     ) -> dict[str, jax.Array]:
-        del key, certain, votes
+        del key, probability, votes
         height, width = (
             whole - side for whole, side in zip(batch["image"].shape[1:3], size, strict=True)
         )
