@@ -40,6 +40,6 @@ def add_excluded(report: Report, folder: Path) -> None:
         ]
         report.table(["Reason", "Kind", "Images", "Examples"], rows)
     else:
-        report.add("None: the data set has no other image.")
+        report.add("None: every image of the data set is used.")
     if notices:
         report.add("\n".join(f"- Note: {notice}" for notice in notices))
