@@ -135,8 +135,8 @@ def _extract(
             tops.add(top)
         _check_end(stream, tar.offset)
         if commit is not None and tar.pax_headers.get("comment") != commit:
-            found = tar.pax_headers.get("comment", "none")
-            raise _RefusedError(f"made of commit {found}, expected {commit}")
+            stated = tar.pax_headers.get("comment", "none")
+            raise _RefusedError(f"made of commit {stated}, expected {commit}")
     if len(tops) != 1:
         raise _RefusedError(f"{len(tops)} top folders with wanted files, expected one")
     return tops.pop()

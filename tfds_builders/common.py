@@ -94,13 +94,13 @@ def find_config(configs: Sequence[ChoiceConfig], **options: str) -> ChoiceConfig
     defaults = configs[0].options
     for name, value in options.items():
         if name not in defaults:
-            known = ", ".join(sorted(defaults)) or "none: this data set has no options"
-            raise TypeError(f"unknown option {name!r}; known options: {known}")
+            allowed = ", ".join(sorted(defaults)) or "none: this data set has no options"
+            raise TypeError(f"unknown option {name!r}; known options: {allowed}")
         choices = list(dict.fromkeys(config.options[name] for config in configs))
         if value not in choices:
             raise ValueError(f"option {name}={value!r}: must be one of {', '.join(choices)}")
-    wanted = {**defaults, **options}
-    return next(config for config in configs if config.options == wanted)
+    requested = {**defaults, **options}
+    return next(config for config in configs if config.options == requested)
 
 
 def options_of(builder: tfds.core.DatasetBuilder) -> dict[str, str]:

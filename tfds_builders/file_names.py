@@ -33,30 +33,30 @@ def match(names: Iterable[str], files: Collection[str]) -> dict[str, str]:
         files: plain names. Only these are ever returned, so that no path of a table is followed.
     """
     names = dict.fromkeys(names)
-    found = {name: name for name in names if name in files}
+    matches = {name: name for name in names if name in files}
     for spelling in (plain, _stem):
-        taken = set(found.values())
+        used = set(matches.values())
         files_of = _by_spelling(files, spelling)
-        left = _by_spelling((name for name in names if name not in found), spelling)
+        left = _by_spelling((name for name in names if name not in matches), spelling)
         for key, same_names in left.items():
             same_files = files_of.get(key, [])
-            if len(same_names) == 1 and len(same_files) == 1 and same_files[0] not in taken:
-                found[same_names[0]] = same_files[0]
-    return found
+            if len(same_names) == 1 and len(same_files) == 1 and same_files[0] not in used:
+                matches[same_names[0]] = same_files[0]
+    return matches
 
 
-def respelt(found: Mapping[str, str]) -> list[str]:
+def respelt(matches: Mapping[str, str]) -> list[str]:
     """A notice about the matches under another spelling; empty if there are none."""
-    others = [f"{name!r} is {file!r}" for name, file in found.items() if name != file]
+    others = [f"{name!r} is {file!r}" for name, file in matches.items() if name != file]
     if not others:
         return []
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
     return [f"{len(others)} file names are spelt differently in the table: {shown}"]
 
 
-def not_named(files: Iterable[str], found: Iterable[str], *, table: str) -> list[str]:
+def not_named(files: Iterable[str], named: Iterable[str], *, table: str) -> list[str]:
     """A notice about the pictures that no row of a table names; empty if there are none."""
-    left = sorted({file for file in files if may_be_picture(file)}.difference(found))
+    left = sorted({file for file in files if may_be_picture(file)}.difference(named))
     if not left:
         return []
     shown = ", ".join(map(repr, left[:3])) + (", ..." if len(left) > 3 else "")

@@ -48,8 +48,8 @@ def find_or_download(
     """
     root = common.manual_root(dl_manager)
     if root is not None and (root / name).exists():
-        wanted = [f"{name}/{path}" for path in paths]
-        common.require_manual(dl_manager, name=name, paths=wanted, instructions=instructions)
+        required = [f"{name}/{path}" for path in paths]
+        common.require_manual(dl_manager, name=name, paths=required, instructions=instructions)
         return root / name
     downloads = Path(dl_manager.download_dir)
     folder = downloads / f"{name}-{commit[:12]}"

@@ -404,11 +404,11 @@ def _picture(strip: np.ndarray) -> Image.Image:
 
 def _has_few_colours(strips: _Strips) -> bool:
     """Returns whether there are too few colours for smooth edges."""
-    seen: set[object] = set()
+    used: set[object] = set()
     for strip in strips():
         colours = _picture(strip).getcolors(_FEW_COLOURS)
-        seen |= {colour for _, colour in colours or ()}
-        if colours is None or len(seen) > _FEW_COLOURS:
+        used |= {colour for _, colour in colours or ()}
+        if colours is None or len(used) > _FEW_COLOURS:
             return False
     return True
 

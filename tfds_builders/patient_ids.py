@@ -123,11 +123,11 @@ def read(
     )
 
 
-def _notice(pairs: list[tuple[str, str]], what: str) -> list[str]:
+def _notice(pairs: list[tuple[str, str]], problem: str) -> list[str]:
     if not pairs:
         return []
-    shown = ", ".join(f"{text!r} is {one!r}" for text, one in pairs[:3])
-    return [f"{len(pairs)} {what}: {shown}" + (", ..." if len(pairs) > 3 else "")]
+    shown = ", ".join(f"{text!r} is {other!r}" for text, other in pairs[:3])
+    return [f"{len(pairs)} {problem}: {shown}" + (", ..." if len(pairs) > 3 else "")]
 
 
 def _tidy(text: str) -> str:

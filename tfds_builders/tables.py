@@ -107,15 +107,15 @@ def _decode(path: Path) -> tuple[str, list[str]]:
 
 def _header(path: Path, text: str, required: Sequence[str]) -> tuple[str, list[str]]:
     """The separator that gives the needed columns, and the cells of the first line."""
-    found = {}
+    columns = {}
     for separator in _SEPARATORS:
         header = next(_reader(text.lstrip("\r\n"), separator), [])
         names = [name.strip().lower() for name in header]
         if set(names).issuperset(required):
             return separator, header
-        found[separator] = [name for name in names if name]
-    missing = ", ".join(name for name in required if name not in found[","])
-    shown = textwrap.shorten(", ".join(found[","]), 500) or "none"
+        columns[separator] = [name for name in names if name]
+    missing = ", ".join(name for name in required if name not in columns[","])
+    shown = textwrap.shorten(", ".join(columns[","]), 500) or "none"
     raise ValueError(f"{path}: no column {missing}; it has {shown}")
 
 
@@ -271,9 +271,9 @@ def choose_rows(
     """
     kept: dict[str, Row] = {}
     rejected = rejection.Rejected()
-    found = file_names.match(map(file_name, table.rows), files)
+    file_of = file_names.match(map(file_name, table.rows), files)
     for row in table.rows:
-        reason, name = reject_reason(row), found.get(file_name(row))
+        reason, name = reject_reason(row), file_of.get(file_name(row))
         if reason is None and name is None:
             reason = missing
         if reason is None and name in kept:
@@ -286,9 +286,9 @@ def choose_rows(
             rejected.add(reason, [file_name(row)])
     notices = [
         *table.notices,
-        *file_names.respelt({n: f for n, f in found.items() if f in kept}),
+        *file_names.respelt({n: f for n, f in file_of.items() if f in kept}),
         *(
-            file_names.not_named(files, found.values(), table=origin.name)
+            file_names.not_named(files, file_of.values(), table=origin.name)
             if every_image_has_row
             else ()
         ),

@@ -110,12 +110,12 @@ def target_map(data_config: Any) -> dict[str, str]:
         InputError: `targets` does not say what becomes of each of `classes`.
     """
     classes = tuple(data_config.classes)
-    found = _pairs("data.targets", data_config.targets)
-    if found and set(found) != set(classes):
+    mapping = _pairs("data.targets", data_config.targets)
+    if mapping and set(mapping) != set(classes):
         raise InputError(
-            f"data.targets must map each of data.classes {classes}, but has {tuple(found)}"
+            f"data.targets must map each of data.classes {classes}, but has {tuple(mapping)}"
         )
-    return found or {name: name for name in classes}
+    return mapping or {name: name for name in classes}
 
 
 def _pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
@@ -238,14 +238,14 @@ def _without_class(part: PreparedSet, ids: np.ndarray, findings: np.ndarray) -> 
     names = collections.defaultdict(list)
     for name, finding in zip(ids.tolist(), findings.tolist(), strict=True):
         names[finding].append(name)
-    found = {}
+    dropped = {}
     for finding, its in sorted(names.items()):
         is_fault = finding in part.unknown_findings
         kind = "unknown finding" if is_fault else "no class of the study"
-        found[f"{part.name}: {kind}: {finding or 'no finding given'}"] = Dropped.of(
+        dropped[f"{part.name}: {kind}: {finding or 'no finding given'}"] = Dropped.of(
             its, is_fault=is_fault
         )
-    return found
+    return dropped
 
 
 def _check_copies(

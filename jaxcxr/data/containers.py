@@ -193,16 +193,16 @@ def _images_of_mpf(index: bytes) -> int:
 def _tiff(encoded: bytes) -> Container:
     """The first image, by a directory of its own behind the file: all offsets stay as they are."""
     entries, following = _directory(encoded)
-    known = {tag: entry for tag, entry in entries.items() if tag in _TIFF_KEPT}
-    tags = {tag: _numbers(encoded, entry) for tag, entry in known.items()}
+    relevant = {tag: entry for tag, entry in entries.items() if tag in _TIFF_KEPT}
+    tags = {tag: _numbers(encoded, entry) for tag, entry in relevant.items()}
     spans = (
         zip(tags.get(where, ()), tags.get(size, ()), strict=False)
         for where, size in ((_STRIPS, _STRIP_BYTES), (_TILES, _TILE_BYTES))
     )
     reach = max((start + length for part in spans for start, length in part), default=0)
     turned = _is_turned(encoded)
-    if len(known) < len(entries) or following:
-        encoded = _with_directory(encoded, known)
+    if len(relevant) < len(entries) or following:
+        encoded = _with_directory(encoded, relevant)
     bits = tags.get(258) or (1,)
     return Container(
         encoded=encoded,
@@ -225,8 +225,8 @@ def rewritten(encoded: bytes, changes: dict[int, tuple[int, ...]]) -> bytes:
         changes: tag -> numbers; () leaves the tag out.
     """
     entries, _ = _directory(encoded)
-    kept = {tag: e for tag, e in entries.items() if tag in _TIFF_KEPT and tag not in changes}
-    return _with_directory(encoded, kept, changes)
+    remaining = {tag: e for tag, e in entries.items() if tag in _TIFF_KEPT and tag not in changes}
+    return _with_directory(encoded, remaining, changes)
 
 
 def _with_directory(

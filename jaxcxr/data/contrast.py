@@ -234,7 +234,7 @@ def _published_lut(image: np.ndarray, gamma: float) -> np.ndarray:
     A rounding error may move a level.
     """
     mean = int(image.sum(dtype=np.int64) // image.size)
-    share = np.histogram(image, bins=256)[0] / image.size
+    frequency = np.histogram(image, bins=256)[0] / image.size
     lut = np.arange(256.0)
 
     def sigmoid(low: int, high: int, half: int) -> np.ndarray:
@@ -242,17 +242,17 @@ def _published_lut(image: np.ndarray, gamma: float) -> np.ndarray:
         with np.errstate(over="ignore"):
             return 1 / (1 + np.exp(-gamma * tones))
 
-    below = np.cumsum(share[: mean + 1])[-1]
+    below = np.cumsum(frequency[: mean + 1])[-1]
     if mean > 0 and below > 0:
-        half = int(np.argmax(np.cumsum(share[: mean + 1] / below) > 0.5))
+        half = int(np.argmax(np.cumsum(frequency[: mean + 1] / below) > 0.5))
         raw = np.trunc(mean * sigmoid(0, mean, half))
         rise = raw[-1] - raw[0]
         if rise > 0:
             lut[: mean + 1] = np.trunc((mean / rise) * (raw - raw[0]))
 
-    above = np.cumsum(share[mean:])[-1]
+    above = np.cumsum(frequency[mean:])[-1]
     if mean < 255 and above > 0:
-        half = mean + int(np.argmax(np.cumsum(share[mean:] / above)[1:] > 0.5))
+        half = mean + int(np.argmax(np.cumsum(frequency[mean:] / above)[1:] > 0.5))
         raw = np.trunc(mean + (255 - mean) * sigmoid(mean, 255, half)[:-1])
         rise = raw[-1] - raw[0]
         if rise > 0:

@@ -182,19 +182,19 @@ def _check_claims(size: tuple[int, int], bits: int, container: Container, name: 
     if container.kind == "JPEG":  # whose colours are few numbers; several scans are kept in 16 bits
         bits = (8 if container.scans == 1 else 16) * (1 if container.samples <= 3 else 2)
     tile = [(container.tags.get(tag) or (0,))[0] for tag in (322, 323)]
-    claimed = max(size[0] * size[1], tile[0] * tile[1]) * bits // 8
-    held = len(container.encoded)
-    if claimed > max(_HARMLESS_BYTES, _MOST_COMPRESSED * held):
+    decoded_bytes = max(size[0] * size[1], tile[0] * tile[1]) * bits // 8
+    stored_bytes = len(container.encoded)
+    if decoded_bytes > max(_HARMLESS_BYTES, _MOST_COMPRESSED * stored_bytes):
         raise InputError(
-            f"{name} is {size[0]}x{size[1]} pixels in {held:,} bytes, a decompression bomb, for no "
-            "X-ray compresses so well: reduce it, or save it as grey of 8 bits"
+            f"{name} is {size[0]}x{size[1]} pixels in {stored_bytes:,} bytes, a decompression "
+            "bomb, for no X-ray compresses so well: reduce it, or save it as grey of 8 bits"
         )
 
 
 def _unidentified(container: Container) -> str:
     if container.kind == "TIFF":
         tags = container.tags
-        told = {
+        fields = {
             "bits": 258,
             "sample format": 339,
             "samples": 277,
@@ -202,7 +202,7 @@ def _unidentified(container: Container) -> str:
             "compression": 259,
         }
         values = ", ".join(
-            f"{n} {'/'.join(map(str, tags[t][:4]))}" for n, t in told.items() if tags.get(t)
+            f"{n} {'/'.join(map(str, tags[t][:4]))}" for n, t in fields.items() if tags.get(t)
         )
         return f"a kind of TIFF that is not read ({values or 'no tags'}): {_AS_GREY}"
     if container.kind == "JPEG" and container.coding not in (0, 0xC0, 0xC1, 0xC2):

@@ -130,7 +130,7 @@ def _doubts(header: Header, layout: Layout) -> tuple[str, ...]:
     view = header.item("ViewCodeSequence")
     # Towards which side of the patient rows of pixels run: A or P in a lateral view.
     side = header.word("PatientOrientation")[:1]
-    found = {
+    checks = {
         NOT_AN_X_RAY: header.word("Modality") not in _MODALITIES,
         NOT_THE_CHEST: not _may_be_the_chest(header.raw("BodyPartExamined")),
         LATERAL: header.word("ViewPosition") in _LATERAL_VIEWS
@@ -139,7 +139,7 @@ def _doubts(header: Header, layout: Layout) -> tuple[str, ...]:
         FRAMES: layout.frames > 1,
         UNPROCESSED: header.word("PresentationIntentType") == "FOR PROCESSING",
     }
-    return tuple(text for text, holds in found.items() if holds)
+    return tuple(text for text, holds in checks.items() if holds)
 
 
 def _may_be_the_chest(body_part: bytes) -> bool:

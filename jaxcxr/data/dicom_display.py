@@ -52,22 +52,22 @@ def displayed(stored: Stored, layout: Layout, header: Header) -> np.ndarray:
         if padding.any():
             header.ignore("PixelPaddingValue", "covers the whole image")
         padding[:] = False
-    seen = used & ~padding
+    inside = used & ~padding
     with np.errstate(all="ignore"):  # of numbers at the ends of what a float holds
-        rescaled, changed = _modality(values, seen, layout, header)
-        share = _voi(rescaled, seen, header)
+        rescaled, changed = _modality(values, inside, layout, header)
+        brightness = _voi(rescaled, inside, header)
     inverse = layout.photometric == "MONOCHROME1"
     if header.word("PresentationLUTShape") == ("IDENTITY" if inverse else "INVERSE"):
         header.note(POLARITY)
-    if share is None and changed:
-        low, high = rescaled[seen].min(), rescaled[seen].max()
-        share = (rescaled - low) / (high - low) if high > low else np.zeros(len(rescaled))
-    if share is not None:
-        share = np.clip(1 - share if inverse else share, 0, 1)
-        table = np.rint(65535 * share).astype(np.uint16)
+    if brightness is None and changed:
+        low, high = rescaled[inside].min(), rescaled[inside].max()
+        brightness = (rescaled - low) / (high - low) if high > low else np.zeros(len(rescaled))
+    if brightness is not None:
+        brightness = np.clip(1 - brightness if inverse else brightness, 0, 1)
+        table = np.rint(65535 * brightness).astype(np.uint16)
     else:
         table = _as_stored(values, layout, inverse)
-    table[padding] = table[seen].min()
+    table[padding] = table[inside].min()
     return table[patterns]
 
 
@@ -146,16 +146,16 @@ def _scopes(header: Header, macro: str) -> Iterator[Header]:
 
 
 def _modality(
-    values: np.ndarray, seen: np.ndarray, layout: Layout, header: Header
+    values: np.ndarray, inside: np.ndarray, layout: Layout, header: Header
 ) -> tuple[np.ndarray, bool]:
     """The modality LUT or rescale of values [L] as floats, and whether one changes them."""
     plain = values.astype(np.float64)
     for scope in _scopes(header, "PixelValueTransformationSequence"):
-        found = sequence_table(
-            scope, "ModalityLUTSequence", plain, plain[seen], signed=layout.signed
+        lut = sequence_table(
+            scope, "ModalityLUTSequence", plain, plain[inside], signed=layout.signed
         )
-        if found:
-            return found[0], True
+        if lut:
+            return lut[0], True
         slope, intercept = (scope.number(name) for name in _RESCALE)
         if slope == 0:
             scope.ignore("RescaleSlope", "is 0")
@@ -164,28 +164,30 @@ def _modality(
             continue
         slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
         rescaled = plain * slope + intercept
-        spread = np.ptp(plain[seen])
-        if not np.isfinite(rescaled).all() or (spread and not np.ptp(rescaled[seen])):
+        spread = np.ptp(plain[inside])
+        if not np.isfinite(rescaled).all() or (spread and not np.ptp(rescaled[inside])):
             scope.ignore("RescaleSlope", "leaves no contrast")
             continue
         return rescaled, (slope, intercept) != (1.0, 0.0)
     return plain, False
 
 
-def _voi(values: np.ndarray, seen: np.ndarray, header: Header) -> np.ndarray | None:
+def _voi(values: np.ndarray, inside: np.ndarray, header: Header) -> np.ndarray | None:
     """Brightness in [0, 1] of values [L] by the first VOI LUT or window, None if there is none."""
-    flat = not np.ptp(values[seen])
+    flat = not np.ptp(values[inside])
 
-    def shows(share: np.ndarray | None) -> bool:
-        return share is not None and (flat or bool(np.ptp(np.clip(share[seen], 0, 1)) > 1e-4))
+    def shows(brightness: np.ndarray | None) -> bool:
+        return brightness is not None and (
+            flat or bool(np.ptp(np.clip(brightness[inside], 0, 1)) > 1e-4)
+        )
 
     for scope in _scopes(header, "FrameVOILUTSequence"):
-        negative = bool(values[seen].min() < 0)
-        found = sequence_table(scope, "VOILUTSequence", values, values[seen], signed=negative)
-        if found:
-            share = found[0] / found[1]
-            if shows(share):
-                return share
+        negative = bool(values[inside].min() < 0)
+        lut = sequence_table(scope, "VOILUTSequence", values, values[inside], signed=negative)
+        if lut:
+            brightness = lut[0] / lut[1]
+            if shows(brightness):
+                return brightness
             scope.ignore("VOILUTSequence", "leaves no contrast")
         window = _window(values, scope)
         if shows(window):

@@ -106,15 +106,15 @@ class Header:
         if form:
             order = "<" if self.little_endian(keyword) else ">"
             size = int(form[1])
-            found = [
+            numbers = [
                 float(value)
                 for value in np.frombuffer(raw[: size * (len(raw[:64]) // size)], order + form)
             ]
         else:
             texts = raw[:1024].decode("latin-1").strip(" \0").split("\\")
-            found = [_number(text) for text in texts] if texts != [""] else []
-        if not raw or (found and math.isfinite(found[0])):
-            return found
+            numbers = [_number(text) for text in texts] if texts != [""] else []
+        if not raw or (numbers and math.isfinite(numbers[0])):
+            return numbers
         self.ignore(keyword, "is not a number")
         return []
 
@@ -154,7 +154,7 @@ class Header:
             return None
         unknown = element.VR == "UN"  # then it is implicit, whatever the rest is
         try:
-            found = filereader.read_sequence_item(
+            elements = filereader.read_sequence_item(
                 _Reads(element.value),
                 unknown or element.is_implicit_VR,
                 unknown or element.is_little_endian,
@@ -163,7 +163,7 @@ class Header:
         except Exception:  # some five types
             self.ignore(keyword, "is damaged")
             return None
-        return None if found is None else Header(found, self.notes)
+        return None if elements is None else Header(elements, self.notes)
 
     def _element(self, keyword: str) -> Any:
         tag = datadict.tag_for_keyword(keyword)
@@ -287,12 +287,12 @@ def _deflated_from(encoded: bytes) -> int | None:
 
 def _parse(content: bytes, name: str, inflate: Any = None, packed: int = 0) -> ImageHeader:
     file = _Reads(content)
-    found: list[tuple[int, str | None, int, int]] = []
+    reached: list[tuple[int, str | None, int, int]] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
         if tag in (_PIXEL_DATA, *_FLOAT_PIXELS):
-            found.append((tag, vr, length, file.tell()))
-        return bool(found)
+            reached.append((tag, vr, length, file.tell()))
+        return bool(reached)
 
     tags: list[Any] = [datadict.tag_for_keyword(keyword) for keyword in ELEMENTS]
     try:
@@ -303,12 +303,12 @@ def _parse(content: bytes, name: str, inflate: Any = None, packed: int = 0) -> I
         if file.left < 0:
             raise InputError(f"{name} has a header of more elements than any X-ray's") from None
         raise
-    if not found:
+    if not reached:
         cut = file.tell() > len(content) or any(map(_is_cut, elements.elements()))
         if cut or "Rows" in elements:
             raise InputError(f"{name} is cut off: it ends before its pixels")
         raise InputError(f"{name} is a DICOM file without an image, or cut off before it")
-    tag, vr, length, start = found[-1]
+    tag, vr, length, start = reached[-1]
     if tag != _PIXEL_DATA:
         raise InputError(f"{name} has floating-point pixels: it is no displayable X-ray")
     pixels = _Pixels(memoryview(content)[start:], inflate, packed)
@@ -324,8 +324,8 @@ def _is_cut(element: Any) -> bool:
 
 
 def _syntax(elements: Any) -> uid.UID:
-    if given := str(elements.file_meta.get("TransferSyntaxUID") or "").strip(" \0"):
-        return uid.UID(given)
+    if stated := str(elements.file_meta.get("TransferSyntaxUID") or "").strip(" \0"):
+        return uid.UID(stated)
     first = next((e for e in elements.elements() if not isinstance(e, DataElement)), None)
     if first is None or first.is_implicit_VR:
         return uid.ImplicitVRLittleEndian

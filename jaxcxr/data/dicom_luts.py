@@ -16,7 +16,7 @@ _MAX_SEGMENTS = 20_000  # of one table; segments may name others, over and over
 
 
 def sequence_table(
-    scope: Header, sequence: str, values: np.ndarray, seen: np.ndarray, *, signed: bool
+    scope: Header, sequence: str, values: np.ndarray, inside: np.ndarray, *, signed: bool
 ) -> tuple[np.ndarray, float] | None:
     """The table in a sequence's first item, applied.
 
@@ -24,7 +24,7 @@ def sequence_table(
         scope: contains the sequence.
         sequence: ModalityLUTSequence or VOILUTSequence.
         values: [L], the indices.
-        seen: those of them that the image has.
+        inside: those of them that the image has.
         signed: whether they are signed.
 
     Returns:
@@ -34,10 +34,10 @@ def sequence_table(
     item = scope.item(sequence)
     if item is None:
         return None
-    found = _look_up(values, seen, item, "LUTDescriptor", "LUTData", signed=signed)
-    if found is None:
+    lut = _look_up(values, inside, item, "LUTDescriptor", "LUTData", signed=signed)
+    if lut is None:
         scope.ignore(sequence, "is no valid table")
-    return found
+    return lut
 
 
 def to_rgb(stored: Stored, layout: Layout, header: Header, name: str) -> np.ndarray:
@@ -63,14 +63,20 @@ def to_rgb(stored: Stored, layout: Layout, header: Header, name: str) -> np.ndar
 def _palette(colour: str, indices: np.ndarray, layout: Layout, header: Header) -> np.ndarray | None:
     """The brightness [L] uint8 of one colour."""
     prefix = f"{colour}PaletteColorLookupTable"
-    found = _look_up(
+    lut = _look_up(
         indices, indices, header, f"{prefix}Descriptor", f"{prefix}Data", signed=layout.signed
     )
-    return None if found is None else np.rint(found[0] * (255 / found[1])).astype(np.uint8)
+    return None if lut is None else np.rint(lut[0] * (255 / lut[1])).astype(np.uint8)
 
 
 def _look_up(
-    values: np.ndarray, seen: np.ndarray, item: Header, descriptor: str, data: str, *, signed: bool
+    values: np.ndarray,
+    inside: np.ndarray,
+    item: Header,
+    descriptor: str,
+    data: str,
+    *,
+    signed: bool,
 ) -> tuple[np.ndarray, float] | None:
     """Entries of a LUT for values [L] as floats, and the greatest possible entry.
 
@@ -82,7 +88,7 @@ def _look_up(
 
     Args:
         values: [L], the indices.
-        seen: those of them that the image has.
+        inside: those of them that the image has.
         signed: whether they are signed.
         item: contains the table.
         descriptor: its element with the number of entries, the first value and their bits.
@@ -110,7 +116,7 @@ def _look_up(
     firsts = (first, first - (1 << 16)) if first >= 1 << 15 else (first,)
     if signed:
         firsts = firsts[::-1]
-    low, high = seen.min(), seen.max()
+    low, high = inside.min(), inside.max()
     first = next((f for f in firsts if f <= high and f + count > low), firsts[0])
     index = np.clip(np.rint(values) - first, 0, count - 1).astype(np.int64)
     return entries[index].astype(np.float64), max(float((1 << bits) - 1), float(entries.max()))

@@ -101,8 +101,8 @@ def layout(header: ImageHeader, name: str) -> Layout:
         raise InputError(
             f"{name} has neither grey nor RGB values of 8 or 16 bits: it is no displayable X-ray"
         )
-    known = (*GREY, PALETTE) if samples == 1 else _COLOUR
-    if photometric not in known:
+    allowed = (*GREY, PALETTE) if samples == 1 else _COLOUR
+    if photometric not in allowed:
         if photometric in (*GREY, *_COLOUR, PALETTE):
             raise InputError(
                 f"{name}: its {described('PhotometricInterpretation')} and its "
@@ -140,13 +140,13 @@ def _needed(header: ImageHeader, keyword: str, name: str) -> int:
     return value
 
 
-def _one_of(header: ImageHeader, keyword: str, default: int, known: tuple[int, ...] = ()) -> int:
+def _one_of(header: ImageHeader, keyword: str, default: int, allowed: tuple[int, ...] = ()) -> int:
     """An element that the standard requires, or its default and a note."""
     if not header.raw(keyword):
         header.note(f"{described(keyword)} is missing and was taken to be {default}")
         return default
     value = header.integer(keyword)
-    if value is None or (known and value not in known):
+    if value is None or (allowed and value not in allowed):
         header.ignore(keyword, "is impossible")
         return default
     return value

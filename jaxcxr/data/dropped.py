@@ -56,8 +56,8 @@ def check(dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped
     Raises:
         InputError: more is; gives the reasons with counts and names.
     """
-    faults = {reason: found for reason, found in dropped.items() if found.is_fault}
-    count = sum(found.count for found in faults.values())
+    faults = {reason: entry for reason, entry in dropped.items() if entry.is_fault}
+    count = sum(entry.count for entry in faults.values())
     fraction = count / max(count + images, 1)
     if fraction <= max_dropped:
         return
@@ -73,7 +73,7 @@ def lines(dropped: Mapping[str, Dropped]) -> list[str]:
     order = sorted(
         dropped.items(), key=lambda item: (not item[1].is_fault, -item[1].count, item[0])
     )
-    return [f"{reason}: {found}" for reason, found in order if found.count]
+    return [f"{reason}: {entry}" for reason, entry in order if entry.count]
 
 
 _printed: set[str] = set()

@@ -31,8 +31,8 @@ def patient_names(dataset: Dataset, data_config: Any) -> np.ndarray:
         section = data_config.copy_and_resolve_references()
         section.patient_key, section.limit = key, 0
         everyone = open_dataset(section)
-        known = dict(zip(everyone.ids.tolist(), everyone.patient_ids.tolist(), strict=True))
-        columns.append([known[name] for name in dataset.ids.tolist()])
+        patient_of = dict(zip(everyone.ids.tolist(), everyone.patient_ids.tolist(), strict=True))
+        columns.append([patient_of[name] for name in dataset.ids.tolist()])
     return np.array(columns).T
 
 
@@ -59,28 +59,28 @@ def find_leakage(
         SAME_FILE: np.isin(dataset.image_hashes, own.image_hashes),
         SAME_PATIENT: np.isin(patients, own_patients).any(axis=1),
     }
-    seen = np.any(list(reasons.values()), axis=0)
-    reasons[OF_SUCH_PATIENTS] = _same_people(patients, seen)
+    leaked = np.any(list(reasons.values()), axis=0)
+    reasons[OF_SUCH_PATIENTS] = _same_people(patients, leaked)
     if sources:
         reasons[SAME_SOURCE] = np.isin(dataset.sources, own.sources)
-    found, taken = {}, np.zeros(len(dataset), bool)
+    rows_by_reason, assigned = {}, np.zeros(len(dataset), bool)
     for reason, rows in reasons.items():
-        found[reason] = np.flatnonzero(rows & ~taken)
-        taken |= rows
-    return found
+        rows_by_reason[reason] = np.flatnonzero(rows & ~assigned)
+        assigned |= rows
+    return rows_by_reason
 
 
-def _same_people(patients: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _same_people(patients: np.ndarray, leaked: np.ndarray) -> np.ndarray:
     """[N] bool: `seen`, and all rows that are linked to these by shared names, transitively."""
     rows_of = collections.defaultdict(list)
     for row, names in enumerate(patients.tolist()):
         for name in set(names):
             rows_of[name].append(row)
-    seen, waiting = seen.copy(), np.flatnonzero(seen).tolist()
+    leaked, waiting = leaked.copy(), np.flatnonzero(leaked).tolist()
     while waiting:
         for name in patients[waiting.pop()].tolist():
             for row in rows_of.pop(name, []):
-                if not seen[row]:
-                    seen[row] = True
+                if not leaked[row]:
+                    leaked[row] = True
                     waiting.append(row)
-    return seen
+    return leaked

@@ -118,7 +118,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
         "mean_fraction": round(mean, 4),
         **{kind: len(names) for kind, names in odd.items()},
         "doubts": doubts,
-        "implausible": any(len(odd[kind]) > share * count for kind, share in wrong.items()),
+        "implausible": any(len(odd[kind]) > fraction * count for kind, fraction in wrong.items()),
     }
 
 

@@ -113,13 +113,13 @@ def _builder_class(module: str) -> tuple[Any, str]:
     except ModuleNotFoundError as error:
         if error.name is None or not path.startswith(error.name):
             raise  # the builder exists; something that it needs does not
-    known = []
+    existing = []
     with contextlib.suppress(ModuleNotFoundError, ValueError):
         paths = importlib.import_module(package).__path__
-        known = [f"{package}.{m.name}" for m in pkgutil.iter_modules(paths) if m.ispkg]
+        existing = [f"{package}.{m.name}" for m in pkgutil.iter_modules(paths) if m.ispkg]
     raise InputError(
         f"data.builders names '{module}', which does not exist; there is: "
-        f"{', '.join(known) or f'no builder in {package!r}'}"
+        f"{', '.join(existing) or f'no builder in {package!r}'}"
     )
 
 

@@ -66,8 +66,8 @@ class Preprocessing:
                 f"data.cut={self.cut} is not (top, left, bottom, right), pixels that leave "
                 f"something of an image of {self.image_size} x {self.image_size}"
             )
-        known = {"resize": RESIZES, "match": MATCHES, "lungs": LUNGS}
-        for name, values in known.items():
+        allowed = {"resize": RESIZES, "match": MATCHES, "lungs": LUNGS}
+        for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise InputError(
                     f"data.{name}={getattr(self, name)!r} is unknown; known: {', '.join(values)}"
@@ -137,7 +137,7 @@ def prepare(
         InputError: the mask has another shape than its image, or settings.lungs asks for one that
             is not there.
     """
-    wanted = lung_ids(structures) or list(range(1, len(structures) + 1))
+    ids = lung_ids(structures) or list(range(1, len(structures) + 1))
     if mask is not None:
         check_same_aspect(name, pixels.shape, mask.shape)
     elif settings.lungs != "whole":
@@ -150,11 +150,11 @@ def prepare(
         # At the image's own size, where the published dilation and margin are measured.
         full = Image.fromarray(mask).resize(pixels.shape[::-1], Image.Resampling.NEAREST)
         mask = np.asarray(full)
-        found = np.isin(mask, wanted)
-        if found.any():
+        lungs = np.isin(mask, ids)
+        if lungs.any():
             # The published growth and margin are pixels of an image of 320 x 320.
             scale = max(pixels.shape) / 320
-            grown = lung_crop.dilate(found, radius=round(scale * lung_crop.DILATION))
+            grown = lung_crop.dilate(lungs, radius=round(scale * lung_crop.DILATION))
             if settings.lungs == "pixels":
                 outside = ~grown
             else:
@@ -174,17 +174,17 @@ def prepare(
         black = np.asarray(Image.fromarray(outside).resize(size, Image.Resampling.NEAREST))
         grey = np.where(black, np.uint8(0), grey)
     image = contrast.stack_channels(grey, settings.enhance) if settings.enhance else grey
-    kept = settings.shape[:2]
+    sides = settings.shape[:2]
     rows, columns = (
-        slice(first, first + side) for first, side in zip(settings.cut, kept, strict=False)
+        slice(first, first + side) for first, side in zip(settings.cut, sides, strict=False)
     )
     image = image[rows, columns].reshape(settings.shape)
     if mask is None:
         return Prepared(image=image, mask=None, empty=False, few_levels=few)
     small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))[rows, columns]
-    empty = not np.isin(small, wanted).any()
+    empty = not np.isin(small, ids).any()
     if empty and fill_empty:
-        small = np.where(small == IGNORE, small, wanted[0]).astype(np.uint8)
+        small = np.where(small == IGNORE, small, ids[0]).astype(np.uint8)
     return Prepared(image=image, mask=small, empty=empty, few_levels=few)
 
 

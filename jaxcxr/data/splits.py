@@ -175,8 +175,8 @@ def make_folds(
         )
     fold = np.full(len(ids), TEST, np.int32)
     test = _assign(groups, labels, (1 - test_fraction, test_fraction), salt=f"{seed}/test") == 1
-    shares = (1 / num_folds,) * num_folds
-    fold[~test] = _assign(groups[~test], labels[~test], shares, salt=f"{seed}/folds")
+    fractions = (1 / num_folds,) * num_folds
+    fold[~test] = _assign(groups[~test], labels[~test], fractions, salt=f"{seed}/folds")
     parts = {f"fold {number}": fold == number for number in range(num_folds)}
     if test_fraction:
         parts["the test set"] = test
@@ -196,7 +196,7 @@ def make_folds(
 
 
 def _assign(
-    groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], *, salt: str
+    groups: np.ndarray, labels: np.ndarray, fractions: Sequence[float], *, salt: str
 ) -> np.ndarray:
     """Assigns every group to one part, so that each part gets its fraction of each class.
 
@@ -213,9 +213,9 @@ def _assign(
     counts = np.zeros((len(names), num_classes), np.int64)
     np.add.at(counts, (group_of_row, labels), 1)
     totals = counts.sum(0)
-    targets = np.outer(shares, totals)
+    targets = np.outer(fractions, totals)
     scale = 1 / np.maximum(totals, 1) ** 2
-    open_parts = np.asarray(shares) > 0
+    open_parts = np.asarray(fractions) > 0
     filled = np.zeros(targets.shape, np.int64)
     groups_left = (counts > 0).sum(0)
     order = sorted(

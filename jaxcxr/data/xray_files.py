@@ -137,19 +137,19 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
                 "pattern such as 'in/*.dcm'"
             )
     avoid = os.path.realpath(leave_out) if leave_out is not None else None
-    found = {}
+    problems = {}
     for place in places:
         for path, problem in _walk(place):
             if not (avoid and _is_below(path, avoid)):
-                found[path] = problem
-    hidden = {path for path, problem in found.items() if problem is _HIDDEN}
-    named = _ids(found.keys() - hidden, root)
+                problems[path] = problem
+    hidden = {path for path, problem in problems.items() if problem is _HIDDEN}
+    named = _ids(problems.keys() - hidden, root)
     if not named:
         raise InputError(
             f"predict.inputs={inputs!r} contains no files{' but hidden ones' * bool(hidden)}"
         )
     return Found(
-        [XRayFile(name, path, found[path]) for name, path in sorted(named.items())],
+        [XRayFile(name, path, problems[path]) for name, path in sorted(named.items())],
         sorted(_ids(hidden, root)),
     )
 
@@ -247,14 +247,14 @@ def look_at(pixels: np.ndarray) -> tuple[str, ...]:
     low, high = np.percentile(sample, (1, 99))
     ends = (sample == sample.min()) | (sample == sample.max())
     flat = bool(high - low < (16 if pixels.dtype == np.uint8 else 64))
-    found = {
+    checks = {
         TINY: min(pixels.shape) < SMALLEST_SIDE,
         FLAT: flat,
         FEW_LEVELS: not flat and len(np.unique(sample)) < 32,
         SATURATED: not flat and bool(ends.mean() > 0.5),
         INVERTED: not flat and _looks_inverted(sample),
     }
-    return tuple(text for text, holds in found.items() if holds)
+    return tuple(text for text, holds in checks.items() if holds)
 
 
 def look_at_view(view: Prepared, warnings: tuple[str, ...]) -> tuple[str, ...]:
@@ -274,11 +274,11 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
         return (NO_LUNGS,)
     labels, _ = ndimage.label(lungs)  # pyright: ignore[reportGeneralTypeIssues]
     pieces = np.sort(np.bincount(labels.ravel())[1:])[::-1]
-    found = {
+    checks = {
         SMALL_LUNGS: area < 0.05 * lungs.size,
         NOT_TWO_LUNGS: len(pieces) < 2 or bool(pieces[1] < 0.15 * area),
     }
-    return tuple(text for text, holds in found.items() if holds)
+    return tuple(text for text, holds in checks.items() if holds)
 
 
 def _dicom_pixels(encoded: bytes) -> int:

@@ -120,8 +120,8 @@ def identify(arrays: Mapping[str, Any], archs: list[str]) -> tuple[str, str, Con
     for arch in archs:
         template = _shapes(arch, 1000, 3)
         family, renamed = best_family(arrays, template, arch)
-        found = matches(renamed, template)
-        score = found / (len(renamed.arrays) + len(jax.tree.leaves(template)) - found)
+        matched = matches(renamed, template)
+        score = matched / (len(renamed.arrays) + len(jax.tree.leaves(template)) - matched)
         if best is None or score > best[0]:
             best = (score, arch, family, renamed)
     assert best is not None

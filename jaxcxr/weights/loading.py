@@ -94,15 +94,15 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
 
 
-def _check_arch(name: str, given: str, arch: str, new_head: bool) -> None:
-    if given == arch:
+def _check_arch(name: str, source_arch: str, arch: str, new_head: bool) -> None:
+    if source_arch == arch:
         return
-    if given != models.backbone(arch):
-        raise InputError(f"{name} are weights of {given}, and the network is {arch}")
+    if source_arch != models.backbone(arch):
+        raise InputError(f"{name} are weights of {source_arch}, and the network is {arch}")
     if not new_head:
         raise InputError(
-            f"{name} are weights of {given}, and {arch} has its features under another head: add "
-            "--config.model.head=new"
+            f"{name} are weights of {source_arch}, and {arch} has its features under another head: "
+            "add --config.model.head=new"
         )
 
 
@@ -121,9 +121,9 @@ def _renamed(
 ) -> tuple[ConvertedWeights, str]:
     """(the arrays under our names, what the file was checked by)."""
     if source.entry is None:
-        found = contents(source.path)
-        checked_by = "the hash in its header" if found.is_hashed else NO_HASH
-        return best_family(found.arrays, template, arch)[1], checked_by
+        file = contents(source.path)
+        checked_by = "the hash in its header" if file.is_hashed else NO_HASH
+        return best_family(file.arrays, template, arch)[1], checked_by
     family, checked_by = source.entry.family, fetch.checked_by(source.path, source.entry)
     ours_to_write = (
         source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
@@ -145,9 +145,9 @@ def _converted(source: Source, family: str) -> ConvertedWeights:
     made_by = {"source_sha256": sha256, "conversion": _conversion(family)}
     if path.is_file():
         try:
-            kept = contents(path)
-            if kept.is_hashed and made_by.items() <= kept.metadata.items():
-                return rename(kept.arrays, FAMILIES["jaxcxr"])
+            cached = contents(path)
+            if cached.is_hashed and made_by.items() <= cached.metadata.items():
+                return rename(cached.arrays, FAMILIES["jaxcxr"])
             problem = f"{path} is of an older conversion"
         except InputError as error:
             problem = str(error)
@@ -191,20 +191,20 @@ def best_family(
     Of several the one under which most lie in the network's head, if only to be left out for a new
     one.
     """
-    found: dict[str, ConvertedWeights] = {}
+    converted: dict[str, ConvertedWeights] = {}
     for name, family in FAMILIES.items():
         try:
-            found[name] = rename(arrays, family)
+            converted[name] = rename(arrays, family)
         except InputError:  # two arrays of one name: certainly another family
             continue
     heads = tuple(f"{path}/" for path in catalog.head_of(arch))
 
     def fit(family: str) -> tuple[int, int]:
-        in_head = sum(name.startswith(heads) for name in found[family].arrays)
-        return matches(found[family], template), in_head
+        in_head = sum(name.startswith(heads) for name in converted[family].arrays)
+        return matches(converted[family], template), in_head
 
-    best = max(found, key=fit)
-    return best, found[best]
+    best = max(converted, key=fit)
+    return best, converted[best]
 
 
 def save(path: Path, renamed: ConvertedWeights, *, origin: str, **metadata: str) -> None:

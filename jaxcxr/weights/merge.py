@@ -100,12 +100,14 @@ def matches(renamed: ConvertedWeights, template: Mapping[str, Any]) -> int:
 
 
 def _with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    given = kernel.shape[2] if kernel.ndim == 4 else channels
-    if given == channels:
+    file_channels = kernel.shape[2] if kernel.ndim == 4 else channels
+    if file_channels == channels:
         return kernel
     if channels == 1:
         return kernel.sum(axis=2, keepdims=True)
-    return np.repeat(kernel, channels, axis=2) / np.float32(channels) if given == 1 else kernel
+    return (
+        np.repeat(kernel, channels, axis=2) / np.float32(channels) if file_channels == 1 else kernel
+    )
 
 
 def _below(name: str, modules: Sequence[str]) -> bool:
@@ -119,10 +121,10 @@ def _name(keys: Any) -> str:
 
 def _describe(problems: Mapping[str, Sequence[str]]) -> str:
     lines = []
-    for kind, found in problems.items():
-        if found:
-            lines.append(f"{len(found)} {kind}:")
-            lines += [f"  {line}" for line in found[:_SHOWN]]
-            if len(found) > _SHOWN:
-                lines.append(f"  ... and {len(found) - _SHOWN} more")
+    for kind, entries in problems.items():
+        if entries:
+            lines.append(f"{len(entries)} {kind}:")
+            lines += [f"  {line}" for line in entries[:_SHOWN]]
+            if len(entries) > _SHOWN:
+                lines.append(f"  ... and {len(entries) - _SHOWN} more")
     return "\n".join(lines)

@@ -64,12 +64,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         classes = {finding.casefold(): label for finding, label in table.items()}
         ids = common.unique_ids(kept, prefix="ccx")
         for name, rows in kept.items():
-            found = {classes.get(row.finding.casefold(), "") for row in rows}
-            if len(found - {""}) > 1 and len({patient_ids.key(row.patient) for row in rows}) > 1:
-                said = ", ".join(f"{row.patient} ({row.finding})" for row in rows)
+            row_labels = {classes.get(row.finding.casefold(), "") for row in rows}
+            if (
+                len(row_labels - {""}) > 1
+                and len({patient_ids.key(row.patient) for row in rows}) > 1
+            ):
+                named = ", ".join(f"{row.patient} ({row.finding})" for row in rows)
                 raise ValueError(
                     f"{images / name}: metadata.csv gives this one image to patients whose labels "
-                    f"contradict each other, {said}: correct the rows, or remove them"
+                    f"contradict each other, {named}: correct the rows, or remove them"
                 )
             patient_id = patients[rows[0].patient]
             yield (
@@ -80,7 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "patient_id": patient_id,
                     "strict_patient_id": patient_id,
                     # Rows that disagree about one image (there are such) leave it without a class.
-                    "label": found.pop() if len(found) == 1 else "",
+                    "label": row_labels.pop() if len(row_labels) == 1 else "",
                     "finding": " | ".join(dict.fromkeys(row.finding for row in rows)),
                     "view": common.frontal_view(rows[0].view),
                     "source": "ccx",
@@ -95,9 +98,9 @@ def select_rows(
     """The usable rows by file name, in the table's order; the rejected ones; and notices."""
     kept: dict[str, list[metadata.Row]] = {}
     rejected = rejection.Rejected()
-    found = file_names.match((row.filename for row in table.rows), files)
+    file_of = file_names.match((row.filename for row in table.rows), files)
     for row in table.rows:
-        reason, name = metadata.reject_reason(row), found.get(row.filename)
+        reason, name = metadata.reject_reason(row), file_of.get(row.filename)
         if reason is None and name is None:
             reason = rejection.MISSING
         elif reason is None and name in kept:
@@ -109,7 +112,7 @@ def select_rows(
             rejected.add(reason, [row.filename])
     notices = [
         *table.notices,
-        *file_names.respelt({n: f for n, f in found.items() if f in kept}),
-        *file_names.not_named(files, found.values(), table="metadata.csv"),
+        *file_names.respelt({n: f for n, f in file_of.items() if f in kept}),
+        *file_names.not_named(files, file_of.values(), table="metadata.csv"),
     ]
     return kept, rejected, notices

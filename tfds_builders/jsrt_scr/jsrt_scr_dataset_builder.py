@@ -142,17 +142,17 @@ def find_masks(folder: Path, name: str) -> Path | None:
     Raises:
         ValueError: some of its masks are missing, or both folds have it.
     """
-    found = []
+    folders = []
     for fold in FOLDS:
         masks = folder / fold / "masks"
         missing = [part for part in MASKS.values() if not (masks / part / f"{name}.gif").is_file()]
         if not missing:
-            found.append(masks)
+            folders.append(masks)
         elif len(missing) < len(MASKS):
             raise ValueError(f"{masks}: {name}.gif is missing in {', '.join(missing)}")
-    if len(found) > 1:
+    if len(folders) > 1:
         raise ValueError(f"{folder}: both folds have masks of {name}; SCR has each in one")
-    return found[0] if found else None
+    return folders[0] if folders else None
 
 
 def masks_without(folder: Path, images: Collection[str]) -> list[str]:

@@ -60,7 +60,7 @@ class Layout:
         def pair(image: Path) -> Pair | rejection.Reason:
             if not NAME.fullmatch(image.stem):
                 return NOT_NAMED
-            halves = [found[image.stem] for found in masks if image.stem in found]
+            halves = [files[image.stem] for files in masks if image.stem in files]
             if len(halves) < len(masks):
                 return NO_MASK
             return Pair(image.stem, image, tuple(halves), readings.get(image.stem))
@@ -71,8 +71,8 @@ class Layout:
 def _found(pattern: Path, stems: Iterable[str]) -> dict[str, Path]:
     """The files of a folder by the image that `pattern`, FOLDER/{name}.png, is filled in for."""
     files = common.files_by_name(pattern.parent) if pattern.parent.is_dir() else {}
-    wanted = {pattern.name.format(name=stem): stem for stem in stems}
-    return {wanted[name]: files[file] for name, file in file_names.match(wanted, files).items()}
+    stem_of = {pattern.name.format(name=stem): stem for stem in stems}
+    return {stem_of[name]: files[file] for name, file in file_names.match(stem_of, files).items()}
 
 
 # Full-resolution originals first: a name that occurs again in a later layout is counted, not used.

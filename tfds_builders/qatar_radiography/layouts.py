@@ -97,15 +97,15 @@ def find_release(root: Path) -> Path:
         FileNotFoundError: there is none.
         ValueError: there are two, which have images in common.
     """
-    found = [root / FOLDER / name for name in RELEASES if (root / FOLDER / name).is_dir()]
-    if not found:
+    folders = [root / FOLDER / name for name in RELEASES if (root / FOLDER / name).is_dir()]
+    if not folders:
         problem = f"{root / FOLDER} has neither {RELEASES[0]}/ nor {RELEASES[1]}/."
         raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
-    if len(found) > 1:
+    if len(folders) > 1:
         raise ValueError(
-            f"qatar_radiography: both {found[0]} and {found[1]}: keep one, they share images"
+            f"qatar_radiography: both {folders[0]} and {folders[1]}: keep one, they share images"
         )
-    return found[0]
+    return folders[0]
 
 
 def find_images(release: Path, *, needed: Sequence[str]) -> list[Image]:
@@ -148,10 +148,10 @@ def class_folder(release: Path, kind: Kind) -> Path | None:
         ValueError: there are two.
     """
     names = [name.lower() for name in kind.names]
-    found = [p for p in sorted(release.iterdir()) if p.is_dir() and p.name.lower() in names]
-    if len(found) > 1:
-        raise ValueError(f"qatar_radiography: both {found[0]} and {found[1]}: keep one")
-    return found[0] if found else None
+    folders = [p for p in sorted(release.iterdir()) if p.is_dir() and p.name.lower() in names]
+    if len(folders) > 1:
+        raise ValueError(f"qatar_radiography: both {folders[0]} and {folders[1]}: keep one")
+    return folders[0] if folders else None
 
 
 def images_of(folder: Path, kind: Kind) -> list[Image]:

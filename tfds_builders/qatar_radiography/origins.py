@@ -76,8 +76,8 @@ def find_origins(images: Iterable[layouts.Image], root: Path) -> dict[str, Origi
     files = {image.path.name: image.path for image in images}
     rows = read_index(path, files)
     kcx = kcx_patients(root / "kcx" / "chest_xray")
-    wanted = any(row["ccx_same_image"] for row in rows.values())
-    ccx, patients = ccx_rows(root / "ccx" / "metadata.csv", index=path) if wanted else ({}, {})
+    names_ccx = any(row["ccx_same_image"] for row in rows.values())
+    ccx, patients = ccx_rows(root / "ccx" / "metadata.csv", index=path) if names_ccx else ({}, {})
     for image in images:
         row = rows.get(image.path.name)
         if row is None:

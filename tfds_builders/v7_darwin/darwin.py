@@ -88,7 +88,7 @@ def structure(name: str) -> str | None:
     return {("lung",): LUNG, ("ignore",): IGNORE}.get(tuple(rest))
 
 
-def same_content(one: Annotation, other: Annotation) -> bool:
+def same_content(first: Annotation, other: Annotation) -> bool:
     """Returns whether two files have the same annotation of one image."""
 
     def said(annotation: Annotation) -> tuple:
@@ -104,7 +104,7 @@ def same_content(one: Annotation, other: Annotation) -> bool:
             shapes,
         )
 
-    return said(one) == said(other)
+    return said(first) == said(other)
 
 
 def read(path: Path) -> Annotation:

@@ -56,9 +56,9 @@ class Pictures:
         self._ccx = _plain_files(root / "ccx" / "images")
         path = root / "ccx" / "metadata.csv"
         self._ccx_names, self._ccx_patients = _read_ccx(path, set(self._ccx))
-        known = metadata.read_metadata(path).rows if path.is_file() else ()
+        listed = metadata.read_metadata(path).rows if path.is_file() else ()
         others = (metadata.Row(patient, "", "", "", "", "") for patient in tagged)
-        patients = metadata.read_patients([*known, *others])
+        patients = metadata.read_patients([*listed, *others])
         self._ids, self.notices = patients.ids, patients.notices
 
     def own_not_named(
@@ -83,15 +83,15 @@ class Pictures:
     def of(self, annotation: darwin.Annotation) -> Picture | rejection.Reason:
         """The picture of `annotation` with its tags, or the reason why there is none."""
         kcx_name = next((name for name in annotation.names if _parse_kcx(name)), None)
-        found = self._from_kcx(annotation, kcx_name) if kcx_name else self._from_ccx(annotation)
-        if isinstance(found, rejection.Reason):
-            return found
+        picture = self._from_kcx(annotation, kcx_name) if kcx_name else self._from_ccx(annotation)
+        if isinstance(picture, rejection.Reason):
+            return picture
         return dataclasses.replace(
-            found,
+            picture,
             label=tags.label(annotation.tags),
             finding=tags.finding(annotation.tags),
-            view=tags.view(annotation.tags) or found.view,
-            age_group=found.age_group or common.age_group(tags.value(annotation.tags, "Age")),
+            view=tags.view(annotation.tags) or picture.view,
+            age_group=picture.age_group or common.age_group(tags.value(annotation.tags, "Age")),
         )
 
     def _from_kcx(self, annotation: darwin.Annotation, name: str) -> Picture | rejection.Reason:

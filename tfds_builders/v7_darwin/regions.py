@@ -65,12 +65,12 @@ def fit(pixels: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
 
 
-def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def same_shape(first: tuple[int, int], other: tuple[int, int]) -> bool:
     """Returns whether two sizes (width, height) have one aspect ratio, to a pixel.
 
     That is, one is the other one scaled.
     """
-    (width, height), (larger_width, larger_height) = sorted((one, other))
+    (width, height), (larger_width, larger_height) = sorted((first, other))
     return (
         abs(larger_height * width / larger_width - height) <= 1
         or abs(larger_width * height / larger_height - width) <= 1

@@ -124,14 +124,14 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
         }
         rejected.add(UNREAD, sorted(path.relative_to(folder).as_posix() for path in there))
     tagged = (tags.value(annotation.tags, "PatientID") for annotation in annotations.values())
-    found = pictures.Pictures(root, tagged)
+    available = pictures.Pictures(root, tagged)
     keys = sorted({*masks, *annotations})
     for key in keys:
         annotation, mask = annotations.get(key), masks.get(key)
         if annotation is not None:
-            picture = _not_usable(annotation) or found.of(annotation)
+            picture = _not_usable(annotation) or available.of(annotation)
         else:
-            picture = found.of_key(key) or UNNAMED
+            picture = available.of_key(key) or UNNAMED
             if isinstance(picture, pictures.Picture) and not _has_lungs(masks[key]):
                 picture = NO_LUNGS
         if isinstance(picture, pictures.Picture) and not _fits(picture, annotation, mask):
@@ -143,8 +143,8 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
             items[f"v7-{common.distinct_id(key)}"] = Item(
                 picture, mask, annotation.path if annotation else None
             )
-    notices = [*found.notices, *_classes_not_read(annotations.values())]
-    if unused := found.own_not_named(annotations.values(), keys):
+    notices = [*available.notices, *_classes_not_read(annotations.values())]
+    if unused := available.own_not_named(annotations.values(), keys):
         shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
         notices.append(f"{len(unused)} images in v7/images have no annotation: {shown}")
     return items, rejected, notices
@@ -216,11 +216,11 @@ def _not_found(rejected: rejection.Rejected, missing: list[rejection.Reason]) ->
         names = rejected.names(reason)
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         parts.append(f"{reason.text}: {len(names)} ({shown}).")
-    how = (
+    fix = (
         "Add the pictures, or leave these out with "
         "config.data.options.v7_darwin.missing_images='left_out'."
     )
-    return " ".join([*parts, how])
+    return " ".join([*parts, fix])
 
 
 def lung_mask(item: Item) -> np.ndarray:
