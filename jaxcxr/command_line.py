@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import jaxcxr
-from jaxcxr import command_help, hints, host_memory, names, run_modes, shipped
+from jaxcxr import command_help, hints, host_memory, interrupts, names, run_modes, shipped
 from jaxcxr.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -49,6 +49,7 @@ flags.FLAGS["config"].parser = _PARSER
 
 def start() -> None:
     """Runs the command that `sys.argv` gives and ends the process with its exit status."""
+    interrupts.install()
     names.print_whatever_comes()
     shipped.make_importable()
     try:

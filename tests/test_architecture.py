@@ -18,6 +18,7 @@ LAYERS = {
     "jaxcxr.manifests": 1,
     "jaxcxr.host_memory": 0,
     "jaxcxr.hints": 1,
+    "jaxcxr.interrupts": 0,
     "jaxcxr.shipped": 0,
     "jaxcxr.run_modes": 1,
     "jaxcxr.ops": 1,

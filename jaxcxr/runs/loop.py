@@ -65,9 +65,11 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
         if self.signal is not None:  # asked twice: leave at once
-            raise KeyboardInterrupt
+            before = self._old[number]
+            if not callable(before):
+                raise KeyboardInterrupt
+            before(number, frame)
         self.signal = number
 
 

@@ -1,0 +1,41 @@
+"""Signals outside training end a command at once, wherever they meet it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# A callback of the garbage collector loses what is raised in it.
+PROGRAM = """
+import gc, os, time
+from jaxcxr import interrupts
+interrupts.install()
+def callback(*_):
+    if armed:
+        os.kill(os.getpid(), {number})
+        time.sleep(0.1)
+armed = False
+gc.callbacks.append(callback)
+armed = {amid_collection}
+gc.collect()
+os.kill(os.getpid(), {number})
+time.sleep(10)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("amid_collection", [True, False])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_ends_a_command_with_one_line(number, status, amid_collection):
+    program = PROGRAM.format(number=int(number), amid_collection=amid_collection)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == status
+    told = f"interrupted by {number.name}; rerun the same command to go on from what is finished"
+    assert ended.stderr.strip() == told and not ended.stdout
