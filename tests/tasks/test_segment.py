@@ -189,8 +189,8 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
         (
             {"model__outputs": "sigmoid", "masks__structures": ("heart", "lung")},
             (
-                r"one structure from background.*has 2: heart, lung\. For several set "
-                r"loss\.name='binary_cross_entropy'"
+                r"one structure from background.*has 2: heart, lung\. For several add "
+                "--config.loss.name=binary_cross_entropy"
             ),
         ),
         ({"model__outputs": "tanh"}, r"model\.outputs='tanh' is unknown; known: softmax, sigmoid"),
