@@ -223,20 +223,22 @@ def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
         accuracy, f1 = tables.mean_std(m.values("accuracy")), tables.mean_std(m.values("f1"))
         of_accuracy, of_area = m.over_patients()
         extremes = f"{min(accuracy.values):.4f} – {max(accuracy.values):.4f}"
-        rows.append([
-            m.title,
-            f"{_images(m):,}",
-            _children(m),
-            "yes" if m.config.get("data", {}).get("lungs", "whole") != "whole" else "no",
-            f"{m.config.get('train', {}).get('epochs', 0):g}",
-            f"{accuracy.mean:.4f}",
-            extremes if len(accuracy.values) > 1 else "–",
-            _span(of_accuracy),
-            tables.class_title(m.positive),
-            f"{f1.mean:.4f}",
-            tables.number(m.area()),
-            _span(of_area),
-        ])  # fmt: skip
+        rows.append(
+            [
+                m.title,
+                f"{_images(m):,}",
+                _children(m),
+                "yes" if m.config.get("data", {}).get("lungs", "whole") != "whole" else "no",
+                f"{m.config.get('train', {}).get('epochs', 0):g}",
+                f"{accuracy.mean:.4f}",
+                extremes if len(accuracy.values) > 1 else "–",
+                _span(of_accuracy),
+                tables.class_title(m.positive),
+                f"{f1.mean:.4f}",
+                tables.number(m.area()),
+                _span(of_area),
+            ]
+        )
     return header, rows
 
 
