@@ -66,7 +66,7 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:  # asked twice: leave at once
-            before = self._old[number]
+            before = self._old[signal.Signals(number)]
             if not callable(before):
                 raise KeyboardInterrupt
             before(number, frame)
