@@ -81,9 +81,8 @@ def test_main_asks_for_it_before_numpy_starts_threads():
 
         host_memory.keep_freed = keep_freed
         sys.argv = ["main.py", "--config=configs/patched_densenet.py"]
-        import main
-        from absl import app
-        app.run(main.main, flags_parser=main.parse_flags)
+        from jaxcxr import command_line
+        command_line.start()
         """
     )
     assert numpy_is_there == ["False"]

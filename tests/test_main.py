@@ -177,7 +177,11 @@ PLAIN = {"process_id", "num_processes", "decay", "learning_rate", "seed", "size"
     ],
     ids=["import", "no get_config", "no preset", "file", "check"],
 )
-def test_what_an_experiment_file_of_the_user_raises_is_one_line(asked, tmp_path, text, says):
+def test_what_an_experiment_file_of_the_user_raises_is_one_line(
+    asked, monkeypatch, tmp_path, text, says
+):
+    # ml_collections' name for it: a process reads one, and a second would find what the first had.
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
     file = tmp_path / "mine.py"
     file.write_text(text)
     code, _, _ = asked(f"--config={file}:small", "--help")

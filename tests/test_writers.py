@@ -307,7 +307,7 @@ def test_tensorboard_never_stops_a_run(tmp_path, monkeypatch, caplog):
     assert there >= {*range(1, 8), *range(53, 61)}  # ten seconds are buffered, a minute is waited
     assert not there & set(range(11, 41))
     first, last = [record.getMessage() for record in caplog.records]
-    assert "tensorboard cannot be written (No space left on device); the run goes on" in first
+    assert "tensorboard cannot be written (No space left on device); the run continues" in first
     assert re.search(r"tensorboard lack \d+ events", last)
 
 

@@ -126,7 +126,7 @@ def test_without_a_new_head_the_way_out_is_said(path):
     source = weights.Source(entry.name, entry, path)
     said = (
         r"densenet121\.chexnet are weights of densenet121, and covid_cxnet has .* another head: "
-        r"set model\.head=new"
+        r"add --config\.model\.head=new"
     )
     with pytest.raises(InputError, match=said):
         weights.load(source, first, arch="covid_cxnet", new_head=False)
