@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from jaxcxr import interrupts
 from tests.faults import scenarios
 
 ROOT = Path(__file__).parents[2]
@@ -154,5 +155,5 @@ def _kind(path: Any) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupts.install()  # as the command line does
     serve()
