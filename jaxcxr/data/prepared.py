@@ -281,6 +281,7 @@ def _table(builder: Any, examples: _Examples) -> dict[str, np.ndarray]:
     np.savez_compressed(buffer, version=np.array(version), counts=np.array(counts), **columns)  # pyright: ignore[reportArgumentType]
     content = buffer.getvalue()
     try:
+        files.remove_leftovers(examples.folder)  # of a process that was killed here
         files.write_bytes(cached, content + hashlib.sha256(content).digest())
     except (OSError, InputError) as error:
         # A read-only folder, a full disk: slower the next time, not wrong.

@@ -244,6 +244,15 @@ def test_a_damaged_metadata_table_is_made_again(tmp_path, caplog):
     assert "is rebuilt" in caplog.text
 
 
+def test_what_a_process_left_that_was_killed_amid_its_table_is_removed(tmp_path):
+    config = data_config(tmp_path)
+    open_dataset(config)
+    (table,) = tmp_path.rglob("jaxcxr_table*.npz")
+    table.rename(leftover := table.with_name(f".{table.name}.{1 << 30}.tmp"))
+    open_dataset(config)
+    assert table.exists() and not leftover.exists()
+
+
 def test_labels_are_counted_before_they_become_classes(folder):
     section = data_config(folder, classes=("sick",), relabel=("normal=", "covid19=sick"))
     assert label_counts(section) == {"normal": 4, "covid19": 6, "": 2}

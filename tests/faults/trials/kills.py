@@ -21,6 +21,7 @@ POINTS = {
     "train": (
         "before drawing a phantom",
         "after preparing an image",
+        "before renaming N.N.N/jaxcxr_table_vN.npz",
         "before renaming sN_pN_seedN_cN.N/N.N.N",
         "before renaming preprocessed/N",
         "after renaming preprocessed/N",
