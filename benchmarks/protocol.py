@@ -40,7 +40,7 @@ class Prepared:
         outputs: arrays by name that all sides of the case must agree on; asked for once, after the
             last repetition.
         measures: 'flops' and 'bytes' of a repetition, 'device_bytes' at the peak: those that are
-            known; likewise.
+            known; in the same form.
     """
 
     run: Callable[[], object]

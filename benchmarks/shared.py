@@ -1,7 +1,7 @@
 """`python -m benchmarks.shared [RUN]`: do patches gain by sharing their first convolutions?
 
 K = 100 patches of 224 px cover an image of 1024 px five times over, and each runs the first layers
-anew. Here these run once over the whole image, every patch cuts its part out of their map, and the
+again. Here these run once over the whole image, every patch cuts its part out of their map, and the
 later layers go on from there. That is not the same: a patch sees its neighbours where it saw zeros,
 and lies on the map's grid, a few pixels off. So the command prints how often the votes agree beside
 the times.

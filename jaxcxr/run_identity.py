@@ -124,7 +124,7 @@ def same_paths(
 
     Args:
         saved: configuration of the run folder, dotted name -> value.
-        given: configuration of this start, likewise.
+        given: configuration of this start, in the same form.
         is_recorded: whether the masks of a segment run are those that the saved run was made from.
     """
     same = dict(saved)

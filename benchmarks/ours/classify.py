@@ -82,7 +82,7 @@ def predict(
         folder: with the inputs, and the weights where a peer has drawn some.
         config, fields: of the experiment.
         count: K.
-        images: so many, from the first one on.
+        images: the number of images, from the first one on.
         inputs: file of `draw_inputs`.
         compared: whether the sides of the case compute the same.
         devices: simulated ones, of a CPU.

@@ -15,9 +15,7 @@ from jaxcxr import parallel
 
 
 def start(config: ConfigDict, *, devices: int = 1) -> None:
-    """As main.py does, before anything touches a device; above 1, on so many simulated ones of a
-    CPU.
-    """
+    """As main.py does, before anything touches a device; above 1, on simulated ones of a CPU."""
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
     parallel.initialize(**config.parallel)

@@ -41,7 +41,7 @@ class Results:
     def __init__(
         self, folder: Path, classes: Sequence[str], *, active: bool, pictures: Sequence[str] = ()
     ):
-        """Begins anew.
+        """Begins again.
 
         Args:
             folder: where the files go.
