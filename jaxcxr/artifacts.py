@@ -25,7 +25,7 @@ from jaxcxr.files import (
 from jaxcxr.folder_lock import LOCK, FolderLock, ReadOnlyFolder
 from jaxcxr.predictions import Predictions, check_same_split
 from jaxcxr.provenance import environment, now, upstream
-from jaxcxr.run_files import CONFIG, FINISHED, MANIFEST, STAGES, TIMINGS
+from jaxcxr.run_files import CONFIG, FINISHED, LR_FIND, MANIFEST, STAGES, TIMINGS
 from jaxcxr.run_identity import VOLATILE, differing_fields
 from jaxcxr.types import InputError
 
@@ -75,6 +75,7 @@ class RunFolder:
         *,
         active: bool = True,
         volatile: tuple[str, ...] = VOLATILE,
+        claims: bool = True,
     ) -> RunFolder:
         """Locks the folder and checks that it is new, or of the same configuration.
 
@@ -85,6 +86,7 @@ class RunFolder:
             config: the run's configuration: nested dicts.
             active: whether this process writes and holds the lock.
             volatile: patterns of dotted field names that may differ between starts.
+            claims: whether the folder becomes this configuration's with the first file written.
 
         Raises:
             InputError: another process is at work in the folder, it contains a run with a
@@ -100,7 +102,8 @@ class RunFolder:
             with files.reading(folder.path, "give another run folder (--workdir=...)."):
                 there = set(os.listdir(folder.path)) - {LOCK} if active else set()
             folder._empty = not there
-            if there and not os.path.lexists(folder.path / CONFIG) and not folder._read_only:
+            is_strange = there and LR_FIND not in there
+            if is_strange and not os.path.lexists(folder.path / CONFIG) and not folder._read_only:
                 shown = ", ".join(sorted(there)[:3])
                 logger.warning(
                     "%s holds other files than a run's (%s); a run folder of its own is safer.",
@@ -108,6 +111,8 @@ class RunFolder:
                     shown,
                 )
             folder._check_config(files.jsonable(config), volatile)
+            if not claims:
+                folder._config = None
         except BaseException:
             folder.close()
             raise

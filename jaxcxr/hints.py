@@ -2,7 +2,7 @@
 
 Made from the configuration they are about: right by construction.
 
-A `...` stands for what only the user knows. tests/test_hints.py runs each.
+A `...` stands for what only the user knows. tests/test_proposed_commands.py follows each.
 """
 
 from __future__ import annotations

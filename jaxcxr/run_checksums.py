@@ -13,11 +13,12 @@ from jaxcxr.types import InputError
 CHECKSUMS = "checksums.json"
 _SEALED = "checksums"  # the mark in finished.json that they are there
 # Checkpoints and masks have manifests of their own, timings.json grows with every command.
-_MADE_AGAIN = (  # by evaluate
+_MADE_AGAIN = (  # by evaluate, and the reference image by every prediction of own data
     "predictions.npz", "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png",
+    REFERENCE,
 )  # fmt: skip
 _PATTERNS = (
-    CONFIG, MANIFEST, REFERENCE, "training.json", "metrics.jsonl", "pretrained.json", *_MADE_AGAIN,
+    CONFIG, MANIFEST, "training.json", "metrics.jsonl", "pretrained.json", *_MADE_AGAIN,
     "overlays/*.png",
 )  # fmt: skip
 

@@ -11,9 +11,9 @@ from typing import Any
 from jaxcxr import files
 from jaxcxr.types import InputError
 
-CONFIG, MANIFEST, FINISHED, TIMINGS, TRAINING, STAGES, SEGMENTATION, PRETRAINED = (
+CONFIG, MANIFEST, FINISHED, TIMINGS, TRAINING, STAGES, SEGMENTATION, PRETRAINED, LR_FIND = (
     "config.json", "manifest.json", "finished.json", "timings.json", "training.json", "stages.json",
-    "segmentation.json", "pretrained.json",
+    "segmentation.json", "pretrained.json", "lr_find.json",
 )  # fmt: skip
 _DEPTH = 60  # of objects in objects
 

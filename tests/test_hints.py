@@ -19,7 +19,6 @@ from jaxcxr import command_line as command
 from jaxcxr import hints
 from jaxcxr.artifacts import write_json
 from jaxcxr.runs import RUNS, stages
-from jaxcxr.types import InputError
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -182,24 +181,6 @@ def test_the_segmenter_that_is_proposed_masks_the_learners_own_images(parsed, na
         builder = module.rpartition(".")[2]
         options = learner.data.options.get(builder, ConfigDict()).to_dict()
         assert segmenter.predict.data.options.get(builder, ConfigDict()).to_dict() == options
-
-
-def test_the_commands_that_a_learner_without_masks_proposes_make_its_masks(
-    parsed, monkeypatch, tmp_path
-):
-    """Run as they are, but for the size of the network and of the data."""
-    tiny.add_networks(monkeypatch)
-    learner = tiny.learner(masks__source="workdir")
-    with pytest.raises(InputError, match="make one with\n") as refused:
-        RUNS["train"](learner, tmp_path / "learner")
-    for line in re.findall(r"^  (python main\.py .*)$", str(refused.value), re.MULTILINE):
-        config = parsed(line)
-        tiny.change(tiny.shrink(config), model__name=tiny.ONE_DOWN, model__width=0.25)
-        RUNS[config.run](config, tmp_path / flags.FLAGS["workdir"].value)
-    RUNS["train"](
-        tiny.change(learner, masks__workdir=str(tmp_path / "SEGMENTER")), tmp_path / "learner"
-    )
-    assert (tmp_path / "learner" / "report.md").exists()
 
 
 def test_the_same_command_with_another_run(monkeypatch, parsed, tmp_path):

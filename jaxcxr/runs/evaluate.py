@@ -34,6 +34,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         experiment = prepare(config)
         check_best(folder)  # before anything is written
         run_checksums.unseal(folder)
+        predict.keep_reference(experiment, folder)
         if config.task == "segment":
             segmentation.score(experiment, folder)
         else:

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from jaxcxr import parallel
 from jaxcxr import state as states
-from jaxcxr.artifacts import RunFolder
+from jaxcxr.artifacts import VOLATILE, RunFolder
 from jaxcxr.report import plots
 from jaxcxr.report.lr_find import lr_curve
+from jaxcxr.run_files import LR_FIND
 from jaxcxr.runs import stepping
 from jaxcxr.runs.experiment import prepare
 from jaxcxr.runs.train import with_weights
@@ -34,7 +35,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
     Writes `lr_find.json` and `plots/lr_find.png`.
 
-    Nothing is trained for good: the run folder can be trained afterwards, with any learning rate.
+    Nothing is trained for good, and the run folder is not claimed: it can be trained afterwards,
+    with any learning rate.
     """
     f = config.lr_find
     if not (0 < f.low < f.high and f.steps >= 10 and 0 <= f.smoothing < 1):
@@ -42,7 +44,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
             f"lr_find.low={f.low}, high={f.high}, steps={f.steps}, smoothing={f.smoothing}: the "
             "test needs 0 < low < high, at least 10 steps and a smoothing in [0, 1)"
         )
-    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+    with RunFolder.open(
+        workdir,
+        config.to_dict(),
+        active=parallel.is_main(),
+        volatile=(*VOLATILE, "optim.learning_rate"),
+        claims=False,
+    ) as folder:
         experiment = prepare(config)
         variables = experiment.task.init(config.seed)
         if config.model.pretrained:
@@ -65,7 +73,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         curve = smoothed(finite, f.smoothing)
         best = steepest(rates[: len(finite)], curve)
         folder.write_json(
-            "lr_find.json",
+            LR_FIND,
             {
                 "settings": f.to_dict(),
                 "learning_rate": [float(rate) for rate in rates[: len(finite)]],
