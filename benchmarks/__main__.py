@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import cases, harness, machine, report
 from benchmarks.harness import Case, CaseResult
 from benchmarks.settings import Options
-from jaxcxr import names
+from jaxcxr.storage import names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

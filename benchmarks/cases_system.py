@@ -117,7 +117,7 @@ def _startup(o: Options) -> list[Case]:
             at_most=at_most,
         )
 
-    imports = {"PyTorch": ("torch", TORCH), "jaxcxr": ("jaxcxr.runs", ())}
+    imports = {"PyTorch": ("torch", TORCH), "jaxcxr": ("jaxcxr.cli.dispatch", ())}
     return [
         Case(
             "startup/import",

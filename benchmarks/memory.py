@@ -22,8 +22,8 @@ from benchmarks.ours import device, shapes
 from benchmarks.settings import LEARNERS
 from configs import common
 from jaxcxr import parallel
-from jaxcxr.runs import steps
 from jaxcxr.tasks import segment
+from jaxcxr.training import steps
 
 GIB = 2**30
 

@@ -22,7 +22,7 @@ class Job:
         arguments: by name; what JSON can say.
         needs: what it cannot run without: 'torch', 'torchvision', 'a GPU', 'simulated devices'.
         keep_freed: whether its process keeps freed memory, as those of jaxcxr do, see
-            `jaxcxr.host_memory`.
+            `jaxcxr.cpu.host_memory`.
     """
 
     function: str

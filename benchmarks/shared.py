@@ -30,13 +30,14 @@ from benchmarks import experiments
 from benchmarks.__main__ import at_least_1
 from benchmarks.ours import classify, device
 from jaxcxr import parallel
-from jaxcxr.artifacts import CONFIG, RunFolder
+from jaxcxr.errors import InputError
 from jaxcxr.explain import gradcam
 from jaxcxr.inference.best import best_variables
 from jaxcxr.ops import geometry, masks, patches
-from jaxcxr.runs.experiment import prepare
+from jaxcxr.storage.run_files import CONFIG
+from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks.network import Network
-from jaxcxr.types import InputError
+from jaxcxr.training.experiment import prepare
 
 Logits = Callable[..., jax.Array]
 

@@ -24,8 +24,8 @@ from ml_collections import ConfigDict
 from benchmarks.__main__ import at_least_1
 from benchmarks.ours import device, shapes
 from configs import common, patched_flannel
-from jaxcxr.runs import steps
 from jaxcxr.tasks.network import Network
+from jaxcxr.training import steps
 
 IMAGES, LUNGS = 6410, 247  # of CCX and KCX as Patched FLANNEL has them; of JSRT
 PEAK = 989.0  # TFLOP/s of one H100 or H200 in bfloat16, as its maker gives it

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jaxcxr import host_memory
+from jaxcxr.cpu import host_memory
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 """`python -m jaxcxr`: the same as the command `jaxcxr`."""
 
-from jaxcxr.command_line import start
+from jaxcxr.cli.command_line import start
 
 start()

@@ -28,7 +28,7 @@ from jax import export
 from PIL import Image, TiffImagePlugin
 
 try:
-    from jaxcxr.types import InputError  # pyright: ignore[reportAssignmentType]
+    from jaxcxr.errors import InputError  # pyright: ignore[reportAssignmentType]
 except ImportError:  # run.py where jaxcxr is not installed
 
     class InputError(ValueError):
@@ -453,7 +453,7 @@ def _check_runner(folder: Path, spec: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _reading(path: Path, what_to_do: str = "export again") -> Iterator[None]:
-    """Whatever the block raises is an InputError that names the file; as `jaxcxr.files.reading`."""
+    """Turns what the block raises into an InputError naming the file, as `files.reading`."""
     try:
         yield
     except InputError:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 
 def cross_entropy(

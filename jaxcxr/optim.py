@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcxr.errors import InputError
 from jaxcxr.state import TrainState
-from jaxcxr.types import InputError
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "milestones")

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 AXIS = "data"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 RUN_MODES = {
     "train": "train, predict with the best checkpoint, score, report (the default)",

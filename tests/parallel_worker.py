@@ -15,7 +15,7 @@ import pytest
 
 from jaxcxr import data, optim, parallel, state
 from jaxcxr.inference.programs import predict_rows
-from jaxcxr.runs import steps
+from jaxcxr.training import steps
 from tests import tiny
 
 BATCH, ROWS, STEPS = 8, 13, 3

@@ -12,47 +12,32 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports only from its own layer or a lower one; the longest name that fits counts.
 LAYERS = {
-    "jaxcxr.types": 0,
-    "jaxcxr.files": 0,
-    "jaxcxr.names": 0,
-    "jaxcxr.manifests": 1,
-    "jaxcxr.host_memory": 0,
-    "jaxcxr.hints": 1,
-    "jaxcxr.interrupts": 0,
+    "jaxcxr.errors": 0,
+    "jaxcxr.run_modes": 0,
+    "jaxcxr.hints": 0,
     "jaxcxr.shipped": 0,
-    "jaxcxr.run_modes": 1,
+    "jaxcxr.parallel": 0,
     "jaxcxr.ops": 1,
     "jaxcxr.losses": 1,
     "jaxcxr.metrics": 1,
+    "jaxcxr.cpu": 1,
+    "jaxcxr.storage": 1,
     "jaxcxr.models": 2,
     "jaxcxr.weights": 2,
     "jaxcxr.data": 2,
-    "jaxcxr.predictions": 2,
-    "jaxcxr.step_folders": 2,
-    "jaxcxr.orbax_files": 2,
-    "jaxcxr.explain": 3,
-    "jaxcxr.parallel": 3,
+    "jaxcxr.explain": 2,
     "jaxcxr.optim": 3,
     "jaxcxr.state": 3,
-    "jaxcxr.checkpoint": 3,
-    "jaxcxr.writers": 3,
-    "jaxcxr.artifacts": 3,
-    "jaxcxr.event_files": 1,
-    "jaxcxr.folder_lock": 1,
-    "jaxcxr.provenance": 1,
-    "jaxcxr.run_files": 1,
-    "jaxcxr.run_checksums": 4,
-    "jaxcxr.run_config": 4,
-    "jaxcxr.run_identity": 3,
     "jaxcxr.exported": 3,
     "jaxcxr.tasks": 4,
     "jaxcxr.inference": 5,
+    "jaxcxr.training": 5,
     "jaxcxr.report": 6,
-    "jaxcxr.runs": 6,
-    "jaxcxr.command_help": 7,
-    "jaxcxr.command_line": 7,
-    "jaxcxr.__main__": 8,
-    "main": 8,
+    "jaxcxr.commands": 7,
+    "jaxcxr.studies": 8,
+    "jaxcxr.cli": 9,
+    "jaxcxr.__main__": 9,
+    "main": 9,
 }
 PACKAGES = ("jaxcxr", "configs", "tfds_builders", "benchmarks")
 FILES = sorted([p for name in PACKAGES for p in (ROOT / name).rglob("*.py")] + [ROOT / "main.py"])
@@ -78,8 +63,8 @@ DEVICES = {
 # their files by it), and preprocessing stays on the host's CPU.
 SEAM = {
     "jaxcxr.parallel": DEVICES,
-    "jaxcxr.checkpoint": {"process_count", "process_index", "multihost_utils"},
-    "jaxcxr.orbax_files": {"process_count", "process_index"},
+    "jaxcxr.storage.checkpoint": {"process_count", "process_index", "multihost_utils"},
+    "jaxcxr.storage.orbax_files": {"process_count", "process_index"},
     "jaxcxr.data.preprocessing": {"local_devices"},
     "benchmarks.ours.device": {"local_devices"},
 }
@@ -97,7 +82,7 @@ def is_module(name: str) -> bool:
 
 def imports_of(tree: ast.AST) -> set[str]:
     """Every module that is imported anywhere in the file; `from jaxcxr import files` gives
-    jaxcxr.files.
+    jaxcxr.storage.files.
     """
     names = set()
     for node in ast.walk(tree):
@@ -232,13 +217,13 @@ def test_every_layer_names_a_module():
 def test_the_rules_bite():
     """The readers above see what they forbid, however it is written."""
     text = (
-        "import jax\nfrom jaxcxr import runs\nfrom jax import pmap\n\ndef f():\n    from torch "
+        "import jax\nfrom jaxcxr import tasks\nfrom jax import pmap\n\ndef f():\n    from torch "
         "import nn\n"
     )
     tree = ast.parse(text + "    return jax.sharding.Mesh, jax.process_count()\n")
-    assert imports_of(tree) == {"jax", "jaxcxr.runs", "torch"}
+    assert imports_of(tree) == {"jax", "jaxcxr.tasks", "torch"}
     assert jax_names(tree) == {"pmap", "sharding", "Mesh", "process_count"}
-    assert layer_of("jaxcxr.runs.train") == 6
+    assert layer_of("jaxcxr.commands.train") == 7
 
 
 def test_text_is_read_and_written_as_utf8_whatever_the_locale(source):

@@ -19,8 +19,9 @@ from absl import flags
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import command_line, run_modes, shipped
-from jaxcxr.runs import RUNS
+from jaxcxr import run_modes, shipped
+from jaxcxr.cli import command_line
+from jaxcxr.cli.dispatch import RUNS
 from tests import tiny
 from tfds_builders.phantom_cxr import drawing
 
@@ -34,15 +35,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 ONLY_PARSED = {
     "--config.data.manual_dir=": "needs real X-rays",
     "patched_flannel.py": "a study: half an hour on phantoms",
-    "--config.repeats=10": "ten trainings; tests/runs/test_finish.py has two",
+    "--config.repeats=10": "ten trainings; tests/training/test_finish.py has two",
     "--config.parallel.coordinator=": "several processes; tests/test_parallel.py starts them",
-    "--config.run=lr_find": "a program of its own to compile; tests/runs has it",
-    "--config.explain.method=occlusion": "gradcam is drawn above; tests/runs/test_explain.py",
-    "--config.model.dtype=bfloat16": "another program to compile; tests/runs/test_precision.py",
+    "--config.run=lr_find": "a program of its own to compile; tests/studies/test_classifiers.py",
+    "--config.explain.method=occlusion": "gradcam is drawn above; tests/commands/test_explain.py",
+    "--config.model.dtype=bfloat16": "another program to compile; tests/training/test_precision.py",
     "--workdir=runs/resnet18": "the full ResNet-18: minutes of compiling",
-    "--config.model.pretrained=runs/": "tests/runs/test_pretrained.py starts from an export",
+    "--config.model.pretrained=runs/": "tests/training/test_pretrained.py starts from an export",
     "--config.train.epochs=40": "trains as the first command; tests/test_shipped_configs.py",
-    "--config.run=evaluate": "predicts what training has just predicted; tests/runs/test_finish.py",
+    "--config.run=evaluate": "predicts what training just predicted; tests/training/test_finish.py",
 }
 # Commands of other programs: what has to be true of them instead of running them.
 OTHER_PROGRAMS = {

@@ -18,9 +18,9 @@ from safetensors.numpy import save_file
 from jaxcxr import exported
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Preprocessing
+from jaxcxr.errors import InputError
 from jaxcxr.exported import Model
 from jaxcxr.ops.enhance import equalisation_lut
-from jaxcxr.types import InputError
 from tests.faults.trials.weights import export_of_one_product
 
 

@@ -15,10 +15,11 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from jaxcxr import command_line as command
 from jaxcxr import hints
-from jaxcxr.artifacts import write_json
-from jaxcxr.runs import RUNS, stages
+from jaxcxr.cli import command_line as command
+from jaxcxr.cli.dispatch import RUNS
+from jaxcxr.storage.files import write_json
+from jaxcxr.studies import stages
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent

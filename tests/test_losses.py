@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from jaxcxr import losses
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 EXTREME = np.array(
     [[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 0], [0, 0, 0, 0], [1e30, -1e30, 0, 1], [80, 0, 0, 0]],

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from jaxcxr import command_line, hints, run_modes, runs, shipped
-from jaxcxr.artifacts import Predictions
+from jaxcxr import hints, run_modes, shipped
+from jaxcxr.cli import command_line, dispatch
+from jaxcxr.storage.predictions import Predictions
 from tests import golden, tiny
-from tests.runs.test_ensemble import write_learners
+from tests.training.test_ensemble import write_learners
 
 ROOT = Path(__file__).parent.parent
 # ml_collections loads config files in a way that Python will give up.
@@ -123,13 +124,13 @@ def test_help_lists_run_modes_presets_and_experiments(asked, arguments, status):
     code, text, _ = asked(*arguments)
     assert code == status
     words = {line.split()[0] for line in text.splitlines() if line.startswith("  ")}
-    assert words >= {*runs.RUNS, *shipped.experiments(), ":small", ":paper"}
+    assert words >= {*dispatch.RUNS, *shipped.experiments(), ":small", ":paper"}
     assert max(map(len, text.splitlines())) <= 100
     assert "not for diagnosis" in text
 
 
 def test_the_run_modes_of_help_are_those_that_run():
-    assert list(run_modes.RUN_MODES) == list(runs.RUNS)
+    assert list(run_modes.RUN_MODES) == list(dispatch.RUNS)
 
 
 @pytest.mark.parametrize("name", shipped.experiments())
@@ -190,7 +191,7 @@ def test_what_an_experiment_file_of_the_user_raises_is_one_line(
 
 def test_help_and_mistakes_need_no_heavy_module():
     """Then they are answered at once: JAX alone takes seconds to import on a busy machine."""
-    code = "import sys; from jaxcxr import command_line; print(*sorted(sys.modules))"
+    code = "import sys; from jaxcxr.cli import command_line; print(*sorted(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jaxcxr import optim, state
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 WEIGHTS = np.array([0.5, -0.25, 0.0, 2.0])
 

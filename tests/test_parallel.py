@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxcxr import parallel
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests import parallel_worker
 
 ROOT = Path(__file__).parent.parent

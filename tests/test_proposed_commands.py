@@ -22,18 +22,21 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from jaxcxr import command_line, data, exported, run_checksums, run_modes, weights
-from jaxcxr.artifacts import Predictions, encode_png
-from jaxcxr.data.store import REFERENCE
-from jaxcxr.predictions import _check_patients, check_same_split
-from jaxcxr.runs import RUNS, evaluate
-from jaxcxr.runs.experiment import prepare
-from jaxcxr.types import InputError
+from jaxcxr import data, exported, run_modes, weights
+from jaxcxr.cli import command_line
+from jaxcxr.cli.dispatch import RUNS
+from jaxcxr.commands import evaluate
+from jaxcxr.errors import InputError
+from jaxcxr.storage import run_checksums
+from jaxcxr.storage.files import encode_png
+from jaxcxr.storage.predictions import Predictions, _check_patients, check_same_split
+from jaxcxr.storage.run_files import REFERENCE
+from jaxcxr.training.experiment import prepare
 from tests import tiny
+from tests.commands.test_own_xrays import learner, segmenter
 from tests.data import test_builders, test_mask_looks, test_store
 from tests.data.fakes import encode, make_dataset
 from tests.report import fakes
-from tests.runs.test_xrays import learner, segmenter
 from tests.test_hints import HOLE, ROOT, TEXTS
 from tests.weights import test_backbone as backbone
 

@@ -12,9 +12,9 @@ import pytest
 
 from configs import common
 from jaxcxr import state as states
-from jaxcxr.artifacts import Predictions
-from jaxcxr.runs import train
-from jaxcxr.runs.experiment import prepare
+from jaxcxr.commands import train
+from jaxcxr.storage.predictions import Predictions
+from jaxcxr.training.experiment import prepare
 from tests import golden, tiny
 
 NAMES = golden.CONFIGS

@@ -18,9 +18,9 @@ from benchmarks.protocol import Prepared
 from jaxcxr import data, parallel, weights
 from jaxcxr.inference.programs import predict_rows
 from jaxcxr.ops import patches
-from jaxcxr.runs import steps
 from jaxcxr.state import Variables
 from jaxcxr.tasks import input_sampler
+from jaxcxr.training import steps
 from tfds_builders.phantom_cxr import drawing
 
 Fields = Mapping[str, Any]

@@ -18,9 +18,9 @@ from benchmarks.files import ROWS
 from benchmarks.ours import device, training
 from benchmarks.protocol import Prepared
 from jaxcxr import data, parallel
-from jaxcxr.inference.masks import MaskProvider
-from jaxcxr.runs import stepping, steps
-from jaxcxr.runs.experiment import Experiment, Rows, open_store
+from jaxcxr.inference.mask_provider import MaskProvider
+from jaxcxr.training import stepping, steps
+from jaxcxr.training.experiment import Experiment, Rows, open_store
 from tfds_builders.phantom_cxr import drawing
 
 Fields = Mapping[str, Any]

@@ -15,7 +15,7 @@ from benchmarks.ours import device, training
 from benchmarks.protocol import Prepared
 from jaxcxr import parallel
 from jaxcxr.inference.programs import predict_rows
-from jaxcxr.runs import steps
+from jaxcxr.training import steps
 from tfds_builders.phantom_cxr import drawing
 
 

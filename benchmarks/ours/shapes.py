@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxcxr import state as states
-from jaxcxr.runs import steps
 from jaxcxr.state import TrainState
+from jaxcxr.training import steps
 
 
 def state(compiled: steps.Compiled) -> TrainState:

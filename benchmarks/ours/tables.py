@@ -15,7 +15,7 @@ from benchmarks.predictions import load, load_numbers
 from benchmarks.protocol import Prepared
 from jaxcxr import parallel
 from jaxcxr.metrics import ConfusionMatrix, by_rows, intervals
-from jaxcxr.runs import steps
+from jaxcxr.training import steps
 
 
 def ensemble(folder: Path, *, config: str, fields: Mapping[str, Any]) -> Prepared:

@@ -14,8 +14,8 @@ from benchmarks.ours import device
 from benchmarks.protocol import Prepared
 from jaxcxr import models, optim, parallel
 from jaxcxr import state as states
-from jaxcxr.runs import steps
 from jaxcxr.state import TrainState, Variables
+from jaxcxr.training import steps
 
 
 def leave_out_dropout(model: str) -> None:

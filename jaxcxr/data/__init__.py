@@ -13,7 +13,7 @@ from jaxcxr.data.builders import (
 )
 from jaxcxr.data.dataset import Dataset, sample_patients, subsample_patients
 from jaxcxr.data.mask_folder import FolderMasks, MaskWriter, writing_masks
-from jaxcxr.data.masks import DatasetMasks, MaskSource, lung_ids
+from jaxcxr.data.mask_sources import DatasetMasks, MaskSource, lung_ids
 from jaxcxr.data.pipeline import eval_batches, train_iterator
 from jaxcxr.data.preprocessing import Preprocessing
 from jaxcxr.data.splits import Folds, make_folds

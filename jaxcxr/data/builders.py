@@ -15,7 +15,7 @@ from jaxcxr.data import dropped as dropping
 from jaxcxr.data.dataset import Dataset, Examples, subsample_patients
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.data.prepared import PATIENT_KEYS, PreparedSet, data_folder, open_prepared
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 
 def with_default_dirs(section: Any, first: Any) -> Any:

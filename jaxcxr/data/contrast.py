@@ -21,7 +21,7 @@ from skimage.exposure import match_histograms
 from skimage.filters import rank
 from skimage.morphology import disk
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 Form = Literal["sound", "published"]
 FORMS: tuple[Form, ...] = ("sound", "published")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxcxr.data import decoding
 from jaxcxr.data.dropped import Dropped
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 
 class Examples(Protocol):

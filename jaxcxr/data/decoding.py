@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from jaxcxr import files
 from jaxcxr.data import containers, memory_budget, wide_colour
 from jaxcxr.data.containers import Container
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 
 # The largest plates in the public sets are about 20 million pixels. Pillow itself only warns at
 # 89 million, so a small file that claims more is refused here before anything is decoded.

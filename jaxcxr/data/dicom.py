@@ -20,7 +20,7 @@ from jaxcxr.data.dicom_display import displayed
 from jaxcxr.data.dicom_header import MAX_BYTES, Header, is_dicom, read_header
 from jaxcxr.data.dicom_luts import to_rgb
 from jaxcxr.data.dicom_pixels import Layout
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 __all__ = ["MAX_BYTES", "Decoded", "decode_dicom", "is_dicom"]
 

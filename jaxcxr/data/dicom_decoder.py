@@ -21,7 +21,7 @@ import threading
 from typing import Any
 
 from jaxcxr.data import dicom_worker
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 PACKAGES = {  # what must be installed for a decoder: module -> package
     "pillow": {"PIL": "pillow"},

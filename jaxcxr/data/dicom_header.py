@@ -19,7 +19,7 @@ from pydicom import datadict, filereader, uid
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 MAX_BYTES = 256 << 20  # of a file: 64 million pixels of 16 bits, twice
 # Of a header, one to three for each of its elements; those of X-rays have hundreds.

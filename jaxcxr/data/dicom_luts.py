@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcxr.data.dicom_header import Header
 from jaxcxr.data.dicom_pixels import Layout, Stored
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 _MAX_SEGMENTS = 20_000  # of one table; segments may name others, over and over

@@ -15,7 +15,7 @@ from pydicom.pixels.processing import convert_color_space
 
 from jaxcxr.data import code_stream, decoding, dicom_decoder
 from jaxcxr.data.dicom_header import ImageHeader, described
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = "PALETTE COLOR"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 NAMES = 3  # shown of each reason
 

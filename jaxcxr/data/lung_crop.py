@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from jaxcxr.data.masks import IGNORE
-from jaxcxr.types import InputError
+from jaxcxr.data.mask_sources import IGNORE
+from jaxcxr.errors import InputError
 
 DILATION = 6  # pixels: a square of 5 x 5, three times
 

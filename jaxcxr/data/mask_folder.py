@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcxr import files, hints
+from jaxcxr import hints
 from jaxcxr.data import decoding
 from jaxcxr.data.dataset import Dataset, levels_of
-from jaxcxr.data.masks import OnEmpty, OnImplausible, check_options, sha256_of
-from jaxcxr.names import PictureNames
-from jaxcxr.types import InputError
+from jaxcxr.data.mask_sources import OnEmpty, OnImplausible, check_options, sha256_of
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
+from jaxcxr.storage.names import PictureNames
 
 MASKS, MASKED, INDEX = "masks", "masked", "index.json"
 _PARALLEL = ("files", "image_sha256", "mask_sha256")  # lists in the order of ids

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from jaxcxr.data.masks import lung_ids
-from jaxcxr.types import InputError
+from jaxcxr.data.mask_sources import lung_ids
+from jaxcxr.errors import InputError
 
 _FULL = 0.9  # fraction of the image
 _MEANS = (0.05, 0.5)  # of a set's fractions

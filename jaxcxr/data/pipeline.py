@@ -9,7 +9,7 @@ from typing import Any, Literal
 import grain
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 Batch = dict[str, np.ndarray]
 # A batch of 16 images and masks at 1024 x 1024 takes 32 MB: grain's default of 500 would not fit.

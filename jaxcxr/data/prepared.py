@@ -23,11 +23,12 @@ import absl.logging
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxcxr import files, shipped
+from jaxcxr import shipped
 from jaxcxr.data.dataset import Examples
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.data.locking import is_read_only, locked
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 
 # TFDS' own word for all splits together: how a builder divides its images does not matter here.
 SPLIT = "all"

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from jaxcxr.data import contrast, lung_crop, memory_budget
-from jaxcxr.data.masks import IGNORE, check_same_aspect, lung_ids
+from jaxcxr.data.mask_sources import IGNORE, check_same_aspect, lung_ids
+from jaxcxr.errors import InputError
 from jaxcxr.ops.enhance import equalisation_lut
-from jaxcxr.types import InputError
 
 RESIZES = ("bilinear", "opencv_cubic")
 MATCHES = ("none", "first")

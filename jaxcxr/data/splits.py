@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from jaxcxr.data.dataset import seeded_rank
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 TEST = -1  # in Folds.fold: the image belongs to the test set of every fold
 _FORMAT = 1

@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from jaxcxr import files, manifests
 from jaxcxr.data import mask_looks, preprocessing
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.locking import locked
 from jaxcxr.data.mask_looks import MaskLook
-from jaxcxr.data.masks import MaskSource
+from jaxcxr.data.mask_sources import MaskSource
 from jaxcxr.data.preprocessing import Prepared, Preprocessing
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files, manifests
+from jaxcxr.storage.run_files import REFERENCE
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
 CODE_VERSION = 5
 META = "meta.json"
-REFERENCE = "reference.png"  # the image that all histograms are matched to
 # Data sets stored as negatives, whose published equalisation (Oh's code) saturates this many pixels
 # at the dark end of the negative. No other set has such a tail.
 NEGATIVE_TAIL = {"jsrt": 10}

@@ -21,11 +21,11 @@ from absl import logging
 from PIL import Image
 from scipy import ndimage, stats
 
-from jaxcxr import files
 from jaxcxr.data import decoding, dicom, memory_budget
 from jaxcxr.data.preprocessing import FEWEST_LEVELS, Prepared
-from jaxcxr.names import printable
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
+from jaxcxr.storage.names import printable
 
 # Of the published patches and crops: a smaller image shows the networks less than they know.
 SMALLEST_SIDE = 224

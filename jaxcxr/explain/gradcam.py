@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.module import InterceptorContext
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 FORMS = ("plain", "guided")
 MIN_POSITIONS = 4  # per side; a smaller map cannot tell one part of the image from another

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 SEGMENTS = ("quickshift", "slic")
 

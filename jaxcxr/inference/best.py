@@ -8,11 +8,11 @@ import optax
 
 from jaxcxr import hints, parallel
 from jaxcxr import state as states
-from jaxcxr.artifacts import RunFolder
-from jaxcxr.checkpoint import Checkpointer
+from jaxcxr.errors import InputError
 from jaxcxr.state import Variables
+from jaxcxr.storage.checkpoint import Checkpointer
+from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import Task
-from jaxcxr.types import InputError
 
 CHECKPOINTS, TRAINING = "checkpoints", "training.json"
 

@@ -12,17 +12,18 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, hints, parallel, run_checksums, run_config
-from jaxcxr.artifacts import CONFIG, RunFolder
+from jaxcxr import data, hints, parallel
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
-from jaxcxr.data.store import REFERENCE
+from jaxcxr.errors import InputError
 from jaxcxr.exported import seed_of
 from jaxcxr.inference.best import best_variables
 from jaxcxr.inference.programs import Program, Programs, predict_rows, programs_of
 from jaxcxr.state import Variables
+from jaxcxr.storage import run_checksums, run_config
+from jaxcxr.storage.run_files import CONFIG, REFERENCE
+from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import Task, segment
-from jaxcxr.types import InputError
 
 
 def patch_key(seed: int) -> jax.Array:

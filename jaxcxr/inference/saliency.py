@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxcxr.errors import InputError
 from jaxcxr.explain import gradcam, lime
 from jaxcxr.explain.occlusion import corners, occlusion
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.programs import Program
 from jaxcxr.tasks import Task
-from jaxcxr.types import InputError
 
 
 @dataclasses.dataclass(frozen=True)

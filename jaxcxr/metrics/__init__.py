@@ -7,7 +7,7 @@ set at once.
 
 from jaxcxr.metrics.confusion import ConfusionMatrix
 from jaxcxr.metrics.mean import Mean
-from jaxcxr.metrics.overlap import SegmentationOverlap
 from jaxcxr.metrics.pooled import PooledOverlap
+from jaxcxr.metrics.segmentation_overlap import SegmentationOverlap
 
 __all__ = ["ConfusionMatrix", "Mean", "PooledOverlap", "SegmentationOverlap"]

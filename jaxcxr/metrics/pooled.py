@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcxr.metrics.mergeable import MergeableMetric
-from jaxcxr.metrics.overlap import checked_masks
+from jaxcxr.metrics.segmentation_overlap import checked_masks
 
 
 class PooledOverlap(MergeableMetric):

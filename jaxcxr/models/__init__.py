@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxcxr.errors import InputError
 from jaxcxr.models.covid_cxnet import CovidCXNetBase
 from jaxcxr.models.covid_net import CovidNet
 from jaxcxr.models.densenet import DenseNet
@@ -24,7 +25,6 @@ from jaxcxr.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcxr.models.small_cnn import SmallCNN
 from jaxcxr.models.unet import UNet
 from jaxcxr.models.vgg import VGG
-from jaxcxr.types import InputError
 
 Row = functools.partial[nn.Module]
 

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
-from jaxcxr.models.convolution import convolve_transposed, platform_lowering
+from jaxcxr.models.convolution import convolve_transposed
 from jaxcxr.models.initialise import kaiming_uniform, torch_uniform
+from jaxcxr.ops.convolution import platform_lowering
 
 kaiming_uniform_fan_in = kaiming_uniform("fan_in")
 Conv = functools.partial(layers.Conv, use_bias=True, kernel_init=kaiming_uniform_fan_in)

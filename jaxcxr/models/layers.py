@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.models.convolution import Lowering, at_least_float32, convolve, platform_lowering
+from jaxcxr.cpu import reductions
+from jaxcxr.errors import InputError
+from jaxcxr.models.convolution import convolve
 from jaxcxr.models.initialise import Initializer, kaiming_normal, torch_uniform
-from jaxcxr.types import InputError
+from jaxcxr.ops.convolution import Lowering, at_least_float32, platform_lowering
 
 kaiming_normal_fan_in = kaiming_normal("fan_in")
 kaiming_normal_fan_out = kaiming_normal("fan_out")
@@ -139,10 +141,7 @@ def _channel_sums(x: jax.Array) -> jax.Array:
     """[..., C] -> [C]."""
     if platform_lowering() == "native":
         return x.sum(tuple(range(x.ndim - 1)))
-    # XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones is
-    # faster; with eight rows of them and not one it is blocked, and rounds less than either.
-    rows = x.reshape(-1, x.shape[-1])
-    return jnp.dot(jnp.ones((8, len(rows)), x.dtype), rows)[0]
+    return reductions.channel_sums(x)
 
 
 @jax.custom_vjp
@@ -252,20 +251,7 @@ def max_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax
     if platform_lowering() == "native":
         sides: Any = ((padding, padding), (padding, padding))  # flax takes pairs, declares str
         return nn.max_pool(x, (window, window), (stride, stride), sides)
-    # XLA:CPU scatters the gradient of a pool one window at a time, which is slow
-    # (docs/PERFORMANCE.md). Two at a time and not `.max`, whose gradient asks where x equals the
-    # maximum: a fused program may compute x again, rounded otherwise, find it nowhere and divide by
-    # 0. Equal maxima divide the gradient between them.
-    for axis in (1, 2):
-        size = (x.shape[axis] + 2 * padding - window) // stride + 1
-        sides = [(padding, padding) if i == axis else (0, 0) for i in range(4)]
-        padded = jnp.pad(x, sides, constant_values=-jnp.inf)
-        shifted = (
-            jax.lax.slice_in_dim(padded, i, i + (size - 1) * stride + 1, stride, axis)
-            for i in range(window)
-        )
-        x = functools.reduce(jnp.maximum, shifted)
-    return x
+    return reductions.max_pool(x, window, stride=stride, padding=padding)
 
 
 def avg_pool(x: jax.Array, window: int, *, stride: int, padding: int = 0) -> jax.Array:

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcxr.errors import InputError
 from jaxcxr.models import layers
-from jaxcxr.types import InputError
 
 
 class NeuralWeightModule(nn.Module):

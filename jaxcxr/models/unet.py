@@ -15,9 +15,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcxr.errors import InputError
 from jaxcxr.models import layers
 from jaxcxr.models.initialise import glorot_uniform, kaiming_normal
-from jaxcxr.types import InputError
 
 RELU_INITS = {"glorot": glorot_uniform(), "he": kaiming_normal("fan_in")}
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import mutual_info_score
 
-from jaxcxr.artifacts import Predictions
 from jaxcxr.report.tables import class_title
+from jaxcxr.storage.predictions import Predictions
 
 # The paper's own Table 2 (COVID-19 from one source, nearly all else from the other) reaches 0.79.
 WARN_FROM = 0.5

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcxr import artifacts, run_files
-from jaxcxr.artifacts import Predictions
+from jaxcxr.errors import InputError
 from jaxcxr.report import plots, tables
-from jaxcxr.types import InputError
-from jaxcxr.writers import read_metrics
+from jaxcxr.storage import files, run_files
+from jaxcxr.storage.metric_writer import read_metrics
+from jaxcxr.storage.predictions import Predictions
 
 NOTICE = "Research use only. Not for diagnosis."
 SPLIT_TITLES = {
@@ -60,7 +60,7 @@ class Report:
 
     def figure(self, name: str, figure: plots.Figure, caption: str) -> None:
         """Writes plots/<name>.png and shows it."""
-        artifacts.write_bytes(self.folder / "plots" / f"{name}.png", plots.to_png(figure))
+        files.write_bytes(self.folder / "plots" / f"{name}.png", plots.to_png(figure))
         self.facts.setdefault("plots", []).append(f"plots/{name}.png")
         self.blocks.append(f"![{caption}](plots/{name}.png)")
 
@@ -69,8 +69,8 @@ class Report:
         if self.left_out:
             self.add("## Not available", "\n".join(f"- {line}" for line in self.left_out))
         self.facts["left_out"] = self.left_out
-        artifacts.write_json(self.folder / "report.json", self.facts)
-        artifacts.write_text(self.folder / "report.md", "\n\n".join(self.blocks) + "\n")
+        files.write_json(self.folder / "report.json", self.facts)
+        files.write_text(self.folder / "report.md", "\n\n".join(self.blocks) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

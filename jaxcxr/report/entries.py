@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxcxr.artifacts import Predictions
+from jaxcxr.errors import InputError
 from jaxcxr.report import document, tables
 from jaxcxr.report.tables import PUBLISHED, PUBLISHED_CLASSES, VARIANT_TITLES, MeanStd
-from jaxcxr.types import InputError
+from jaxcxr.storage.predictions import Predictions
 
 ENSEMBLE = "flannel"
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcxr.artifacts import MANIFEST
 from jaxcxr.report import document
 from jaxcxr.report.document import Report
+from jaxcxr.storage.run_files import MANIFEST
 
 
 def add_excluded(report: Report, folder: Path) -> None:

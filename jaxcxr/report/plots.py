@@ -25,7 +25,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from jaxcxr.artifacts import encode_png
+from jaxcxr.storage.files import encode_png
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
@@ -120,7 +120,7 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     panel's label says where there were more.
 
     Args:
-        rows: what `jaxcxr.writers.read_metrics` returns: dicts with `step` and numbers.
+        rows: what `metric_writer.read_metrics` returns: dicts with `step` and numbers.
         title: stands above the panels.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jaxcxr.report import confounding, document, excluded, plots, segmentation, tables
+from jaxcxr.errors import InputError
+from jaxcxr.report import confounding, document, excluded, plots, segmentation_tables, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
-from jaxcxr.report.study import write_study_report
-from jaxcxr.types import InputError
+from jaxcxr.report.study_report import write_study_report
 
 __all__ = ["write_run_report", "write_segment_report", "write_study_report"]
 
@@ -87,7 +87,7 @@ def write_run_report(folder: Path | str) -> str:
 def write_segment_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a finished segment run.
 
-    Reads segmentation.json (needed): {"structures": {name: {"jaccard", "jaccard_smoothed",
+    Reads segmentation_tables.json (needed): {"structures": {name: {"jaccard", "jaccard_smoothed",
     "dice"}}, "split", "images"}; then metrics.jsonl, manifest.json, timings.json, config.json,
     overlays/*.png.
 
@@ -95,7 +95,7 @@ def write_segment_report(folder: Path | str) -> str:
         the table for the terminal: Jaccard and Dice of each structure.
 
     Raises:
-        InputError: segmentation.json is missing or lacks a field.
+        InputError: segmentation_tables.json is missing or lacks a field.
     """
     folder = Path(folder)
     overlap = document.read_segmentation(folder)
@@ -118,7 +118,7 @@ def write_segment_report(folder: Path | str) -> str:
     report.add("## Result", f"Jaccard index on {where}: **{', '.join(parts)}**.")
     report.table(*document.overlap_rows(overlap))
     report.add(document.OVERLAP_NOTE)
-    segmentation.add_details(report, overlap)
+    segmentation_tables.add_details(report, overlap)
     document.add_provenance(report, document.read_json(folder / "manifest.json"))
     excluded.add_excluded(report, folder)
     report.add("## Details")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxcxr.artifacts import Predictions
+from jaxcxr.errors import InputError
 from jaxcxr.metrics import ConfusionMatrix, ranking
-from jaxcxr.types import InputError
+from jaxcxr.storage.predictions import Predictions
 
 CLASS_TITLES = {
     "covid19": "COVID-19",

@@ -14,13 +14,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses
+from jaxcxr.errors import InputError
 from jaxcxr.explain import gradcam
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.ops import patches
 from jaxcxr.tasks import input_sampler
 from jaxcxr.tasks.network import Network
 from jaxcxr.tasks.task import Batch, Prediction, Task
-from jaxcxr.types import InputError
 
 AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
 

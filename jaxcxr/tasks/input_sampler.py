@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxcxr.data.preprocessing import Preprocessing
-from jaxcxr.explain import patches as heat_of_patches
+from jaxcxr.explain import patch_saliency as heat_of_patches
 from jaxcxr.ops import augment, patches
 from jaxcxr.tasks.task import Batch
 

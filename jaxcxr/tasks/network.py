@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from jaxcxr import models
 from jaxcxr import weights as pretrained
 from jaxcxr.data import output_classes
+from jaxcxr.errors import InputError
 from jaxcxr.models.initialise import initialise
+from jaxcxr.storage.names import is_weights_file
 from jaxcxr.tasks import input_sampler
-from jaxcxr.types import InputError
 
 OUTPUTS = ("softmax", "sigmoid")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -143,7 +144,7 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """
     numbers: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
     if model.pretrained and not (model.mean and model.std):
-        if pretrained.is_file_name(model.pretrained):
+        if is_weights_file(model.pretrained):
             raise InputError(
                 f"model.pretrained={model.pretrained!r}: a file does not say how its input was "
                 "normalised, and may be gone when the run is evaluated: set model.mean and "

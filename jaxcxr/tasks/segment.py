@@ -22,6 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
+from jaxcxr.errors import InputError
 from jaxcxr.metrics import Mean, SegmentationOverlap
 from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
@@ -29,7 +30,6 @@ from jaxcxr.ops import augment
 from jaxcxr.ops.geometry import unit_float
 from jaxcxr.tasks.network import OUTPUTS, dtype
 from jaxcxr.tasks.task import Batch, Prediction, Task
-from jaxcxr.types import InputError
 
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 

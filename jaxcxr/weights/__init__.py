@@ -2,6 +2,6 @@
 
 from jaxcxr.weights import catalog
 from jaxcxr.weights.catalog import CATALOG, Entry
-from jaxcxr.weights.loading import NO_HASH, Source, find, is_file_name, load
+from jaxcxr.weights.loading import NO_HASH, Source, find, load
 
-__all__ = ["CATALOG", "NO_HASH", "Entry", "Source", "catalog", "find", "is_file_name", "load"]
+__all__ = ["CATALOG", "NO_HASH", "Entry", "Source", "catalog", "find", "load"]

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcxr import files, models, names
+from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.models.initialise import initialise
-from jaxcxr.types import InputError
+from jaxcxr.storage import files, names
 from jaxcxr.weights import catalog, fetch
 from jaxcxr.weights.catalog import CATALOG
 from jaxcxr.weights.loading import Source, best_family, find, load, save

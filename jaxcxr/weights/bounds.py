@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 HEADER_BYTES = 2 << 20  # of names, shapes and types; 1,000 arrays need 0.1 MB
 ARRAYS = 2_000  # in a file: DenseNet-161 has 965

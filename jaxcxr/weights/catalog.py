@@ -15,7 +15,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 IMAGENET = IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHESTXRAY14 = (

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jaxcxr import files
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 from jaxcxr.weights import kinds
 from jaxcxr.weights.catalog import CATALOG, Entry
 

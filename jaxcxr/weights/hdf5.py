@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxcxr import files
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 from jaxcxr.weights import bounds
 from jaxcxr.weights.rules import keras_name
 

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxcxr import files, models
-from jaxcxr.types import InputError
+from jaxcxr import models
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
+from jaxcxr.storage.names import is_weights_file
 from jaxcxr.weights import catalog, fetch, safetensors_file
 from jaxcxr.weights.catalog import Entry
 from jaxcxr.weights.merge import LoadResult, matches, merge
-from jaxcxr.weights.read import SUFFIXES, contents, read
+from jaxcxr.weights.read import contents, read
 from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 
 NO_HASH = "finite values and shapes alone"
@@ -39,18 +41,13 @@ class Source:
     path: Path
 
 
-def is_file_name(name: str) -> bool:
-    """Returns whether `name` means a file rather than an entry of the catalogue."""
-    return Path(name).suffix in SUFFIXES or "/" in name
-
-
 def find(name: str) -> Source:
     """The source of a name like 'densenet161.tv_in1k' (fetched if need be) or a path.
 
     Raises:
         InputError: no such entry or file, or it cannot be fetched.
     """
-    if is_file_name(name):
+    if is_weights_file(name):
         path = Path(name).expanduser()
         if not path.is_file():
             raise InputError(f"model.pretrained={name!r}: there is no such file")

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights.rules import ConvertedWeights
 
 _SHOWN = 12  # lines of one kind of problem

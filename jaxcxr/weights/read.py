@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcxr import files
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 from jaxcxr.weights import bounds, hdf5, kinds, npz, safetensors_file, torch_file
 
 _READERS = {

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 Rule = tuple[str, str]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights import bounds
 
 HASH = "jaxcxr_sha256"

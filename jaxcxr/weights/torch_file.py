@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights import bounds, torch_pickle
 from jaxcxr.weights.archive import Archive
 from jaxcxr.weights.torch_pickle import Storage, Tensor

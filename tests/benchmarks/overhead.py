@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import experiments
 from benchmarks.ours import training
 from jaxcxr import parallel
-from jaxcxr.runs import steps
+from jaxcxr.training import steps
 
 
 def seconds(folder: Path, *, calls: int) -> dict[str, float]:

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks import harness
 from benchmarks.protocol import Job
-from jaxcxr.models.convolution import convolve, platform_lowering
+from jaxcxr.models.convolution import convolve
+from jaxcxr.ops.convolution import platform_lowering
 from jaxcxr.tasks import classify
 from tests import tiny
 from tests.models.variables import filled

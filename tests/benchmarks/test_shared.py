@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import shared
-from jaxcxr.runs import steps
+from jaxcxr.training import steps
 from tests import tiny
 from tfds_builders.phantom_cxr import drawing
 

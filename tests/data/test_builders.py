@@ -18,7 +18,7 @@ from jaxcxr.data import (
     with_default_dirs,
 )
 from jaxcxr.data.dropped import Dropped
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data.fake_cxr.fake_cxr_dataset_builder import Builder, image_of, png
 from tests.data.fakes import data_config
 

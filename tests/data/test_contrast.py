@@ -14,8 +14,8 @@ from PIL import Image
 from skimage import exposure, filters, morphology
 
 from jaxcxr.data import contrast
+from jaxcxr.errors import InputError
 from jaxcxr.ops import enhance
-from jaxcxr.types import InputError
 
 IMAGES = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
 GAMMAS = st.floats(0.01, 60)

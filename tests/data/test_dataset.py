@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.data import subsample_patients
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data.fakes import encode, make_dataset
 
 

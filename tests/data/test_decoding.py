@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxcxr.data import decoding
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data.encoded import png_of, tiff_of, tiled, with_chunk
 from tests.data.fakes import encode
 

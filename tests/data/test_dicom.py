@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from jaxcxr.data import decoding, dicom, dicom_decoder, dicom_worker
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data import dicoms
 
 TWELVE = np.random.default_rng(0).integers(0, 4096, (48, 40)).astype(np.uint16)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from jaxcxr.data import dicom
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data import dicoms
 from tests.data.test_dicom import EIGHT, TWELVE, decode, jpeg
 from tests.data.test_dicom_values import assert_shows

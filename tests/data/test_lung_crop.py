@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from jaxcxr.data import lung_crop
+from jaxcxr.errors import InputError
 from jaxcxr.ops import masks
-from jaxcxr.types import InputError
 
 SHAPE = (9, 12)  # one shape, so that JAX compiles once
 MASKS = arrays.arrays(

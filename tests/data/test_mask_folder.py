@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr import files
 from jaxcxr.data import FolderMasks, writing_masks
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 from tests.data.fakes import encode, make_dataset
 
 LEFT = np.array([[0, 255, 255, 0], [0, 127, 0, 0]], np.uint8)

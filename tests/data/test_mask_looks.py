@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxcxr.data import mask_looks
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 _ROWS, _COLUMNS = np.mgrid[:90, :100]
 RIGHT = ((_ROWS - 45) / 30) ** 2 + ((_COLUMNS - 28) / 14) ** 2 < 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.data import eval_batches, train_iterator
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 LABELS = np.array([0] * 24 + [1] * 4 + [2] * 2, np.int32)
 ARRAYS = {"image": np.arange(30 * 4, dtype=np.uint8).reshape(30, 2, 2), "label": LABELS}

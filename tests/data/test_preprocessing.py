@@ -7,7 +7,7 @@ from PIL import Image
 
 from jaxcxr.data import Preprocessing, contrast, preprocessing
 from jaxcxr.data.preprocessing import grey_range, prepare
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 PLAIN = {"equalise": False, "gamma": 1.0}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.data import Folds, make_folds, open_dataset
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data.fakes import data_config
 
 CLASSES = ("covid19", "viral", "bacterial", "normal")

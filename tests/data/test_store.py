@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxcxr.data import DatasetMasks, FolderMasks, Preprocessing, build_store, store
 from jaxcxr.data.preprocessing import prepare
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data.fakes import encode, make_dataset
 from tests.data.test_mask_folder import segment_run
 

@@ -14,7 +14,7 @@ from PIL import Image
 from jaxcxr.data import Preprocessing, dicom, xray_files
 from jaxcxr.data.preprocessing import prepare
 from jaxcxr.data.xray_files import XRayFile
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data import dicoms
 from tests.data.fakes import encode
 

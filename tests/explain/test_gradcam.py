@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.explain import gradcam
 from jaxcxr.models.resnet import BasicBlock, ResNet
-from jaxcxr.types import InputError
 from tests.models.variables import normal, quick_jit, random_variables
 
 CLASSES = jnp.asarray([2, 0, 1])

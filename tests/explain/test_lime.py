@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.color import gray2rgb
 
+from jaxcxr.errors import InputError
 from jaxcxr.explain import lime
-from jaxcxr.types import InputError
 
 SHAPE, SIDE = (12, 16), 4
 SEGMENTS = np.repeat(np.repeat(np.arange(12).reshape(3, 4), SIDE, axis=0), SIDE, axis=1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.faults.mutations import mutant
 from tests.faults.promises import Context
 

@@ -36,15 +36,15 @@ class Scenario:
 def imports() -> None:
     """Loads what the commands use, without opening a JAX backend."""
     import tfds_builders.phantom_cxr.phantom_cxr_dataset_builder
-    from jaxcxr import runs
+    from jaxcxr.cli import dispatch
 
-    del runs, tfds_builders
+    del dispatch, tfds_builders
 
 
 def prepare(patch: pytest.MonkeyPatch) -> None:
     """Small networks, and figures of one pixel, whose drawing would take most of the time."""
-    from jaxcxr.artifacts import encode_png
     from jaxcxr.report import plots
+    from jaxcxr.storage.files import encode_png
 
     tiny.add_networks(patch)
     pixel = np.zeros((1, 1, 3), np.uint8)
@@ -56,10 +56,11 @@ def moments() -> list[tuple[Any, str, str]]:
     """Functions beside renames and deletions whose calls are moments to be killed at."""
     import orbax.checkpoint as ocp
 
-    from jaxcxr import writers
+    from jaxcxr.commands import xray_results
     from jaxcxr.data import preprocessing
-    from jaxcxr.runs import stepping, xray_results
-    from jaxcxr.step_folders import StepFolders
+    from jaxcxr.storage import metric_writer
+    from jaxcxr.storage.step_folders import StepFolders
+    from jaxcxr.training import stepping
     from tfds_builders.phantom_cxr import drawing
 
     return [
@@ -67,7 +68,7 @@ def moments() -> list[tuple[Any, str, str]]:
         (preprocessing, "prepare", "preparing an image"),
         (ocp.PyTreeCheckpointHandler, "finalize", "writing a checkpoint's arrays"),
         (StepFolders, "write_manifest", "hashing a checkpoint"),
-        (writers.MetricWriter, "scalars", "a row of metrics.jsonl"),
+        (metric_writer.MetricWriter, "scalars", "a row of metrics.jsonl"),
         (stepping.HostBatches, "step", "a training step"),
         (stepping.ResidentRows, "step", "a training step"),
         (xray_results.Results, "add", "a row of predictions.csv"),
@@ -75,9 +76,9 @@ def moments() -> list[tuple[Any, str, str]]:
 
 
 def _run(config: Any, workdir: Path) -> None:
-    from jaxcxr import runs
+    from jaxcxr.cli import dispatch
 
-    runs.start(config, workdir)
+    dispatch.start(config, workdir)
 
 
 def _train(folder: Path) -> None:
@@ -124,7 +125,7 @@ def _xrays(folder: Path) -> None:
     if not inputs.exists():
         inputs.mkdir()
         from jaxcxr import data
-        from jaxcxr.artifacts import write_png
+        from jaxcxr.storage.files import write_png
 
         phantoms = data.open_dataset(_segmenter(folder).data)
         for n in range(PHANTOMS):

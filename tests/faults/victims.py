@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from jaxcxr import interrupts
+from jaxcxr.cli import interrupts
 from tests.faults import scenarios
 
 ROOT = Path(__file__).parents[2]

@@ -1,5 +1,5 @@
-"""What keeps runs fast here, as in tests/runs."""
+"""What keeps runs fast here."""
 
-from tests.runs.conftest import _networks, _no_drawing
+from tests.quick_runs import _networks, _no_drawing
 
 __all__ = ["_networks", "_no_drawing"]

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from jaxcxr import data, exported, parallel
-from jaxcxr.artifacts import Predictions, read_json, write_json
+from jaxcxr.commands import train
 from jaxcxr.data.xray_files import XRay
-from jaxcxr.inference import MaskProvider, Predictor, saliency, xrays
+from jaxcxr.errors import InputError
+from jaxcxr.inference import MaskProvider, Predictor, saliency, xray_predictions
 from jaxcxr.inference.programs import programs_of
-from jaxcxr.inference.xrays import NoLungs, Source
-from jaxcxr.runs import train
-from jaxcxr.runs.experiment import prepare
-from jaxcxr.types import InputError
+from jaxcxr.inference.xray_predictions import NoLungs, Source
+from jaxcxr.storage.files import read_json, write_json
+from jaxcxr.storage.predictions import Predictions
+from jaxcxr.training.experiment import prepare
 from tests import tiny
-from tests.runs.test_xrays import segmenter
+from tests.commands.test_own_xrays import segmenter
 
 KINDS = ["patched", "whole"]
 
@@ -91,7 +92,9 @@ def test_an_x_ray_of_no_data_set_is_a_row_numbered_by_its_pixels(untrained):
         mask = (lambda: masks.read(dataset, row)) if masks else None
         return Source(str(row), lambda: XRay(dataset.image(row), ("odd",)), mask)
 
-    results = list(xrays.predict(predictor, MaskProvider(stored=masks), map(source, rows.tolist())))
+    results = list(
+        xray_predictions.predict(predictor, MaskProvider(stored=masks), map(source, rows.tolist()))
+    )
     assert [result.id for result in results] == [str(row) for row in rows]
     for n, result in enumerate(results):
         assert result.error is None and result.warnings[0] == "odd"
@@ -132,7 +135,9 @@ def test_what_goes_wrong_with_one_x_ray_stops_no_other():
         Source("c", lambda: XRay(pixels, ()), lambda: none),
         Source("d", lambda: XRay(pixels, ()), lambda: lungs[:, :9]),
     ]
-    found = {result.id: result for result in xrays.predict(predictor, MaskProvider(), sources)}
+    found = {
+        result.id: result for result in xray_predictions.predict(predictor, MaskProvider(), sources)
+    }
     assert found["b"].error is None and found["b"].shape == (48, 48)
     assert str(found["a"].error) == "torn" and found["a"].shape is None
     assert isinstance(found["c"].error, NoLungs)
@@ -150,12 +155,12 @@ def test_a_segment_run_gives_masks_to_its_data_set_and_finds_lungs_in_other_x_ra
     sources = [
         Source(str(row), lambda row=row: XRay(dataset.image(row), ())) for row in rows.tolist()
     ]
-    results = list(xrays.predict(predictor, MaskProvider(), sources))
+    results = list(xray_predictions.predict(predictor, MaskProvider(), sources))
     np.testing.assert_array_equal(np.stack([result.lungs for result in results]), expected)
     learner = prepare(config("patched"))
     learner = learner.predictor(parallel.place(learner.task.init(0)))
     learner.config.masks.on_empty = "whole_image"
-    for result in xrays.predict(learner, MaskProvider(segmenter=predictor), sources):
+    for result in xray_predictions.predict(learner, MaskProvider(segmenter=predictor), sources):
         np.testing.assert_array_equal(result.lungs, expected[int(result.id)])
         assert result.lung_area_share == expected[int(result.id)].mean()
         assert result.prediction["probabilities"].shape == (4,)

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from jaxcxr import models
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.models.variables import normal, quick_jit, random_variables, shapes
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.models import layers
 from jaxcxr.models.covid_net import Stage
-from jaxcxr.types import InputError
 from tests.models.variables import shapes
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.models.variables import normal, quick_jit, random_variables, shapes
 
 

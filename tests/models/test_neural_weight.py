@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.models.variables import dropout_rates, normal, quick_jit, random_variables, shapes
 
 # The table of Agarwal and Srivastava, section 3.3.1.

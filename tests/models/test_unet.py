@@ -12,9 +12,9 @@ import pytest
 from scipy.signal import correlate2d
 
 from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.models import unet
 from jaxcxr.models.initialise import initialise
-from jaxcxr.types import InputError
 from tests.models.variables import filled, normal, quick_jit, random_variables, shapes
 
 minute = functools.partial(unet.UNet, num_classes=2, channels=(3, 4, 5))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcxr import artifacts
-from jaxcxr.artifacts import Predictions
+from jaxcxr.storage import files
+from jaxcxr.storage.predictions import Predictions
 
 CLASSES = ("covid19", "viral", "bacterial", "normal")
 
@@ -56,12 +56,12 @@ def write_run(folder: Path, made: Predictions, *, patched: bool | None = True) -
     if patched is not None:
         config["patches"] = {"enabled": patched, "size": 32, "eval_count": 16}
         config["data"] = {"image_size": 128}
-    artifacts.write_json(folder / "config.json", config)
-    artifacts.write_json(
+    files.write_json(folder / "config.json", config)
+    files.write_json(
         folder / "timings.json",
         {"stages": {"predict": {"seconds": 4.0, "images": 80, "patches": 1280}}},
     )
-    artifacts.write_text(
+    files.write_text(
         folder / "metrics.jsonl",
         '{"step": 1, "train/loss": 1.4, "train/learning_rate": 0.001}\n'
         '{"step": 2, "train/loss": 1.1, "train/learning_rate": 0.001}\n'
@@ -72,11 +72,11 @@ def write_run(folder: Path, made: Predictions, *, patched: bool | None = True) -
 
 def write_segmentation(folder: Path) -> Path:
     lung = {"jaccard": 0.9, "jaccard_smoothed": 0.9001, "dice": 0.9474}
-    artifacts.write_json(
+    files.write_json(
         folder / "segmentation.json",
         {"structures": {"lung": lung}, "split": "held out", "images": 12},
     )
-    artifacts.write_json(
+    files.write_json(
         folder / "timings.json", {"stages": {"train": {"seconds": 75.0, "images": 40}}}
     )
     return folder
@@ -92,7 +92,5 @@ def write_study(folder: Path, *, patched: bool = True, folds: int = 3, **options
         write_run(folder / "ensemble" / f"fold{fold}", made, patched=None)
     if patched:
         write_segmentation(folder / "segment")
-    artifacts.write_json(
-        folder / "manifest.json", {"seed": 7, "command": "python main.py --config=x"}
-    )
+    files.write_json(folder / "manifest.json", {"seed": 7, "command": "python main.py --config=x"})
     return folder

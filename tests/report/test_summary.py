@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr import artifacts
+from jaxcxr.errors import InputError
 from jaxcxr.report import summary, tables
-from jaxcxr.types import InputError
+from jaxcxr.storage import files
 from tests.report import fakes
 
 
@@ -36,8 +36,8 @@ MANIFEST = {"command": "python main.py", "seed": 0, "versions": {"jax": "0.10.2"
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Terminal table, report.json and report.md of a whole run with a confounded source."""
     folder = fakes.write_run(tmp_path_factory.mktemp("run"), fakes.predictions(confounded=True))
-    artifacts.write_json(folder / "manifest.json", MANIFEST)
-    artifacts.write_png(folder / "overlays" / "phantom-1.png", np.zeros((8, 8), np.uint8))
+    files.write_json(folder / "manifest.json", MANIFEST)
+    files.write_png(folder / "overlays" / "phantom-1.png", np.zeros((8, 8), np.uint8))
     table = summary.write_run_report(folder)
     return table, *read(folder)
 
@@ -104,15 +104,13 @@ def test_a_run_without_predictions_or_with_damaged_json_is_refused(tmp_path: Pat
         summary.write_run_report(tmp_path)
     with pytest.raises(InputError, match="segmentation.json is missing"):
         summary.write_segment_report(tmp_path)
-    artifacts.write_json(
-        tmp_path / "segmentation.json", {"structures": {"lung": {}}, "split": "valid"}
-    )
+    files.write_json(tmp_path / "segmentation.json", {"structures": {"lung": {}}, "split": "valid"})
     with pytest.raises(
         InputError, match=r"segmentation.json is damaged .structures.lung.jaccard is missing"
     ):
         summary.write_segment_report(tmp_path)
     folder = fakes.write_run(tmp_path / "run", fakes.predictions())
-    artifacts.write_text(folder / "timings.json", "{")
+    files.write_text(folder / "timings.json", "{")
     with pytest.raises(InputError, match="timings.json"):
         summary.write_run_report(folder)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from jaxcxr.errors import InputError
 from jaxcxr.report import tables
-from jaxcxr.types import InputError
 from tests.report import fakes
 
 

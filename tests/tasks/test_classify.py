@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.ops import patches
 from jaxcxr.tasks import classify, network
-from jaxcxr.types import InputError
 from tests import tiny
 from tests.models.variables import filled, quick_jit, shapes
 

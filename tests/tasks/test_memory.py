@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.tasks import classify, segment
-from jaxcxr.types import InputError
 from tests import tiny
 from tests.models.variables import filled, quick_jit
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxcxr import losses, models
+from jaxcxr.errors import InputError
 from jaxcxr.tasks import segment
-from jaxcxr.types import InputError
 from tests import tiny
 from tests.models.variables import filled, quick_jit
 

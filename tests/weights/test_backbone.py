@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxcxr import models, weights
+from jaxcxr.errors import InputError
 from jaxcxr.models.initialise import initialise
-from jaxcxr.types import InputError
 from jaxcxr.weights.__main__ import identify, main
 from jaxcxr.weights.catalog import CATALOG
 from tests.models.variables import quick_jit

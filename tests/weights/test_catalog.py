@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.models.initialise import initialise
-from jaxcxr.types import InputError
 from jaxcxr.weights import catalog
 from jaxcxr.weights.catalog import CATALOG
 from jaxcxr.weights.rules import FAMILIES

@@ -15,7 +15,7 @@ import types
 
 import pytest
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights import fetch as fetching
 from jaxcxr.weights.catalog import Entry
 from jaxcxr.weights.fetch import cache_dir, fetch

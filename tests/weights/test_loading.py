@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxcxr import weights
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights import loading
 from jaxcxr.weights.catalog import CATALOG, Entry
 from tests.weights.forms import as_torch, network

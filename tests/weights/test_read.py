@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save_file
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage.names import WEIGHTS_SUFFIXES
 from jaxcxr.weights import bounds, safetensors_file
 from jaxcxr.weights.read import SUFFIXES, read
 from tests.weights import samples
@@ -55,6 +56,10 @@ def test_a_truncated_npz_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(InputError, match=r"weights\.npz is damaged .*fetch the npz file again"):
         read(path)
+
+
+def test_file_names_are_told_from_names_of_the_catalogue_by_these_suffixes():
+    assert SUFFIXES == WEIGHTS_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights.rules import FAMILIES, keras_name, rename
 
 

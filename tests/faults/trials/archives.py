@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.faults import limits
 from tests.faults.promises import Context, promise
 from tests.tfds_builders.http_files import tar_gz

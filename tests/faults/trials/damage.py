@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcxr.checkpoint import Checkpointer
+from jaxcxr.commands import train
 from jaxcxr.data import DatasetMasks, Preprocessing, build_store
-from jaxcxr.runs import train
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage.checkpoint import Checkpointer
 from tests import tiny
-from tests.checkpoint.states import make_state, save_steps
 from tests.data.fakes import encode, make_dataset
 from tests.faults import scenarios
 from tests.faults.mutations import damage
 from tests.faults.promises import Context, promise
+from tests.storage.states import make_state, save_steps
 
 # Pictures and event files for TensorBoard, times, and who is at work: nothing is computed from
 # them.

@@ -19,7 +19,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
 
 from jaxcxr.data import xray_files
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data import dicoms
 from tests.faults.limits import mutants, reading
 from tests.faults.promises import Context, promise

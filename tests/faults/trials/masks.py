@@ -13,9 +13,9 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from jaxcxr import files
 from jaxcxr.data import Dataset, FolderMasks, mask_folder, writing_masks
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 from tests.data.fakes import encode, make_dataset
 from tests.faults.limits import mutants
 from tests.faults.mutations import damage

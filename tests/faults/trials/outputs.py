@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxcxr.commands.xray_results import CSV, FAILED, JSONL, MASKS, Results
 from jaxcxr.data import xray_files
-from jaxcxr.inference.xrays import Result
-from jaxcxr.runs.xray_results import CSV, FAILED, JSONL, MASKS, Results
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
+from jaxcxr.inference.xray_predictions import Result
 from tests.faults.promises import Context, promise
 
 # Of names: what readers, shells, terminals, spreadsheets, Windows and Unicode make something of.
@@ -164,9 +164,9 @@ import numpy as np
 from jaxcxr import names
 from jaxcxr.data import xray_files
 from jaxcxr.report import plots
-from jaxcxr.inference.xrays import Result
-from jaxcxr.runs.xray_results import MASKS, Results
-from jaxcxr.types import InputError
+from jaxcxr.inference.xray_predictions import Result
+from jaxcxr.commands.xray_results import MASKS, Results
+from jaxcxr.errors import InputError
 names.print_whatever_comes()
 inputs, outputs = sys.argv[1:]
 with Results(Path(outputs), ("normal",), active=True, pictures=(MASKS,)) as results:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxcxr.predictions import Predictions
+from jaxcxr.storage.predictions import Predictions
 from tests.faults.limits import mutants
 from tests.faults.promises import Context, promise
 

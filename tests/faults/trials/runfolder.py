@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxcxr import run_files
-from jaxcxr.artifacts import RunFolder, write_json
 from jaxcxr.inference import best
 from jaxcxr.report import document
-from jaxcxr.report import segmentation as segment_tables
+from jaxcxr.report import segmentation_tables as segment_tables
 from jaxcxr.report.document import Report
-from jaxcxr.runs.stages import Stage, run_stages
-from jaxcxr.writers import MetricWriter, read_metrics
+from jaxcxr.storage import run_files
+from jaxcxr.storage.files import write_json
+from jaxcxr.storage.metric_writer import MetricWriter, read_metrics
+from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.studies.stages import Stage, run_stages
 from tests import tiny
 from tests.faults.limits import mutants
 from tests.faults.promises import Context, promise

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxcxr.data import open_dataset, prepared
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from tests.data.fakes import data_config
 from tests.faults.limits import mutants
 from tests.faults.limits import reading as within_limits

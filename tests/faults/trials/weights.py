@@ -20,7 +20,7 @@ from jax import export
 from PIL import Image
 
 from jaxcxr import exported, weights
-from jaxcxr.types import InputError
+from jaxcxr.errors import InputError
 from jaxcxr.weights import safetensors_file
 from jaxcxr.weights.catalog import CATALOG, Entry
 from jaxcxr.weights.read import contents, read

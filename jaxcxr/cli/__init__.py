@@ -1,0 +1,1 @@
+"""The command line: flags and help, the experiments that ship, the dispatch of run modes."""

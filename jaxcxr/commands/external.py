@@ -1,0 +1,287 @@
+"""A finished classifier on another labelled data set: what it is worth where it was not made."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxcxr import data, parallel
+from jaxcxr.data import dropped, leakage, xray_files
+from jaxcxr.data.dataset import Dataset
+from jaxcxr.data.xray_files import XRay
+from jaxcxr.errors import InputError
+from jaxcxr.inference import xray_predictions
+from jaxcxr.inference.mask_provider import MaskProvider
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.xray_predictions import NoLungs, Result, Source
+from jaxcxr.report.document import NOTICE, read_predictions
+from jaxcxr.report.external_report import write_external_report
+from jaxcxr.storage.predictions import Predictions
+from jaxcxr.storage.run_files import MANIFEST
+from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.storage.run_identity import OTHER_LUNGS
+
+FOLDER = "external"
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=evaluate` of a trained classifier with `evaluate.data.builders`.
+
+    Writes `external/<name>/` below the run folder: predictions.npz, report.md, report.json and
+    plots/; prints the scores beside those on the run's own test images. Patients of the run's own
+    data are left out, so these must be there: `data.manual_dir` and `data.data_dir` are those of
+    the training where they are not given.
+
+    Raises:
+        InputError: the run is not finished, its data are not there, or no image is left to measure
+            on.
+    """
+    if config.evaluate.same_source not in ("left_out", "kept"):
+        raise InputError(
+            f"evaluate.same_source={config.evaluate.same_source!r} is unknown; known: left_out, "
+            "kept"
+        )
+    parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
+    name = "-".join(module.rpartition(".")[2] for module in config.evaluate.data.builders)
+    with RunFolder.open(
+        workdir, config.to_dict(), active=parallel.is_main(), volatile=OTHER_LUNGS
+    ) as folder:
+        predictor = Predictor.load(folder, config)
+        masks = MaskProvider.for_others(config, folder, labelled=True)
+        folder.claim()
+        own = _own(config, folder)
+        section, unknown = _section(config)
+        dataset = data.open_dataset(section)
+        if parallel.is_main():
+            dropped.print_once(dataset.dropped, dataset.notices)
+        left_out = {reason: found.count for reason, found in dataset.dropped.items()}
+        rows, shared = _unseen(config, dataset, section, own, left_out)
+        started = time.monotonic()
+        results, excluded = _predict(predictor, masks, dataset, rows)
+        left_out |= _counted(excluded, section.max_bad_images)
+        if not results:
+            raise InputError(f"no image of {name} is left: {_listed(left_out)}")
+        predictions = _predictions(config, dataset.take(list(results)), list(results.values()))
+        folder.add_timing(
+            f"{FOLDER}/{name}", seconds=time.monotonic() - started, images=len(predictions)
+        )
+        if not parallel.is_main():
+            return
+        target = folder.path / FOLDER / name
+        predictions.save(target / "predictions.npz")
+        said = write_external_report(
+            target,
+            folder.path,
+            name=name,
+            settings=section.to_dict(),
+            left_out={reason: count for reason, count in left_out.items() if count},
+            warnings=[*shared, *unknown, *dataset.notices],
+        )
+        folder.write_text(f"{FOLDER}/{name}/table.txt", said)
+        print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")
+
+
+_UNREADABLE = "unreadable"
+
+
+def _predict(
+    predictor: Predictor, masks: MaskProvider, dataset: Dataset, rows: np.ndarray
+) -> tuple[dict[int, Result], dict[str, str]]:
+    """Row -> its result; and why some rows have none: id -> reason.
+
+    Raises:
+        InputError: masks are needed, and there are none; or there is one that does not fit its
+            image.
+    """
+    stored = masks.stored
+    if stored is not None:
+        try:
+            stored.check(dataset)
+        except InputError as error:
+            raise InputError(
+                f"evaluate.data: {error}: --config.masks.workdir=SEGMENTER, the folder of such a "
+                "run"
+            ) from error
+
+    def source(row: int) -> Source:
+        mask = functools.partial(stored.read, dataset, row) if stored else None
+        return Source(dataset.ids[row].item(), lambda: XRay(dataset.image(row), ()), mask)
+
+    row_of = {dataset.ids[row].item(): row for row in rows.tolist()}
+    results: dict[int, Result] = {}
+    excluded: dict[str, str] = {}
+    found = xray_predictions.predict(predictor, masks, map(source, rows.tolist()))
+    for result in tqdm(
+        found, total=len(rows), desc="external", unit="image", disable=not parallel.is_main()
+    ):
+        if result.error is None:
+            # Its pixels have served.
+            results[row_of[result.id]] = dataclasses.replace(result, prepared=None, lungs=None)
+        elif isinstance(result.error, NoLungs):
+            excluded[result.id] = xray_files.NO_LUNGS
+        elif isinstance(result.error, InputError) and result.shape is None:
+            excluded[result.id] = _UNREADABLE
+        else:
+            raise result.error
+    return results, excluded
+
+
+def _predictions(config: ConfigDict, dataset: Dataset, results: Sequence[Result]) -> Predictions:
+    """Predictions in which all rows count as test images.
+
+    The hash stands for their choice, so that two runs can be compared on them.
+    """
+    arrays = {n: np.stack([r.prediction[n] for r in results]) for n in results[0].prediction}
+    probabilities = arrays.pop("probabilities").astype(np.float32)
+    extra = {name: array for name, array in arrays.items() if name not in ("loss", "index")}
+    chosen = sorted(
+        zip(
+            dataset.ids.tolist(), dataset.patient_ids.tolist(), dataset.labels.tolist(), strict=True
+        )
+    )
+    return Predictions(
+        ids=dataset.ids,
+        patient_ids=dataset.patient_ids,
+        split=np.full(len(dataset), "test"),
+        labels=dataset.labels,
+        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
+        classes=dataset.classes,
+        fold=config.split.fold,
+        learner=config.model.name,
+        split_sha256=hashlib.sha256(json.dumps(["external", chosen]).encode()).hexdigest(),
+        dataset_fingerprint=dataset.fingerprint,
+        extra={"source": dataset.sources, "age_group": dataset.age_groups, **extra},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Own:
+    """The data that the run was made with, all splits: images, and their patients by every key."""
+
+    dataset: Dataset
+    patients: np.ndarray
+
+
+def _own(config: ConfigDict, folder: RunFolder) -> _Own:
+    """Without its pixels.
+
+    Raises:
+        InputError: it is not there, or is not what the run was made with.
+    """
+    section = config.data.copy_and_resolve_references()
+    saved = folder.config().get("data", {})
+    for name in ("manual_dir", "data_dir"):
+        section[name] = section[name] or saved.get(name, "")
+    where = (
+        "evaluate.data is measured without the patients of the run's own data "
+        "(--config.data.manual_dir)"
+    )
+    try:
+        dataset = data.open_dataset(section)
+    except InputError as error:
+        raise InputError(f"{where}, which are not there: {error}") from error
+    recorded = folder.read_json(MANIFEST, {}).get("dataset", {})
+    ids = read_predictions(folder.path).ids
+    whole = len(dataset) == recorded.get("images")  # else some were unreadable, and are in no split
+    changed = whole and dataset.fingerprint != recorded["fingerprint"]
+    if changed or len(dataset) < recorded.get("images", 0) or not np.isin(ids, dataset.ids).all():
+        raise InputError(f"{where}, and what is there now is not what {folder.path} was made with")
+    return _Own(dataset, leakage.patient_names(dataset, section))
+
+
+def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
+    """`evaluate.data` with the run's classes and labels, and a warning of unknown labels.
+
+    Other labels are what the run calls them.
+    """
+    section = data.with_default_dirs(config.evaluate.data, config.data)
+    to = data.target_map(config.data)
+    given = data.label_map(section)
+    if strange := sorted({*given.values()} - {*to, ""}):
+        raise InputError(
+            f"evaluate.data.relabel names {', '.join(strange)}; the run's classes are "
+            f"{', '.join(to)}"
+        )
+    calls = {**data.label_map(config.data), **given}
+    counts = data.label_counts(section)
+    class_of = {label: calls.get(label, label) for label in counts if label}
+    unknown = {label: counts[label] for label, name in class_of.items() if name not in to and name}
+    section.classes, section.targets = data.output_classes(config.data), ()
+    section.relabel = tuple(f"{label}={to.get(name, '')}" for label, name in class_of.items())
+    for name in data.Preprocessing.fields():
+        section[name] = config.data[name]
+    listed = ", ".join(f"{label} ({count:,})" for label, count in unknown.items())
+    if all(to.get(name, "") == "" for name in class_of.values()):
+        raise InputError(
+            f"evaluate.data has no image of a class of the run ({', '.join(section.classes)}), "
+            f"but {listed or 'none'}: say what they are, "
+            "--config.evaluate.data.relabel=\"('label=class',)\""
+        )
+    if not unknown:
+        return section, []
+    return section, [
+        (
+            f"Left out because the run has no such class: {listed}; evaluate.data.relabel may map "
+            "them to one."
+        )
+    ]
+
+
+def _unseen(
+    config: ConfigDict, dataset: Dataset, section: ConfigDict, own: _Own, left_out: dict[str, int]
+) -> tuple[np.ndarray, list[str]]:
+    """The rows that the run's own data know nothing of; counts the others.
+
+    With a warning where they share a source.
+    """
+    drop = config.evaluate.same_source == "left_out"
+    patients = leakage.patient_names(dataset, section)
+    seen = leakage.find_leakage(dataset, patients, own.dataset, own.patients, sources=drop)
+    left_out |= {reason: len(rows) for reason, rows in seen.items()}
+    rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(seen.values())))
+    if not len(rows):
+        hint = (
+            "; evaluate.same_source=kept measures on other patients of the same source"
+            if drop
+            else ""
+        )
+        raise InputError(
+            "no image of evaluate.data is left that the run's own data do not have: "
+            f"{_listed(left_out)}{hint}"
+        )
+    shared = np.isin(dataset.sources[rows], own.dataset.sources)
+    if not shared.any():
+        return rows, []
+    sources = ", ".join(np.unique(dataset.sources[rows][shared]).tolist())
+    return rows, [
+        (
+            f"{int(shared.sum()):,} of {len(rows):,} images are of a source that the run's own "
+            f"data have ({sources}): they are other patients, but no external test."
+        )
+    ]
+
+
+def _counted(excluded: Mapping[str, str], most: int) -> dict[str, int]:
+    """Reason -> images; InputError where more than `most` are unreadable."""
+    unreadable = [name for name, reason in excluded.items() if reason == _UNREADABLE]
+    if len(unreadable) > most:
+        raise InputError(
+            f"{len(unreadable)} images are unreadable: {', '.join(unreadable[:10])}. Mend or "
+            f"remove them, or set evaluate.data.max_bad_images to {len(unreadable)} to go on "
+            "without them"
+        )
+    return dict(collections.Counter(excluded.values()))
+
+
+def _listed(left_out: Mapping[str, int]) -> str:
+    return "; ".join(f"{reason} ({count:,})" for reason, count in left_out.items() if count)

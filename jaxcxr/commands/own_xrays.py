@@ -1,0 +1,118 @@
+"""Prediction on a user's own X-rays.
+
+Pictures and DICOM files in, a table of probabilities and warnings out.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxcxr import parallel
+from jaxcxr.commands.xray_results import MASKS, OVERLAYS, Results
+from jaxcxr.data import xray_files
+from jaxcxr.errors import InputError
+from jaxcxr.exported import enlarged
+from jaxcxr.inference import xray_predictions
+from jaxcxr.inference.mask_provider import MaskProvider
+from jaxcxr.inference.predictor import Predictor, eval_count
+from jaxcxr.inference.saliency import grey
+from jaxcxr.inference.xray_predictions import Result, Source
+from jaxcxr.report import plots
+from jaxcxr.storage.files import encode_png
+from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.storage.run_identity import OTHER_LUNGS
+
+FOLDER = "xrays"
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Predicts own X-rays with the best checkpoint of a trained workdir.
+
+    `--config.run=predict --config.predict.inputs=...`
+
+    Writes `xrays/predictions.csv` and `.jsonl` below the run folder: of a classifier the class
+    probabilities, of a segmenter the share of the lungs, and their masks as `xrays/masks/<id>.png`.
+    The data that the run was trained on is not needed.
+
+    Raises:
+        InputError: there is nothing to predict, or with; after everything else is done, also if
+            files could not be used.
+    """
+    if config.task not in ("classify", "segment"):
+        known = [f"{name}/fold{config.split.fold}" for name in config.inputs.learners]
+        raise InputError(
+            f"predict.inputs goes with a run that looks at X-rays; {config.task!r} reads its "
+            "learners' predictions. Give the --config and --workdir of one of "
+            f"them{': ' if known else ''}{', '.join(known)}"
+        )
+    parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
+    started = time.monotonic()
+    with RunFolder.open(
+        workdir, config.to_dict(), active=parallel.is_main(), volatile=OTHER_LUNGS
+    ) as folder:
+        found = xray_files.find(config.predict.inputs, leave_out=folder.path / FOLDER)
+        predictor = Predictor.load(folder, config)
+        masks = MaskProvider.for_others(config, folder, labelled=False)
+        folder.claim()
+        kinds = [MASKS] * predictor.is_segmenter + [OVERLAYS] * bool(config.predict.overlays)
+        sources = [Source.of_file(file) for file in found.files]
+        with (
+            Results(
+                folder.path / FOLDER, predictor.classes, active=parallel.is_main(), pictures=kinds
+            ) as results,
+            tqdm(
+                total=len(sources), desc="X-rays", unit="image", disable=not parallel.is_main()
+            ) as bar,
+        ):
+            for result in xray_predictions.predict(predictor, masks, sources):
+                _write(results, result, kinds)
+                bar.update()
+        count = results.predicted
+        patches = eval_count(config) if predictor.draws_patches else 0
+        folder.add_timing(
+            FOLDER, seconds=time.monotonic() - started, images=count, patches=count * patches
+        )
+        segmenter = predictor if predictor.is_segmenter else masks.segmenter
+        results.finish(
+            {
+                "model": config.model.name,
+                "patches_an_image": patches,
+                "lungs_from": segmenter.folder if segmenter else None,
+            },
+            hidden=found.hidden,
+        )
+
+
+def _write(results: Results, result: Result, kinds: list[str]) -> None:
+    """The pictures of an X-ray and then its row, or the reason why there is none."""
+    try:
+        if result.error is not None:
+            raise result.error
+        if results.active:
+            _draw(results, result, kinds)
+        if result.probabilities is not None and not np.isfinite(result.probabilities).all():
+            raise InputError(f"{result.name}: the network's output is not a number")
+    except Exception as error:
+        results.fail(result.id, xray_files.reason(result.name, error))
+    else:
+        results.add(result)
+
+
+def _draw(results: Results, result: Result, kinds: list[str]) -> None:
+    """The lungs at the X-ray's own size; what the network gets, with its lungs outlined."""
+    assert result.prepared is not None
+    if MASKS in kinds:
+        assert result.lungs is not None and result.shape is not None
+        mask = enlarged(result.lungs, result.shape)
+        results.picture(MASKS, result.id, encode_png(mask.astype(np.uint8) * 255))
+    if OVERLAYS in kinds:
+        title = f"{result.name}\nResearch use only"
+        figure = plots.mask_overlay(
+            grey(result.prepared.image[None])[0], result.prepared.mask, title=title
+        )
+        results.picture(OVERLAYS, result.id, plots.to_png(figure))

@@ -1,0 +1,149 @@
+"""Predictions as files: class probabilities for the splits of a run, lung masks for a data set."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxcxr import data, parallel
+from jaxcxr.commands import own_xrays
+from jaxcxr.inference.best import best_variables, check_best
+from jaxcxr.inference.predictor import Predictor, eval_count
+from jaxcxr.storage import run_checksums
+from jaxcxr.storage.predictions import Predictions
+from jaxcxr.storage.run_files import REFERENCE
+from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.training.experiment import Experiment, open_store, prepare
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """`--config.run=predict` with the best checkpoint of a trained workdir.
+
+    Classifiers and ensembles write `predictions.npz` for `predict.splits`; a segmenter writes the
+    lung mask, and the masked image, of every image of `predict.data`. With `predict.inputs` it is
+    the user's own X-rays instead.
+    """
+    if config.predict.inputs:
+        own_xrays.run(config, workdir)
+        return
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        if config.task == "segment":
+            write_masks(Predictor.load(folder, config), folder)
+        else:
+            experiment = prepare(config)
+            check_best(folder)  # before anything is written
+            run_checksums.unseal(folder)
+            keep_reference(experiment, folder)
+            predict_splits(experiment, folder)
+            run_checksums.seal(folder)
+            if parallel.is_main():
+                print(f"wrote {folder.path / 'predictions.npz'}")
+
+
+def keep_reference(experiment: Experiment, folder: RunFolder) -> None:
+    """Copies the picture that histograms are matched to into the run folder.
+
+    Other X-rays need it, too.
+    """
+    if experiment.reference is not None:
+        folder.write_bytes(REFERENCE, experiment.reference.read_bytes())
+
+
+def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
+    """Writes `predictions.npz` for `predict.splits`, with K patches an image."""
+    config, rows = experiment.config, experiment.rows
+    variables = best_variables(experiment.task, folder)
+    folder.claim()
+    count = eval_count(config)
+    names = [name for name in config.predict.splits if len(experiment.splits[name])]
+    total = sum(len(experiment.splits[name]) for name in names)
+    started = time.monotonic()
+    found: dict[str, list[np.ndarray]] = {"split": []}
+    with tqdm(total=total, desc="predict", unit="image", disable=not parallel.is_main()) as bar:
+        for name in names:
+            for prediction in experiment.predict(variables, experiment.splits[name], count=count):
+                prediction.pop("loss", None)
+                for key, value in prediction.items():
+                    found.setdefault(key, []).append(value)
+                found["split"].append(np.full(len(prediction["index"]), name))
+                bar.update(len(prediction["index"]))
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    index = whole.pop("index")
+    probabilities = whole.pop("probabilities").astype(np.float32)
+    extra = {"source": rows.sources[index], "age_group": rows.age_groups[index]}
+    split = whole.pop("split")
+    predictions = Predictions(
+        ids=rows.ids[index],
+        patient_ids=rows.patient_ids[index],
+        split=split,
+        labels=rows.labels[index],
+        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
+        classes=rows.classes,
+        fold=config.split.fold,
+        group_by=config.split.group_by,
+        learner=config.model.name,
+        split_sha256=experiment.split_sha256,
+        dataset_fingerprint=experiment.fingerprint,
+        extra={**extra, **whole},
+    )
+    if parallel.is_main():
+        predictions.save(folder.path / "predictions.npz")
+    seconds = time.monotonic() - started
+    folder.add_timing("predict", seconds=seconds, images=total, patches=total * max(count, 1))
+
+
+def write_masks(predictor: Predictor, folder: RunFolder) -> None:
+    """Writes `masks/<id>.png` for every image of `predict.data`.
+
+    0 or 255, at the image's own size.
+
+    `masks/index.json` has their ids and hashes; see `data.FolderMasks`. Until all are written the
+    former ones stay.
+    """
+    config = predictor.config
+    parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
+    section = data.with_default_dirs(config.predict.data, config.data)
+    for name in data.Preprocessing.fields():  # the segmenter sees images as in training
+        section[name] = config.data[name]
+    store = open_store(section, masks=None)
+    dataset = store.dataset
+    folder.claim()
+    started = time.monotonic()
+    with (
+        _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer,
+        tqdm(total=len(dataset), desc="masks", unit="image", disable=writer is None) as bar,
+    ):
+        for prediction in predictor.rows({"image": store.images}, np.arange(len(dataset))):
+            if writer is not None:
+                for row, lungs in zip(
+                    prediction["index"], predictor.lungs(prediction), strict=True
+                ):
+                    writer.write(int(row), lungs)
+            bar.update(len(prediction["index"]))
+    folder.add_timing(
+        "masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset)
+    )
+    if writer is not None:
+        empty = writer.empty
+        note = (
+            f"; no lungs were found in {len(empty)} of them: {', '.join(empty[:5])}"
+            if empty
+            else ""
+        )
+        print(f"wrote {len(dataset)} lung masks to {folder.path / 'masks'}{note}")
+
+
+def _mask_writer(
+    folder: RunFolder, store: data.Store, *, masked_images: bool
+) -> contextlib.AbstractContextManager[data.MaskWriter | None]:
+    """The writer of the one process that writes."""
+    if not parallel.is_main():
+        return contextlib.nullcontext()
+    return data.writing_masks(
+        folder.path, store.dataset, masked_images=masked_images, bad_images=list(store.bad_ids)
+    )

@@ -1,0 +1,135 @@
+"""Scores of a segmenter on held-out patients.
+
+At several thresholds, for each class of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcxr.inference.best import best_variables
+from jaxcxr.metrics import PooledOverlap, SegmentationOverlap
+from jaxcxr.state import Variables
+from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.tasks import segment
+from jaxcxr.training.experiment import Experiment
+
+# Thresholds among which the validation patients choose: 0.05 ... 0.95.
+GRID = tuple(n / 20 for n in range(1, 20))
+ALL = ""  # images of every class
+
+# (threshold, class or ALL) -> means over images, and pooled over pixels
+Found = dict[tuple[float, str], tuple[SegmentationOverlap, PooledOverlap]]
+
+
+def score(experiment: Experiment, folder: RunFolder) -> None:
+    """Writes `segmentation.json`: Jaccard index, Dice and accuracy for the held-out patients.
+
+    `structures` has means over images at `predict.threshold`, `pooled` the same over the pixels of
+    all images. A network with sigmoids is also scored at 0.5 and where the validation patients had
+    the best Dice, which the held-out patients play no part in. Where `data.classes` names classes,
+    each has scores of its own images.
+    """
+    config = experiment.config
+    classes = tuple(experiment.rows.classes)
+    variables = best_variables(experiment.task, folder)
+    folder.claim()
+    sigmoid = config.model.outputs == "sigmoid"
+    choices = {"configured": float(config.predict.threshold)}
+    validation = None
+    if sigmoid:
+        validation = on_validation(experiment, variables)
+        choices |= {"half": 0.5, "best on validation": validation["best"]}
+    held_out = experiment.splits["oof"]
+    found = measure(
+        experiment, variables, "oof", thresholds=tuple(choices.values()), classes=classes
+    )
+    overlap, pooled = found[choices["configured"], ALL]
+    counts = np.bincount(experiment.rows.labels[held_out], minlength=len(classes)).tolist()
+    folder.write_json(
+        "segmentation.json",
+        {
+            "structures": overlap.compute(),
+            "pooled": pooled.compute(),
+            "split": "held out",
+            "images": len(held_out),
+            "image_size": config.data.image_size,
+            "scores": [
+                {
+                    "choice": choice,
+                    "threshold": threshold if sigmoid else None,
+                    **_summary(found[threshold, ALL]),
+                }
+                for choice, threshold in choices.items()
+            ],
+            "classes": {
+                name: {"images": count, **_summary(found[choices["configured"], name])}
+                for name, count in zip(classes, counts, strict=False)
+            },
+            "validation": validation,
+        },
+    )
+
+
+def measure(
+    experiment: Experiment,
+    variables: Variables,
+    split: str,
+    *,
+    thresholds: Sequence[float],
+    classes: Sequence[str] = (),
+) -> Found:
+    """The overlap of a split's images at each threshold, of all of them and of each class."""
+    structures = tuple(experiment.config.masks.structures)
+    found: Found = {}
+    for prediction in experiment.predict(variables, experiment.splits[split], count=0):
+        batch = experiment.host_batch(prediction)
+        weights = {ALL: batch["weight"]}
+        weights |= {
+            name: (batch["label"] == n).astype(np.float32) for n, name in enumerate(classes)
+        }
+        for threshold in set(thresholds):
+            mask = segment.masks_at(prediction, threshold)
+            for name, weight in weights.items():
+                here = (
+                    SegmentationOverlap.from_batch(
+                        mask, batch["mask"], weight, structures=structures
+                    ),
+                    PooledOverlap.from_batch(mask, batch["mask"], weight, structures=structures),
+                )
+                if (before := found.get((threshold, name))) is not None:
+                    here = before[0].merge(here[0]), before[1].merge(here[1])
+                found[threshold, name] = here
+    return found
+
+
+def on_validation(experiment: Experiment, variables: Variables) -> dict[str, Any]:
+    """Mean Dice of the validation patients over GRID, and the best threshold.
+
+    Of equals that next to 0.5.
+    """
+    found = measure(experiment, variables, "valid", thresholds=GRID)
+    scores = [
+        overlap.scalars()["dice"] for overlap, _ in (found[threshold, ALL] for threshold in GRID)
+    ]
+    best = max(
+        zip(np.nan_to_num(scores, nan=-1.0), (-abs(t - 0.5) for t in GRID), GRID, strict=True)
+    )[2]
+    return {
+        "images": len(experiment.splits["valid"]),
+        "thresholds": GRID,
+        "dice": scores,
+        "best": best,
+    }
+
+
+def _summary(found: tuple[SegmentationOverlap, PooledOverlap]) -> dict[str, float]:
+    """Means over the structures."""
+    overlap, pooled = found
+    means = overlap.scalars()
+    return {
+        name: means[name] for name in ("jaccard", "jaccard_smoothed", "dice")
+    } | pooled.scalars()

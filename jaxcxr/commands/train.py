@@ -1,0 +1,202 @@
+"""Trains one experiment, predicts with its best checkpoint and reports.
+
+Everything a run folder holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxcxr import parallel, weights
+from jaxcxr.commands import evaluate, predict, segmentation_scores, training_pictures
+from jaxcxr.errors import InputError
+from jaxcxr.inference import best
+from jaxcxr.state import Variables
+from jaxcxr.storage import run_checksums
+from jaxcxr.storage.checkpoint import Checkpointer
+from jaxcxr.storage.metric_writer import MetricWriter
+from jaxcxr.storage.provenance import upstream
+from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.training import loop
+from jaxcxr.training.experiment import Experiment, prepare
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Train, predict and evaluate; a finished run says so and changes nothing."""
+    with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
+        if folder.is_finished("train"):
+            run_checksums.check(folder)
+            best.check_best(folder)
+            if parallel.is_main():
+                print(f"{workdir} is finished; nothing to do. Its result:\n")
+                print(evaluate.closing(folder))
+            return
+        experiment = prepare(config)
+        is_fitted = folder.is_finished("fit")
+        if not is_fitted:
+            check(experiment, has_checkpoints=(folder.path / best.CHECKPOINTS).exists())
+        run_checksums.unseal(folder)
+        folder.write_manifest(manifest(experiment))
+        predict.keep_reference(experiment, folder)
+        if not is_fitted:
+            fit(experiment, folder)
+        keep_best_checkpoint(experiment, folder)
+        if config.task != "segment":
+            predict.predict_splits(experiment, folder)
+        else:
+            segmentation_scores.score(experiment, folder)
+        evaluate.report(folder, segments=config.task == "segment")
+        run_checksums.seal(folder)
+        folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
+
+
+def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
+    """Raises InputError for what training would only meet later, before a folder is claimed for it.
+
+    Args:
+        experiment: what is to be trained.
+        has_checkpoints: training has begun, and needs no weights to begin with.
+    """
+    config = experiment.config
+    if not len(experiment.splits["valid"]):
+        raise InputError(
+            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, "
+            "which choose the checkpoint; raise it"
+        )
+    if config.model.pretrained and not has_checkpoints:
+        find_pretrained(config.model)
+
+
+def find_pretrained(model: ConfigDict) -> weights.Source:
+    """The weights that a `model` section names, fetched by one process; the others find them."""
+    if model.head not in ("new", "pretrained"):
+        raise InputError(f"model.head={model.head!r} is unknown; known: new, pretrained")
+    if not parallel.is_main():
+        parallel.barrier("weights")
+        return weights.find(model.pretrained)
+    try:
+        return weights.find(model.pretrained)
+    finally:
+        parallel.barrier("weights")
+
+
+def fit(experiment: Experiment, folder: RunFolder) -> None:
+    """The training stage alone.
+
+    Leaves checkpoints, metrics.jsonl, training.json and its timing behind.
+    """
+    config = experiment.config
+    with (
+        checkpointer(experiment, folder) as checkpoints,
+        MetricWriter(folder.path, active=parallel.is_main()) as writer,
+    ):
+        if parallel.is_main():
+            training_pictures.write_inputs(experiment, folder, writer)
+        result = loop.fit(
+            experiment,
+            checkpoints,
+            writer,
+            valid_count=valid_count(config),
+            description=f"{config.task} {config.model.name}",
+            pretrained=functools.partial(with_weights, experiment, folder)
+            if config.model.pretrained
+            else None,
+        )
+        patches = config.patches.train_count if "patches" in config else 1
+        images = result["images"]
+        # Its files are written in another thread. What is marked as finished is never trained
+        # again, so the mark comes after the last of them, and before the steps that training could
+        # resume from go.
+        checkpoints.check(result["best_step"])
+        folder.add_timing(
+            "train", seconds=result.pop("seconds"), images=images, patches=images * patches
+        )
+        folder.write_json(best.TRAINING, result)
+        folder.mark_finished("fit", {"best_step": result["best_step"]})
+
+
+def keep_best_checkpoint(experiment: Experiment, folder: RunFolder) -> None:
+    """Deletes what only training needs, on every start after it.
+
+    A kill may have come before or amid.
+    """
+    with checkpointer(experiment, folder) as checkpoints:
+        checkpoints.keep_only(best.training_result(folder)["best_step"])
+
+
+def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) -> Variables:
+    """The first variables with the weights of `model.pretrained` in them.
+
+    `pretrained.json` says which and how.
+    """
+    c = experiment.config.model
+    source = find_pretrained(c)
+    loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
+    entry = source.entry
+    if loaded.checked_by == weights.NO_HASH and parallel.is_main():
+        print(
+            f"{source.path} carries no hash: its values are finite and its shapes fit, more "
+            "cannot be checked"
+        )
+    folder.write_json(
+        "pretrained.json",
+        {
+            "name": c.pretrained,
+            "file": upstream(source.path),
+            "licence": entry.licence if entry else "",
+            "paper": entry.paper if entry else "",
+            "not_in_the_file": loaded.newly_initialized,
+            "not_used": loaded.unused,
+            "checked_by": loaded.checked_by,
+        },
+    )
+    return loaded.variables
+
+
+def checkpointer(experiment: Experiment, folder: RunFolder) -> Checkpointer:
+    """The run's checkpoints."""
+    return Checkpointer(
+        folder.path / best.CHECKPOINTS,
+        config_json=experiment.config.to_json_best_effort(),
+    )
+
+
+def valid_count(config: ConfigDict) -> int:
+    """Patches an image in evaluations while training; 0 where the task draws none."""
+    return config.patches.valid_count if "patches" in config else 0
+
+
+def _excluded(experiment: Experiment) -> dict[str, object]:
+    if experiment.dropped is None:
+        return {}
+    dropped = {reason: found.to_json() for reason, found in experiment.dropped.items()}
+    return {"dropped": dropped, "notices": list(experiment.notices)}
+
+
+def manifest(experiment: Experiment) -> dict[str, object]:
+    """What made this run, beside the versions that the folder adds itself."""
+    rows, config = experiment.rows, experiment.config
+    return {
+        "task": config.task,
+        "seed": config.seed,
+        "dataset": {
+            "images": len(rows.ids),
+            "patients": len(set(rows.patient_ids.tolist())),
+            "classes": list(rows.classes),
+            "fingerprint": experiment.fingerprint,
+            **_excluded(experiment),
+        },
+        "masks": dict(experiment.mask_summary),
+        "split": {
+            "sha256": experiment.split_sha256,
+            "sizes": {name: len(index) for name, index in experiment.splits.items()},
+            "group_by": config.split.group_by,
+        },
+        "devices": parallel.describe(),
+        "upstream": [upstream(path) for path in experiment.upstream],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,108 @@
+"""Where lung masks come from: a data set's files, a segment run's network, or nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxcxr import data, hints
+from jaxcxr.data.mask_sources import RESIZES
+from jaxcxr.errors import InputError
+from jaxcxr.inference.predictor import Predictor, needs_lungs
+from jaxcxr.storage.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskProvider:
+    """Lung masks by one of two ways, or by none.
+
+    Attributes:
+        stored: of the images of a data set, in files; what training, evaluation and explanations
+            read.
+        segmenter: finds the lungs of any X-ray in its pixels.
+    """
+
+    stored: data.MaskSource | None = None
+    segmenter: Predictor | None = None
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the ids 1, 2, ... in the masks."""
+        return self.stored.structures if self.stored is not None else ("lung",)
+
+    @classmethod
+    def for_run(cls, config: ConfigDict) -> MaskProvider:
+        """Masks of the run's own data by `config.masks`: stored ones, of whichever source."""
+        m, extras = config.masks, {}
+        if config.task == "segment":  # asks more of its masks than learners do
+            if m.resize not in RESIZES:
+                raise InputError(
+                    f"masks.resize={m.resize!r} is unknown; known: {', '.join(RESIZES)}"
+                )
+            extras = {
+                "ignore": m.ignore,
+                "shrink_to": config.data.image_size if m.resize == "linear" else 0,
+            }
+            if m.source != "dataset" and any(extras.values()):
+                raise InputError(
+                    "masks.ignore and masks.resize go with masks.source='dataset', not "
+                    f"{m.source!r}"
+                )
+        if m.source == "none":
+            return cls()
+        if m.source == "dataset":
+            options = {"on_empty": m.on_empty, "on_implausible": m.on_implausible, **extras}
+            return cls(data.DatasetMasks(structures=tuple(m.structures), **options))
+        if m.source != "workdir":
+            raise InputError(f"masks.source={m.source!r} is unknown; known: dataset, workdir, none")
+        if not m.workdir:
+            raise InputError(
+                "masks.source='workdir' needs masks.workdir, the folder of a finished segment "
+                "run; make one with\n"
+                f"{hints.segmenter(config.data)}"
+            )
+        return cls(data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty))
+
+    @classmethod
+    def for_others(cls, config: ConfigDict, folder: RunFolder, *, labelled: bool) -> MaskProvider:
+        """Masks of X-rays that are not the run's own.
+
+        The segmenter is `masks.workdir`'s, else the one whose masks the run was trained with.
+
+        Args:
+            config: of the run.
+            folder: of the run.
+            labelled: the X-rays are those of a data set, which may have masks of its own, and
+                nothing but the classifier asks for lungs.
+
+        Raises:
+            InputError: lungs are needed and nothing finds them.
+        """
+        if config.task == "segment" or (labelled and not needs_lungs(config)):
+            return cls()
+        m = config.masks
+        if workdir := m.workdir or folder.config().get("masks", {}).get("workdir", ""):
+            return cls(segmenter=load_segmenter(Path(workdir)))
+        if labelled:
+            return cls(data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty))
+        if needs_lungs(config):
+            raise InputError(
+                "this learner looks at lungs, and nothing says where these are in your X-rays: "
+                "give it a finished segment run, --config.masks.workdir=SEGMENTER. Make one with\n"
+                f"{hints.any_segmenter('SEGMENTER')}"
+            )
+        return cls()
+
+
+def load_segmenter(path: Path) -> Predictor:
+    """The network of a finished segment run; InputError where the folder is of no such run."""
+    folder = RunFolder(path)
+    if folder.config().get("task") != "segment" or not folder.is_finished("train"):
+        raise InputError(
+            f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one "
+            "with\n"
+            f"{hints.any_segmenter(path)}"
+        )
+    return Predictor.load(folder)

@@ -1,0 +1,1 @@
+"""Files of runs: run folders and their checks, checkpoints, predictions, logs, atomic writes."""

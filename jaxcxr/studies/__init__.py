@@ -1,0 +1,1 @@
+"""Chains of runs: the systems of the papers, repeated trainings, hierarchies."""

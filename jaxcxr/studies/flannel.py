@@ -1,0 +1,46 @@
+"""The stages of (Patched) FLANNEL: segment -> masks -> learners x folds -> ensemble x folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxcxr.errors import InputError
+from jaxcxr.studies.stages import Stage, lung_masks, masks_index, own, training
+
+
+def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
+    """The stages of a study config in their order."""
+    unknown = [name for name in config.study.learners if name not in config.learners]
+    if unknown or not config.study.learners:
+        raise InputError(
+            f"study.learners={tuple(config.study.learners)} names no learner of this config; "
+            f"known: {', '.join(config.learners)}"
+        )
+    masks: tuple[Path, ...] = ()
+    if "segment" in config:
+        yield from lung_masks(config, workdir)
+        masks = (masks_index(workdir),)
+    for name in config.study.learners:
+        for fold in range(config.study.folds):
+            learner = own(config.learners[name], config)
+            learner.split.folds, learner.split.fold = config.study.folds, fold
+            if masks:
+                learner.masks.source, learner.masks.workdir = "workdir", str(workdir / "segment")
+            folder = f"learners/{name}/fold{fold}"
+            yield training(folder, learner, workdir / folder, masks, section=f"learners.{name}")
+    for fold in range(config.study.folds):
+        ensemble = own(config.ensemble, config)
+        ensemble.split.folds, ensemble.split.fold = config.study.folds, fold
+        ensemble.inputs.learners = tuple(
+            str(workdir / "learners" / name) for name in config.study.learners
+        )
+        inputs = tuple(
+            Path(learner) / f"fold{k}" / "predictions.npz"
+            for learner in ensemble.inputs.learners
+            for k in range(config.study.folds)
+        )
+        folder = f"ensemble/fold{fold}"
+        yield training(folder, ensemble, workdir / folder, inputs, section="ensemble")

@@ -1,0 +1,1 @@
+"""Training: the examples of a run, its compiled steps, where its images live, the loop."""

@@ -1,0 +1,94 @@
+"""The study's report: Table 3, the published numbers, times, and what may not be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxcxr.errors import InputError
+from jaxcxr.report import tables
+from jaxcxr.report.summary import write_study_report
+from jaxcxr.storage.predictions import Predictions
+from tests.report import fakes
+from tests.report.test_summary import read
+
+
+def test_study_has_mean_std_over_folds_and_the_difference_to_the_paper(tmp_path: Path) -> None:
+    table = write_study_report(fakes.write_study(tmp_path))
+    facts, text = read(tmp_path)
+    assert [e["name"] for e in facts["learners"]] == ["densenet161", "inception_v3", "flannel"]
+    folds = [
+        tables.classification_scores(
+            Predictions.load(tmp_path / f"learners/densenet161/fold{k}/predictions.npz").select(
+                "test"
+            )
+        )
+        for k in range(3)
+    ]
+    macro = tables.mean_std([fold["macro_f1"] for fold in folds])
+    densenet = facts["learners"][0]["splits"]["test"]
+    assert densenet["f1"]["macro_f1"] == macro.to_json()
+    assert densenet["minus_published"]["macro_f1"] == pytest.approx(macro.mean - 0.8043, abs=1e-4)
+    np.testing.assert_array_equal(
+        densenet["confusion_sum"], np.sum([f["confusion"] for f in folds], 0)
+    )
+    row = next(line for line in table.splitlines() if line.startswith("DenseNet-161"))
+    assert row.endswith(str(macro))
+    assert table.splitlines()[3] == "Patched"
+    assert tables.COMPARABLE in text
+    assert "0 of the 40 test patients also have images outside the test split" in text
+    assert facts["class_counts"] == {
+        "cross-validation": dict.fromkeys(fakes.CLASSES, 30),
+        "test": dict.fromkeys(fakes.CLASSES, 10),
+    }
+    assert facts["segmentation"]["images"] == 12
+    stage = facts["timings"]["stages"]["DenseNet-161, patched: predict"]
+    assert stage == {"seconds": 12.0, "images": 240, "patches": 3840, "patches_per_second": 320.0}
+    assert facts["settings"]["DenseNet-161, patched"]["model.width"] == 0.25
+    assert facts["manifest"]["seed"] == 7
+    assert any(line.startswith("Provenance: ") for line in facts["left_out"])
+
+
+def test_whole_image_study_beside_the_patched_one(tmp_path: Path) -> None:
+    whole = fakes.write_study(tmp_path / "whole", patched=False, folds=1)
+    patched = fakes.write_study(tmp_path / "study", folds=1)
+    table = write_study_report(patched, beside=[whole])
+    facts, _ = read(patched)
+    assert [e["variant"] for e in facts["learners"]] == ["patched"] * 3 + ["whole_image"] * 3
+    titles = [line for line in table.splitlines() if line in ("Patched", "Whole image")]
+    assert titles == ["Patched", "Whole image"]
+    assert facts["patched_over_whole_image_seconds"] == {"DenseNet-161": 1.0, "Inception-v3": 1.0}
+    assert "patches" not in facts["timings"]["stages"]["DenseNet-161, whole image: predict"]
+    assert facts["learners"][3]["published"]["macro_f1"] == {"mean": 0.7625, "std": 0.02}
+
+
+def test_phantoms_with_a_confounder_in_one_fold(tmp_path: Path) -> None:
+    """Not compared with the paper, no std from one fold, and the warning stands before the
+    result.
+    """
+    classes = ("normal", "consolidation", "interstitial", "ground_glass")
+    folder = fakes.write_study(tmp_path, classes=classes, confounded=True, folds=1)
+    assert "(–)" in write_study_report(folder)
+    facts, text = read(tmp_path)
+    assert facts["comparable"] is None and facts["learners"][0]["published"] is None
+    assert "## Comparison with published results" not in text
+    assert any(line.startswith("Comparison with published results") for line in facts["left_out"])
+    assert facts["learners"][0]["splits"]["test"]["f1"]["macro_f1"]["std"] is None
+    assert text.index("> **Warning.** Class and source are confounded") < text.index("## Result")
+
+
+def test_mixed_splits_missing_folds_and_empty_studies_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no learner"):
+        write_study_report(tmp_path)
+    folder = fakes.write_study(tmp_path / "study")
+    fakes.predictions(split_sha256="beef").save(
+        folder / "learners/densenet161/fold0/predictions.npz"
+    )
+    with pytest.raises(InputError, match="split"):
+        write_study_report(folder)
+    fakes.predictions().save(folder / "learners/densenet161/fold0/predictions.npz")
+    (folder / "learners/inception_v3/fold2/predictions.npz").unlink()
+    with pytest.raises(InputError, match="inception_v3/fold2/predictions.npz is missing"):
+        write_study_report(folder)

@@ -1,0 +1,232 @@
+"""A study is a chain of runs that can be stopped, resumed and changed without losing any."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr.commands import predict, train
+from jaxcxr.errors import InputError
+from jaxcxr.storage.files import read_json, sha256_file, write_json
+from jaxcxr.storage.predictions import Predictions
+from jaxcxr.studies import study
+from jaxcxr.training.experiment import open_store, prepare
+from tests import tiny
+
+LEARNERS = ("densenet161", "vgg19_bn")
+STAGES = [
+    "segment",
+    "masks",
+    *(f"learners/{name}/fold{fold}" for name in LEARNERS for fold in (0, 1)),
+    "ensemble/fold0",
+    "ensemble/fold1",
+]
+
+
+def config():
+    """Two learners and two folds of one epoch; minute networks."""
+    c = tiny.shrink(tiny.load("patched_flannel"))
+    c.study.learners = LEARNERS
+    c.segment.model.name, c.segment.model.width = tiny.ONE_DOWN, 0.2
+    c.segment.train.epochs = 4.0
+    for name in LEARNERS:
+        c.learners[name].model.name = tiny.ONE_BLOCK
+        c.learners[name].model.width, c.learners[name].model.depth = 0.1, 1.0
+        # After four epochs some lungs are not found.
+        c.learners[name].masks.on_empty = "whole_image"
+    c.learners["vgg19_bn"].seed = 1
+    return c
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """A finished study."""
+    workdir = tmp_path_factory.mktemp("study") / "study"
+    study.run(config(), workdir)
+    return workdir
+
+
+def heads(printed: str) -> dict[str, bool]:
+    """Stage -> whether it ran (True) or was done before."""
+    lines = [line for line in printed.splitlines() if line.startswith("[")]
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        place, name = line.split(" ", 1)
+        assert place == f"[{number}/{len(STAGES)}]"
+        found[name.removesuffix(": done before")] = not name.endswith(": done before")
+    return found
+
+
+def test_every_stage_left_its_result(done):
+    for name in STAGES:
+        if name != "masks":
+            assert (done / name / "finished.json").exists(), name
+    for name in LEARNERS:
+        for fold in (0, 1):
+            predictions = Predictions.load(
+                done / "learners" / name / f"fold{fold}" / "predictions.npz"
+            )
+            assert predictions.fold == fold
+            np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (
+        Predictions.load(done / "ensemble" / "fold1" / "predictions.npz").extra["weights"].shape[1]
+        == 2
+    )
+    report = (done / "report.md").read_text()
+    assert "not for diagnosis" in report.lower()
+    assert read_json(done / "report.json")
+
+
+def test_every_image_has_a_mask_of_its_own_size(done):
+    index = read_json(done / "segment" / "masks" / "index.json")
+    store = open_store(config().segment.predict.data, masks=None)
+    assert index["ids"] == store.dataset.ids.tolist()
+    for row, name in enumerate(index["ids"]):
+        assert index["mask_sha256"][row] == sha256_file(done / "segment" / "masks" / f"{name}.png")
+        with Image.open(done / "segment" / "masks" / f"{name}.png") as mask:
+            values = np.asarray(mask)
+        assert values.shape == store.dataset.image(row).shape == (48, 48)
+        assert set(np.unique(values)) <= {0, 255}
+        with Image.open(done / "segment" / "masked" / f"{name}.png") as masked:
+            pixels = np.asarray(masked)
+        np.testing.assert_array_equal(pixels, np.where(values > 0, store.dataset.image(row), 0))
+
+
+def test_the_learners_were_given_these_masks(done):
+    c = config().learners["vgg19_bn"]
+    c.masks.source, c.masks.workdir = "workdir", str(done / "segment")
+    experiment = prepare(c)
+    name = experiment.rows.ids[3]
+    with Image.open(done / "segment" / "masks" / f"{name}.png") as mask:
+        expected = np.asarray(mask) > 0
+    if not expected.any():
+        expected[:] = True  # on_empty = whole_image
+    np.testing.assert_array_equal(np.asarray(experiment.arrays["mask"][3]) > 0, expected)
+
+
+def test_started_again_it_runs_nothing(done, capsys, monkeypatch):
+    monkeypatch.setattr(train, "run", None)
+    monkeypatch.setattr(predict, "run", None)
+    parts = [
+        path for name in ("segment", "learners", "ensemble") for path in (done / name).rglob("*")
+    ]
+    before = {
+        path: path.stat().st_mtime_ns for path in parts if path.is_file() and path.name != ".lock"
+    }
+    assert len(before) > 100
+    capsys.readouterr()
+    study.run(config(), done)
+    assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_started_by_another_path_it_runs_nothing(done, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "run", None)
+    monkeypatch.setattr(predict, "run", None)
+    moved = done.with_name("moved")
+    (tmp_path / "link").symlink_to(done)
+    monkeypatch.chdir(done.parent)
+    capsys.readouterr()
+    for path in (Path("study"), Path("../", done.parent.name, "study"), tmp_path / "link"):
+        study.run(config(), path)
+        assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False), path
+    done.rename(moved)
+    try:
+        study.run(config(), moved)
+        assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False)
+    finally:
+        moved.rename(done)
+
+
+def test_inputs_recorded_by_an_earlier_version_are_the_same_files(done, capsys):
+    """Their keys were paths as they were given."""
+    record = read_json(done / "stages.json")
+    before = (done / "stages.json").read_bytes()
+    assert all(
+        not Path(name).is_absolute() for stage in record.values() for name in stage["inputs"]
+    )
+    old = {
+        n: {**s, "inputs": {f"/old/study/{k}": v for k, v in s["inputs"].items()}}
+        for n, s in record.items()
+    }
+    write_json(done / "stages.json", old)
+    try:
+        capsys.readouterr()
+        study.run(config(), done)
+        assert heads(capsys.readouterr().out) == dict.fromkeys(STAGES, False)
+    finally:
+        (done / "stages.json").write_bytes(before)
+
+
+def test_a_study_that_fails_before_its_first_stage_leaves_nothing(tmp_path):
+    c = config()
+    c.segment.train.placement = "moon"
+    with pytest.raises(InputError, match=r"train\.placement"):
+        study.run(c, tmp_path / "study")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_learner_is_trained_again_and_alone(done, tmp_path, capsys):
+    """Training is deterministic, so what was made from it is still right."""
+    lost = done / "learners" / "vgg19_bn" / "fold1"
+    kept = shutil.move(lost, tmp_path / "kept")
+    capsys.readouterr()
+    study.run(config(), done)
+    ran = [name for name, fresh in heads(capsys.readouterr().out).items() if fresh]
+    assert ran == ["learners/vgg19_bn/fold1"]
+    assert (lost / "predictions.npz").read_bytes() == (kept / "predictions.npz").read_bytes()
+
+
+def test_changed_inputs_make_a_stage_run_again_and_its_former_result_is_kept(done, capsys):
+    file = done / "learners" / "densenet161" / "fold0" / "predictions.npz"
+    original = file.read_bytes()
+    former = (done / "ensemble" / "fold1" / "predictions.npz").read_bytes()
+    predictions = Predictions.load(file)
+    shifted = np.roll(predictions.probabilities, 1, axis=1)
+    extra = {**predictions.extra, "mean_softmax": shifted}
+    dataclasses.replace(predictions, probabilities=shifted, extra=extra).save(file)
+    capsys.readouterr()
+    try:
+        study.run(config(), done)
+        printed = capsys.readouterr().out
+        ran = [name for name, fresh in heads(printed).items() if fresh]
+        assert ran == ["ensemble/fold0", "ensemble/fold1"]
+        assert "inputs changed since; the former result is kept in" in printed
+        (aside,) = (done / "ensemble").glob("fold1.old-*")
+        assert (aside / "predictions.npz").read_bytes() == former
+        assert (done / "ensemble" / "fold1" / "predictions.npz").read_bytes() != former
+    finally:
+        file.write_bytes(original)
+
+
+def test_masks_that_are_missing_are_named(done):
+    c = config().learners["densenet161"]
+    c.masks.source = "workdir"
+    message = "masks.workdir, the folder of a finished segment run; make one with\n  python"
+    with pytest.raises(InputError, match=message):
+        prepare(c)
+    c.masks.workdir = str(done / "segment")
+    c.data.options.phantom_cxr.patients = 28  # four more than have masks
+    with pytest.raises(
+        InputError, match=r"have no mask in .*masks: phantom-p0024-0.*--config.run=predict"
+    ):
+        prepare(c)
+    c.masks.workdir = str(done / "learners")
+    with pytest.raises(
+        InputError, match="index.json does not exist: .*segment run whose predict has finished"
+    ):
+        prepare(c)
+
+
+def test_unknown_learners_are_refused_with_the_known_ones(tmp_path):
+    c = config()
+    c.study.learners = ("densenet161", "alexnet")
+    with pytest.raises(
+        InputError, match="names no learner of this config; known: covid_net, densenet161"
+    ):
+        study.run(c, tmp_path / "study")
