@@ -37,7 +37,7 @@ from jaxcxr.ops import geometry, masks, patches
 from jaxcxr.storage.run_files import CONFIG
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks.network import Network
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 
 Logits = Callable[..., jax.Array]
 

@@ -31,7 +31,7 @@ from jaxcxr.storage import run_checksums
 from jaxcxr.storage.files import encode_png
 from jaxcxr.storage.predictions import Predictions, _check_patients, check_same_split
 from jaxcxr.storage.run_files import REFERENCE
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tests.commands.test_own_xrays import learner, segmenter
 from tests.data import test_builders, test_mask_looks, test_store

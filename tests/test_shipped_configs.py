@@ -14,7 +14,7 @@ from configs import common
 from jaxcxr import state as states
 from jaxcxr.commands import train
 from jaxcxr.storage.predictions import Predictions
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import golden, tiny
 
 NAMES = golden.CONFIGS

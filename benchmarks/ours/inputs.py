@@ -20,7 +20,9 @@ from benchmarks.protocol import Prepared
 from jaxcxr import data, parallel
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.training import stepping, steps
-from jaxcxr.training.experiment import Experiment, Rows, open_store
+from jaxcxr.training.examples import Examples, SplitExamples
+from jaxcxr.training.experiment import DataRecord, Experiment
+from jaxcxr.training.prepare import open_store
 from tfds_builders.phantom_cxr import drawing
 
 Fields = Mapping[str, Any]
@@ -129,9 +131,9 @@ def _rows(folder: Path) -> dict[str, np.ndarray]:
 def _experiment(
     config: ConfigDict, arrays: dict[str, np.ndarray], compiled: steps.Compiled
 ) -> Experiment:
-    """All rows train."""
+    """All examples train."""
     names = np.array([str(i) for i in range(len(arrays["label"]))])
-    rows = Rows(
+    examples = Examples(
         ids=names,
         patient_ids=names,
         labels=np.asarray(arrays["label"]),
@@ -139,15 +141,5 @@ def _experiment(
         age_groups=names,
         classes=tuple(config.data.classes),
     )
-    splits = {"train": np.arange(len(names))}
-    return Experiment(
-        config=config,
-        rows=rows,
-        arrays=arrays,
-        splits=splits,
-        split_sha256="",
-        fingerprint="",
-        compiled=compiled,
-        study_rows=rows,
-        study_splits=splits,
-    )
+    own = SplitExamples(examples, {"train": np.arange(len(names))}, sha256="")
+    return Experiment(config, own, own, arrays, compiled, DataRecord(fingerprint=""))

@@ -18,7 +18,7 @@ from jaxcxr.storage import files, run_checksums
 from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.step_folders import QUARANTINE
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 
 TABLE = "table.txt"  # what the terminal shows
 

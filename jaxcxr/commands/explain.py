@@ -24,7 +24,8 @@ from jaxcxr.inference.saliency import Explainer, grey
 from jaxcxr.ops.masks import IGNORE
 from jaxcxr.ops.text import conceal, find_text
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training.experiment import Experiment, prepare
+from jaxcxr.training.experiment import Experiment
+from jaxcxr.training.prepare import prepare
 
 INPUTS = ("original", "text_masked", "lung_masked")
 
@@ -66,7 +67,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             Album(
                 folder,
                 title=f"{saliency.TITLES[e.method]} of the {e.of} class",
-                classes=experiment.rows.classes,
+                classes=experiment.examples.classes,
             ) as album,
         ):
             explainer = Explainer(
@@ -77,7 +78,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             )
             for start in range(0, len(rows), experiment.config.evaluate.batch_size):
                 some = rows[start : start + experiment.config.evaluate.batch_size]
-                _explain(explainer, experiment.rows.classes, Xrays.of(experiment, some), album)
+                _explain(explainer, experiment.examples.classes, Xrays.of(experiment, some), album)
             index = album.finish(
                 {
                     "note": "Research use only. Not for diagnosis.",
@@ -136,8 +137,8 @@ class Xrays:
             images,
             lungs,
             np.stack(found),
-            experiment.rows.labels[rows],
-            experiment.rows.ids[rows],
+            experiment.examples.labels[rows],
+            experiment.examples.ids[rows],
         )
 
     def changed(self, name: str) -> np.ndarray:
@@ -191,9 +192,11 @@ def _chosen(experiment: Experiment) -> np.ndarray:
     rows = experiment.splits[config.split]
     if not len(rows):
         raise InputError(f"explain.split={config.split!r} has no images: choose another split")
-    labels = experiment.rows.labels[rows]
+    labels = experiment.examples.labels[rows]
     limit = config.per_class or len(rows)
-    return np.concatenate([rows[labels == c][:limit] for c in range(len(experiment.rows.classes))])
+    return np.concatenate(
+        [rows[labels == c][:limit] for c in range(len(experiment.examples.classes))]
+    )
 
 
 def _explain(explainer: Explainer, class_names: Sequence[str], xrays: Xrays, album: Album) -> None:

@@ -24,7 +24,7 @@ from jaxcxr.storage.run_files import LR_FIND
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.run_identity import VOLATILE
 from jaxcxr.training import stepping
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 
 # The test ends where the smoothed loss is so many times its least value: from there on nothing is
 # learned.

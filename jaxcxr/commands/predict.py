@@ -18,7 +18,8 @@ from jaxcxr.storage import run_checksums
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.run_files import REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training.experiment import Experiment, open_store, prepare
+from jaxcxr.training.experiment import Experiment
+from jaxcxr.training.prepare import open_store, prepare
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -50,13 +51,13 @@ def keep_reference(experiment: Experiment, folder: RunFolder) -> None:
 
     Other X-rays need it, too.
     """
-    if experiment.reference is not None:
-        folder.write_bytes(REFERENCE, experiment.reference.read_bytes())
+    if experiment.record.reference is not None:
+        folder.write_bytes(REFERENCE, experiment.record.reference.read_bytes())
 
 
 def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     """Writes `predictions.npz` for `predict.splits`, with K patches an image."""
-    config, rows = experiment.config, experiment.rows
+    config, rows = experiment.config, experiment.examples
     variables = best_variables(experiment.task, folder)
     folder.claim()
     count = eval_count(config)
@@ -87,8 +88,8 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
         fold=config.split.fold,
         group_by=config.split.group_by,
         learner=config.model.name,
-        split_sha256=experiment.split_sha256,
-        dataset_fingerprint=experiment.fingerprint,
+        split_sha256=experiment.own.sha256,
+        dataset_fingerprint=experiment.record.fingerprint,
         extra={**extra, **whole},
     )
     if parallel.is_main():

@@ -24,7 +24,7 @@ from jaxcxr.storage.names import csv_line
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import input_sampler
 from jaxcxr.tasks.network import Network
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from jaxcxr.weights.finding_scores import pneumonia_score
 
 NOTE = "Research use only. Not for diagnosis."
@@ -49,7 +49,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     p = config.probe
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
-        rows, index = experiment.rows, experiment.splits["test"]
+        rows, index = experiment.examples, experiment.splits["test"]
         probabilities = _probabilities(config, experiment.arrays, index, source, labels)
         score = np.asarray(
             pneumonia_score(

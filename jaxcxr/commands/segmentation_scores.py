@@ -34,7 +34,7 @@ def score(experiment: Experiment, folder: RunFolder) -> None:
     each has scores of its own images.
     """
     config = experiment.config
-    classes = tuple(experiment.rows.classes)
+    classes = tuple(experiment.examples.classes)
     variables = best_variables(experiment.task, folder)
     folder.claim()
     sigmoid = config.model.outputs == "sigmoid"
@@ -48,7 +48,7 @@ def score(experiment: Experiment, folder: RunFolder) -> None:
         experiment, variables, "oof", thresholds=tuple(choices.values()), classes=classes
     )
     overlap, pooled = found[choices["configured"], ALL]
-    counts = np.bincount(experiment.rows.labels[held_out], minlength=len(classes)).tolist()
+    counts = np.bincount(experiment.examples.labels[held_out], minlength=len(classes)).tolist()
     folder.write_json(
         "segmentation.json",
         {

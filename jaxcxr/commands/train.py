@@ -22,7 +22,8 @@ from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training import loop
-from jaxcxr.training.experiment import Experiment, prepare
+from jaxcxr.training.experiment import Experiment
+from jaxcxr.training.prepare import prepare
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -51,7 +52,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             segmentation_scores.score(experiment, folder)
         evaluate.report(folder, segments=config.task == "segment")
         run_checksums.seal(folder)
-        folder.mark_finished("train", {"split_sha256": experiment.split_sha256})
+        folder.mark_finished("train", {"split_sha256": experiment.own.sha256})
 
 
 def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
@@ -171,15 +172,15 @@ def valid_count(config: ConfigDict) -> int:
 
 
 def _excluded(experiment: Experiment) -> dict[str, object]:
-    if experiment.dropped is None:
+    if experiment.record.dropped is None:
         return {}
-    dropped = {reason: found.to_json() for reason, found in experiment.dropped.items()}
-    return {"dropped": dropped, "notices": list(experiment.notices)}
+    dropped = {reason: found.to_json() for reason, found in experiment.record.dropped.items()}
+    return {"dropped": dropped, "notices": list(experiment.record.notices)}
 
 
 def manifest(experiment: Experiment) -> dict[str, object]:
     """What made this run, beside the versions that the folder adds itself."""
-    rows, config = experiment.rows, experiment.config
+    rows, config = experiment.examples, experiment.config
     return {
         "task": config.task,
         "seed": config.seed,
@@ -187,16 +188,16 @@ def manifest(experiment: Experiment) -> dict[str, object]:
             "images": len(rows.ids),
             "patients": len(set(rows.patient_ids.tolist())),
             "classes": list(rows.classes),
-            "fingerprint": experiment.fingerprint,
+            "fingerprint": experiment.record.fingerprint,
             **_excluded(experiment),
         },
-        "masks": dict(experiment.mask_summary),
+        "masks": dict(experiment.record.mask_summary),
         "split": {
-            "sha256": experiment.split_sha256,
+            "sha256": experiment.own.sha256,
             "sizes": {name: len(index) for name, index in experiment.splits.items()},
             "group_by": config.split.group_by,
         },
         "devices": parallel.describe(),
-        "upstream": [upstream(path) for path in experiment.upstream],
+        "upstream": [upstream(path) for path in experiment.record.upstream],
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -30,7 +30,7 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
     if "image" not in experiment.arrays:
         return
     _write_classes(experiment, folder, writer)
-    config, rows = experiment.config, experiment.rows
+    config, rows = experiment.config, experiment.examples
     train = experiment.splits["train"]
     names = PictureNames(reserved=("classes.png",))
     shown = [
@@ -58,7 +58,7 @@ def _write_classes(experiment: Experiment, folder: RunFolder, writer: MetricWrit
 
     As the network gets them but for crops and patches.
     """
-    rows, train = experiment.rows, experiment.splits["train"]
+    rows, train = experiment.examples, experiment.splits["train"]
     samples = {}
     for number, name in enumerate(rows.classes):
         index = np.sort(train[rows.labels[train] == number][:_SAMPLES])

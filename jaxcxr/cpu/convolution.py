@@ -361,7 +361,7 @@ def _taps(
     ]
 
 
-_LOWERINGS: tuple[tuple[Callable[[Convolution], bool], Callable[..., jax.Array]], ...] = (
+_LOWERINGS: tuple[tuple[Callable[[Convolution], bool], Callable[..., Any]], ...] = (
     (lambda this: this.is_pointwise, _pointwise),
     (lambda this: this.is_depthwise, _depthwise),
     (lambda this: this.makes_few_pixels, _gathered),

@@ -17,7 +17,7 @@ from jaxcxr.inference.best import best_variables
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 
 LEARNER = "covid_cxnet_hierarchical"
 
@@ -34,10 +34,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
         for name, level in config.items():
             experiment = prepare(level)
             if first is None:
-                first, rows, splits = experiment, experiment.study_rows, experiment.study_splits
+                first, rows, splits = experiment, experiment.study.examples, experiment.study.splits
             elif (
-                experiment.split_sha256 != first.split_sha256
-                or experiment.fingerprint != first.fingerprint
+                experiment.own.sha256 != first.own.sha256
+                or experiment.record.fingerprint != first.record.fingerprint
             ):
                 raise InputError(
                     f"{workdir}: the levels {', '.join(config)} are of different data or splits"
@@ -64,8 +64,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
             fold=first.config.split.fold,
             group_by=first.config.split.group_by,
             learner=LEARNER,
-            split_sha256=first.split_sha256,
-            dataset_fingerprint=first.fingerprint,
+            split_sha256=first.own.sha256,
+            dataset_fingerprint=first.record.fingerprint,
             extra={"source": rows.sources[index], "age_group": rows.age_groups[index]},
         )
         if parallel.is_main():

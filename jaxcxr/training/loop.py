@@ -1,4 +1,4 @@
-"""The training loop, one page, its order fixed: evaluate -> save -> next(batch) -> step -> log."""
+"""The training loop, its order fixed: evaluate -> save -> next(batch) -> step -> log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import jax
@@ -17,11 +16,12 @@ from jaxcxr import optim, parallel
 from jaxcxr import state as states
 from jaxcxr.cpu import host_memory
 from jaxcxr.errors import DivergedError
-from jaxcxr.state import Variables
+from jaxcxr.state import TrainState, Variables
 from jaxcxr.storage.checkpoint import Checkpointer
 from jaxcxr.storage.metric_writer import MetricWriter, Progress
 from jaxcxr.training import stepping, steps
 from jaxcxr.training.experiment import Experiment
+from jaxcxr.training.stop_request import StopRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,29 +51,6 @@ def plan(experiment: Experiment) -> Plan:
     )
 
 
-class StopRequest:
-    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two steps."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __enter__(self) -> StopRequest:
-        self._old = {s: signal.signal(s, self._handle) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:  # asked twice: leave at once
-            before = self._old[signal.Signals(number)]
-            if not callable(before):
-                raise KeyboardInterrupt
-            before(number, frame)
-        self.signal = number
-
-
 def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) -> dict[str, float]:
     """Metrics of a split, from sums over its examples."""
     total = None
@@ -84,6 +61,234 @@ def evaluate(experiment: Experiment, variables: Any, split: str, *, count: int) 
         total = metrics if total is None else {n: total[n].merge(m) for n, m in metrics.items()}
     host_memory.give_back()
     return {name: value for m in (total or {}).values() for name, value in m.scalars().items()}
+
+
+@dataclasses.dataclass
+class LoopState:
+    """What changes while a run trains; a checkpoint has all of it but the clock.
+
+    Attributes:
+        train: parameters, model state, optimiser state, on the devices.
+        step: steps taken.
+        stopping, plateau: what they remember of earlier evaluations.
+        metrics: of the validation patients at this step; {} where it was not evaluated.
+        losses: {"loss": scalar} of each step since the last log row.
+        learning_rate: of the last step.
+        started: start of the training on the monotonic clock, as if it had never been interrupted.
+        resumed_at: step of the checkpoint that it resumed from; None where it began.
+        last_save: time of the last checkpoint on that clock.
+    """
+
+    train: TrainState
+    step: int
+    stopping: optim.EarlyStopping
+    plateau: optim.ReduceLROnPlateau
+    metrics: dict[str, float]
+    losses: list[Any]
+    learning_rate: float
+    started: float
+    resumed_at: int | None
+    last_save: float
+
+    @classmethod
+    def begin(
+        cls,
+        experiment: Experiment,
+        checkpointer: Checkpointer,
+        iterator: Any,
+        pretrained: Callable[[Variables], Variables] | None,
+    ) -> LoopState:
+        """The newest sound checkpoint's, else the first variables'; `iterator` takes its place."""
+        config, task, optimizer = experiment.config, experiment.task, experiment.compiled.optimizer
+        new = cls(
+            train=states.create(task.init(config.seed), optimizer),
+            step=0,
+            stopping=optim.EarlyStopping(
+                mode=task.mode, patience=config.train.patience, min_delta=config.train.min_delta
+            ),
+            plateau=optim.ReduceLROnPlateau(
+                patience=config.optim.plateau_patience, decay=config.optim.decay
+            ),
+            metrics={},
+            losses=[],
+            learning_rate=0.0,
+            started=time.monotonic(),
+            resumed_at=None,
+            last_save=time.monotonic(),
+        )
+        restored = checkpointer.restore_latest(
+            new.train.without_optimizer(), new.train.opt_state, iterator
+        )
+        if restored is not None:
+            new.train = restored.state.replace(opt_state=restored.optimizer)
+            new.step = new.resumed_at = restored.step
+            new.metrics = restored.metrics
+            new.stopping.restore(restored.loop["watch"])
+            new.plateau.restore(restored.loop["watch"])
+            new.started -= restored.loop["seconds"]
+            # Checkpoints of earlier versions have none.
+            new.losses = [
+                {name: np.float32(value) for name, value in row.items()}
+                for row in restored.loop.get("losses", [])
+            ]
+        elif pretrained is not None:
+            new.train = states.create(pretrained(new.train.variables), optimizer)
+        new.train = parallel.place(new.train)
+        return new
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no checkpoint has this step yet, as far as this start knows."""
+        return self.resumed_at is None or self.step > self.resumed_at
+
+    def save(self, checkpointer: Checkpointer, iterator: Any) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        if self.losses:
+            self.mean_loss(checkpointer)
+        losses = parallel.to_host(self.losses)
+        checkpointer.save(
+            self.step,
+            state=self.train.without_optimizer(),
+            optimizer=self.train.opt_state,
+            data_iterator=iterator,
+            loop={
+                "watch": self.stopping.to_json() | self.plateau.to_json(),
+                "seconds": time.monotonic() - self.started,
+                # A checkpoint between two log rows keeps them for the next one.
+                "losses": [{n: float(value) for n, value in row.items()} for row in losses],
+            },
+            metrics=self.metrics,
+            best=None if self.stopping.best is None else self.stopping.best_step,
+        )
+        self.last_save = time.monotonic()
+
+    def mean_loss(self, checkpointer: Checkpointer) -> float:
+        """The mean over the steps since the last log row.
+
+        Raises:
+            DivergedError: it is not finite; names the checkpoint that stays.
+        """
+        loss = steps.mean_losses(self.losses)["loss"]
+        if math.isfinite(loss):
+            return loss
+        saved = checkpointer.all_steps()
+        there = (
+            f"the last good checkpoint, of step {saved[-1]}, is kept in {checkpointer.directory}. "
+            if saved
+            else "there is no checkpoint yet. "
+        )
+        raise DivergedError(
+            f"the training loss is {loss} at step {self.step}; {there}"
+            "Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loop:
+    """The parts that stay the same: what is trained, how long, where it is written."""
+
+    experiment: Experiment
+    plan: Plan
+    stepper: stepping.Stepper
+    checkpointer: Checkpointer
+    writer: MetricWriter
+    progress: Progress
+    valid_count: int
+
+    def is_over(self, now: LoopState) -> bool:
+        return now.step >= self.plan.steps or now.stopping.stop
+
+    def at_meeting(self, now: LoopState) -> bool:
+        """Whether all processes may save or leave here.
+
+        Clocks and signals differ between processes, but all must do so at the same step.
+        """
+        return parallel.process_count() == 1 or now.step % self.plan.log_every == 0
+
+    def evaluate_and_save(self, now: LoopState) -> None:
+        """Evaluates where that is due, and saves what has improved or was not saved for long."""
+        if not now.is_new:
+            return
+        if self._is_evaluated(now.step):
+            self.log(now)
+            task, variables = self.experiment.task, now.train.variables
+            now.metrics = evaluate(self.experiment, variables, "valid", count=self.valid_count)
+            improved = now.stopping.update(now.metrics[task.monitor], now.step)
+            now.plateau.update(improved)
+            rows = {f"valid/{name}": value for name, value in now.metrics.items()}
+            self.writer.scalars(now.step, rows)
+            if improved or self.is_over(now) or self._is_overdue(now):
+                now.save(self.checkpointer, self.stepper.iterator)
+        elif self.at_meeting(now) and self._is_overdue(now):
+            now.metrics = {}
+            now.save(self.checkpointer, self.stepper.iterator)
+
+    def leave_if_asked(self, now: LoopState, request: StopRequest) -> None:
+        """Saves and raises SystemExit where any process got a signal."""
+        if not (self.at_meeting(now) or self.is_over(now)):
+            return
+        if not parallel.agree(request.signal is not None):
+            return
+        now.metrics = {}
+        now.save(self.checkpointer, self.stepper.iterator)
+        self.checkpointer.close()
+        self.progress.close()  # its last line would else come after ours
+        number = request.signal or signal.SIGTERM
+        if parallel.is_main():
+            print(
+                f"interrupted by {signal.Signals(number).name} at step {now.step}, checkpoint "
+                "saved; rerun the same command to resume",
+                flush=True,
+            )
+        raise SystemExit(128 + number)
+
+    def advance(self, now: LoopState) -> None:
+        """One step, or as many as there are before the loop is needed again."""
+        count = min(self.stepper.at_most, self.plan.boundary(now.step) - now.step)
+        batches = self.stepper.next(count)
+        rates = [self._learning_rate(now, n) for n in range(now.step, now.step + count)]
+        now.train, losses = self.stepper.step(now.train, batches, rates)
+        now.step += count
+        now.losses += losses
+        now.learning_rate = rates[-1]
+        if now.step % self.plan.log_every == 0 or now.step == self.plan.steps:
+            self.log(now)
+        else:
+            self.progress.update(now.step)
+
+    def log(self, now: LoopState) -> None:
+        """A row of the mean loss since the last one, where steps were taken since."""
+        if now.losses:
+            loss = now.mean_loss(self.checkpointer)
+            now.losses.clear()
+            row = {"train/loss": loss, "train/learning_rate": now.learning_rate}
+            self.writer.scalars(now.step, row)
+            self.progress.update(now.step, loss=loss)
+
+    def _is_evaluated(self, step: int) -> bool:
+        if step == 0:
+            return self.plan.steps == 0
+        return step % self.plan.eval_every == 0 or step >= self.plan.steps
+
+    def _is_overdue(self, now: LoopState) -> bool:
+        minutes = self.experiment.config.checkpoint.every_minutes
+        return parallel.agree(time.monotonic() - now.last_save > 60 * minutes)
+
+    def _learning_rate(self, now: LoopState, step: int) -> float:
+        o = self.experiment.config.optim
+        factor = optim.schedule_factor(
+            o.schedule,
+            step=step,
+            steps=self.plan.steps,
+            warmup=o.warmup,
+            milestones=o.milestones,
+            decay=o.decay,
+        )
+        return now.plateau.factor * o.learning_rate * factor
 
 
 def fit(
@@ -103,7 +308,7 @@ def fit(
         experiment: what to train.
         checkpointer: where its states go.
         writer: where its metrics go.
-        valid_count: patches an image in the evaluations while training; 0 where the task draws
+        valid_count: patches per image in the evaluations while training; 0 where the task draws
             none.
         description: what the progress bar says.
         pretrained: puts published weights into the first variables of a run that begins; None:
@@ -116,177 +321,46 @@ def fit(
     Raises:
         DivergedError: the loss is not finite; the last good checkpoint stays.
     """
-    config, task, compiled = experiment.config, experiment.task, experiment.compiled
-    schedule = plan(experiment)
-    stopping = optim.EarlyStopping(
-        mode=task.mode, patience=config.train.patience, min_delta=config.train.min_delta
-    )
-    plateau = optim.ReduceLROnPlateau(
-        patience=config.optim.plateau_patience, decay=config.optim.decay
-    )
+    config, schedule = experiment.config, plan(experiment)
     stepper = stepping.stepper(experiment, jax.random.key(config.seed))
-    state = states.create(task.init(config.seed), compiled.optimizer)
-    seconds, step, metrics, unlogged = 0.0, 0, {}, []
-    restored = checkpointer.restore_latest(
-        state.without_optimizer(), state.opt_state, stepper.iterator
-    )
-    if restored is not None:
-        state, step, metrics = restored.state, restored.step, restored.metrics
-        state = state.replace(opt_state=restored.optimizer)
-        stopping.restore(restored.loop["watch"])
-        plateau.restore(restored.loop["watch"])
-        seconds = restored.loop["seconds"]
-        unlogged = restored.loop.get("losses", [])  # checkpoints of earlier versions have none
-    elif pretrained is not None:
-        state = states.create(pretrained(state.variables), compiled.optimizer)
-    writer.truncate_after(step if restored is not None else -1)
-    state = parallel.place(state)
-    started = time.monotonic() - seconds
-    last_save = time.monotonic()
-    # Of the steps since the last log row; a checkpoint between two rows keeps them for the next
-    # one.
-    losses: list[Any] = [
-        {name: np.float32(value) for name, value in row.items()} for row in unlogged
-    ]
-    rates = [0.0]  # of the steps taken last
-
-    def save() -> None:
-        if losses:
-            finite_means()
-        loop = {
-            "watch": stopping.to_json() | plateau.to_json(),
-            "seconds": time.monotonic() - started,
-            "losses": [
-                {n: float(value) for n, value in row.items()} for row in parallel.to_host(losses)
-            ],
-        }
-        checkpointer.save(
-            step,
-            state=state.without_optimizer(),
-            optimizer=state.opt_state,
-            data_iterator=stepper.iterator,
-            loop=loop,
-            metrics=metrics,
-            best=None if stopping.best is None else stopping.best_step,
-        )
-
-    def overdue() -> bool:
-        return parallel.agree(time.monotonic() - last_save > 60 * config.checkpoint.every_minutes)
-
-    def finite_means() -> dict[str, float]:
-        means = steps.mean_losses(losses)
-        if not math.isfinite(means["loss"]):
-            kept = checkpointer.all_steps()
-            raise DivergedError(
-                f"the training loss is {means['loss']} at step {step}; "
-                + (
-                    (
-                        f"the last good checkpoint, of step {kept[-1]}, is kept in "
-                        f"{checkpointer.directory}. "
-                    )
-                    if kept
-                    else "there is no checkpoint yet. "
-                )
-                + "Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
-            )
-        return means
-
-    def log() -> None:
-        if losses:
-            means = finite_means()
-            losses.clear()
-            writer.scalars(step, {"train/loss": means["loss"], "train/learning_rate": rates[-1]})
-            progress.update(step, loss=means["loss"])
-
-    def learning_rate(step: int) -> float:
-        return (
-            plateau.factor
-            * config.optim.learning_rate
-            * optim.schedule_factor(
-                config.optim.schedule,
-                step=step,
-                steps=schedule.steps,
-                warmup=config.optim.warmup,
-                milestones=config.optim.milestones,
-                decay=config.optim.decay,
-            )
-        )
-
-    if parallel.is_main() and step < schedule.steps:
-        todo, devices = schedule.steps - step, parallel.device_count()
-        print(
-            (
-                f"{description}: {todo} step{'s'[: todo != 1]} on {devices} "
-                f"device{'s'[: devices != 1]}; the first one compiles, which takes minutes on a "
-                f"CPU and is kept for later runs\n{experiment.placement}"
-            ),
-            flush=True,
-        )
+    now = LoopState.begin(experiment, checkpointer, stepper.iterator, pretrained)
+    writer.truncate_after(-1 if now.resumed_at is None else now.resumed_at)
+    _announce(experiment, schedule.steps - now.step, description)
     progress = Progress(
-        schedule.steps, start=step, description=description, active=parallel.is_main()
+        schedule.steps, start=now.step, description=description, active=parallel.is_main()
     )
+    loop = _Loop(experiment, schedule, stepper, checkpointer, writer, progress, valid_count)
     with StopRequest() as request, progress:
         while True:
-            last = step >= schedule.steps or stopping.stop
-            due = step > 0 and (step % schedule.eval_every == 0 or step >= schedule.steps)
-            fresh = restored is None or step > restored.step
-            # Clocks and signals differ between processes, but all must save and leave at the same
-            # step.
-            together = parallel.process_count() == 1 or step % config.train.log_every == 0
-            if (due or step == schedule.steps == 0) and fresh:
-                log()
-                metrics = evaluate(experiment, state.variables, "valid", count=valid_count)
-                improved = stopping.update(metrics[task.monitor], step)
-                plateau.update(improved)
-                writer.scalars(step, {f"valid/{name}": value for name, value in metrics.items()})
-                last = step >= schedule.steps or stopping.stop
-                if improved or last or overdue():
-                    save()
-                    last_save = time.monotonic()
-            elif fresh and together and overdue():
-                metrics = {}  # not evaluated here
-                save()
-                last_save = time.monotonic()
-            if (together or last) and parallel.agree(request.signal is not None):
-                metrics = {}
-                save()
-                checkpointer.close()
-                progress.close()  # its last line would else come after ours
-                if parallel.is_main():
-                    name = signal.Signals(request.signal or signal.SIGTERM).name
-                    print(
-                        (
-                            f"interrupted by {name} at step {step}, checkpoint saved; rerun the "
-                            "same command to resume"
-                        ),
-                        flush=True,
-                    )
-                raise SystemExit(128 + (request.signal or signal.SIGTERM))
-            if last:
+            loop.evaluate_and_save(now)
+            loop.leave_if_asked(now, request)
+            if loop.is_over(now):
                 break
-            # One step, or as many as there are before the loop is needed again.
-            count = min(stepper.at_most, schedule.boundary(step) - step)
-            batches = stepper.next(count)
-            rates = [learning_rate(n) for n in range(step, step + count)]
-            state, taken = stepper.step(state, batches, rates)
-            step += count
-            losses += taken
-            if step % config.train.log_every == 0 or step == schedule.steps:
-                log()
-            else:
-                progress.update(step)
-    if stopping.best is None:
+            loop.advance(now)
+    if now.stopping.best is None:
         raise DivergedError(
-            f"no evaluation gave a number for {task.monitor}, which chooses the checkpoint, in "
-            f"{step} steps: is there an example of each class among the validation patients "
-            "(split.valid_fraction)?"
+            f"no evaluation gave a number for {experiment.task.monitor}, which chooses the "
+            f"checkpoint, in {now.step} steps: is there an example of each class among the "
+            "validation patients (split.valid_fraction)?"
         )
     return {
-        "step": step,
-        "best_step": stopping.best_step,
-        "best": stopping.best,
-        "seconds": time.monotonic() - started,
-        "images": step * config.train.batch_size,
-        "stopped_early": stopping.stop,
+        "step": now.step,
+        "best_step": now.stopping.best_step,
+        "best": now.stopping.best,
+        "seconds": time.monotonic() - now.started,
+        "images": now.step * config.train.batch_size,
+        "stopped_early": now.stopping.stop,
         "placement": dataclasses.asdict(experiment.placement),
     }
+
+
+def _announce(experiment: Experiment, todo: int, description: str) -> None:
+    if todo <= 0 or not parallel.is_main():
+        return
+    devices = parallel.device_count()
+    print(
+        f"{description}: {todo} step{'s'[: todo != 1]} on {devices} device{'s'[: devices != 1]}; "
+        "the first step compiles the program (minutes on a CPU; cached for later runs)\n"
+        f"{experiment.placement}",
+        flush=True,
+    )

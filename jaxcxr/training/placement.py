@@ -24,15 +24,11 @@ class Placement:
     why: str
 
     def __str__(self) -> str:
-        places = {"device": "in the devices' memory", "host": "in the host's memory"}
-        return f"images are kept {places[self.where]}: {self.why}"
+        return f"images stay in {self.where} memory ({self.why})"
 
 
 def check(wanted: str, *, processes: int) -> None:
-    """Raises InputError for a `train.placement` that is unknown or impossible.
-
-    So many processes cannot have every one.
-    """
+    """Raises InputError for a `train.placement` that is unknown, or impossible with `processes`."""
     if wanted not in PLACEMENTS:
         raise InputError(f"train.placement={wanted!r} is unknown; known: {', '.join(PLACEMENTS)}")
     if wanted == "device" and processes > 1:
@@ -72,7 +68,7 @@ def choose(
     if processes > 1:
         return Placement("host", f"each of the {processes} processes reads its own part of a batch")
     if platform == "cpu":
-        return Placement("host", "a CPU computes there anyway")
+        return Placement("host", "the backend is a CPU")
     if free is None:
         return Placement("host", f"{size}, and this platform does not say how much memory is free")
     if needed > SHARE * free:

@@ -15,7 +15,7 @@ from jaxcxr.inference.best import best_variables
 from jaxcxr.models.resnet import BasicBlock, ResNet
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tfds_builders.phantom_cxr import drawing
 
@@ -87,14 +87,16 @@ def on_the_letter(folder, confounder):
     )
     heat = saliency.explain(explainer, rows, images, None).heat
     letters = []
-    for name, label in zip(experiment.rows.ids[rows], experiment.rows.labels[rows], strict=True):
+    for name, label in zip(
+        experiment.examples.ids[rows], experiment.examples.labels[rows], strict=True
+    ):
         patient, image = (int(number) for number in name.removeprefix("phantom-p").split("-"))
         marker = drawing.marker_of(
             seed=0,
             patient=patient,
             image=image,
             confounder=confounder,
-            label=experiment.rows.classes[label],
+            label=experiment.examples.classes[label],
         )
         letters.append(
             drawing._letter(marker, drawing._rng("letter", 0, patient, image), SIDE) > 0.4

@@ -27,7 +27,8 @@ from jaxcxr.inference.best import best_variables
 from jaxcxr.storage.files import encode_png, read_json, write_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training.experiment import Experiment, prepare
+from jaxcxr.training.experiment import Experiment
+from jaxcxr.training.prepare import prepare
 from tests import golden, tiny
 from tests.commands.test_own_xrays import learner, rows_of, segmenter
 
@@ -83,7 +84,7 @@ def test_test_images_get_the_probabilities_of_the_run(runs, name):
     experiment = prepare(CONFIGS[name]())
     known = Predictions.load(runs / name / "predictions.npz").select("test")
     rows = experiment.splits["test"]
-    assert known.ids.tolist() == experiment.rows.ids[rows].tolist() and len(rows) > 3
+    assert known.ids.tolist() == experiment.examples.ids[rows].tolist() and len(rows) > 3
     model = Model.open(runs / name / "export")
     found = model.predict(*inputs(experiment, rows))
     np.testing.assert_allclose(found, known.probabilities, rtol=0, atol=1e-6)

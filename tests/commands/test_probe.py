@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from jaxcxr.commands import enhance, probe
 from jaxcxr.errors import InputError
 from jaxcxr.storage.files import read_json
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from jaxcxr.weights.catalog import CHESTXRAY14
 from tests import tiny
 from tests.weights import forms
@@ -34,7 +34,7 @@ def test_the_score_is_the_networks_own_pneumonia_neuron(tmp_path, capsys):
     c = config(model__pretrained=str(tmp_path / "chexnet.safetensors"))
     probe.run(c, tmp_path / "run")
     experiment = prepare(c)
-    index, rows = experiment.splits["test"], experiment.rows
+    index, rows = experiment.splits["test"], experiment.examples
     pixels = np.asarray(experiment.arrays["image"][index], np.float32)[:, 8:40, 8:40, None] / 255
     pixels = jax.image.resize(pixels, (len(index), 64, 64, 1), "bilinear")
     logits, _ = forms.module("densenet121", classes=14).apply(

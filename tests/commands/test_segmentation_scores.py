@@ -71,7 +71,7 @@ def test_the_scores_are_those_of_the_held_out_patients_at_three_thresholds(run):
         assert rows[choice]["accuracy"] == pytest.approx(pooled.scalars()["accuracy"])
     assert found["structures"]["lung"]["dice"] == rows["configured"]["dice"]
     assert found["pooled"]["lung"]["jaccard"] == rows["configured"]["pooled_jaccard"]
-    labels = prepared.rows.labels[held_out]
+    labels = prepared.examples.labels[held_out]
     assert {n: row["images"] for n, row in found["classes"].items()} == {
         name: int((labels == k).sum()) for k, name in enumerate(CLASSES)
     }

@@ -18,7 +18,7 @@ from jaxcxr.inference.programs import programs_of
 from jaxcxr.inference.xray_predictions import NoLungs, Source
 from jaxcxr.storage.files import read_json, write_json
 from jaxcxr.storage.predictions import Predictions
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tests.commands.test_own_xrays import segmenter
 

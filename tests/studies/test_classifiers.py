@@ -16,7 +16,7 @@ from jaxcxr.report.models_report import read_models, table_6
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.studies import hierarchy, repeats, study
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 
 PAIRS = ("base:cxnet_v1",)
@@ -64,7 +64,7 @@ def test_every_stage_is_remembered(done):
 
 def test_repeats_differ_in_their_seed_and_share_their_split(done):
     one, two = (Predictions.load(done / f"models/base/repeat{r}/predictions.npz") for r in (0, 1))
-    assert one.split_sha256 == two.split_sha256
+    assert one.own.sha256 == two.own.sha256
     np.testing.assert_array_equal(one.ids, two.ids)
     assert not np.allclose(one.probabilities, two.probabilities)
 
@@ -97,7 +97,7 @@ def test_no_patient_of_the_test_set_trained_a_level(done):
     c = config("hierarchical").models.hierarchical
     for level in c.values():
         experiment = prepare(level)
-        assert not tested & set(experiment.rows.patient_ids[experiment.splits["train"]])
+        assert not tested & set(experiment.examples.patient_ids[experiment.splits["train"]])
 
 
 def test_half_of_the_training_patients_are_some_of_them_and_the_test_images_are_the_same(done):

@@ -15,7 +15,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.storage.files import read_json, sha256_file, write_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.studies import study
-from jaxcxr.training.experiment import open_store, prepare
+from jaxcxr.training.prepare import open_store, prepare
 from tests import tiny
 
 LEARNERS = ("densenet161", "vgg19_bn")
@@ -101,7 +101,7 @@ def test_the_learners_were_given_these_masks(done):
     c = config().learners["vgg19_bn"]
     c.masks.source, c.masks.workdir = "workdir", str(done / "segment")
     experiment = prepare(c)
-    name = experiment.rows.ids[3]
+    name = experiment.examples.ids[3]
     with Image.open(done / "segment" / "masks" / f"{name}.png") as mask:
         expected = np.asarray(mask) > 0
     if not expected.any():

@@ -18,7 +18,7 @@ from jaxcxr.storage.checkpoint import Restored
 from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training import loop
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 
 

@@ -12,7 +12,7 @@ import pytest
 from jaxcxr.commands import train
 from jaxcxr.errors import InputError
 from jaxcxr.storage.predictions import Predictions
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 
 CLASSES = ("covid19", "viral", "bacterial", "normal")
@@ -100,7 +100,7 @@ def test_the_held_out_fold_is_not_among_the_training_rows(learners):
     for fold in range(FOLDS):
         experiment = prepare(config(learners, split__fold=fold))
         parts = {
-            name: experiment.rows.patient_ids[rows] for name, rows in experiment.splits.items()
+            name: experiment.examples.patient_ids[rows] for name, rows in experiment.splits.items()
         }
         ours = {f"p{i:03d}" for i in range(PATIENTS) if PART[i] == fold}
         assert set(parts["oof"]) == set(parts["valid"]) == ours
@@ -111,9 +111,9 @@ def test_the_held_out_fold_is_not_among_the_training_rows(learners):
         )
         # An out-of-fold row comes from the learner that did not train on its patient.
         for row in experiment.splits["train"][:20]:
-            own = PART[int(experiment.rows.ids[row][1:])]
+            own = PART[int(experiment.examples.ids[row][1:])]
             expected = learner_file("b", own, good_at=1)
-            at = np.flatnonzero(expected.ids == experiment.rows.ids[row])[0]
+            at = np.flatnonzero(expected.ids == experiment.examples.ids[row])[0]
             np.testing.assert_allclose(
                 experiment.arrays["inputs"][row, 1], expected.probabilities[at], atol=1e-6
             )
@@ -160,4 +160,4 @@ def test_files_of_another_split_are_refused_by_name(tmp_path):
 def test_any_number_of_learners(learners):
     experiment = prepare(config(learners[:2]))
     assert experiment.arrays["inputs"].shape == (PATIENTS, 2, 4)
-    assert len(experiment.upstream) == 2 * FOLDS
+    assert len(experiment.record.upstream) == 2 * FOLDS

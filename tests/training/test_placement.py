@@ -16,7 +16,7 @@ from jaxcxr.errors import DivergedError, InputError
 from jaxcxr.storage.metric_writer import read_metrics
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training import placement
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests.models.variables import filled
 from tests.training.fitting import config, fit, leaves, newest
 

@@ -14,7 +14,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tests.training import fitting
 from tests.weights.forms import as_torch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import common_data
-from jaxcxr.training.experiment import prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 
 
@@ -24,7 +24,7 @@ def experiment(real_data, tmp_path_factory):
 
 
 def test_classes_are_those_of_the_papers_with_the_packs_counts(experiment):
-    rows = experiment.rows
+    rows = experiment.examples
     assert rows.classes == common_data.CLASSES == ("covid19", "viral", "bacterial", "normal")
     # CCX by its findings: COVID-19 398; SARS 10; Streptococcus 12 and Pneumocystis 12; No
     # Finding 14.
@@ -42,7 +42,7 @@ def test_images_are_equalised_and_not_blank(experiment):
 
 
 def test_no_strict_patient_is_on_two_sides_and_every_side_has_every_class(experiment):
-    rows = experiment.rows
+    rows = experiment.examples
     assert experiment.config.data.patient_key == "strict_patient_id"
     sides = list(experiment.splits.values())
     assert sorted(np.concatenate(sides)) == list(range(len(rows.ids)))

@@ -1,0 +1,133 @@
+"""Examples of a run, as metadata, and their splits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import data
+from jaxcxr.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Metadata of the examples, in the order of their arrays.
+
+    Attributes:
+        ids: [N] image ids.
+        patient_ids: [N] patients, what the splits keep together.
+        labels: [N] int32 indices into classes.
+        sources: [N] the data set each image comes from.
+        age_groups: [N] adult, paediatric or ''.
+        classes: class names; empty for segmentation.
+    """
+
+    ids: np.ndarray
+    patient_ids: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+    age_groups: np.ndarray
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dataset: data.Dataset) -> Examples:
+        """Those of a data set."""
+        return cls(
+            ids=dataset.ids,
+            patient_ids=dataset.patient_ids,
+            labels=dataset.labels,
+            sources=dataset.sources,
+            age_groups=dataset.age_groups,
+            classes=dataset.classes,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitExamples:
+    """Examples and their splits.
+
+    Attributes:
+        examples: their metadata.
+        splits: "train", "valid", "oof", "test" -> indices of examples [n], disjoint.
+        sha256: hash of the folds.
+    """
+
+    examples: Examples
+    splits: Mapping[str, np.ndarray]
+    sha256: str
+
+
+def split(config: ConfigDict, examples: Examples) -> SplitExamples:
+    """The splits that `config.split` describes, of this run's fold."""
+    s = config.split
+    folds = data.make_folds(
+        examples.ids,
+        examples.patient_ids,
+        examples.labels,
+        examples.classes,
+        num_folds=s.folds,
+        test_fraction=s.test_fraction,
+        seed=s.seed,
+        group_by=s.group_by,
+    )
+    splits = folds.split(s.fold, valid_fraction=s.valid_fraction)
+    if not 0 < s.train_fraction <= 1:
+        raise InputError(
+            f"split.train_fraction is {s.train_fraction}: give a fraction above 0, up to 1"
+        )
+    if s.train_fraction < 1:
+        train = splits["train"]
+        patients, images = data.sample_patients(
+            examples.patient_ids[train], examples.labels[train], s.seed
+        )
+        chosen = patients[np.cumsum(images) <= s.train_fraction * len(train)]
+        splits["train"] = train[np.isin(examples.patient_ids[train], chosen)]
+    if "train_limit" in s:
+        splits["train"] = _limited(splits["train"], examples, tuple(s.train_limit), seed=s.seed)
+    return SplitExamples(examples, splits, folds.sha256)
+
+
+def _limited(
+    train: np.ndarray, examples: Examples, limits: Sequence[str], *, seed: int
+) -> np.ndarray:
+    """The training examples with at most as many of each class as `split.train_limit` says.
+
+    They are taken patient by patient in a seeded order, so that those of a smaller limit are part
+    of a larger one's.
+    """
+    for text in limits:
+        name, _, number = text.partition("=")
+        if name not in examples.classes or not number.isdecimal() or not int(number):
+            known = ", ".join(examples.classes) or "none: set data.classes"
+            raise InputError(
+                f"split.train_limit has {text!r}: write 'class=count', a count of 1 or more; the "
+                f"classes are {known}"
+            )
+        mine = train[examples.labels[train] == examples.classes.index(name)]
+        patients, _ = data.sample_patients(examples.patient_ids[mine], examples.labels[mine], seed)
+        place = {patient: n for n, patient in enumerate(patients.tolist())}
+        order = sorted(mine.tolist(), key=lambda row: place[examples.patient_ids[row].item()])
+        train = np.setdiff1d(train, order[int(number) :])
+    return train
+
+
+def with_targets(config: ConfigDict, study: SplitExamples) -> SplitExamples:
+    """The examples under the classes that this run learns (`data.targets`).
+
+    Those of other classes leave its splits.
+    """
+    learned = data.output_classes(config.data)
+    examples = study.examples
+    if learned == examples.classes:
+        return study
+    to = data.target_map(config.data)
+    number = np.array(
+        [learned.index(to[name]) if to[name] else -1 for name in examples.classes], np.int32
+    )
+    labels = number[examples.labels]
+    splits = {name: index[labels[index] >= 0] for name, index in study.splits.items()}
+    learned_examples = dataclasses.replace(examples, labels=np.maximum(labels, 0), classes=learned)
+    return dataclasses.replace(study, examples=learned_examples, splits=splits)

@@ -1,0 +1,120 @@
+"""From a config to an experiment: opens its data, splits them and builds its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcxr import data, parallel
+from jaxcxr.data import dropped
+from jaxcxr.data.dropped import Dropped
+from jaxcxr.errors import InputError
+from jaxcxr.inference.mask_provider import MaskProvider
+from jaxcxr.tasks import segment
+from jaxcxr.training import placement, stacking, steps
+from jaxcxr.training.examples import Examples, SplitExamples, split, with_targets
+from jaxcxr.training.experiment import DataRecord, Experiment
+
+
+def prepare(config: ConfigDict) -> Experiment:
+    """Opens the data of a config, splits it and builds its task."""
+    parallel.check_batch_size(config.train.batch_size, field="train.batch_size")
+    parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
+    if config.train.log_every < 1:
+        raise InputError(f"train.log_every={config.train.log_every}: give 1 or more steps")
+    placement.check(config.train.placement, processes=parallel.process_count())
+    if config.task not in _PREPARE:
+        raise InputError(f"task={config.task!r} is unknown; known: {', '.join(_PREPARE)}")
+    return _PREPARE[config.task](config)
+
+
+def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.Store:
+    """The preprocessed images of a data section.
+
+    Only process 0 prepares, the others wait for it.
+    """
+
+    def build() -> data.Store:
+        dataset = data.open_dataset(section)
+        if parallel.is_main():
+            dropped.print_once(dataset.dropped, dataset.notices)
+        return data.build_store(
+            dataset,
+            data.Preprocessing.of(section),
+            masks=masks,
+            cache_dir=data.cache_dir(section),
+            shared_dir=data.shared_cache_dir(section),
+            max_bad_images=section.max_bad_images,
+        )
+
+    if not parallel.is_main():
+        parallel.barrier("store")
+        return build()
+    try:
+        return build()
+    finally:
+        # Also after an error, which the others then meet themselves instead of waiting forever.
+        parallel.barrier("store")
+
+
+def _from_images(
+    config: ConfigDict,
+    build: Callable[[ConfigDict, SplitExamples], steps.Compiled],
+) -> Experiment:
+    store = open_store(config.data, masks=MaskProvider.for_run(config).stored)
+    study = split(config, Examples.of(store.dataset))
+    own = with_targets(config, study)
+    arrays: dict[str, Any] = {"image": store.images, "label": own.examples.labels}
+    if store.masks is not None:
+        arrays["mask"] = store.masks
+    upstream = ()
+    if config.masks.source == "workdir":
+        upstream = (Path(config.masks.workdir) / "masks" / "index.json",)
+    record = DataRecord(
+        fingerprint=store.dataset.fingerprint,
+        upstream=upstream,
+        dropped=_all_dropped(config, store),
+        notices=store.dataset.notices,
+        reference=store.reference,
+        mask_summary=store.mask_summary,
+    )
+    return Experiment(config, own, study, arrays, build(config, own), record)
+
+
+def _all_dropped(config: ConfigDict, store: data.Store) -> dict[str, Dropped]:
+    """What the data set left out, and what the preprocessing did."""
+    found = dict(store.dataset.dropped)
+    if store.bad_ids:
+        found["unreadable image"] = Dropped.of(list(store.bad_ids), is_fault=True)
+    if store.empty_ids and config.masks.on_empty == "drop":
+        found["empty lung mask"] = Dropped.of(list(store.empty_ids), is_fault=True)
+    return found
+
+
+def _classify(config: ConfigDict) -> Experiment:
+    def build(config: ConfigDict, own: SplitExamples) -> steps.Compiled:
+        classes = len(own.examples.classes)
+        weights = np.ones(classes, np.float32)
+        if config.loss.class_weights == "inverse_frequency":
+            counts = np.bincount(own.examples.labels[own.splits["train"]], minlength=classes)
+            weights = (counts.sum() / (classes * np.maximum(counts, 1))).astype(np.float32)
+        elif config.loss.class_weights != "none":
+            raise InputError(
+                f"loss.class_weights={config.loss.class_weights!r} is unknown; known: none, "
+                "inverse_frequency"
+            )
+        return steps.compile_for(config, class_weights=weights)
+
+    return _from_images(config, build)
+
+
+def _segment(config: ConfigDict) -> Experiment:
+    segment.check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
+    return _from_images(config, lambda config, own: steps.compile_for(config))
+
+
+_PREPARE = {"classify": _classify, "segment": _segment, "ensemble": stacking.prepare}
