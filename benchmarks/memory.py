@@ -43,7 +43,7 @@ def prediction(config: ConfigDict, *, count: int) -> tuple[int, int]:
 
 def backward(config: ConfigDict) -> int:
     """Bytes that a segmenter's training step keeps from the forward for the backward pass."""
-    task = segment.build(config, axis_name=None)
+    task = segment.Segment(config, axis_name=None)
     variables: Any = task.init(None)
     model_state = {name: value for name, value in variables.items() if name != "params"}
 

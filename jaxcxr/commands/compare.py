@@ -11,6 +11,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.report.comparison import FOLDER, compare, write_comparison
 from jaxcxr.report.document import NOTICE
 from jaxcxr.storage.files import write_text
+from jaxcxr.tasks import task_of
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -24,7 +25,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
         InputError: nothing to compare with, or the two do not belong together.
     """
-    if config.task == "segment":
+    if not task_of(config).has_classes:
         raise InputError("compare reads class probabilities; a segment run has none")
     if not config.compare.other:
         raise InputError(

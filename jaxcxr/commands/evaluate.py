@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from jaxcxr import hints, parallel
-from jaxcxr.commands import external, predict, segmentation_scores
+from jaxcxr.commands import external, predict, scoring
 from jaxcxr.inference.best import check_best
 from jaxcxr.report import segmentation_tables as segment_tables
 from jaxcxr.report import summary as reports
@@ -18,6 +18,7 @@ from jaxcxr.storage import files, run_checksums
 from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.step_folders import QUARANTINE
+from jaxcxr.tasks import is_classifier
 from jaxcxr.training.prepare import prepare
 
 TABLE = "table.txt"  # what the terminal shows
@@ -28,7 +29,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
     With `evaluate.data.builders` it measures the finished classifier on that data set instead.
     """
-    if config.task == "classify" and config.evaluate.data.builders:
+    if is_classifier(config) and config.evaluate.data.builders:
         external.run(config, workdir)
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -36,11 +37,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         check_best(folder)  # before anything is written
         run_checksums.unseal(folder)
         predict.keep_reference(experiment, folder)
-        if config.task == "segment":
-            segmentation_scores.score(experiment, folder)
-        else:
-            predict.predict_splits(experiment, folder)
-        report(folder, segments=config.task == "segment")
+        scoring.predict_and_score(experiment, folder)
+        report(folder, segments=not experiment.task.has_classes)
         run_checksums.seal(folder)
 
 

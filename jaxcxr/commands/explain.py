@@ -24,6 +24,7 @@ from jaxcxr.inference.saliency import Explainer, grey
 from jaxcxr.ops.masks import IGNORE
 from jaxcxr.ops.text import conceal, find_text
 from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.tasks import is_classifier
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
 
@@ -157,7 +158,7 @@ class Xrays:
 
 def _check(config: ConfigDict) -> None:
     """What can be refused before data are read."""
-    if config.task != "classify":
+    if not is_classifier(config):
         raise InputError(
             f"only classifiers are explained, and this config's task is {config.task!r}"
         )

@@ -26,7 +26,7 @@ from jaxcxr.state import Variables
 from jaxcxr.storage import files
 from jaxcxr.storage.files import sha256_file
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import TASKS, Task, segment
+from jaxcxr.tasks import TASKS, Task, task_of
 from jaxcxr.tasks.task import Prediction
 from jaxcxr.weights.safetensors_file import to_bytes
 
@@ -83,7 +83,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def _check(config: ConfigDict, workdir: Path) -> None:
-    if config.task not in ("classify", "segment"):
+    if not task_of(config).reads_xrays:
         raise InputError(
             f"export goes with one network that looks at X-rays, and this is {config.task!r}: "
             "export its learners, each with its own --config and --workdir"
@@ -94,8 +94,7 @@ def _check(config: ConfigDict, workdir: Path) -> None:
             "--config.repeats=1 --config.seed=... "
             f"{hints.in_folder(workdir / 'models' / config.model.name / 'repeat')}..."
         )
-    if config.task == "segment":
-        segment.check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
+    task_of(config).check_prediction(config)
     platforms = tuple(config.export.platforms)
     if not platforms or set(platforms) - set(PLATFORMS):
         raise InputError(
@@ -109,7 +108,7 @@ def _check(config: ConfigDict, workdir: Path) -> None:
 
 
 def _task(config: ConfigDict) -> Task:
-    if config.task == "classify":
+    if task_of(config).has_classes:
         config = config.copy_and_resolve_references()
         count, most = config.patches.eval_count, config.patches.chunk
         # An image's patches in even chunks: none is padding.
@@ -142,7 +141,7 @@ def _program(config: ConfigDict, task: Task, names: Any) -> Callable[..., jax.Ar
         variables = jax.tree.map(lambda name: weights[name], names)
         batch = {name: array[None] for name, array in zip(inputs, arrays, strict=True)}
         key = patch_key(config.seed)
-        if config.task == "segment":
+        if not task.has_classes:
             return _structures(config, task.predict(variables, batch, key))[0]
         found = task.predict(variables, batch, key, count=config.patches.eval_count)[
             "probabilities"

@@ -7,13 +7,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcxr import data, exported
-from jaxcxr.inference.predictor import needs_lungs
 from jaxcxr.ops.convolution import platform_lowering
 from jaxcxr.storage.files import sha256_file
 from jaxcxr.storage.provenance import environment
 from jaxcxr.storage.run_files import CONFIG
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import network
+from jaxcxr.tasks import needs_lungs, network, task_of
 
 
 def metadata(config: ConfigDict, folder: RunFolder) -> dict[str, str]:
@@ -80,7 +79,7 @@ def inputs(config: ConfigDict) -> list[dict[str, Any]]:
     images = _array(
         "images", "uint8", shape, "X-rays after the preprocessing, 0 black to 255 white, lungs dark"
     )
-    if config.task == "segment" or not config.patches.enabled:
+    if not needs_lungs(config) or not config.patches.enabled:
         return [images]
     return [
         images,
@@ -96,7 +95,7 @@ def inputs(config: ConfigDict) -> list[dict[str, Any]]:
 
 def output(config: ConfigDict) -> dict[str, Any]:
     """What the program gives."""
-    if config.task == "classify":
+    if task_of(config).has_classes:
         classes = _classes(config)
         return _array(
             "probabilities",
@@ -118,12 +117,12 @@ def _array(name: str, dtype: str, shape: tuple[int, ...], what: str) -> dict[str
 
 
 def _classes(config: ConfigDict) -> list[str]:
-    return list(data.output_classes(config.data)) if config.task == "classify" else []
+    return list(data.output_classes(config.data)) if task_of(config).has_classes else []
 
 
 def normalisation(config: ConfigDict) -> tuple[list[float], list[float]]:
     """(mean, std) of pixels in [0, 1], one for all channels or one each."""
-    if config.task == "segment":
+    if not task_of(config).has_classes:
         return [0.5], [0.5]
     mean, std = network.normalisation(config.model)
     return [float(str(value)) for value in mean.ravel()], [
@@ -192,7 +191,7 @@ def _preprocessing_steps(settings: data.Preprocessing, has_lungs: bool) -> list[
 def _program_steps(config: ConfigDict, mean: list[float], std: list[float]) -> list[str]:
     """What the program does, in words."""
     m, normalised = config.model, f"divided by 255, minus {mean}, divided by {std}"
-    if config.task == "segment":
+    if not task_of(config).has_classes:
         found = (
             f"structures above a probability of {config.predict.threshold}, of several the "
             "likeliest"

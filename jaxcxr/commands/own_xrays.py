@@ -26,6 +26,7 @@ from jaxcxr.report import plots
 from jaxcxr.storage.files import encode_png
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.run_identity import OTHER_LUNGS
+from jaxcxr.tasks import task_of
 
 FOLDER = "xrays"
 
@@ -43,7 +44,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         InputError: there is nothing to predict, or with; after everything else is done, also if
             files could not be used.
     """
-    if config.task not in ("classify", "segment"):
+    if not task_of(config).reads_xrays:
         known = [f"{name}/fold{config.split.fold}" for name in config.inputs.learners]
         raise InputError(
             f"predict.inputs goes with a run that looks at X-rays; {config.task!r} reads its "

@@ -18,6 +18,7 @@ from jaxcxr.storage import run_checksums
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.run_files import REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.tasks import task_of
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import open_store, prepare
 
@@ -33,7 +34,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         own_xrays.run(config, workdir)
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
-        if config.task == "segment":
+        if not task_of(config).has_classes:
             write_masks(Predictor.load(folder, config), folder)
         else:
             experiment = prepare(config)

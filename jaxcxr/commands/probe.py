@@ -22,7 +22,7 @@ from jaxcxr.report import plots
 from jaxcxr.report.finding_bars import findings as draw_findings
 from jaxcxr.storage.names import csv_line
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import input_sampler
+from jaxcxr.tasks import input_sampler, is_classifier
 from jaxcxr.tasks.network import Network
 from jaxcxr.training.prepare import prepare
 from jaxcxr.weights.finding_scores import pneumonia_score
@@ -39,7 +39,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     the findings of one image of each class (figure 14); prints the area under the ROC curve of the
     last class by the score.
     """
-    if config.task != "classify" or not config.model.pretrained:
+    if not is_classifier(config) or not config.model.pretrained:
         raise InputError(
             "the probe needs a classifier's config and the weights it reads, such as "
             "model.pretrained=densenet121.chexnet"

@@ -12,7 +12,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxcxr import parallel, weights
-from jaxcxr.commands import evaluate, predict, segmentation_scores, training_pictures
+from jaxcxr.commands import evaluate, predict, scoring, training_pictures
 from jaxcxr.errors import InputError
 from jaxcxr.inference import best
 from jaxcxr.state import Variables
@@ -46,11 +46,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if not is_fitted:
             fit(experiment, folder)
         keep_best_checkpoint(experiment, folder)
-        if config.task != "segment":
-            predict.predict_splits(experiment, folder)
-        else:
-            segmentation_scores.score(experiment, folder)
-        evaluate.report(folder, segments=config.task == "segment")
+        scoring.predict_and_score(experiment, folder)
+        evaluate.report(folder, segments=not experiment.task.has_classes)
         run_checksums.seal(folder)
         folder.mark_finished("train", {"split_sha256": experiment.own.sha256})
 

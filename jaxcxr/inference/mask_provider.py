@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 from jaxcxr import data, hints
 from jaxcxr.data.mask_sources import RESIZES
 from jaxcxr.errors import InputError
-from jaxcxr.inference.predictor import Predictor, needs_lungs
+from jaxcxr.inference.predictor import Predictor
 from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.tasks import needs_lungs, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MaskProvider:
     def for_run(cls, config: ConfigDict) -> MaskProvider:
         """Masks of the run's own data by `config.masks`: stored ones, of whichever source."""
         m, extras = config.masks, {}
-        if config.task == "segment":  # asks more of its masks than learners do
+        if not task_of(config).has_classes:  # it learns masks, and asks more of them
             if m.resize not in RESIZES:
                 raise InputError(
                     f"masks.resize={m.resize!r} is unknown; known: {', '.join(RESIZES)}"
@@ -80,7 +81,7 @@ class MaskProvider:
         Raises:
             InputError: lungs are needed and nothing finds them.
         """
-        if config.task == "segment" or (labelled and not needs_lungs(config)):
+        if not task_of(config).has_classes or (labelled and not needs_lungs(config)):
             return cls()
         m = config.masks
         if workdir := m.workdir or folder.config().get("masks", {}).get("workdir", ""):

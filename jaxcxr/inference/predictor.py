@@ -23,7 +23,7 @@ from jaxcxr.state import Variables
 from jaxcxr.storage import run_checksums, run_config
 from jaxcxr.storage.run_files import CONFIG, REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import Task, segment
+from jaxcxr.tasks import Task, needs_lungs, segment, task_of
 
 
 def patch_key(seed: int) -> jax.Array:
@@ -39,11 +39,6 @@ def patch_key(seed: int) -> jax.Array:
 def eval_count(config: ConfigDict) -> int:
     """Patches per image in predictions; 0 where the task draws none."""
     return config.patches.eval_count if "patches" in config else 0
-
-
-def needs_lungs(config: ConfigDict) -> bool:
-    """Whether this is a classifier that cannot do without lung masks."""
-    return config.task == "classify" and (config.patches.enabled or config.data.lungs != "whole")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +77,14 @@ class Predictor:
             run_checksums.check(folder, CONFIG)
             config = run_config.read(folder.path)
         with run_config.complete(folder.path):
-            if config.task not in ("classify", "segment"):
+            kind = task_of(config)
+            if not kind.reads_xrays:
                 raise InputError(
                     f"{folder.path} is of a run of the task {config.task!r}, which looks at no "
                     "X-rays: name one that classifies or segments them, such as one of its "
                     "learners"
                 )
-            if config.task == "segment":
-                segment.check_threshold(
-                    config.predict.threshold, sigmoid=config.model.outputs == "sigmoid"
-                )
+            kind.check_prediction(config)
             programs, reference = programs_of(config), None
             if config.data.match != "none":
                 path = reference_file(config, folder)
@@ -109,7 +102,7 @@ class Predictor:
     @property
     def is_segmenter(self) -> bool:
         """Whether it finds structures; else it is a classifier."""
-        return self.config.task == "segment"
+        return not self.task.has_classes
 
     @property
     def draws_patches(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import parallel
-from jaxcxr.tasks import TASKS, Task
+from jaxcxr.tasks import TASKS, Classify, Task
 
 T = TypeVar("T")
 Program = Callable[..., dict[str, Any]]
@@ -67,7 +67,7 @@ class Programs:
         """The programs of a task; each is compiled when it is first called."""
 
         def of_batch(count: int) -> Program:
-            return functools.partial(task.predict, count=count) if count else task.predict
+            return functools.partial(task.predict, count=count)
 
         @functools.lru_cache(maxsize=4)
         def predict(count: int) -> Program:
@@ -85,7 +85,7 @@ class Programs:
 
         @functools.lru_cache(maxsize=4)
         def explain(count: int, of: str, layer: str, form: str) -> Program:
-            assert task.explain is not None
+            assert isinstance(task, Classify)
             return _compiled(
                 functools.partial(task.explain, count=count, of=of, layer=layer, form=form)
             )
@@ -102,7 +102,7 @@ def once_per_kind(make: Callable[[ConfigDict, Task], T]) -> Callable[..., T]:
         make: gets a config without RUN_FIELDS, and its task.
 
     Returns:
-        (config, **extras) -> what it made; extras are further arguments of the task's `build`
+        (config, **extras) -> what it made; extras are further arguments of the task
         (class weights, number of learners), arrays or numbers.
     """
 

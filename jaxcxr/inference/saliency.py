@@ -14,7 +14,7 @@ from jaxcxr.explain import gradcam, lime
 from jaxcxr.explain.occlusion import corners, occlusion
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.programs import Program
-from jaxcxr.tasks import Task
+from jaxcxr.tasks import Classify, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Heat:
         heat: [B, H, W] float32; negative where a place speaks against the class.
         explained: [B] int, the class.
         probabilities: [B, C] of the images.
-        votes: [B, H, W], for Grad-CAM over patches; see `Task.explain`.
+        votes: [B, H, W], for Grad-CAM over patches; see `ExplainableTask.explain`.
     """
 
     heat: np.ndarray
@@ -75,7 +75,7 @@ class Explainer:
     def grad_cam(
         self, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """`Task.explain` of these classes [N]; None: as `explain.of` says."""
+        """`ExplainableTask.explain` of these classes [N]; None: as `explain.of` says."""
         changed, e = {"image": images}, self.config.explain
         if classes is not None:
             changed["label"] = classes.astype(np.int32)
@@ -152,7 +152,7 @@ def find_layer(task: Task, name: str) -> Layer:
     Raises:
         InputError: the network has none of the name `explain.layer`.
     """
-    assert task.find_layer is not None
+    assert isinstance(task, Classify)
     name, (height, width, channels) = task.find_layer(name)
     return Layer(name, height, width, channels)
 

@@ -15,6 +15,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.report.models_report import write_models_report
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.studies.stages import report, run_stages, training
+from jaxcxr.tasks import is_classifier
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -25,7 +26,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if config.repeats == 1:
         train.run(config, workdir)
         return
-    if config.task != "classify":
+    if not is_classifier(config):
         raise InputError(
             f"only classifiers are repeated, and this config's task is {config.task!r}; set "
             "repeats=1"

@@ -5,7 +5,7 @@ Patches inside the lungs (paper 2.2); the whole image (FLANNEL).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import chex
 import jax
@@ -18,47 +18,77 @@ from jaxcxr.errors import InputError
 from jaxcxr.explain import gradcam
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.ops import patches
+from jaxcxr.state import Variables
 from jaxcxr.tasks import input_sampler
+from jaxcxr.tasks.monitor import monitor
 from jaxcxr.tasks.network import Network
-from jaxcxr.tasks.task import Batch, Prediction, Task
+from jaxcxr.tasks.task import Batch, Prediction
 
 AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
 
 
-def build(
-    config: ConfigDict, *, axis_name: str | None, class_weights: np.ndarray | None = None
-) -> Task:
-    """The classification task of a config.
+class Classify:
+    """The classification task of a config; see `jaxcxr.tasks.task.ExplainableTask`."""
 
-    Args:
-        config: see configs/common.py; `patches.enabled` chooses patches or the whole image.
-        axis_name: axis over which BatchNorm is synchronised in training; None: it is not.
-        class_weights: [C] weights of the loss per class; None: 1. Predictions do not depend on
-            them.
-    """
-    if config.patches.aggregate not in AGGREGATES:
-        raise InputError(
-            f"patches.aggregate={config.patches.aggregate!r} is unknown; known: "
-            f"{', '.join(AGGREGATES)}"
-        )
-    network, sampler = Network(config, axis_name=axis_name), input_sampler.build(config)
-    classes = network.classes
-    weights = (
-        jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights, jnp.float32)
-    )
+    reads_xrays: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        *,
+        axis_name: str | None,
+        class_weights: np.ndarray | None = None,
+    ) -> None:
+        """Builds the network.
+
+        Args:
+            config: see `jaxcxr.schema`; `patches.enabled` chooses patches or the whole image.
+            axis_name: axis over which BatchNorm is synchronised in training; None: it is not.
+            class_weights: [C] weights of the loss per class; None: 1. Predictions do not depend on
+                them.
+        """
+        if config.patches.aggregate not in AGGREGATES:
+            raise InputError(
+                f"patches.aggregate={config.patches.aggregate!r} is unknown; known: "
+                f"{', '.join(AGGREGATES)}"
+            )
+        self.monitor, self.mode = monitor(config)
+        self._config = config
+        self._network = Network(config, axis_name=axis_name)
+        self._sampler = input_sampler.build(config)
+        self.inputs = self._sampler.inputs
+        ones = np.ones(self._network.classes) if class_weights is None else class_weights
+        self._weights = jnp.asarray(ones, jnp.float32)
+
+    @staticmethod
+    def needs_lungs(config: ConfigDict) -> bool:
+        """See `Task.needs_lungs`: for patches, and where the lungs are cut out."""
+        return config.patches.enabled or config.data.lungs != "whole"
+
+    @staticmethod
+    def check_prediction(config: ConfigDict) -> None:
+        """See `Task.check_prediction`: nothing to check."""
+
+    def init(self, seed: int | None) -> Variables:
+        """See `Task.init`."""
+        return self._network.init(seed)
 
     def loss(
-        params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
     ) -> tuple[jax.Array, Any]:
+        """See `Task.loss`."""
         draw_key, dropout_key = jax.random.split(key)
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
-        pixels = sampler.draw(batch, draw_key, count=config.patches.train_count, train=True)
+        pixels = self._sampler.draw(
+            batch, draw_key, count=self._config.patches.train_count, train=True
+        )
         b, k = pixels.shape[:2]
         # Patches join the batch axis: BatchNorm must see their statistics together, not per patch
         # slot.
-        (logits, out), updated = network.module.apply(
+        (logits, out), updated = self._network.module.apply(
             {"params": params, **model_state},
-            network.to_input(pixels.reshape(b * k, *pixels.shape[2:])),
+            self._network.to_input(pixels.reshape(b * k, *pixels.shape[2:])),
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
@@ -67,74 +97,88 @@ def build(
 
         def classification_loss(logits: jax.Array) -> jax.Array:
             return losses.weighted_cross_entropy(
-                network.as_classes(logits),
+                self._network.as_classes(logits),
                 labels,
-                class_weights=weights,
-                label_smoothing=config.loss.label_smoothing,
+                class_weights=self._weights,
+                label_smoothing=self._config.loss.label_smoothing,
             )
 
         per_patch = classification_loss(logits)
         if "aux_logits" in out:
-            per_patch += config.loss.aux_weight * classification_loss(out["aux_logits"])
+            per_patch += self._config.loss.aux_weight * classification_loss(out["aux_logits"])
         return per_patch.reshape(b, k).mean(axis=1), dict(updated)
 
-    def predict(variables: Any, batch: Batch, key: jax.Array, *, count: int) -> Prediction:
+    def predict(
+        self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0
+    ) -> Prediction:
         """Votes and mean probabilities [B, C] of `count` patches per image.
 
         The patches depend on the seed only.
         """
-        pixels = sampler.draw(batch, key, count=count, train=False)
+        pixels = self._sampler.draw(batch, key, count=count, train=False)
         b, k = pixels.shape[:2]
-        logits = network.in_chunks(
-            lambda pixels: network.logits(variables, pixels),
+        logits = self._network.in_chunks(
+            lambda pixels: self._network.logits(variables, pixels),
             pixels.reshape(b * k, *pixels.shape[2:]),
         )
-        chex.assert_shape(logits, (b * k, classes))
-        result = patches.aggregate(logits.reshape(b, k, classes))
-        return {**result, "probabilities": result[config.patches.aggregate]}
+        chex.assert_shape(logits, (b * k, self._network.classes))
+        result = patches.aggregate(logits.reshape(b, k, self._network.classes))
+        return {**result, "probabilities": result[self._config.patches.aggregate]}
 
     def explain(
-        variables: Any, batch: Batch, key: jax.Array, *, count: int, of: str, layer: str, form: str
+        self,
+        variables: Any,
+        batch: Batch,
+        key: jax.Array,
+        *,
+        count: int,
+        of: str,
+        layer: str,
+        form: str,
     ) -> Prediction:
         """Grad-CAM of the patches or the crop that `predict` sees, on the image.
 
-        See `Task.explain`.
+        See `ExplainableTask.explain`.
         """
-        predicted = predict(variables, batch, key, count=count)["probabilities"]
+        predicted = self.predict(variables, batch, key, count=count)["probabilities"]
         explained = batch["label"] if of == "true" else predicted.argmax(axis=-1)
-        pixels = sampler.draw(batch, key, count=count, train=False)
+        pixels = self._sampler.draw(batch, key, count=count, train=False)
         b, k, height, width = pixels.shape[:4]
 
         def forward(pixels: jax.Array, explained_classes: jax.Array) -> tuple[jax.Array, jax.Array]:
             heat, logits = gradcam.grad_cam(
-                network.module,
+                self._network.module,
                 variables,
-                network.to_input(pixels),
+                self._network.to_input(pixels),
                 explained_classes,
                 layer=layer,
                 form=form,
             )
             return jax.image.resize(
                 heat, (len(heat), height, width), "bilinear"
-            ), network.as_classes(logits)
+            ), self._network.as_classes(logits)
 
-        heat, logits = network.in_chunks(
+        heat, logits = self._network.in_chunks(
             forward, pixels.reshape(b * k, *pixels.shape[2:]), jnp.repeat(explained, k)
         )
-        logits = logits.reshape(b, k, classes)
+        logits = logits.reshape(b, k, self._network.classes)
         probability = jnp.take_along_axis(
             jax.nn.softmax(logits), explained[:, None, None], axis=-1
         )[..., 0]
         votes = logits.argmax(-1) == explained[:, None]
-        placed = sampler.place(batch, key, heat.reshape(b, k, height, width), probability, votes)
+        placed = self._sampler.place(
+            batch, key, heat.reshape(b, k, height, width), probability, votes
+        )
         return {"explained": explained, "probabilities": predicted, **placed}
 
-    def find_layer(layer: str) -> tuple[str, tuple[int, ...]]:
-        x = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
-        name, shape = gradcam.find_layer(network.module, network.init(None), x, layer)
+    def find_layer(self, layer: str) -> tuple[str, tuple[int, ...]]:
+        """See `ExplainableTask.find_layer`."""
+        x = jax.ShapeDtypeStruct((1, *self._network.shape), jnp.float32)
+        name, shape = gradcam.find_layer(self._network.module, self._network.init(None), x, layer)
         return name, shape[1:]
 
-    def metrics(batch: Batch, prediction: Prediction) -> Any:
+    def metrics(self, batch: Batch, prediction: Prediction) -> Any:
+        """See `Task.metrics`."""
         probabilities = jnp.asarray(prediction["probabilities"])
         labels = jnp.asarray(batch["label"])
         weight = jnp.asarray(batch["weight"])
@@ -143,19 +187,7 @@ def build(
         nll = -jnp.log(jnp.take_along_axis(normalised, labels[:, None], axis=-1)[:, 0] + 1e-7)
         return {
             "confusion": ConfusionMatrix.from_batch(
-                labels, probabilities.argmax(-1), weight, num_classes=classes
+                labels, probabilities.argmax(-1), weight, num_classes=self._network.classes
             ),
             "loss": Mean.from_batch(nll, weight),
         }
-
-    return Task(
-        init=network.init,
-        loss=loss,
-        predict=predict,
-        metrics=metrics,
-        explain=explain,
-        find_layer=find_layer,
-        inputs=sampler.inputs,
-        monitor=config.train.monitor,
-        mode="min" if config.train.monitor == "loss" else "max",
-    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -28,24 +28,103 @@ from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
 from jaxcxr.ops.geometry import unit_float
+from jaxcxr.tasks.monitor import monitor
 from jaxcxr.tasks.network import OUTPUTS, dtype
-from jaxcxr.tasks.task import Batch, Prediction, Task
+from jaxcxr.tasks.task import Batch, Prediction
 
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 
 
-def build(config: ConfigDict, *, axis_name: str | None) -> Task:
-    """The segmentation task of a config.
+class Segment:
+    """The segmentation task of a config; see `jaxcxr.tasks.task.Task`.
 
     Class 0 is background, 1.. are `masks.structures` in their order.
     """
-    structures = tuple(config.masks.structures)
-    _check(config, structures)
-    sigmoid, augmented = config.model.outputs == "sigmoid", _augmented(config.augment)
-    module = _network(config, len(structures) if sigmoid else len(structures) + 1, axis_name)
-    class_weights = jnp.asarray([config.loss.background_weight] + [1.0] * len(structures))
 
-    def to_network(images: jax.Array) -> jax.Array:
+    reads_xrays: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = False
+
+    def __init__(self, config: ConfigDict, *, axis_name: str | None) -> None:
+        """Builds the network; see `jaxcxr.schema` for the config."""
+        self._structures = tuple(config.masks.structures)
+        _check(config, self._structures)
+        self.inputs = ("image", "mask", "label")
+        self.monitor, self.mode = monitor(config)
+        self._config, self._augmented = config, _augmented(config.augment)
+        self._sigmoid = config.model.outputs == "sigmoid"
+        outputs = len(self._structures) + (not self._sigmoid)
+        self._module = _network(config, outputs, axis_name)
+        background = config.loss.background_weight
+        self._class_weights = jnp.asarray([background] + [1.0] * len(self._structures))
+
+    @staticmethod
+    def needs_lungs(config: ConfigDict) -> bool:
+        """See `Task.needs_lungs`: it finds them."""
+        del config
+        return False
+
+    @staticmethod
+    def check_prediction(config: ConfigDict) -> None:
+        """See `Task.check_prediction`: the threshold."""
+        check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
+
+    def init(self, seed: int | None) -> Any:
+        """See `Task.init`."""
+        side = self._config.data.image_size
+        return initialise(
+            self._module,
+            seed,
+            jax.ShapeDtypeStruct((1, side, side, self._config.model.in_channels), jnp.float32),
+        )
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Any]:
+        """See `Task.loss`."""
+        dropout_key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        images, mask = batch["image"], batch["mask"]
+        if self._augmented is not None:
+            keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+            images, mask = self._augmented(keys, images, mask)
+        (logits, _), updated = self._module.apply(
+            {"params": params, **model_state},
+            self._to_network(images),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
+        )
+        return self._image_losses(logits, mask), dict(updated)
+
+    def predict(
+        self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0
+    ) -> Prediction:
+        """Segmentation of images [B, S, S].
+
+        `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids;
+        `loss`: [B] when the batch has a mask.
+        """
+        del key, count  # nothing is drawn
+        logits, _ = self._module.apply(variables, self._to_network(batch["image"]), train=False)
+        result = {"mask": self._over_classes(logits).argmax(-1).astype(jnp.uint8)}
+        if self._sigmoid:
+            result["log_odds"] = logits
+        if "mask" in batch:
+            result["loss"] = self._image_losses(logits, batch["mask"])
+        return result
+
+    def metrics(self, batch: Batch, prediction: Prediction) -> Any:
+        """See `Task.metrics`."""
+        return {
+            "overlap": SegmentationOverlap.from_batch(
+                jnp.asarray(prediction["mask"]),
+                jnp.asarray(batch["mask"]),
+                jnp.asarray(batch["weight"]),
+                structures=self._structures,
+            ),
+            "loss": Mean.from_batch(jnp.asarray(prediction["loss"]), jnp.asarray(batch["weight"])),
+        }
+
+    def _to_network(self, images: jax.Array) -> jax.Array:
         """Network input [B, S, S, channels] in [-1, 1] of pixels 0 to 255.
 
         The pixels are [B, S, S] or [B, S, S, channels], enhanced by the store.
@@ -54,81 +133,22 @@ def build(config: ConfigDict, *, axis_name: str | None) -> Task:
         return (
             pixels
             if pixels.ndim == 4
-            else jnp.repeat(pixels[..., None], config.model.in_channels, axis=-1)
+            else jnp.repeat(pixels[..., None], self._config.model.in_channels, axis=-1)
         )
 
-    def over_classes(logits: jax.Array) -> jax.Array:
+    def _over_classes(self, logits: jax.Array) -> jax.Array:
         """Network output -> logits [B, S, S, 1 + structures]."""
-        return jnp.pad(logits, ((0, 0),) * 3 + ((1, 0),)) if sigmoid else logits
+        return jnp.pad(logits, ((0, 0),) * 3 + ((1, 0),)) if self._sigmoid else logits
 
-    def image_losses(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    def _image_losses(self, logits: jax.Array, mask: jax.Array) -> jax.Array:
         """Network output and ids [B, S, S] -> losses [B]."""
         mask = mask.astype(jnp.int32)
-        if config.loss.name == "binary_cross_entropy":
-            weight = config.loss.background_weight
+        if self._config.loss.name == "binary_cross_entropy":
+            weight = self._config.loss.background_weight
             return losses.pixel_binary_cross_entropy(logits, mask, background_weight=weight)
-        return losses.pixel_cross_entropy(over_classes(logits), mask, class_weights=class_weights)
-
-    def init(seed: int | None) -> Any:
-        side = config.data.image_size
-        return initialise(
-            module,
-            seed,
-            jax.ShapeDtypeStruct((1, side, side, config.model.in_channels), jnp.float32),
+        return losses.pixel_cross_entropy(
+            self._over_classes(logits), mask, class_weights=self._class_weights
         )
-
-    def loss(
-        params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
-    ) -> tuple[jax.Array, Any]:
-        dropout_key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        images, mask = batch["image"], batch["mask"]
-        if augmented is not None:
-            keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
-            images, mask = augmented(keys, images, mask)
-        (logits, _), updated = module.apply(
-            {"params": params, **model_state},
-            to_network(images),
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": dropout_key},
-        )
-        return image_losses(logits, mask), dict(updated)
-
-    def predict(variables: Any, batch: Batch, key: jax.Array) -> Prediction:
-        """Segmentation of images [B, S, S].
-
-        `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids;
-        `loss`: [B] when the batch has a mask.
-        """
-        del key  # nothing is drawn
-        logits, _ = module.apply(variables, to_network(batch["image"]), train=False)
-        result = {"mask": over_classes(logits).argmax(-1).astype(jnp.uint8)}
-        if sigmoid:
-            result["log_odds"] = logits
-        if "mask" in batch:
-            result["loss"] = image_losses(logits, batch["mask"])
-        return result
-
-    def metrics(batch: Batch, prediction: Prediction) -> Any:
-        return {
-            "overlap": SegmentationOverlap.from_batch(
-                jnp.asarray(prediction["mask"]),
-                jnp.asarray(batch["mask"]),
-                jnp.asarray(batch["weight"]),
-                structures=structures,
-            ),
-            "loss": Mean.from_batch(jnp.asarray(prediction["loss"]), jnp.asarray(batch["weight"])),
-        }
-
-    return Task(
-        init=init,
-        loss=loss,
-        predict=predict,
-        metrics=metrics,
-        inputs=("image", "mask", "label"),
-        monitor=config.train.monitor,
-        mode="min" if config.train.monitor == "loss" else "max",
-    )
 
 
 def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 import jax
+from ml_collections import ConfigDict
 
 from jaxcxr.state import Variables
 
@@ -14,8 +14,7 @@ Batch = Mapping[str, Any]
 Prediction = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
+class Task(Protocol):
     """Pure functions of one learning task.
 
     A batch is a dict of arrays with a leading example axis: "index" int32 (row of the data set, the
@@ -23,30 +22,83 @@ class Task:
     task's inputs.
 
     Attributes:
-        init: seed -> variables {"params": ..., "batch_stats": ...} as host arrays; None -> their
-            shapes.
-        loss: (params, model_state, batch, key, *, axis_name) -> (losses [B], model_state), in
-            training mode.
-        predict: (variables, batch, key) -> dict of per-example arrays [B, ...], in evaluation mode;
-            classification also takes `count`, the number of patches per image.
-        metrics: (batch, prediction) -> pytree of sums with `merge` and `compute`, on the host.
-        explain: (variables, batch, key, *, count, of, layer, form) -> {"heat" [B, H, W],
-            "explained" [B] class, "probabilities" [B, C], and for patches "votes" [B, H, W], the
-            fraction of a pixel's patches that chose the class, NaN where there is none}; `of` is
-            "predicted" or "true". None: the task has no classes to explain.
-        find_layer: name of a feature map, '' for the default -> (name, (height, width, channels))
-            of the one that `explain` takes; needs no variables. None: as `explain`.
+        reads_xrays: its inputs are X-rays, so that it can predict those of others.
+        has_classes: it predicts one of several classes; else structures of the image.
         inputs: names of the per-example arrays that a batch of this task carries.
         monitor: name of the metric that early stopping and the best checkpoint follow.
         mode: "max" or "min".
     """
 
-    init: Callable[[int | None], Variables]
-    loss: Callable[..., tuple[jax.Array, Variables]]
-    predict: Callable[..., Prediction]
-    metrics: Callable[[Batch, Prediction], Any]
+    reads_xrays: ClassVar[bool]
+    has_classes: ClassVar[bool]
     inputs: tuple[str, ...]
     monitor: str
     mode: str
-    explain: Callable[..., Prediction] | None = None
-    find_layer: Callable[[str], tuple[str, tuple[int, ...]]] | None = None
+
+    @staticmethod
+    def needs_lungs(config: ConfigDict) -> bool:
+        """Whether networks of this config cannot do without lung masks of their images."""
+        ...
+
+    @staticmethod
+    def check_prediction(config: ConfigDict) -> None:
+        """Raises InputError for settings of prediction that do not go with the network."""
+        ...
+
+    def init(self, seed: int | None) -> Variables:
+        """{"params": ..., "batch_stats": ...} as host arrays; of None their shapes."""
+        ...
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Variables]:
+        """(losses [B], model state), in training mode."""
+        ...
+
+    def predict(
+        self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0
+    ) -> Prediction:
+        """Per-example arrays [B, ...], in evaluation mode.
+
+        Args:
+            variables: of the network.
+            batch: its examples.
+            key: of all draws.
+            count: patches per image; 0 where the task draws none.
+        """
+        ...
+
+    def metrics(self, batch: Batch, prediction: Prediction) -> dict[str, Any]:
+        """Sums with `merge` and `scalars`, on the host, of host arrays."""
+        ...
+
+
+class ExplainableTask(Task, Protocol):
+    """A task whose predictions can be explained by the network's feature maps."""
+
+    def explain(
+        self,
+        variables: Any,
+        batch: Batch,
+        key: jax.Array,
+        *,
+        count: int,
+        of: str,
+        layer: str,
+        form: str,
+    ) -> Prediction:
+        """Saliency of the class that is predicted or, with `of="true"`, of the label.
+
+        Returns:
+            "heat" [B, H, W], "explained" [B] class, "probabilities" [B, C], and for patches "votes"
+            [B, H, W], the fraction of a pixel's patches that chose the class, NaN where there is
+            none.
+        """
+        ...
+
+    def find_layer(self, layer: str) -> tuple[str, tuple[int, ...]]:
+        """Name, '' for the default, -> (name, (height, width, channels)) of a feature map.
+
+        It is the one that `explain` takes; no variables are needed.
+        """
+        ...

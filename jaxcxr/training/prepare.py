@@ -14,7 +14,7 @@ from jaxcxr.data import dropped
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.errors import InputError
 from jaxcxr.inference.mask_provider import MaskProvider
-from jaxcxr.tasks import segment
+from jaxcxr.tasks import task_of
 from jaxcxr.training import placement, stacking, steps
 from jaxcxr.training.examples import Examples, SplitExamples, split, with_targets
 from jaxcxr.training.experiment import DataRecord, Experiment
@@ -27,8 +27,7 @@ def prepare(config: ConfigDict) -> Experiment:
     if config.train.log_every < 1:
         raise InputError(f"train.log_every={config.train.log_every}: give 1 or more steps")
     placement.check(config.train.placement, processes=parallel.process_count())
-    if config.task not in _PREPARE:
-        raise InputError(f"task={config.task!r} is unknown; known: {', '.join(_PREPARE)}")
+    task_of(config).check_prediction(config)
     return _PREPARE[config.task](config)
 
 
@@ -113,7 +112,6 @@ def _classify(config: ConfigDict) -> Experiment:
 
 
 def _segment(config: ConfigDict) -> Experiment:
-    segment.check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
     return _from_images(config, lambda config, own: steps.compile_for(config))
 
 

@@ -90,7 +90,7 @@ def test_patches_together_give_what_they_give_one_by_one(networks):
     }
 
     def predict(chunk):
-        task = classify.build(
+        task = classify.Classify(
             tiny.learner(patches__chunk=chunk),
             axis_name="data",
             class_weights=np.ones(4, np.float32),

@@ -29,7 +29,7 @@ def config(**changes):
 
 
 def build(c):
-    return classify.build(c, axis_name="data", class_weights=np.ones(4, np.float32))
+    return classify.Classify(c, axis_name="data", class_weights=np.ones(4, np.float32))
 
 
 def batch(index) -> dict[str, np.ndarray]:

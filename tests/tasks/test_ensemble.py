@@ -17,7 +17,7 @@ KEY = jax.random.key(0)
 
 def build(learners=5, counts=COUNTS, **changes):
     config = tiny.change(tiny.load("patched_flannel").ensemble, **changes)
-    return ensemble.build(config, axis_name="data", learners=learners, class_counts=counts)
+    return ensemble.Ensemble(config, axis_name="data", learners=learners, class_counts=counts)
 
 
 def batch(rows=8, learners=5, classes=4) -> dict[str, np.ndarray]:

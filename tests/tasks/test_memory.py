@@ -25,7 +25,7 @@ def segmenter(**fields: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         network = functools.partial(FCDenseNet, stem=8, growth=8, down=(4,), bottleneck=4)
         patch.setitem(models.MODELS, c.model.name, network)
-        return segment.build(c, axis_name=None)
+        return segment.Segment(c, axis_name=None)
 
 
 def test_recomputing_the_dense_blocks_keeps_a_third_of_the_memory_and_gives_the_same_gradients():
@@ -68,9 +68,9 @@ def test_recomputing_the_dense_blocks_keeps_a_third_of_the_memory_and_gives_the_
 
 def test_a_network_that_cannot_recompute_says_so():
     c = tiny.shrink(tiny.load("lung_unet"))
-    segment.build(c, axis_name=None)
+    segment.Segment(c, axis_name=None)
     with pytest.raises(InputError, match=f"{c.model.name} has no option remat"):
-        segment.build(tiny.change(c, model__remat=True), axis_name=None)
+        segment.Segment(tiny.change(c, model__remat=True), axis_name=None)
 
 
 def test_evaluation_of_many_patches_takes_the_memory_of_a_chunk():
@@ -81,7 +81,7 @@ def test_evaluation_of_many_patches_takes_the_memory_of_a_chunk():
         c = tiny.learner(patches__chunk=chunk, patches__size=side, model__width=1.0)
         with pytest.MonkeyPatch.context() as patch:
             tiny.add_networks(patch)
-            return classify.build(c, axis_name=None, class_weights=np.ones(4, np.float32))
+            return classify.Classify(c, axis_name=None, class_weights=np.ones(4, np.float32))
 
     images = {
         "image": jax.ShapeDtypeStruct((1, 48, 48), jnp.uint8),

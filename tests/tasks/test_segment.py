@@ -20,7 +20,7 @@ def task():
     c.model.width = c.model.depth = 0.05
     c.masks.structures = ("left_lung", "right_lung")
     c.data.image_size = 32
-    return segment.build(c, axis_name="data")
+    return segment.Segment(c, axis_name="data")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def one_logit():
     c.masks.structures = ("lung",)
     c.data.image_size = 32
     c.loss.background_weight = 0.25
-    task = segment.build(c, axis_name="data")
+    task = segment.Segment(c, axis_name="data")
     rng = np.random.default_rng(0)
     mask = rng.choice(np.array([0, 1, 255], np.uint8), (3, 32, 32))
     batch = {
@@ -205,7 +205,7 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
 )
 def test_what_does_not_go_together_is_named(fields, message):
     with pytest.raises(InputError, match=message):
-        segment.build(tiny.change(tiny.load("fc_densenet103"), **fields), axis_name="data")
+        segment.Segment(tiny.change(tiny.load("fc_densenet103"), **fields), axis_name="data")
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def two_sigmoids():
     """(task, variables, batch) of V7's U-Net for two structures, with an ignored corner."""
     c = tiny.change(tiny.load("v7_unet"), model__width=0.05, model__depth=0.05, data__image_size=16)
     c.masks.structures = ("lung", "heart")
-    task = segment.build(c, axis_name="data")
+    task = segment.Segment(c, axis_name="data")
     rng = np.random.default_rng(0)
     mask = rng.integers(0, 3, (2, 16, 16), dtype=np.uint8)
     mask[:, :4, :4] = 255
@@ -304,7 +304,7 @@ def test_parameters_with_and_without_the_relu_of_two_channels(channels, narrow, 
     """Off by default; the published 31,031,685 are with it, from one channel."""
     c = tiny.change(tiny.load("v7_unet", "paper"), model__in_channels=channels)
     assert c.model.narrow == 0 and c.model.width == 1.0
-    shapes = segment.build(tiny.change(c, model__narrow=narrow), axis_name="data").init(None)
+    shapes = segment.Segment(tiny.change(c, model__narrow=narrow), axis_name="data").init(None)
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected
 
 
@@ -354,4 +354,4 @@ def test_a_left_lung_is_not_mirrored_into_a_right_one():
     c = tiny.load("fc_densenet103")
     c.augment.hflip = True
     with pytest.raises(InputError, match="augment.hflip=True makes a left lung of a right one"):
-        segment.build(c, axis_name="data")
+        segment.Segment(c, axis_name="data")

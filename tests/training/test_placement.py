@@ -34,7 +34,7 @@ STUDY = 6_700_000_000  # bytes of 6,410 images at 1024 px
         ("auto", STUDY, {**GPU, "processes": 2}, "host",
          "each of the 2 processes reads its own part"),
         ("auto", STUDY, {**GPU, "platform": "cpu", "free": None}, "host",
-         "a CPU computes there anyway"),
+         "the backend is a CPU"),
         ("device", STUDY, {**GPU, "free": 12 * 10**9}, "device", "train.placement says so"),
         ("device", STUDY, {**GPU, "platform": "cpu", "free": None}, "device",
          "train.placement says so"),

@@ -69,9 +69,9 @@ class Case:
     def __init__(self, name: str, dtype: str):
         c = shrunk(name, dtype)
         if c.task == "segment":
-            self.task = segment.build(c, axis_name=None)
+            self.task = segment.Segment(c, axis_name=None)
         else:
-            self.task = classify.build(c, axis_name=None, class_weights=np.ones(4, np.float32))
+            self.task = classify.Classify(c, axis_name=None, class_weights=np.ones(4, np.float32))
         images = batch(c.task, len(c.masks.structures))
         self.batch = {key: images[key] for key in (*self.task.inputs, "index")}
         self.variables = filled(self.task.init(None))
@@ -164,7 +164,7 @@ def angle(one: Any, other: Any) -> float:
 
 def test_an_export_takes_float32_weights_and_computes_in_bfloat16():
     c = tiny.learner(patched=False, model__dtype="bfloat16", export__platforms=("cpu",))
-    task = classify.build(c, axis_name=None, class_weights=np.ones(4, np.float32))
+    task = classify.Classify(c, axis_name=None, class_weights=np.ones(4, np.float32))
     variables = filled(task.init(None))
     names = export._names(variables)
     weights = dict(

@@ -16,7 +16,6 @@ import pytest
 
 from jaxcxr import data, optim, parallel, state
 from jaxcxr.inference.programs import gather
-from jaxcxr.tasks import Task
 from jaxcxr.training import steps
 
 ROWS, BATCH, MOST = 20, 8, 4
@@ -33,6 +32,12 @@ class Line:
     """The task "label = slope x mean pixel", which counts how often it is traced."""
 
     traced: int = 0
+    inputs = ("image", "label")
+    monitor, mode = "loss", "min"
+
+    def init(self, seed: int | None) -> Any:
+        del seed
+        return {"params": {"slope": jnp.float32(1)}}
 
     def loss(
         self, params: Any, model_state: Any, batch: Any, key: Any, *, axis_name: str
@@ -41,17 +46,6 @@ class Line:
         self.traced += 1
         x = batch["image"].mean((1, 2)) / 255
         return jnp.square(params["slope"] * x - batch["label"]), model_state
-
-    def task(self) -> Task:
-        return Task(
-            init=lambda seed: {"params": {"slope": jnp.float32(1)}},
-            loss=self.loss,
-            predict=lambda variables, batch, key: {},
-            metrics=lambda batch, prediction: {},
-            inputs=("image", "label"),
-            monitor="loss",
-            mode="min",
-        )
 
 
 def by_hand(rows: np.ndarray) -> tuple[list[float], list[float]]:
@@ -76,11 +70,11 @@ def test_each_step_has_its_own_rows_and_learning_rate_in_one_program_for_any_num
     assert parallel.device_count() == 4
     line = Line()
     optimizer = optim.build("sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0)
-    take = parallel.spmd_step(steps.train_steps(line.task(), optimizer))
+    take = parallel.spmd_step(steps.train_steps(line, optimizer))
     given = {"arrays": parallel.place(ARRAYS), "key": jax.random.key(0), "rates": RATES}
     losses, slopes = by_hand(rows)
     for count in (1, 4, 3):
-        start = parallel.place(state.create(line.task().init(0), optimizer))
+        start = parallel.place(state.create(line.init(0), optimizer))
         end, found = take(
             start, parallel.shard({"index": rows}), {**given, "count": np.int32(count)}
         )
