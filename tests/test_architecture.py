@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports only from its own layer or a lower one; the longest name that fits counts.
 LAYERS = {
     "jaxcxr.errors": 0,
+    "jaxcxr.papers": 0,
     "jaxcxr.run_modes": 0,
     "jaxcxr.hints": 0,
     "jaxcxr.shipped": 0,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcxr.errors import InputError
+from jaxcxr.papers import patched_flannel
 from jaxcxr.report import plots, tables
 from jaxcxr.storage import files, run_files
 from jaxcxr.storage.metric_writer import read_metrics
@@ -236,7 +237,7 @@ def overlap_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
 _OVERLAPS = ("jaccard", "jaccard_smoothed", "dice")
 OVERLAP_NOTE = (
     "Means over images. The smoothed index is (I + 1) / (U + 1), as in Patched FLANNEL's code, "
-    f"whose paper reports a Jaccard index of {tables.PUBLISHED_LUNG_JACCARD:.4f} for the lungs on "
+    f"whose paper reports a Jaccard index of {patched_flannel.LUNG_JACCARD:.4f} for the lungs on "
     "50 JSRT/SCR images, whose lung masks exclude the part behind the heart; other data sets "
     "annotate lungs differently."
 )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from jaxcxr.errors import InputError
+from jaxcxr.papers import patched_flannel
 from jaxcxr.report import document, tables
-from jaxcxr.report.tables import PUBLISHED, PUBLISHED_CLASSES, VARIANT_TITLES, MeanStd
+from jaxcxr.report.tables import VARIANT_TITLES, MeanStd
 from jaxcxr.storage.predictions import Predictions
 
 ENSEMBLE = "flannel"
@@ -54,9 +55,10 @@ class Entry:
 
     def published(self) -> Mapping[str, MeanStd] | None:
         """The paper's row for it; None where the paper has none or the classes are others."""
-        if self.variant is None or set(self.predictions[0].classes) != set(PUBLISHED_CLASSES):
+        if self.variant is None or set(self.predictions[0].classes) != set(patched_flannel.CLASSES):
             return None
-        return PUBLISHED[self.variant].get(self.model)
+        row = patched_flannel.TABLE_3[self.variant].get(self.model)
+        return None if row is None else {name: MeanStd(*pair) for name, pair in row.items()}
 
 
 def read_entries(root: Path) -> list[Entry]:

@@ -15,21 +15,13 @@ import numpy as np
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
+from jaxcxr.papers import covid_cxnet
 from jaxcxr.report import confounding, document, excluded, plots, ranges, tables
 from jaxcxr.report.comparison import FOLDER, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.storage.predictions import Predictions
 
 SPLIT = "test"
-# COVID-CXNet's Table 6: accuracy, its range over ten runs, F-score of COVID-19; images of the data
-# set.
-PUBLISHED = {
-    "base": ("Base Model v2", 0.9868, (0.9400, 0.9930), 0.94, 3400),
-    "cxnet_v1": ("COVID-CXNet v1", 0.9904, (0.9643, 0.9954), 0.96, 3628),
-    "cxnet_v2": ("COVID-CXNet v2", 0.9862, (0.9714, 0.9928), 0.94, 3628),
-    "multiclass": ("Flat Multiclass COVID-CXNet", 0.8104, (0.8025, 0.8486), 0.85, 7700),
-    "hierarchical": ("Hierarchical Multiclass COVID-CXNet", 0.8721, (0.8603, 0.8912), 0.92, 7700),
-}
 TITLES = {
     "cnn": "CNN",
     "cnn_augmented": "CNN, augmented images",
@@ -38,11 +30,6 @@ TITLES = {
     "cut_wide": "Borders cut (20 px)",
     "masked": "Lungs alone",
 }
-_NOT_COMPARABLE = (
-    "The published models were tested on the images that chose their checkpoints, split without "
-    "regard to patients, and started from CheXNet's weights (base model: random values). The "
-    "published ranges are over ten trainings."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +53,9 @@ class Model:
     @property
     def title(self) -> str:
         """The name of the model in tables, as published where it is."""
-        return (
-            PUBLISHED[self.name][0] if self.name in PUBLISHED else TITLES.get(self.name, self.name)
-        )
+        if self.name in covid_cxnet.TABLE_6:
+            return covid_cxnet.TABLE_6[self.name][0]
+        return TITLES.get(self.name, self.name)
 
     @property
     def positive(self) -> str:
@@ -124,7 +111,8 @@ def write_models_report(folder: Path | str) -> str:
         folder, {"kind": "models", "models": [_facts(m) for m in models]}, left_out=left_out
     )
     report.open(
-        "COVID-CXNet" if any(m.name in PUBLISHED for m in models) else "Classifiers", warnings
+        "COVID-CXNet" if any(m.name in covid_cxnet.TABLE_6 for m in models) else "Classifiers",
+        warnings,
     )
     header, rows = table_6(models)
     report.add("## Result")
@@ -182,7 +170,7 @@ def read_models(root: Path) -> list[Model]:
     names = [path.name for path in sorted((root / "models").glob("*")) if path.is_dir()]
     if not names:
         raise InputError(f"{root / 'models'} holds no model: run it again to resume")
-    order = [*PUBLISHED, *TITLES]
+    order = [*covid_cxnet.TABLE_6, *TITLES]
     names.sort(key=lambda n: (order.index(n) if n in order else len(order), n))
     return [_model(name, root / "models" / name) for name in names]
 
@@ -316,7 +304,7 @@ def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
 
 
 def _beside_published(report: Report, models: Sequence[Model]) -> None:
-    compared = [m for m in models if m.name in PUBLISHED and m.positive == "covid19"]
+    compared = [m for m in models if m.name in covid_cxnet.TABLE_6 and m.positive == "covid19"]
     if not compared:
         report.left_out.append(
             "Comparison with published results: the classes are not those of the paper."
@@ -324,14 +312,14 @@ def _beside_published(report: Report, models: Sequence[Model]) -> None:
         return
     rows = []
     for m in compared:
-        title, accuracy, (low, high), f1, images = PUBLISHED[m.name]
+        title, accuracy, (low, high), f1, images = covid_cxnet.TABLE_6[m.name]
         ours = tables.mean_std(m.values("accuracy")).mean, tables.mean_std(m.values("f1")).mean
         rows.append([
             title, f"{ours[0]:.4f}", f"{accuracy:.4f}", f"{low:.4f} – {high:.4f}", f"{ours[1]:.4f}",
             f"{f1:.2f}",
             f"{images:,}",
         ])  # fmt: skip
-    report.add("## Comparison with published results", _NOT_COMPARABLE)
+    report.add("## Comparison with published results", covid_cxnet.NOT_COMPARABLE)
     report.table(
         [
             "Model",

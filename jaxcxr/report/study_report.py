@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxcxr.errors import InputError
+from jaxcxr.papers import patched_flannel
 from jaxcxr.report import confounding, document, excluded, plots, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries
-from jaxcxr.report.tables import PUBLISHED_CLASSES, VARIANT_TITLES
+from jaxcxr.report.tables import VARIANT_TITLES
 from jaxcxr.storage.predictions import check_same_split
 
 
@@ -181,7 +182,7 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     report.figure("learners", plots.learners(chart, published=marks, title=title), title)
 
     compared = [entry for entry in entries if entry.published()]
-    report.facts["comparable"] = tables.COMPARABLE if compared else None
+    report.facts["comparable"] = patched_flannel.COMPARABLE if compared else None
     if not compared:
         report.left_out.append(
             "Comparison with published results: the classes are not those of the paper"
@@ -193,16 +194,18 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
         )
         return
     report.add(
-        "## Comparison with published results", tables.COMPARABLE, _leakage(report, entries[0])
+        "## Comparison with published results",
+        patched_flannel.COMPARABLE,
+        _leakage(report, entries[0]),
     )
-    keys = (*PUBLISHED_CLASSES, "macro_f1")
+    keys = (*patched_flannel.CLASSES, "macro_f1")
     rows = []
     for entry in compared:
         ours, published = entry.summary(split), entry.published() or {}
         rows.append([f"**{named(entry)}**", *(str(ours[key]) for key in keys)])
         rows.append(["published", *(str(published[key]) for key in keys)])
         rows.append(["difference", *(f"{ours[k].mean - published[k].mean:+.4f}" for k in keys)])
-    report.table(["F1", *map(tables.class_title, PUBLISHED_CLASSES), "Macro-F1"], rows)
+    report.table(["F1", *map(tables.class_title, patched_flannel.CLASSES), "Macro-F1"], rows)
 
 
 def _leakage(report: Report, entry: Entry) -> str:

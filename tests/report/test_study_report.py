@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.errors import InputError
+from jaxcxr.papers import patched_flannel
 from jaxcxr.report import tables
 from jaxcxr.report.summary import write_study_report
 from jaxcxr.storage.predictions import Predictions
@@ -37,7 +38,7 @@ def test_study_has_mean_std_over_folds_and_the_difference_to_the_paper(tmp_path:
     row = next(line for line in table.splitlines() if line.startswith("DenseNet-161"))
     assert row.endswith(str(macro))
     assert table.splitlines()[3] == "Patched"
-    assert tables.COMPARABLE in text
+    assert patched_flannel.COMPARABLE in text
     assert "0 of the 40 test patients also have images outside the test split" in text
     assert facts["class_counts"] == {
         "cross-validation": dict.fromkeys(fakes.CLASSES, 30),

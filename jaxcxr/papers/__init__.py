@@ -1,0 +1,1 @@
+"""Published numbers and what of them can be compared: data, no logic."""
