@@ -82,7 +82,7 @@ def is_module(name: str) -> bool:
 
 
 def imports_of(tree: ast.AST) -> set[str]:
-    """Every module that is imported anywhere in the file; `from jaxcxr import files` gives
+    """Every module that is imported anywhere in the file; `from jaxcxr.storage import files` gives
     jaxcxr.storage.files.
     """
     names = set()

@@ -11,7 +11,7 @@ import pytest
 # A callback of the garbage collector loses what is raised in it.
 PROGRAM = """
 import gc, os, time
-from jaxcxr import interrupts
+from jaxcxr.cli import interrupts
 interrupts.install()
 def callback(*_):
     if armed:

@@ -14,7 +14,7 @@ import pytest
 
 from jaxcxr.cpu import host_memory
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 CALLS, BYTES = 40, 16 << 20
 
 with_glibc = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def test_later_calls_use_the_memory_of_earlier_ones_and_it_can_be_given_back():
         f"""
         import resource
         from pathlib import Path
-        from jaxcxr import host_memory
+        from jaxcxr.cpu import host_memory
         assert host_memory.keep_freed()
         import jax
         import numpy as np
@@ -73,7 +73,7 @@ def test_main_asks_for_it_before_numpy_starts_threads():
     numpy_is_there = printed_by(
         """
         import os, sys
-        from jaxcxr import host_memory
+        from jaxcxr.cpu import host_memory
 
         def keep_freed():
             print("numpy" in sys.modules, flush=True)
@@ -81,7 +81,7 @@ def test_main_asks_for_it_before_numpy_starts_threads():
 
         host_memory.keep_freed = keep_freed
         sys.argv = ["main.py", "--config=configs/patched_densenet.py"]
-        from jaxcxr import command_line
+        from jaxcxr.cli import command_line
         command_line.start()
         """
     )

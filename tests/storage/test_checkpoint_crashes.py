@@ -209,7 +209,7 @@ _MOMENTS = {
 def killed(tmp_path_factory) -> Path:
     """Checkpoint folders as kill -9 left them, by the moment of the kill."""
     folder = tmp_path_factory.mktemp("killed")
-    root = Path(checkpoint.__file__).parents[1]
+    root = Path(checkpoint.__file__).parents[2]
     process = subprocess.run(
         [sys.executable, "-c", _KILLED, str(folder), *_MOMENTS],
         env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},

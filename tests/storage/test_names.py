@@ -138,9 +138,8 @@ def test_a_terminal_obeys_no_name():
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_no_character_stops_a_print(encoding):
-    source = (
-        "from jaxcxr import names; names.print_whatever_comes(); print('胸 é \\udcff', flush=True)"
-    )
+    shown = r"print('胸 é \udcff', flush=True)"
+    source = f"from jaxcxr.storage import names; names.print_whatever_comes(); {shown}"
     run = subprocess.run(
         [sys.executable, "-c", source],
         env={"PYTHONIOENCODING": encoding},

@@ -64,7 +64,7 @@ def test_every_stage_is_remembered(done):
 
 def test_repeats_differ_in_their_seed_and_share_their_split(done):
     one, two = (Predictions.load(done / f"models/base/repeat{r}/predictions.npz") for r in (0, 1))
-    assert one.own.sha256 == two.own.sha256
+    assert one.split_sha256 == two.split_sha256
     np.testing.assert_array_equal(one.ids, two.ids)
     assert not np.allclose(one.probabilities, two.probabilities)
 

@@ -109,7 +109,7 @@ def test_resident_arrays_are_not_copied_by_a_step(rows):
     optimizer = optax.chain(
         optax.identity(), optax.inject_hyperparams(optax.scale_by_learning_rate)(0.0)
     )
-    step = steps.train_steps(Line().task(), optimizer)
+    step = steps.train_steps(Line(), optimizer)
 
     def temporaries(images: int) -> int:
         arrays = {

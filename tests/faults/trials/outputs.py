@@ -161,7 +161,7 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np
-from jaxcxr import names
+from jaxcxr.storage import names
 from jaxcxr.data import xray_files
 from jaxcxr.report import plots
 from jaxcxr.inference.xray_predictions import Result
