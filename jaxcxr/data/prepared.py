@@ -128,20 +128,36 @@ def _manual_fingerprint(manual_dir: Path) -> str:
     """sha256 over the path and every file's relative name, size and time, without reading files.
 
     Another source gets its own folder of prepared data, so that an answer is never a stale one.
+    Links are followed, and their targets are part of it: a data set may lie elsewhere. Every real
+    folder is entered once, so that links in a circle end.
     """
     if not manual_dir.is_dir():
         raise InputError(f"data.manual_dir {manual_dir} is not a folder")
-    entries = []
-    for folder, _, names in os.walk(manual_dir):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.exists(path):
-                status = os.stat(path)
-                relative = os.fsencode(os.path.relpath(path, manual_dir)).decode(
-                    errors="backslashreplace"
-                )
-                entries.append((relative, status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(json.dumps([str(manual_dir), sorted(entries)]).encode()).hexdigest()
+    entries, links, entered, left = [], [], set(), [""]
+    while left:
+        folder = left.pop()
+        with contextlib.suppress(OSError), os.scandir(os.path.join(manual_dir, folder)) as found:
+            status = os.stat(os.path.join(manual_dir, folder))
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            below = []
+            for entry in sorted(found, key=lambda entry: os.fsencode(entry.name)):
+                relative = os.path.join(folder, entry.name)
+                name = os.fsencode(relative).decode(errors="backslashreplace")
+                if entry.is_symlink():
+                    target = os.fsencode(os.path.realpath(entry.path))
+                    links.append((name, target.decode(errors="backslashreplace")))
+                with contextlib.suppress(OSError):  # a link to nothing, or removed meanwhile
+                    if entry.is_dir():
+                        below.append(relative)
+                    else:
+                        status = entry.stat()
+                        entries.append((name, status.st_size, status.st_mtime_ns))
+            left += reversed(below)
+    # Folders without links keep the fingerprint that they had before links were followed.
+    described = [str(manual_dir), sorted(entries), *([sorted(links)] if links else [])]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
 def _is_prepared(builder: Any) -> bool:

@@ -1,4 +1,6 @@
 import errno
+import os
+import shutil
 import sys
 
 import numpy as np
@@ -182,6 +184,46 @@ def test_a_changed_manual_dir_is_prepared_anew(tmp_path, capsys):
     assert first.labels.tolist() == [0, 1, 1]
     assert changed.labels.tolist() == [1, 0, 0]
     assert capsys.readouterr().out.count("preparing fake_cxr from") == 2
+
+
+def test_a_data_set_behind_a_link_is_prepared_anew_when_it_or_the_link_changes(tmp_path):
+    config = manual_config(tmp_path, "normal\ncovid19\n")
+    link = tmp_path / "manual" / "fake"
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path / "manual")
+    first = open_dataset(config)
+    labels = tmp_path / "elsewhere" / "labels.txt"
+    time = labels.stat().st_mtime_ns
+    labels.write_text("covid19\nnormal\n")
+    os.utime(labels, ns=(time + 1, time + 1))
+    changed = open_dataset(config)
+    assert (first.labels.tolist(), changed.labels.tolist()) == ([0, 1, 1], [1, 0, 0])
+    # Another folder of equal names, sizes and times.
+    shutil.copytree(tmp_path / "elsewhere", tmp_path / "other", symlinks=True)
+    (tmp_path / "other" / "labels.txt").write_text("normal\ncovid19\n")
+    os.utime(tmp_path / "other" / "labels.txt", ns=(time + 1, time + 1))
+    link.unlink()
+    link.symlink_to(tmp_path / "other")
+    assert open_dataset(config).labels.tolist() == first.labels.tolist()
+
+
+def test_the_fingerprint_follows_links_and_is_small_work(tmp_path):
+    real = tmp_path / "real"
+    (real / "images").mkdir(parents=True)
+    (real / "images" / "1.png").write_bytes(b"1")
+    manual = tmp_path / "manual"
+    manual.mkdir()
+    (manual / "a").symlink_to(real)
+    (manual / "b").symlink_to(real)  # two links to one folder: it is entered once
+    (manual / "nothing").symlink_to(tmp_path / "nothing")
+    found = [prepared._manual_fingerprint(manual)]
+    (real / "images" / "2.png").write_bytes(b"2")
+    found.append(prepared._manual_fingerprint(manual))
+    (manual / "b").unlink()
+    found.append(prepared._manual_fingerprint(manual))
+    assert len(set(found)) == 3
+    assert prepared._manual_fingerprint(manual) == found[-1]
 
 
 def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
