@@ -3,7 +3,7 @@
 `python main.py --help` lists the experiments and run modes.
 """
 
-from jaxcxr.cli.command_line import start
+from jaxcxr.__main__ import main
 
 if __name__ == "__main__":
-    start()
+    main()

@@ -53,6 +53,7 @@ flags.FLAGS["config"].parser = _PARSER
 def start() -> None:
     """Runs the command that `sys.argv` gives and ends the process with its exit status."""
     interrupts.install()
+    _open_closed_streams()
     names.print_whatever_comes()
     shipped.make_importable()
     try:
@@ -60,6 +61,21 @@ def start() -> None:
     except BrokenPipeError:  # the reader of help had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Gives a process that was started without standard streams, as daemons are, /dev/null.
+
+    The next file to be opened would else get the number of standard error, and what is printed
+    there.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def parse_flags(argv: list[str]) -> list[str]:

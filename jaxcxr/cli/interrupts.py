@@ -1,8 +1,8 @@
 """SIGTERM and Ctrl-C outside training: one line, then the end at once.
 
 Any moment will do for a command to end (docs/RELIABILITY.md), and an exception would be lost where
-the signal meets a callback of the garbage collector, of which JAX has one. In training `runs.loop`
-saves a checkpoint first.
+the signal meets a callback of the garbage collector, of which JAX has one. The training loop saves
+a checkpoint first.
 """
 
 from __future__ import annotations

@@ -61,8 +61,13 @@ class OrbaxFiles:
         """Writes what `collect` gave as the folder of a step.
 
         It has another name until it is whole.
+
+        Raises:
+            ValueError: what was written cannot be read.
         """
         self._orbax.save(path, args=contents)
+        # Orbax has reported arrays as saved that it had not written.
+        _ = self._orbax.metadata(path).item_metadata
 
     def read(
         self, path: Path, templates: Mapping[str, Any], data_iterator: Any = None

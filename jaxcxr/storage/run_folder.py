@@ -30,7 +30,7 @@ class RunFolder:
 
     Opening writes nothing but the lock: a start that is refused leaves no trace. With `claim`, or
     the first write, the folder takes the configuration, and so do the open folders that it lies in.
-    A start that ends with an InputError before there is anything to keep gives the folder back.
+    A start that ends with an error before there is anything to keep gives the folder back.
 
     Attributes:
         path: the folder.
@@ -75,6 +75,7 @@ class RunFolder:
                 different configuration (the message shows the fields), or it cannot be a folder.
         """
         folder = cls(path, active=active)
+        _check_path(folder.path)
         if active:
             try:
                 folder._lock = FolderLock(folder.path)
@@ -105,7 +106,7 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, InputError):
+        if kind is not None and issubclass(kind, Exception):
             self._give_back()
         self.close()
 
@@ -307,6 +308,15 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
         self._config = {}  # unclaimed: `close` removes the folder
+
+
+def _check_path(folder: Path) -> None:
+    """Raises InputError where checkpoints could not be written: Orbax takes these for patterns."""
+    if unfit := [mark for mark in "[]\\" if mark in str(folder.absolute())]:
+        raise InputError(
+            f"the run folder {folder.absolute()} has {' and '.join(unfit)} in its path, where "
+            "checkpoints cannot be written: give another one (--workdir=...)"
+        )
 
 
 def _has_results(folder: Path) -> bool:

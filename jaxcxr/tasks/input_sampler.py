@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxcxr.data.preprocessing import Preprocessing
+from jaxcxr.errors import InputError
 from jaxcxr.explain import patch_saliency as heat_of_patches
 from jaxcxr.ops import augment, patches
 from jaxcxr.tasks.task import Batch
@@ -40,7 +41,18 @@ class InputSampler:
 
 
 def build(config: ConfigDict) -> InputSampler:
-    """The input sampler of a classifier's config: patches where `patches.enabled`."""
+    """The input sampler of a classifier's config: patches where `patches.enabled`.
+
+    Raises:
+        InputError: patches or crops are larger than the prepared image.
+    """
+    sides, image = input_size(config), Preprocessing.of(config.data).shape[:2]
+    if any(side > most for side, most in zip(sides, image, strict=True)):
+        raise InputError(
+            f"patches.size={config.patches.size} does not fit a prepared image of {image[0]} x "
+            f"{image[1]} pixels (data.image_size={config.data.image_size}, less data.cut): lower "
+            "it, or set 0 for the whole image"
+        )
     return _patches(config) if config.patches.enabled else _whole_image(config)
 
 

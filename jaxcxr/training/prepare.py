@@ -95,6 +95,12 @@ def _all_dropped(config: ConfigDict, store: data.Store) -> dict[str, Dropped]:
 
 
 def _classify(config: ConfigDict) -> Experiment:
+    if len(learned := data.output_classes(config.data)) < 2:
+        raise InputError(
+            f"a classifier needs two classes or more, and data.classes={tuple(config.data.classes)}"
+            f" with data.targets={tuple(config.data.targets)} leaves {', '.join(learned) or 'none'}"
+        )
+
     def build(config: ConfigDict, own: SplitExamples) -> steps.Compiled:
         classes = len(own.examples.classes)
         weights = np.ones(classes, np.float32)

@@ -537,3 +537,17 @@ def test_a_file_of_another_shape_is_damaged(tmp_path, name, content):
         pytest.raises(InputError, match=rf"{name} is damaged \("),
     ):
         folder.read_json(name)
+
+
+@pytest.mark.parametrize("name", ["run [2024]", "a]", "back\\slash"])
+def test_a_path_in_which_checkpoints_cannot_be_written_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"has .* in its path, where checkpoints cannot be writ"):
+        RunFolder.open(tmp_path / name / "run", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_start_that_fails_in_any_way_leaves_the_folder_to_the_corrected_command(tmp_path):
+    with pytest.raises(KeyError), RunFolder.open(tmp_path / "run", {"seed": 1}) as folder:
+        folder.claim()
+        raise KeyError("a mistake of ours")
+    RunFolder.open(tmp_path / "run", {"seed": 2}).close()

@@ -254,3 +254,10 @@ def test_a_whole_images_heat_lies_in_its_crop(weights):
     outside = np.ones((48, 48), bool)
     outside[8:40, 8:40] = False
     assert not found["heat"][:, outside].any()
+
+
+@pytest.mark.parametrize("patched", [True, False])
+def test_patches_and_crops_that_are_larger_than_the_image_are_refused(patched):
+    c = tiny.change(tiny.learner(patched=patched), patches__size=49)
+    with pytest.raises(InputError, match=r"patches\.size=49 does not fit a prepared image of 48 x"):
+        build(c)
