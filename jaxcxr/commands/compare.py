@@ -36,6 +36,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         return
     found = compare(workdir, config.compare.other)
     target = workdir / FOLDER / found.names[1].replace("/", "-")
+    if target.exists():
+        print(f"replaces the comparison in {target}")
     said = write_comparison(found, target)
     write_text(target / "table.txt", said)
     print(f"{said}\n\nwrote {target / 'compare.md'}. {NOTICE}")

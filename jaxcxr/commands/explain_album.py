@@ -54,6 +54,12 @@ class Album:
                 os.replace(old, current)
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
+            if current.exists():
+                print(
+                    f"replaces the saliency in {current} when this one is complete; copy the "
+                    "folder first to keep it",
+                    flush=True,
+                )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -58,6 +58,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         task = _task(config)
         variables = parallel.to_host(best_variables(task, folder))
         folder.claim()
+        if parallel.is_main() and (folder.path / FOLDER / exported.SPEC).exists():
+            print(f"replaces the export in {folder.path / FOLDER}", flush=True)
         names = _names(variables)
         weights = dict(zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True))
         written = {

@@ -66,6 +66,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
             dropped.print_once(dataset.dropped, dataset.notices)
         left_out = {reason: found.count for reason, found in dataset.dropped.items()}
         rows, shared = _unseen(config, dataset, section, own, left_out)
+        target = folder.path / FOLDER / name
+        if parallel.is_main() and target.exists():
+            print(f"replaces the report in {target} when this one is complete", flush=True)
         started = time.monotonic()
         results, excluded = _predict(predictor, masks, dataset, rows)
         left_out |= _counted(excluded, section.max_bad_images)
@@ -77,7 +80,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
         if not parallel.is_main():
             return
-        target = folder.path / FOLDER / name
         predictions.save(target / "predictions.npz")
         said = write_external_report(
             target,

@@ -81,6 +81,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         segmenter = predictor if predictor.is_segmenter else masks.segmenter
         results.finish(
             {
+                "inputs": config.predict.inputs,
                 "model": config.model.name,
                 "patches_an_image": patches,
                 "lungs_from": segmenter.folder if segmenter else None,

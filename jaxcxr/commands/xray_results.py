@@ -35,7 +35,7 @@ class Results:
     Use `with Results(...) as results:`, then `results.finish(...)`. A row is written at once and as
     a whole, so that a run that is stopped leaves only whole rows; give an X-ray its pictures first,
     then its row, so that no row names a picture that is not there. What an earlier call left in the
-    folder goes first.
+    folder goes first; a line says so.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Results:
         self._tables: list[_Lines] = []
         if not active:
             return
+        if earlier := _earlier(folder):
+            print(earlier, flush=True)
         try:
             for name in (SUMMARY, CSV, JSONL, FAILED):
                 (folder / name).unlink(missing_ok=True)
@@ -191,6 +193,25 @@ class Results:
             f"wrote {self.folder / CSV} and {JSONL}",
         ]
         return "\n".join([*lines, "Research use only. Not for diagnosis."])
+
+
+def _earlier(folder: Path) -> str:
+    """The line about results of an earlier call that are about to be replaced; '' without any."""
+    try:
+        rows = sum((folder / name).read_bytes().count(b"\n") for name in (JSONL, FAILED))
+    except OSError:
+        return ""
+    # What FAILED has above its rows is a line, too.
+    if rows < 2:
+        return ""
+    try:
+        inputs = json.loads((folder / SUMMARY).read_bytes())["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):  # interrupted, or of an earlier version
+        of = ""
+    else:
+        of = f" (inputs {printable(str(inputs))})"
+    images = f"{rows - 1:,} X-ray{'s'[: rows != 2]}"
+    return f"replaces the results of {images} in {printable(str(folder))}{of}"
 
 
 class _Lines:

@@ -76,7 +76,7 @@ def _no_training_data(monkeypatch):
     def refuse(*_):
         raise AssertionError("the training data was opened")
 
-    monkeypatch.setattr("jaxcxr.training.experiment.open_store", refuse)
+    monkeypatch.setattr("jaxcxr.training.prepare.open_store", refuse)
 
 
 def run(runs: Path, name: str, inputs, **fields) -> dict[str, dict]:
@@ -424,10 +424,17 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
         assert (runs / "segmenter" / "xrays" / "overlays" / f"{name}.png").exists()
 
 
-def test_a_second_call_begins_anew(runs, inputs):
-    run(runs, "patched", inputs, predict__overlays=True)
+def test_a_second_call_begins_anew_and_says_what_it_replaces(runs, inputs, capsys):
+    shutil.rmtree(runs / "patched" / "xrays", ignore_errors=True)
+    (inputs / "notes.txt").write_text("PA view")
+    with pytest.raises(InputError, match="1 of 6 files"):
+        run(runs, "patched", inputs, predict__overlays=True)
+    assert "replaces" not in capsys.readouterr().out
     before = read_json(runs / "patched" / "config.json")
     rows = run(runs, "patched", inputs / "a.png")
+    folder = runs / "patched" / "xrays"
+    line = f"replaces the results of 6 X-rays in {folder} (inputs {inputs})\n"
+    assert line in capsys.readouterr().out
     assert list(rows) == ["a.png"]
     assert not (runs / "patched" / "xrays" / "overlays").exists()
     assert read_json(runs / "patched" / "config.json") == before
