@@ -105,6 +105,7 @@ def record_counts(
     rejected: Rejected,
     notices: Iterable[str] = (),
     unknown_findings: Iterable[str] = (),
+    known_findings: Iterable[str] = (),
     **more,
 ) -> None:
     """Writes the counts of used and rejected images to `builder.info.metadata`, beside the data.
@@ -116,6 +117,7 @@ def record_counts(
         notices: assumptions made while reading, for users of the data.
         unknown_findings: findings that this data set is not known to have; their images have no
             class by fault and not on purpose.
+        known_findings: those that it may have, for the message about the others.
         **more: further counts.
 
     Raises:
@@ -127,13 +129,15 @@ def record_counts(
     metadata = builder.info.metadata
     if metadata is None:
         raise TypeError(f"{builder.name}: its _info gives no MetadataDict")
+    unknown = sorted(unknown_findings)
     metadata.update(
         kept=kept,
         rejected=rejected.counts,
         rejected_names=rejected.first_names,
         faults=rejected.faults,
         notices=list(notices),
-        unknown_findings=sorted(unknown_findings),
+        unknown_findings=unknown,
+        known_findings=sorted(known_findings) if unknown else [],
         **more,
     )
     logging.info("%s: kept %d images, rejected %s", builder.name, kept, rejected)

@@ -183,7 +183,13 @@ def _concatenate(
             f.count for reason, f in found.items() if f.is_fault and reason not in part.dropped
         )
         images = len(part.examples) - at_fault
-        dropping.check(found, name=part.name, images=images, max_dropped=max_dropped)
+        dropping.check(
+            found,
+            name=part.name,
+            images=images,
+            max_dropped=max_dropped,
+            known_findings=part.known_findings,
+        )
         dropped |= found
     keep = indices >= 0
     if not keep.any():

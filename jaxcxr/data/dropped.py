@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxcxr.errors import InputError
@@ -44,7 +44,14 @@ class Dropped:
         return dataclasses.asdict(self)
 
 
-def check(dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped: float) -> None:
+def check(
+    dropped: Mapping[str, Dropped],
+    *,
+    name: str,
+    images: int,
+    max_dropped: float,
+    known_findings: Collection[str] = (),
+) -> None:
     """Refuses a data set of which too much is at fault.
 
     Args:
@@ -52,6 +59,7 @@ def check(dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped
         name: of the data set.
         images: their number, without those at fault.
         max_dropped: the fraction that may be at fault, `data.max_dropped`.
+        known_findings: those that the data set may have, where some have another one.
 
     Raises:
         InputError: more is; gives the reasons with counts and names.
@@ -61,9 +69,18 @@ def check(dropped: Mapping[str, Dropped], *, name: str, images: int, max_dropped
     fraction = count / max(count + images, 1)
     if fraction <= max_dropped:
         return
+    findings = ""
+    if known_findings:
+        names = sorted(filter(None, known_findings), key=str.casefold)
+        findings = f" Findings that {name} has: {', '.join(names)}."
+    if not images:
+        raise InputError(
+            f"none of the {count:,} images of {name} can be used: {'; '.join(lines(faults))}. "
+            f"Correct the data set.{findings}"
+        )
     raise InputError(
         f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped "
-        f"allows {max_dropped:.0%}: {'; '.join(lines(faults))}. Correct the data set, or go on "
+        f"allows {max_dropped:.0%}: {'; '.join(lines(faults))}.{findings} Correct the data set, or go on "
         f"without them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
     )
 

@@ -50,6 +50,7 @@ class PreparedSet:
         dropped: images that the builder rejected (laterals, missing files), by reason.
         notices: assumptions of the builder.
         unknown_findings: findings that the data set is not known to have.
+        known_findings: those that it may have; empty where it has no others, or nobody says.
     """
 
     name: str
@@ -58,6 +59,7 @@ class PreparedSet:
     dropped: Mapping[str, Dropped]
     notices: tuple[str, ...]
     unknown_findings: frozenset[str]
+    known_findings: frozenset[str] = frozenset()
 
 
 def open_prepared(module: str, data_config: Any) -> PreparedSet:
@@ -227,6 +229,7 @@ def _open(builder: Any, name: str) -> PreparedSet:
             *(f"{name}: {count:,} masks read as {form}" for form, count in forms.items()),
         ),
         unknown_findings=frozenset(metadata.get("unknown_findings", ())),
+        known_findings=frozenset(metadata.get("known_findings", ())),
     )
 
 

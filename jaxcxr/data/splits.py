@@ -246,10 +246,18 @@ def _require_every_class(
     for number in expected:
         if there[number] == 0:
             name = f"class '{classes[number]}'" if classes else "the data set"
+            total = int(overall[number])
+            if classes and not total:
+                counts = ", ".join(f"{c} {n}" for c, n in zip(classes, overall, strict=True))
+                raise InputError(
+                    f"no image has the label of {name} ({counts}): correct the labels of the data "
+                    "set, or leave the class out of data.classes"
+                )
             counts = ", ".join(f"{c} {n}" for c, n in zip(classes, there, strict=False))
             raise InputError(
-                f"{name} has no example in {where} ({counts or 'it is empty'}); there are "
-                f"{overall[number]} in total. Use fewer folds, larger fractions or more patients"
+                f"{name} has no example in {where} ({counts or 'it is empty'}); there "
+                f"{'is' if total == 1 else 'are'} {total} in total. Use fewer folds, larger "
+                "fractions or more patients"
             )
 
 

@@ -233,7 +233,9 @@ def _build(
                     images.write(np.ascontiguousarray(prepared.image).data)
                     if prepared.mask is not None:
                         m.write(np.ascontiguousarray(prepared.mask).data)
-        _raise_mask_errors(mismatched, empty, masks)
+        # With the whole image as the stand-in a run goes on without any lung.
+        images = 0 if masks and masks.on_empty == "whole_image" else len(dataset) - len(bad)
+        _raise_mask_errors(mismatched, empty, masks, images=images)
         meta = {
             "settings": settings.to_json(),
             "kept": kept,
@@ -267,10 +269,18 @@ def _results(
             yield waiting.popleft().result()
 
 
-def _raise_mask_errors(mismatched: list[str], empty: list[str], masks: MaskSource | None) -> None:
+def _raise_mask_errors(
+    mismatched: list[str], empty: list[str], masks: MaskSource | None, *, images: int
+) -> None:
     if mismatched:
         raise InputError(
             f"{len(mismatched)} masks do not fit their images: {'; '.join(mismatched[:10])}"
+        )
+    if masks and len(empty) == images > 1:
+        raise InputError(
+            f"all {images} lung masks are empty, none has a pixel of lung: "
+            f"{', '.join(empty[:3])}{', ...' if images > 3 else ''}. Look at the mask files; if a "
+            "segmenter made them, train it longer or on X-rays like these"
         )
     if empty and masks and masks.on_empty == "error":
         raise InputError(

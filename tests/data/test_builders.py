@@ -321,6 +321,14 @@ def write_ccx(folder, rows, *, pictures=None, encoding="utf-8"):
 CCX_ROWS = [(n, ("No Finding", "COVID-19")[n % 2], "PA", f"im{n}.png") for n in range(10)]
 
 
+def test_where_all_are_at_fault_the_findings_of_the_set_are_named_and_no_way_around(tmp_path):
+    config = write_ccx(tmp_path, [(p, "covid", v, name) for p, _, v, name in CCX_ROWS])
+    with pytest.raises(InputError, match="none of the 10 images of ccx can be used") as caught:
+        open_dataset(config)
+    assert "COVID-19, " in str(caught.value) and "No Finding" in str(caught.value)
+    assert "max_dropped" not in str(caught.value)
+
+
 def test_too_many_images_at_fault_are_refused_with_reasons_and_names(tmp_path):
     rows = [(p, finding, view, name) for p, finding, view, name in CCX_ROWS]
     rows[8] = (8, "No Finding", "sideways", "im8.png")

@@ -159,7 +159,15 @@ def test_a_class_missing_in_a_fold_is_named_with_fold_and_counts():
 def test_a_class_missing_everywhere_is_named():
     labels = np.array([0, 1, 2] * 20, np.int32)
     ids = np.array([f"i{i}" for i in range(len(labels))])
-    with pytest.raises(InputError, match=r"'normal' has no example .* are 0"):
+    with pytest.raises(InputError, match=r"no image has the label of class 'normal' \(") as caught:
+        folds_of((ids, ids, labels))
+    assert "fewer folds" not in str(caught.value)
+
+
+def test_a_single_example_is_counted_as_one():
+    labels = np.array([0, 1, 2] * 20 + [3], np.int32)
+    ids = np.array([f"i{i}" for i in range(len(labels))])
+    with pytest.raises(InputError, match="there is 1 in total"):
         folds_of((ids, ids, labels))
 
 

@@ -195,6 +195,16 @@ def test_empty_lung_masks_are_an_error_by_default(tmp_path):
         build(some_empty(), tmp_path)
 
 
+@pytest.mark.parametrize("on_empty", ["error", "drop"])
+def test_where_all_lung_masks_are_empty_the_masks_are_named_and_no_way_around(tmp_path, on_empty):
+    empty = examples()
+    for example in empty:
+        example["mask_lung"] = encode(np.zeros_like(LUNG))
+    with pytest.raises(InputError, match="all 5 lung masks are empty") as caught:
+        build(make_dataset(empty), tmp_path, masks=DatasetMasks(on_empty=on_empty))
+    assert "on_empty" not in str(caught.value)
+
+
 def test_images_with_empty_lung_masks_can_be_dropped(tmp_path):
     built = build(some_empty(), tmp_path, masks=DatasetMasks(on_empty="drop"))
     assert built.dataset.ids.tolist() == ["x0", "x3", "x4"]

@@ -65,6 +65,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             rejected=rejected,
             notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown((row["finding"] for row in kept.values()), FINDINGS),
+            known_findings=FINDINGS,
         )
         return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 

@@ -50,6 +50,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             rejected=rejected,
             notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown(findings, labels.known_findings()),
+            known_findings=labels.known_findings(),
             metadata_era=table.era,
         )
         return {common.SPLIT: self._generate_examples(images, kept, patients.ids)}

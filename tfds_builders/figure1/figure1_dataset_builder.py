@@ -71,6 +71,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             unknown_findings=tables.unknown(
                 (row["finding"] for row in kept.values()), (*LABELS, "")
             ),
+            known_findings=LABELS,
         )
         return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 

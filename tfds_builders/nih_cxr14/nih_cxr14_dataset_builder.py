@@ -91,6 +91,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 for row in kept.values()
                 if table.findings(row["finding labels"]) & strange
             },
+            known_findings=table.FINDINGS,
             table=origin.name,
         )
         return {common.SPLIT: self._generate_examples(files, kept)}
