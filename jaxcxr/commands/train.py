@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel, weights
+from jaxcxr import data, parallel, weights
 from jaxcxr.commands import evaluate, predict, scoring, training_pictures
+from jaxcxr.commands.export_spec import normalisation
 from jaxcxr.errors import InputError
 from jaxcxr.inference import best
 from jaxcxr.state import Variables
@@ -135,6 +136,17 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
     source = find_pretrained(c)
     loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
     entry = source.entry
+    if c.head == "pretrained" and experiment.task.has_classes:
+        classes = data.output_classes(experiment.config.data)
+        weights.header.check_classes(source.path, loaded.header, classes)
+    mean, std = normalisation(experiment.config)
+    doubts = [
+        *loaded.doubts,
+        *weights.header.other_normalisation(source.path, loaded.header, mean=mean, std=std),
+    ]
+    if parallel.is_main():
+        for doubt in doubts:
+            print(f"WARNING: {doubt}")
     if loaded.checked_by == weights.NO_HASH and parallel.is_main():
         print(
             f"{source.path} carries no hash: its values are finite and its shapes fit, more "
@@ -150,6 +162,7 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
             "not_in_the_file": loaded.newly_initialized,
             "not_used": loaded.unused,
             "checked_by": loaded.checked_by,
+            "doubts": doubts,
         },
     )
     return loaded.variables

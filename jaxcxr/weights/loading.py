@@ -24,6 +24,8 @@ from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 NO_HASH = "finite values and shapes alone"
 # Of what `rename` does beside its tables; conversions of another number are made again.
 _CONVERSION = 1
+# Of our layers; other names are counters, or of another network.
+_LEAVES = ("kernel", "scale", "bias", "mean", "var")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,7 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
     """
     if source.entry is not None:
         _check_arch(source.name, source.entry.arch, arch, new_head)
-    renamed, checked_by = _renamed(source, template, arch)
+    renamed, checked_by, header = _renamed(source, template, arch)
     _check_values(source.path, renamed)
     allow_missing = source.entry.allow_missing if source.entry else ()
     for part in _dispensable(arch, new_head):
@@ -86,9 +88,10 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
             first_conv=catalog.first_conv_of(arch),
             allow_missing=allow_missing,
         )
-        return dataclasses.replace(merged, checked_by=checked_by)
     except InputError as error:
         raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
+    doubts = _constant_kernels(source.path, renamed, merged)
+    return dataclasses.replace(merged, checked_by=checked_by, header=header, doubts=doubts)
 
 
 def _check_arch(name: str, source_arch: str, arch: str, new_head: bool) -> None:
@@ -115,19 +118,21 @@ def _dispensable(arch: str, new_head: bool) -> set[str]:
 
 def _renamed(
     source: Source, template: Mapping[str, Any], arch: str
-) -> tuple[ConvertedWeights, str]:
-    """(the arrays under our names, what the file was checked by)."""
+) -> tuple[ConvertedWeights, str, Mapping[str, str]]:
+    """(the arrays under our names, what the file was checked by, what a user's says of itself)."""
     if source.entry is None:
         file = contents(source.path)
         checked_by = "the hash in its header" if file.is_hashed else NO_HASH
-        return best_family(file.arrays, template, arch)[1], checked_by
+        renamed = best_family(file.arrays, template, arch)[1]
+        _check_no_integers(source.path, renamed, file.arrays)
+        return renamed, checked_by, file.metadata
     family, checked_by = source.entry.family, fetch.checked_by(source.path, source.entry)
     ours_to_write = (
         source.path.is_relative_to(fetch.cache_dir()) and source.path.suffix != ".safetensors"
     )
     if not ours_to_write:
-        return rename(read(source.path), FAMILIES[family]), checked_by
-    return _converted(source, family), checked_by
+        return rename(read(source.path), FAMILIES[family]), checked_by, {}
+    return _converted(source, family), checked_by, {}
 
 
 def _converted(source: Source, family: str) -> ConvertedWeights:
@@ -178,6 +183,42 @@ def _check_values(path: Path, renamed: ConvertedWeights) -> None:
             raise InputError(
                 f"{path}: {source} has negative variances: it is damaged; take another file"
             )
+
+
+def _check_no_integers(
+    path: Path, renamed: ConvertedWeights, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Whole numbers are quantised weights whose scale is elsewhere, or none."""
+    whole = [
+        source
+        for name, source in renamed.sources.items()
+        if arrays[source].dtype.kind in "iub" and name.rpartition("/")[2] in _LEAVES
+    ]
+    if whole:
+        more = f" and {len(whole) - 1} more hold" if len(whole) > 1 else " holds"
+        raise InputError(
+            f"{path}: {whole[0]}{more} whole numbers ({arrays[whole[0]].dtype}), and weights are "
+            "floating-point: take the file from before it was quantised"
+        )
+
+
+def _constant_kernels(path: Path, renamed: ConvertedWeights, merged: LoadResult) -> tuple[str, ...]:
+    """A doubt about kernels of one value throughout; refuses a file that has no other."""
+    kernels = {
+        renamed.sources[name]: value
+        for name, value in renamed.arrays.items()
+        if name.endswith("/kernel")
+        and value.size > 1
+        and renamed.sources[name] not in merged.unused
+    }
+    constant = [name for name, value in kernels.items() if value.min() == value.max()]
+    if not constant:
+        return ()
+    shown = ", ".join(constant[:3]) + (", ..." if len(constant) > 3 else "")
+    problem = f"{len(constant)} of {len(kernels)} kernels are one value throughout ({shown})"
+    if len(constant) == len(kernels):
+        raise InputError(f"{path}: {problem}: these are no trained weights; take another file")
+    return (f"{path}: {problem}, which no training ends with",)
 
 
 def best_family(

@@ -25,12 +25,16 @@ class LoadResult:
             in the file).
         unused: name in the file -> why it was not used.
         checked_by: the check of the file's bytes in words, "" if unknown.
+        header: what a safetensors file of a user says of itself.
+        doubts: sentences about values that are hardly a training's.
     """
 
     variables: dict[str, Any]
     newly_initialized: list[str]
     unused: dict[str, str]
     checked_by: str = ""
+    header: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 def merge(

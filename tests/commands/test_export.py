@@ -202,6 +202,40 @@ def test_a_run_started_from_the_weights_predicts_the_same(runs, name, tmp_path):
     assert read_json(tmp_path / "again" / "pretrained.json")["not_in_the_file"] == []
 
 
+def started_from(runs, **fields):
+    config = learner(
+        patched=False,
+        train__epochs=0.0,
+        model__pretrained=str(runs / "whole" / "export" / "model.safetensors"),
+        **{"model__head": "pretrained", "model__mean": (0.5,), "model__std": (0.5,), **fields},
+    )
+    return config
+
+
+def test_a_kept_head_of_classes_in_another_order_is_refused(runs, tmp_path):
+    config = started_from(runs)
+    named = ",".join(config.data.classes)
+    config.data.classes = tuple(reversed(config.data.classes))
+    turned = ",".join(config.data.classes)
+    with pytest.raises(
+        InputError, match=f"has the classes {named}, .* in another order: {turned}.*head=new"
+    ):
+        train.run(config, tmp_path / "turned")
+    config.model.head = "new"
+    train.run(config, tmp_path / "new")  # which learns its own order
+
+
+def test_another_normalisation_than_that_of_the_weights_is_a_warning(runs, tmp_path, capsys):
+    train.run(started_from(runs, model__std=(0.25,)), tmp_path / "other")
+    [said] = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
+    assert "model.std is (0.25)" in said and "trained with (0.5): set model.std" in said
+    assert read_json(tmp_path / "other" / "pretrained.json")["doubts"] == [
+        said.removeprefix("WARNING: ")
+    ]
+    train.run(started_from(runs, model__std=(0.5,) * 3), tmp_path / "same")  # one for all channels
+    assert "WARNING" not in capsys.readouterr().out
+
+
 NETWORKS = [name for name in golden.CONFIGS if tiny.load(name).task in ("classify", "segment")]
 
 

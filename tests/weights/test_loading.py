@@ -206,6 +206,28 @@ def test_numbers_beyond_float32_are_refused(resnet, tmp_path):
         loaded(str(tmp_path / "bad.safetensors"))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.bool_])
+def test_whole_numbers_are_no_weights(resnet, tmp_path, dtype):
+    state = as_torch(resnet[0])
+    state["layer1.0.conv1.weight"] = state["layer1.0.conv1.weight"].astype(dtype)
+    save_file(state, tmp_path / "quantised.safetensors")
+    with pytest.raises(InputError, match=r"layer1\.0\.conv1\.weight holds whole numbers \("):
+        loaded(str(tmp_path / "quantised.safetensors"))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_kernels_of_one_value_are_no_training_s(resnet, tmp_path, value):
+    state = as_torch(resnet[0])
+    state["conv1.weight"][:] = value
+    save_file(state, tmp_path / "one.safetensors")
+    [doubt] = loaded(str(tmp_path / "one.safetensors")).doubts
+    assert "1 of 21 kernels are one value throughout (conv1.weight)" in doubt
+    state = {n: np.full_like(a, value) if a.ndim > 1 else a for n, a in state.items()}
+    save_file(state, tmp_path / "all.safetensors")
+    with pytest.raises(InputError, match=r"21 of 21 kernels .*these are no trained weights"):
+        loaded(str(tmp_path / "all.safetensors"))
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (0, 2), (1, 1, 1, 1, 1)])
 @pytest.mark.parametrize("name", ["conv1.weight", "fc.weight", "block1_conv1/kernel", "fc1/kernel"])
 def test_an_array_of_any_shape_is_one_error(tmp_path, name, shape):
