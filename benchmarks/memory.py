@@ -20,8 +20,7 @@ from ml_collections import ConfigDict
 from benchmarks import experiments
 from benchmarks.ours import device, shapes
 from benchmarks.settings import LEARNERS
-from configs import common
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr.tasks import segment
 from jaxcxr.training import steps
 
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--learner", choices=LEARNERS, help="this one alone")
     flags = parser.parse_args(arguments)
-    device.start(common.base("classify"))
+    device.start(schema.config("classify"))
     for name in [flags.learner] if flags.learner else LEARNERS:
         config = experiments.load(f"patched_{LEARNERS[name]}", {})
         given, between = prediction(config, count=config.patches.eval_count)

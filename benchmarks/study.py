@@ -23,7 +23,8 @@ from ml_collections import ConfigDict
 
 from benchmarks.__main__ import at_least_1
 from benchmarks.ours import device, shapes
-from configs import common, patched_flannel
+from configs import patched_flannel
+from jaxcxr import schema
 from jaxcxr.tasks.network import Network
 from jaxcxr.training import steps
 
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measured = rates(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             parser.error(f"{file}: {error}")
-    device.start(common.base("classify"))
+    device.start(schema.config("classify"))
     costs = list(parts(images=flags.images, lungs=flags.lungs))
     hours: dict[str, list[float]] = {}
     if flags.results:

@@ -13,12 +13,8 @@ Number to reach: the paper's accuracy is 87.21 %, F-score of COVID-19 0.92 (:pap
 
 from ml_collections import ConfigDict
 
-from configs import common, common_cxnet
+from configs import covid_cxnet_study
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(
-        common_cxnet.study(models=("hierarchical",), preset=preset),
-        "covid_cxnet_hierarchical",
-        preset,
-    )
+    return covid_cxnet_study.study("covid_cxnet_hierarchical", ("hierarchical",), preset)

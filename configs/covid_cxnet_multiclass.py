@@ -12,9 +12,81 @@ Number to reach: the paper's accuracy is 81.04 %, F-score of COVID-19 0.85 (:pap
 
 from ml_collections import ConfigDict
 
-from configs import common, common_cxnet
+from configs.common import UNIT_RANGE
+from configs.common_cxnet import (
+    CXNET,
+    CXNET_PAPER,
+    CXNET_PHANTOM,
+    CXNET_SMALL,
+    THREE_PAPER,
+    THREE_PHANTOM,
+    THREE_SMALL,
+)
+from jaxcxr.schema import Experiment
+
+EXPERIMENT = Experiment(
+    "classify",
+    [
+        CXNET,
+        UNIT_RANGE,
+        {
+            "model.name": "covid_cxnet",
+            "model.outputs": "softmax",
+            "data.enhance": ("beasf", "clahe", "original"),
+            "data.resize": "opencv_cubic",
+            "loss.label_smoothing": 0.1,
+            "data.match": "first",
+            "data.lungs": "box",
+        },
+    ],
+    presets={
+        "": [
+            CXNET_PHANTOM,
+            THREE_PHANTOM,
+            {
+                "masks.source": "dataset",
+                "data.image_size": 64,
+                "patches.size": 64,
+                "optim.learning_rate": 1e-3,
+                "train.batch_size": 16,
+                "train.epochs": 12.0,
+                "train.eval_every": 3.0,
+            },
+        ],
+        "small": [
+            CXNET_SMALL,
+            THREE_SMALL,
+            {
+                "masks.source": "workdir",
+                "data.image_size": 96,
+                "patches.size": 96,
+                "optim.learning_rate": 1e-3,
+                "train.batch_size": 16,
+                "train.epochs": 8.0,
+                "train.eval_every": 2.0,
+            },
+        ],
+        "paper": [
+            CXNET_PAPER,
+            THREE_PAPER,
+            {
+                "masks.source": "workdir",
+                "data.image_size": 320,
+                "patches.size": 320,
+                "model.pretrained": "densenet121.chexnet",
+                "augment.max_rotation": 170.0,  # published code
+                "optim.learning_rate": 2e-4,
+                "train.batch_size": 16,
+                "train.epochs": 30.0,
+                # "expanded by adding zoom-in, zoom-out, and brightness adjustment" (paper 5.3)
+                "augment.zoom": (0.8, 1.5),
+                "augment.brightness": (0.5, 1.3),
+                "augment.shift": 0.1,
+            },
+        ],
+    },
+)
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    c = common_cxnet.classify("covid_cxnet", classes="three", lungs=True, preset=preset)
-    return common.named(c, "covid_cxnet_multiclass", preset)
+    return EXPERIMENT.config(preset, name="covid_cxnet_multiclass")

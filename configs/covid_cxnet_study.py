@@ -15,10 +15,68 @@ docs/RESULTS.md says what is comparable).
 
 from ml_collections import ConfigDict
 
-from configs import common, common_cxnet
+from configs import (
+    covid_cxnet,
+    covid_cxnet_base,
+    covid_cxnet_lungs,
+    covid_cxnet_multiclass,
+    lung_unet,
+)
+from jaxcxr import schema
+
+MODELS = ("base", "cxnet_v1", "cxnet_v2", "multiclass", "hierarchical")
+# Fractions of the training patients (figure 9).
+SIZES = {"": (0.25, 0.5), "small": (0.25, 0.5), "paper": (0.125, 0.25, 0.5)}
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(
-        common_cxnet.study(models=common_cxnet.MODELS, preset=preset), "covid_cxnet_study", preset
+    return study("covid_cxnet_study", MODELS, preset)
+
+
+def study(name: str, models: tuple[str, ...], preset: str) -> ConfigDict:
+    """The paper's models, repeated (Table 6), and the base model on growing training sets."""
+    schema.check_preset(preset)
+    return schema.config(
+        "classifiers",
+        {
+            "name": schema.run_name(name, preset),
+            "repeats": 10 if preset == "paper" else 1,  # the paper's ranges are over ten
+            "study.models": models,
+            "study.lungs": preset != "",  # phantoms bring their own
+            "study.training_sizes": SIZES[preset] if "base" in models else (),
+            "study.training_sizes_of": "base",
+        },
+        segment=lung_unet.EXPERIMENT.config(preset),
+        models={
+            "base": covid_cxnet_base.EXPERIMENT.config(preset),
+            "cxnet_v1": covid_cxnet.EXPERIMENT.config(preset),
+            "cxnet_v2": covid_cxnet_lungs.EXPERIMENT.config(preset),
+            "multiclass": covid_cxnet_multiclass.EXPERIMENT.config(preset),
+            "hierarchical": levels(preset),
+        },
     )
+
+
+def levels(preset: str) -> dict[str, ConfigDict]:
+    """The hierarchical model (paper 5.3): normal against pneumonia, then the two pneumonias."""
+    multiclass = covid_cxnet_multiclass.EXPERIMENT
+    normal, cap, covid19 = multiclass.config(preset).data.classes
+    targets = {
+        "level1": (f"{normal}={normal}", f"{cap}=pneumonia", f"{covid19}=pneumonia"),
+        "level2": (f"{normal}=", f"{cap}={cap}", f"{covid19}={covid19}"),
+    }
+    paper = {  # Table 6
+        "level1": {"optim.learning_rate": 1e-4, "train.epochs": 10.0},
+        "level2": {"optim.learning_rate": 1e-4, "train.epochs": 20.0},
+    }
+    return {
+        level: multiclass.config(
+            preset,
+            changed={
+                "model.outputs": "sigmoid",
+                "data.targets": targets[level],
+                **(paper[level] if preset == "paper" else {}),
+            },
+        )
+        for level in targets
+    }

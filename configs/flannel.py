@@ -12,8 +12,16 @@ what is comparable).
 
 from ml_collections import ConfigDict
 
-from configs import common, common_study
+from configs import common_flannel, densenet, inception, resnet, resnext, vgg
+
+LEARNERS = {
+    "densenet161": densenet.EXPERIMENT,
+    "inception_v3": inception.EXPERIMENT,
+    "resnet152": resnet.EXPERIMENT,
+    "resnext101_32x8d": resnext.EXPERIMENT,
+    "vgg19_bn": vgg.EXPERIMENT,
+}
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common_study.flannel(patched=False, preset=preset), "flannel", preset)
+    return common_flannel.study("flannel", preset, LEARNERS, comparator=resnet.EXPERIMENT)

@@ -12,10 +12,32 @@ Number to reach: the paper's macro-F1 over five folds is 0.8180, with lung masks
 
 from ml_collections import ConfigDict
 
-from configs import common, common_study
+from configs import (
+    common_flannel,
+    fc_densenet103,
+    patched_densenet,
+    patched_inception,
+    patched_resnet,
+    patched_resnext,
+    patched_vgg,
+)
+
+LEARNERS = {
+    "densenet161": patched_densenet.EXPERIMENT,
+    "inception_v3": patched_inception.EXPERIMENT,
+    "resnet152": patched_resnet.EXPERIMENT,
+    "resnext101_32x8d": patched_resnext.EXPERIMENT,
+    "vgg19_bn": patched_vgg.EXPERIMENT,
+}
+SHORTER = {"small": {"train.epochs": 12.0}}  # of the segmenter, as trained alone 24
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(
-        common_study.flannel(patched=True, preset=preset), "patched_flannel", preset
+    segment = fc_densenet103.EXPERIMENT.config(preset, changed=SHORTER.get(preset))
+    return common_flannel.study(
+        "patched_flannel",
+        preset,
+        LEARNERS,
+        comparator=patched_resnet.EXPERIMENT,
+        segment=segment,
     )

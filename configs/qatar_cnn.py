@@ -11,8 +11,33 @@ comparable).
 
 from ml_collections import ConfigDict
 
-from configs import common, common_qatar
+from configs.common_qatar import QATAR, QATAR_PAPER, QATAR_PHANTOM, QATAR_SMALL
+from jaxcxr.schema import Experiment
+
+EXPERIMENT = Experiment(
+    "classify",
+    [
+        QATAR,
+        {
+            "patches.flip": False,
+            "model.name": "qatar_cnn",
+            "data.image_size": 100,
+            "split.test_fraction": 0.2,  # 70 % : 10 % : 20 %
+            "split.valid_fraction": 0.125,
+            "optim.learning_rate": 1e-3,  # Keras's default; the paper names none
+            # "Regularizers are added to the convolutional layers": Keras's l2(0.001), which the
+            # paper does not give.
+            "optim.weight_decay": 2e-3,
+            "optim.decay_on": ("^conv2d.*/kernel$",),
+            "train.batch_size": 64,
+            "train.epochs": 50.0,
+            "train.patience": 3,  # "does not decrease in 3 consecutive epochs"
+            "train.monitor": "loss",
+        },
+    ],
+    presets={"": [QATAR_PHANTOM], "small": [QATAR_SMALL], "paper": [QATAR_PAPER]},
+)
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common_qatar.cnn(augmented=False, preset=preset), "qatar_cnn", preset)
+    return EXPERIMENT.config(preset, name="qatar_cnn")

@@ -18,10 +18,9 @@ comparable).
 
 from ml_collections import ConfigDict
 
-from configs import common, common_qatar
+from configs import qatar_cnn
+from configs.common_qatar import AUGMENTED
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(
-        common_qatar.cnn(augmented=True, preset=preset), "qatar_cnn_augmented", preset
-    )
+    return qatar_cnn.EXPERIMENT.config(preset, name="qatar_cnn_augmented", changed=AUGMENTED)

@@ -14,8 +14,22 @@ what is comparable).
 
 from ml_collections import ConfigDict
 
-from configs import common, common_qatar
+from configs import qatar_cnn
+from configs.common_qatar import AUGMENTED
+from jaxcxr import schema
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common_qatar.study(preset=preset), "qatar_study", preset)
+    return schema.config(
+        "classifiers",
+        {
+            "name": schema.run_name("qatar_study", preset),
+            "repeats": 3,
+            "study.models": ("cnn", "cnn_augmented"),
+            "study.pairs": ("cnn_augmented:cnn",),
+        },
+        models={
+            "cnn": qatar_cnn.EXPERIMENT.config(preset),
+            "cnn_augmented": qatar_cnn.EXPERIMENT.config(preset, changed=AUGMENTED),
+        },
+    )

@@ -8,10 +8,53 @@ Number to reach: the paper's macro-F1 over five folds is 0.7852 (:paper).
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs.common_flannel import (
+    WHOLE_IMAGE,
+    WHOLE_IMAGE_PAPER,
+    WHOLE_IMAGE_PHANTOM,
+    WHOLE_IMAGE_SMALL,
+)
+from jaxcxr.schema import Experiment
+
+EXPERIMENT = Experiment(
+    "classify",
+    [WHOLE_IMAGE, {"model.name": "resnext101_32x8d"}],
+    presets={
+        "": [
+            WHOLE_IMAGE_PHANTOM,
+            {
+                "data.image_size": 72,
+                "patches.size": 64,
+                "optim.learning_rate": 1e-3,
+                "train.epochs": 14.0,
+                "train.eval_every": 7.0,
+            },
+        ],
+        "small": [
+            WHOLE_IMAGE_SMALL,
+            {
+                "data.image_size": 72,
+                "patches.size": 64,
+                "optim.learning_rate": 1e-3,
+                "train.epochs": 4.0,
+                "train.eval_every": 2.0,
+            },
+        ],
+        "paper": [
+            WHOLE_IMAGE_PAPER,
+            {
+                "data.image_size": 336,
+                "patches.size": 224,
+                "optim.learning_rate": 1e-3,
+                "train.epochs": 200.0,
+                "train.eval_every": 1.0,
+                "train.batch_size": 10,
+                "model.pretrained": "resnext101_32x8d.tv_in1k",
+            },
+        ],
+    },
+)
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(
-        common.classify("resnext101_32x8d", patched=False, preset=preset), "resnext", preset
-    )
+    return EXPERIMENT.config(preset, name="resnext")

@@ -15,10 +15,11 @@ Number to reach: none is published.
 
 from ml_collections import ConfigDict
 
-from configs import common, common_v7
+from configs import v7_diagnosis
+
+# Everything but the lungs is black.
+MASKED = {"data.lungs": "pixels", "masks.source": "dataset", "masks.on_empty": "error"}
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(
-        common_v7.diagnosis(preset=preset, masked=True), "v7_diagnosis_masked", preset
-    )
+    return v7_diagnosis.EXPERIMENT.config(preset, name="v7_diagnosis_masked", changed=MASKED)

@@ -15,8 +15,35 @@ docs/RESULTS.md says what is comparable).
 
 from ml_collections import ConfigDict
 
-from configs import common, common_v7
+from configs import v7_diagnosis
+from configs.v7_diagnosis_masked import MASKED
+from jaxcxr import schema
+
+WHOLE = {"data.cut": (0, 0, 0, 0)}
+# 20 pixels of an image of 256, the paper's other trial (5.4); phantoms have 128.
+CUT_WIDE = {
+    "": {"data.cut": (10, 10, 0, 0)},
+    "small": {"data.cut": (20, 20, 0, 0)},
+    "paper": {"data.cut": (20, 20, 0, 0)},
+}
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    return common.named(common_v7.study(preset=preset), "v7_study", preset)
+    schema.check_preset(preset)
+    diagnosis = v7_diagnosis.EXPERIMENT
+    return schema.config(
+        "classifiers",
+        {
+            "name": schema.run_name("v7_study", preset),
+            "repeats": 3,
+            "study.models": ("whole", "cut", "cut_wide", "masked"),
+            # The effect of borders and background: each cut against the next one.
+            "study.pairs": ("cut:whole", "cut_wide:cut", "masked:cut"),
+        },
+        models={
+            "whole": diagnosis.config(preset, changed=WHOLE),
+            "cut": diagnosis.config(preset),
+            "cut_wide": diagnosis.config(preset, changed=CUT_WIDE[preset]),
+            "masked": diagnosis.config(preset, changed=MASKED),
+        },
+    )

@@ -1,8 +1,6 @@
 """The experiment files: what they resolve to, and what a mistyped one says."""
 
 import ast
-import itertools
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxcxr import schema
 from jaxcxr.models import MODELS
 from tests import golden
 
@@ -64,21 +62,21 @@ def test_no_golden_file_is_left_over():
 @pytest.mark.parametrize("name", golden.CONFIGS)
 def test_presets_have_the_same_fields(name):
     """Then any override works with any preset."""
-    fields = [set(golden.fields(golden.load(name, preset))) for preset in common.PRESETS]
+    fields = [set(golden.fields(golden.load(name, preset))) for preset in schema.PRESETS]
     assert fields[0] == fields[1] == fields[2]
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)
 def test_names_its_model_and_its_run_folder(name):
     names = set()
-    for preset in common.PRESETS:
+    for preset in schema.PRESETS:
         config = golden.load(name, preset)
         names.add(config.name)
         models = {
             value for field, value in golden.fields(config).items() if field.endswith("model.name")
         }
         assert models and models <= set(MODELS)
-    assert len(names) == len(common.PRESETS) and name in names
+    assert len(names) == len(schema.PRESETS) and name in names
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)
@@ -92,25 +90,6 @@ def test_docstring_gives_paper_command_time_and_number(name):
         "Number to reach:",
     ):
         assert word in text
-
-
-def test_every_field_is_commented_or_plain():
-    """A field of common.base has a comment unless its name says everything."""
-    plain = {"process_id", "num_processes", "decay", "learning_rate", "train", "fold"}
-    base, section = (
-        (ROOT / "configs" / f"{name}.py").read_text() for name in ("common", "common_data")
-    )
-    body = base[base.index("def base(") : base.index("def classify(")]
-    body += section[section.index("def data_section(") : section.index("def real_classes(")]
-    lines = body.splitlines()
-    bare = [
-        match[1]
-        for above, line in itertools.pairwise(lines)
-        if (match := re.match(r"\s+[cd](?:\.\w+)*\.(\w+) = ", line))
-        and "#" not in line + above
-        and not re.search(r"= (ConfigDict\(|data_section\()", line)
-    ]
-    assert set(bare) <= plain
 
 
 @pytest.mark.parametrize("name", golden.CONFIGS)

@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import run_modes, shipped
+from jaxcxr import run_modes, schema, shipped
 from jaxcxr.cli import command_line
 from jaxcxr.cli.dispatch import RUNS
 from tests import tiny
@@ -232,7 +232,7 @@ def test_fields_and_run_modes_that_the_pages_name_exist():
     fields = set()
     for name in shipped.experiments():
         for preset in ("", "paper"):
-            fields |= set(command_line.command_help.field_names(tiny.load(name, preset)))
+            fields |= set(schema.field_names(tiny.load(name, preset)))
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         named = re.findall(r"--config\.([a-z_]+(?:\.[a-z0-9_]+)*)=", text)

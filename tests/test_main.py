@@ -80,7 +80,13 @@ def run(monkeypatch, tmp_path):
             "there is no file configs/resnett.py; did you mean configs/resnet.py?",
         ),
         (["resnett"], "there is no experiment 'resnett'; did you mean resnet?"),
-        (["resnet", "--config.run=trian"], "config.run='trian' is unknown; known: train, evaluate"),
+        (["resnet", "--config.run=trian"], "run='trian' is unknown; known: train, evaluate"),
+        (["resnet", "--config.optim.name=adma"], "known: adam, sgd; did you mean adam?"),
+        (["resnet", "--config.train.epochs=nan"], "train.epochs=nan is no number"),
+        (
+            ["resnet", "--config.run=explain", "--config.predict.inputs=a.png"],
+            "predict.inputs is not read by --config.run=explain, but by predict and enhance",
+        ),
     ],
     ids=[
         "nothing",
@@ -93,6 +99,9 @@ def run(monkeypatch, tmp_path):
         "file",
         "name",
         "run",
+        "name of a value",
+        "no number",
+        "field of another run mode",
     ],
 )
 def test_mistakes_on_the_command_line_are_answered_in_one_line(arguments, says):
@@ -241,9 +250,9 @@ def ensemble_file(folder: Path, **fields) -> str:
         f"    c.{name.replace('__', '.')} = {value!r}\n" for name, value in fields.items()
     )
     file.write_text(
-        "from configs import common\n\n\n"
+        "from configs.common_flannel import ENSEMBLE\n\n\n"
         "def get_config(preset=''):\n"
-        "    c = common.named(common.ensemble(preset=preset), 'stacking', preset)\n"
+        "    c = ENSEMBLE.config(preset, name='stacking')\n"
         "    c.parallel.compilation_cache = ''\n"
         "    c.split.folds = 3\n"
         "    c.train.epochs = 20.0\n"

@@ -93,8 +93,8 @@ def installed(tmp_path_factory) -> Path:
     (user / "configs").mkdir(parents=True)
     (user / "configs" / "common.py").write_text("raise ImportError('another project')")
     (user / "mine.py").write_text(
-        "from configs import common\n\n\ndef get_config(preset=''):\n"
-        "    return common.named(common.segment(preset=preset), 'mine', preset)\n"
+        "from configs import fc_densenet103\n\n\ndef get_config(preset=''):\n"
+        "    return fc_densenet103.EXPERIMENT.config(preset, name='mine')\n"
     )
     (user / "tfds_builders" / "own").mkdir(parents=True)
     (user / "tfds_builders" / "own" / "own_dataset_builder.py").write_text("class Builder: pass\n")

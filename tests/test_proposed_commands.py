@@ -257,7 +257,7 @@ def test_a_run_is_compared_with_another(tmp_path, with_flags):
     for name, network in (("a", "densenet161"), ("b", "resnet152")):
         fakes.write_run(tmp_path / name, fakes.predictions(learner=network))
     for other in ("", str(tmp_path / "a")):
-        config = tiny.learner(compare__other=other)
+        config = tiny.learner(run="compare", compare__other=other)
         message = refusal(lambda c=config: RUNS["compare"](c, tmp_path / "a"))
         longer = with_flags(config, *flags_in(message, RUN=str(tmp_path / "b")))
         RUNS["compare"](longer, tmp_path / "a")
@@ -362,6 +362,7 @@ def test_doubtful_masks_are_used_or_left_out(tmp_path, with_flags, kind, number)
 def test_an_external_set_is_told_which_label_is_which_class(runs, with_flags):
     config = learner(patched=False, evaluate__data__builders=("tfds_builders.phantom_cxr",))
     tiny.change(config, evaluate__same_source="kept", evaluate__data__relabel=("normal=",))
+    config.run = "evaluate"
     config.evaluate.data.options.phantom_cxr.update(seed=7, size=48, patients=12)
     section = ("consolidation=", "ground_glass=", "normal=", "opacity=")
     config.evaluate.data.relabel = tuple(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import common
+from jaxcxr import schema
 from jaxcxr import state as states
 from jaxcxr.commands import train
 from jaxcxr.storage.predictions import Predictions
@@ -64,7 +64,7 @@ def test_trains_predicts_and_reports(name, tmp_path, capsys):
     [
         (n, p)
         for n in RUNS
-        for p in common.PRESETS
+        for p in schema.PRESETS
         if p or f"patched_{n}" in RUNS or n in SAME_NETWORK
     ],
 )

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common_cxnet, common_data
+from configs import common_cxnet
 from jaxcxr import models
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.resnet import BasicBlock, ResNet
+from jaxcxr.schema.data import PHANTOM_CLASSES
 
 ONE_BLOCK, ONE_DOWN = "one_block", "one_down"
 
@@ -79,9 +80,10 @@ def _phantoms(section: ConfigDict) -> None:
     section.options.phantom_cxr = ConfigDict(
         {"size": 48, "patients": 24, "seed": 0, "confounder": 0.0}
     )
-    section.classes = common_data.PHANTOM_CLASSES
+    section.classes = PHANTOM_CLASSES
     if section.relabel:  # COVID-CXNet's, of two or three classes
-        names = {len(table[""]): table[""] for table in (common_cxnet.BINARY, common_cxnet.THREE)}
+        tables = (common_cxnet.BINARY_PHANTOM, common_cxnet.THREE_PHANTOM)
+        names = {len(table["data.classes"]): table["data.classes"] for table in tables}
         real, section.classes = section.classes, names[len(classes)]
         section.relabel = tuple(f"{label}=" for label in real if label not in section.classes)
         new = dict(zip(classes, section.classes, strict=True))

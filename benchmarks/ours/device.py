@@ -10,8 +10,7 @@ from unittest import mock
 import jax
 from ml_collections import ConfigDict
 
-from configs import common
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 
 
 def start(config: ConfigDict, *, devices: int = 1) -> None:
@@ -24,7 +23,7 @@ def start(config: ConfigDict, *, devices: int = 1) -> None:
 def describe(folder: Path) -> dict[str, Any]:
     """What JAX sees."""
     del folder
-    config = common.base("classify")
+    config = schema.config("classify")
     start(config)
     return {**parallel.describe(), "compilation_cache": config.parallel.compilation_cache}
 

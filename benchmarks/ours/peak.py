@@ -9,13 +9,13 @@ import numpy as np
 
 from benchmarks.ours import device
 from benchmarks.protocol import Prepared
-from configs import common
+from jaxcxr import schema
 
 
 def matmul(folder: Path, *, side: int) -> Prepared:
     """A square float32 matrix product."""
     del folder
-    device.start(common.base("classify"))
+    device.start(schema.config("classify"))
     a, b = (
         jax.device_put(x)
         for x in np.random.default_rng(0).standard_normal((2, side, side), np.float32)
@@ -31,7 +31,7 @@ def matmul(folder: Path, *, side: int) -> Prepared:
 def copy(folder: Path, *, numbers: int) -> Prepared:
     """Each float32 read and written once, in place."""
     del folder
-    device.start(common.base("classify"))
+    device.start(schema.config("classify"))
     x = jax.device_put(np.ones(numbers, np.float32))
     negate = jax.jit(lambda x: -x, donate_argnums=0)
 

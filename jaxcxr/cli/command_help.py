@@ -1,26 +1,21 @@
 """The answers to `--help`.
 
-Run modes and experiments, or the fields of one experiment with their comments.
-
-The comments are read from the sources of `configs/common*.py`, where every field stands once.
+Run modes and experiments, or the fields of one experiment with what the config schema says of
+them.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
-import io
 import textwrap
-import tokenize
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 import jaxcxr
-from jaxcxr import shipped
+from jaxcxr import schema, shipped
 from jaxcxr.run_modes import RUN_MODES
+from jaxcxr.schema import Field, Section
 
 WIDTH = 100
 _PRESETS = {
@@ -31,13 +26,6 @@ _PRESETS = {
     ":paper": (
         "real X-rays with the paper's settings, for a GPU or TPU (--config.data.manual_dir=FOLDER)"
     ),
-}
-# The functions of configs/common*.py that say what the fields of a task mean, the later ones first.
-_FUNCTIONS = {
-    "segment": ("segment", "base"),
-    "classify": ("classify", "base"),
-    "ensemble": ("ensemble", "base"),
-    "study": ("flannel", "classifiers", "_study", "base"),
 }
 
 
@@ -82,7 +70,7 @@ def overview(program: str) -> str:
 
 
 def experiment(name: str, config: ConfigDict) -> str:
-    """The fields of an experiment, their values and comments.
+    """The fields of an experiment, their values, meaning and allowed values.
 
     Args:
         name: as it was typed, with its preset.
@@ -91,11 +79,12 @@ def experiment(name: str, config: ConfigDict) -> str:
     file = shipped.experiment_file(name.partition(":")[0])
     lines = [f"{name}: {shipped.title(file)}", "", "Set a field by --config.FIELD=VALUE.", ""]
     shown: dict[str, tuple[str, dict[str, Any]]] = {}
-    for prefix, stage in _stages(config):
-        values = dict(_values(stage))
+    for prefix, stage in schema.stages(config):
+        own = {key: value for key, value in stage.items() if not schema.holds_stages(value)}
+        values = dict(_values(ConfigDict(own)))
         if stage.task not in shown:
             shown[stage.task] = (prefix, values)
-            lines += _field_lines(prefix, values, stage.task)
+            lines += _field_lines(prefix, values, schema.section_of(stage))
             continue
         first, shared = shown[stage.task]
         differing = {
@@ -103,13 +92,8 @@ def experiment(name: str, config: ConfigDict) -> str:
             for field, value in values.items()
             if field not in shared or shared[field] != value
         }
-        lines += ["", f"{prefix}*: as {first}*, but", *_field_lines(prefix, differing, "")]
+        lines += ["", f"{prefix}*: as {first}*, but", *_field_lines(prefix, differing, None)]
     return "\n".join(lines)
-
-
-def field_names(config: ConfigDict) -> list[str]:
-    """'optim.learning_rate', ...: what can be overridden."""
-    return [field for field, value in _values(config) if not isinstance(value, ConfigDict)]
 
 
 def _values(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -121,40 +105,34 @@ def _values(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _values(value, f"{prefix}{key}.")
 
 
-def _stages(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, ConfigDict]]:
-    """(prefix of its fields, its config) of the config without its stages, then of every stage."""
-    stages = {key: value for key, value in config.items() if _holds_stages(value)}
-    if "task" in config:
-        yield prefix, ConfigDict({k: v for k, v in config.items() if k not in stages})
-    for key, value in stages.items():
-        yield from _stages(value, f"{prefix}{key}.")
+def _field_lines(prefix: str, values: dict[str, Any], section: Section | None) -> list[str]:
+    """A line per field, what is said of it beside it or, where there is no room, below.
 
-
-def _holds_stages(value: Any) -> bool:
-    if not isinstance(value, ConfigDict):
-        return False
-    return "task" in value or any(_holds_stages(inner) for inner in value.values())
-
-
-def _field_lines(prefix: str, values: dict[str, Any], task: str) -> list[str]:
-    """A line per field, its comment beside it or, where there is no room, below.
-
-    task "": no comments.
+    section: the fields of the config's kind; None: nothing is said.
     """
     lines: list[str] = []
     for field, value in values.items():
+        item = section.find(field) if section else None
         is_repeated = ".data." in field  # the fields of `data` again
-        comment = "" if is_repeated else _comment(task, field)
+        comment = "" if is_repeated or item is None else _comment(item)
         if isinstance(value, ConfigDict):
             if not value:
                 lines += _line(f"{prefix}{field} = {{}}", comment)
             elif comment:
                 lines += ["", f"{prefix}{field}.*", *_wrapped(comment)]
-            elif task and "." not in field:
+            elif section and "." not in field:
                 lines.append("")
         else:
             lines += _line(f"{prefix}{field} = {value!r}", comment)
     return lines
+
+
+def _comment(item: Field | Section) -> str:
+    """Meaning and allowed values; of a section also the run modes that read it."""
+    if isinstance(item, Field):
+        return f"[{' | '.join(item.values)}] {item.meaning}" if item.values else item.meaning
+    modes = f"[read by {', '.join(item.read_by)}] " if item.read_by and item.meaning else ""
+    return modes + item.meaning
 
 
 def _line(text: str, comment: str) -> list[str]:
@@ -180,60 +158,3 @@ def _table(rows: dict[str, str]) -> list[str]:
             subsequent_indent=" " * column,
         )
     return lines
-
-
-def _comment(task: str, field: str) -> str:
-    """The comment on a field; "" where there is none."""
-    comments = _comments()
-    parts = field.split(".")
-    if parts[0] == "data" and (
-        comment := comments.get("data_section", {}).get(".".join(parts[1:]))
-    ):
-        return comment
-    return next(
-        (c for name in _FUNCTIONS.get(task, ()) if (c := comments.get(name, {}).get(field))), ""
-    )
-
-
-@functools.cache
-def _comments() -> dict[str, dict[str, str]]:
-    """Function of configs/common*.py -> field that it sets -> comment."""
-    comments: dict[str, dict[str, str]] = {}
-    for path in sorted(shipped.folder("configs").glob("common*.py")):
-        for name, of_fields in _comments_of(path).items():
-            comments.setdefault(name, of_fields)
-    return comments
-
-
-def _comments_of(path: Path) -> dict[str, dict[str, str]]:
-    """Comments beside or right above the assignments in the body of each function."""
-    source = path.read_text(encoding="utf-8")
-    lines = source.splitlines()
-    comment_at = {
-        token.start[0]: token.string.removeprefix("#").strip()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-
-    def is_alone(number: int) -> bool:
-        return number in comment_at and lines[number - 1].lstrip().startswith("#")
-
-    comments: dict[str, dict[str, str]] = {}
-    for function in ast.parse(source).body:
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        for statement in function.body:
-            if not isinstance(statement, ast.Assign) or not isinstance(
-                statement.targets[0], ast.Attribute
-            ):
-                continue
-            field = ast.unparse(statement.targets[0]).partition(".")[2]
-            start = statement.lineno
-            while is_alone(start - 1):
-                start -= 1
-            above = [comment_at[n] for n in range(start, statement.lineno)]
-            end = statement.end_lineno or statement.lineno
-            beside = [comment_at[n] for n in range(statement.lineno, end + 1) if n in comment_at]
-            comment = " ".join(beside or above)
-            comments.setdefault(function.name, {}).setdefault(field, comment)
-    return comments

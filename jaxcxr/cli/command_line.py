@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import jaxcxr
-from jaxcxr import hints, run_modes, shipped
+from jaxcxr import hints, run_modes, schema, shipped
 from jaxcxr.cli import command_help, interrupts
 from jaxcxr.cpu import host_memory
 from jaxcxr.errors import InputError
@@ -159,6 +159,7 @@ def main(argv: list[str]) -> None:
     if workdir is not None and not workdir.strip():
         _fail("--workdir is empty; name a folder, or leave it out for runs/<name of the config>")
     try:
+        schema.check(config)
         run_modes.check(config)
     except InputError as error:
         _fail(str(error))
@@ -245,13 +246,19 @@ def _nearest_experiment(file: Path) -> str:
 
 
 def _check_overrides(argv: list[str], config: ConfigDict) -> None:
-    """Ends at the first `--config.FIELD` that the config does not have."""
-    fields = command_help.field_names(config)
-    for argument in argv:
-        match = re.match(r"--?config\.([\w.]+)", argument)
-        if match and match[1] not in fields:
-            near = difflib.get_close_matches(match[1], fields, 1, 0)
-            _fail(f"there is no field config.{match[1]}; did you mean --config.{near[0]}?")
+    """Ends at the first `--config.FIELD` that is no field, or not one that the run mode reads."""
+    known = schema.field_names(config)
+    given = [m[1] for a in argv if (m := re.match(r"--?config\.([\w.]+)", a))]
+    for field in given:
+        if field not in known:
+            _fail(str(schema.unknown_field(field, known)))
+    run = _last_value(argv, "config.run") or config.run
+    if run not in run_modes.RUN_MODES:
+        return  # `main` names the known ones
+    try:
+        schema.check_read(config, run, given)
+    except InputError as error:
+        _fail(str(error))
 
 
 def _fail(message: str, *, status: int = 1) -> NoReturn:

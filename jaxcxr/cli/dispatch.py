@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel, run_modes
+from jaxcxr import parallel, run_modes, schema
 from jaxcxr.cli import interrupts
 from jaxcxr.commands import compare, enhance, evaluate, explain, export, lr_find, predict, probe
 from jaxcxr.errors import DivergedError, InputError
@@ -39,6 +39,7 @@ def start(config: ConfigDict, workdir: Path) -> None:
         SystemExit: what ended it, with the exit status or the line.
     """
     try:
+        schema.check(config)
         run_modes.check(config)
         parallel.initialize(**config.parallel)
         RUNS[config.run](config, workdir)

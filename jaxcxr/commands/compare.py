@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr.errors import InputError
 from jaxcxr.report.comparison import FOLDER, compare, write_comparison
 from jaxcxr.report.document import NOTICE
@@ -14,6 +14,7 @@ from jaxcxr.storage.files import write_text
 from jaxcxr.tasks import task_of
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=compare --config.compare.other=RUN`.
 

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr.data import preprocessing, xray_files
 from jaxcxr.errors import InputError
 from jaxcxr.report import contrast_figures, plots
@@ -19,6 +19,7 @@ FOLDER, FAILED = "enhance", "failed.csv"
 SIDE = 320  # pixels at which COVID-CXNet enhances
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=enhance --config.predict.inputs=...`.
 

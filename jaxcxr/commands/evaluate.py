@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxcxr import hints, parallel
+from jaxcxr import hints, parallel, schema
 from jaxcxr.commands import external, predict, scoring
 from jaxcxr.inference.best import check_best
 from jaxcxr.report import segmentation_tables as segment_tables
@@ -24,6 +24,7 @@ from jaxcxr.training.prepare import prepare
 TABLE = "table.txt"  # what the terminal shows
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=evaluate`: predicts again with the best checkpoint and rewrites the report.
 

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr.commands.explain_album import FOLDER, Album
 from jaxcxr.errors import InputError
 from jaxcxr.explain.measures import share_inside
@@ -28,9 +28,8 @@ from jaxcxr.tasks import is_classifier
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
 
-INPUTS = ("original", "text_masked", "lung_masked")
 
-
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=explain` with the best checkpoint of a trained classifier's workdir.
 
@@ -143,7 +142,7 @@ class Xrays:
         )
 
     def changed(self, name: str) -> np.ndarray:
-        """The images as one of INPUTS."""
+        """The images as one of `explain.inputs`."""
         if name == "text_masked":
             return np.stack(
                 [conceal(image, text) for image, text in zip(self.images, self.text, strict=True)]
@@ -163,13 +162,10 @@ def _check(config: ConfigDict) -> None:
             f"only classifiers are explained, and this config's task is {config.task!r}"
         )
     e = config.explain
-    if e.of not in ("predicted", "true"):
-        raise InputError(f"explain.of={e.of!r} is unknown; known: predicted, true")
-    unknown = [name for name in e.inputs if name not in INPUTS]
-    if unknown or e.inputs[:1] != ("original",) or len(set(e.inputs)) < len(e.inputs):
+    if e.inputs[:1] != ("original",) or len(set(e.inputs)) < len(e.inputs):
         raise InputError(
             f"explain.inputs={tuple(e.inputs)}: give 'original', whose class is explained, and "
-            f"after it any of {', '.join(INPUTS[1:])}"
+            "after it any of text_masked, lung_masked"
         )
     saliency.check(config)
 
@@ -186,10 +182,6 @@ def _with_lungs(config: ConfigDict) -> ConfigDict:
 def _chosen(experiment: Experiment) -> np.ndarray:
     """Rows of `explain.split`, the first `explain.per_class` of each class."""
     config = experiment.config.explain
-    if config.split not in experiment.splits:
-        raise InputError(
-            f"explain.split={config.split!r} is unknown; known: {', '.join(experiment.splits)}"
-        )
     rows = experiment.splits[config.split]
     if not len(rows):
         raise InputError(f"explain.split={config.split!r} has no images: choose another split")

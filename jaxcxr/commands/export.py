@@ -17,7 +17,7 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from jaxcxr import exported, hints, parallel
+from jaxcxr import exported, hints, parallel, schema
 from jaxcxr.commands import export_spec
 from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables
@@ -31,7 +31,6 @@ from jaxcxr.tasks.task import Prediction
 from jaxcxr.weights.safetensors_file import to_bytes
 
 FOLDER = "export"
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 # Input of the program -> array of the task's batch.
 _ARRAYS = {
     "images": "image",
@@ -40,6 +39,7 @@ _ARRAYS = {
 }
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=export`: writes `export/` of a finished run, with its best checkpoint.
 
@@ -98,10 +98,8 @@ def _check(config: ConfigDict, workdir: Path) -> None:
         )
     task_of(config).check_prediction(config)
     platforms = tuple(config.export.platforms)
-    if not platforms or set(platforms) - set(PLATFORMS):
-        raise InputError(
-            f"export.platforms={platforms!r}: name one or more of {', '.join(PLATFORMS)}"
-        )
+    if not platforms:
+        raise InputError("export.platforms is empty: name one or more of cpu, cuda, rocm, tpu")
     if not RunFolder(workdir).is_finished("train"):
         raise InputError(
             f"{workdir} is not the folder of a finished run: train it first, or to its end, with\n"

@@ -46,11 +46,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
         InputError: the run is not finished, its data are not there, or no image is left to measure
             on.
     """
-    if config.evaluate.same_source not in ("left_out", "kept"):
-        raise InputError(
-            f"evaluate.same_source={config.evaluate.same_source!r} is unknown; known: left_out, "
-            "kept"
-        )
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     name = "-".join(module.rpartition(".")[2] for module in config.evaluate.data.builders)
     with RunFolder.open(

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr import state as states
 from jaxcxr.commands.train import with_weights
 from jaxcxr.errors import InputError
@@ -31,6 +31,7 @@ from jaxcxr.training.prepare import prepare
 DIVERGED = 4.0
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=lr_find`: prints the steepest point.
 

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, parallel
+from jaxcxr import data, parallel, schema
 from jaxcxr.commands import own_xrays
 from jaxcxr.inference.best import best_variables, check_best
 from jaxcxr.inference.predictor import Predictor, eval_count
@@ -23,6 +23,7 @@ from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import open_store, prepare
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=predict` with the best checkpoint of a trained workdir.
 

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, parallel, weights
+from jaxcxr import data, parallel, schema, weights
 from jaxcxr.errors import InputError
 from jaxcxr.inference.programs import predict_rows
 from jaxcxr.metrics.ranking import roc_auc
@@ -30,6 +30,7 @@ from jaxcxr.weights.finding_scores import pneumonia_score
 NOTE = "Research use only. Not for diagnosis."
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=probe` with the weights that `model.pretrained` names.
 

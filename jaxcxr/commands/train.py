@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import data, parallel, weights
+from jaxcxr import data, parallel, schema, weights
 from jaxcxr.commands import evaluate, predict, scoring, training_pictures
 from jaxcxr.commands.export_spec import normalisation
 from jaxcxr.errors import InputError
@@ -27,6 +27,7 @@ from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """Train, predict and evaluate; a finished run says so and changes nothing."""
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -72,8 +73,6 @@ def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
 
 def find_pretrained(model: ConfigDict) -> weights.Source:
     """The weights that a `model` section names, fetched by one process; the others find them."""
-    if model.head not in ("new", "pretrained"):
-        raise InputError(f"model.head={model.head!r} is unknown; known: new, pretrained")
     if not parallel.is_main():
         parallel.barrier("weights")
         return weights.find(model.pretrained)

@@ -86,7 +86,7 @@ def label_counts(data_config: Any) -> dict[str, int]:
 def label_map(data_config: Any) -> dict[str, str]:
     """Mapping from a builder's label to a class, '' for labels that are not used.
 
-    See configs/common_data.py, `data.relabel`.
+    See `jaxcxr.schema.data`, `data.relabel`.
     """
     return _pairs("data.relabel", data_config.relabel)
 
@@ -104,7 +104,7 @@ def output_classes(data_config: Any) -> tuple[str, ...]:
 def target_map(data_config: Any) -> dict[str, str]:
     """Mapping from a class of the study to the class that this run learns, '' for none.
 
-    See configs/common_data.py, `data.targets`.
+    See `jaxcxr.schema.data`, `data.targets`.
 
     Raises:
         InputError: `targets` does not say what becomes of each of `classes`.

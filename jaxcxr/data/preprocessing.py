@@ -27,7 +27,7 @@ _BAND = 1 << 20  # pixels that are worked on at a time
 class Preprocessing:
     """The fields of a config's data section about pixels.
 
-    See configs/common_data.py.
+    See `jaxcxr.schema.data`.
 
     Raises:
         InputError: a field has no such value.

@@ -8,7 +8,6 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxcxr import data, hints
-from jaxcxr.data.mask_sources import RESIZES
 from jaxcxr.errors import InputError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.storage.run_folder import RunFolder
@@ -38,10 +37,6 @@ class MaskProvider:
         """Masks of the run's own data by `config.masks`: stored ones, of whichever source."""
         m, extras = config.masks, {}
         if not task_of(config).has_classes:  # it learns masks, and asks more of them
-            if m.resize not in RESIZES:
-                raise InputError(
-                    f"masks.resize={m.resize!r} is unknown; known: {', '.join(RESIZES)}"
-                )
             extras = {
                 "ignore": m.ignore,
                 "shrink_to": config.data.image_size if m.resize == "linear" else 0,
@@ -56,8 +51,6 @@ class MaskProvider:
         if m.source == "dataset":
             options = {"on_empty": m.on_empty, "on_implausible": m.on_implausible, **extras}
             return cls(data.DatasetMasks(structures=tuple(m.structures), **options))
-        if m.source != "workdir":
-            raise InputError(f"masks.source={m.source!r} is unknown; known: dataset, workdir, none")
         if not m.workdir:
             raise InputError(
                 "masks.source='workdir' needs masks.workdir, the folder of a finished segment "

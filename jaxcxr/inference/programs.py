@@ -13,33 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr.tasks import TASKS, Classify, Task
 
 T = TypeVar("T")
 Program = Callable[..., dict[str, Any]]
 
-# Fields that no compiled program depends on: runs that differ in these alone share theirs.
-RUN_FIELDS = (
-    "name",
-    "run",
-    "seed",
-    "repeats",
-    "split",
-    "checkpoint",
-    "predict",
-    "evaluate",
-    "explain",
-)
-RUN_FIELDS += ("lr_find", "probe", "compare", "export", "parallel", "study")
-RUN_FIELDS += (
-    "masks.workdir",
-    "inputs.learners",
-    "optim.learning_rate",
-    "train.epochs",
-    "train.placement",
-)
-RUN_FIELDS += ("data.options",)
+# Fields and sections that no compiled program depends on: runs that differ in these alone share
+# theirs.
+RUN_FIELDS = schema.names_without("compiled")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxcxr import schema
 from jaxcxr.storage.names import is_weights_file
 
-# Fields that do not change what a run computes. In a study each also matches in the configurations
-# of its stages: `learners.densenet161.train.log_every`, `learners.densenet161.name`, not
-# `model.name`.
-VOLATILE = (
-    "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint.*", "predict.*",
-    "evaluate.*", "explain.*", "lr_find.*", "probe.*", "compare.*", "export.*", "parallel.*",
-    "data.data_dir", "data.manual_dir", "data.cache_dir", "data.max_dropped",
-)  # fmt: skip
+# Fields and sections that do not change what a run computes: those of the schema, and what
+# config.json has besides. In a study each also matches in the configurations of its stages:
+# `learners.densenet161.train.log_every`, `learners.densenet161.name`, not `model.name`.
+VOLATILE = (*schema.names_without("identity"), "workdir", *schema.RETIRED)
 # Where other X-rays than the run's own are predicted: a classifier stays what it is, whoever finds
 # the lungs for it.
 OTHER_LUNGS = (*VOLATILE, "masks.workdir", "masks.on_empty")
@@ -48,11 +45,16 @@ def differing_fields(
 
 
 def fields(config: Mapping[str, Any], volatile: tuple[str, ...]) -> dict[str, Any]:
-    """Returns 'optim.learning_rate' -> value for the fields that are not volatile."""
+    """Returns 'optim.learning_rate' -> value for the fields that are not volatile.
+
+    Args:
+        config: nested.
+        volatile: dotted names of fields and sections.
+    """
     return {
         name: value
         for name, (own, value) in _flatten(config).items()
-        if not any(fnmatch.fnmatchcase(own, pattern) for pattern in volatile)
+        if not any(own == part or own.startswith(f"{part}.") for part in volatile)
     }
 
 

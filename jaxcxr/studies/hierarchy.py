@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, parallel
+from jaxcxr import data, parallel, schema
 from jaxcxr.commands import evaluate
 from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables
@@ -22,6 +22,7 @@ from jaxcxr.training.prepare import prepare
 LEARNER = "covid_cxnet_hierarchical"
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """Predicts all images of the study with the trained levels in `workdir/<level>` and reports.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
+from jaxcxr import parallel, schema
 from jaxcxr.commands import train
 from jaxcxr.errors import InputError
 from jaxcxr.report.models_report import write_models_report
@@ -18,6 +18,7 @@ from jaxcxr.studies.stages import report, run_stages, training
 from jaxcxr.tasks import is_classifier
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=train`: once or, with `config.repeats` above 1, several times.
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import parallel
-from jaxcxr.errors import InputError
+from jaxcxr import parallel, schema
 from jaxcxr.report import summary as summaries
 from jaxcxr.report.models_report import write_models_report
 from jaxcxr.storage.run_folder import RunFolder
@@ -23,12 +22,9 @@ SYSTEMS: dict[str, tuple[Callable[..., Any], Callable[[Path], str]]] = {
 }
 
 
+@schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=study`."""
-    if config.study.system not in SYSTEMS:
-        raise InputError(
-            f"study.system={config.study.system!r} is unknown; known: {', '.join(SYSTEMS)}"
-        )
     stages, write_report = SYSTEMS[config.study.system]
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         run_stages(folder, stages(config, workdir), config)

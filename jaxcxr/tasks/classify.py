@@ -14,7 +14,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses
-from jaxcxr.errors import InputError
 from jaxcxr.explain import gradcam
 from jaxcxr.metrics import ConfusionMatrix, Mean
 from jaxcxr.ops import patches
@@ -23,8 +22,6 @@ from jaxcxr.tasks import input_sampler
 from jaxcxr.tasks.monitor import monitor
 from jaxcxr.tasks.network import Network
 from jaxcxr.tasks.task import Batch, Prediction
-
-AGGREGATES = ("mean_softmax", "vote_fraction", "mean_sigmoid")
 
 
 class Classify:
@@ -48,11 +45,6 @@ class Classify:
             class_weights: [C] weights of the loss per class; None: 1. Predictions do not depend on
                 them.
         """
-        if config.patches.aggregate not in AGGREGATES:
-            raise InputError(
-                f"patches.aggregate={config.patches.aggregate!r} is unknown; known: "
-                f"{', '.join(AGGREGATES)}"
-            )
         self.monitor, self.mode = monitor(config)
         self._config = config
         self._network = Network(config, axis_name=axis_name)

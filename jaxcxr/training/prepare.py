@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, parallel
+from jaxcxr import data, parallel, schema
 from jaxcxr.data import dropped
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.errors import InputError
@@ -20,6 +20,7 @@ from jaxcxr.training.examples import Examples, SplitExamples, split, with_target
 from jaxcxr.training.experiment import DataRecord, Experiment
 
 
+@schema.checked
 def prepare(config: ConfigDict) -> Experiment:
     """Opens the data of a config, splits it and builds its task."""
     parallel.check_batch_size(config.train.batch_size, field="train.batch_size")
@@ -107,11 +108,6 @@ def _classify(config: ConfigDict) -> Experiment:
         if config.loss.class_weights == "inverse_frequency":
             counts = np.bincount(own.examples.labels[own.splits["train"]], minlength=classes)
             weights = (counts.sum() / (classes * np.maximum(counts, 1))).astype(np.float32)
-        elif config.loss.class_weights != "none":
-            raise InputError(
-                f"loss.class_weights={config.loss.class_weights!r} is unknown; known: none, "
-                "inverse_frequency"
-            )
         return steps.compile_for(config, class_weights=weights)
 
     return _from_images(config, build)

@@ -25,10 +25,6 @@ def prepare(config: ConfigDict) -> Experiment:
             "inputs.learners is empty: name the learners' folders (each holds fold0, fold1, ...)"
         )
     folds = range(config.split.folds)
-    if i.stacking not in ("out_of_fold", "in_sample"):
-        raise InputError(
-            f"inputs.stacking={i.stacking!r} is unknown; known: out_of_fold, in_sample"
-        )
     paths = [[Path(name) / f"fold{k}" / "predictions.npz" for k in folds] for name in i.learners]
     files = [[Predictions.load(path) for path in row] for row in paths]
     needed = ("oof", "test") if i.stacking == "out_of_fold" else ("train", "valid", "oof", "test")

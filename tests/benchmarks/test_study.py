@@ -10,7 +10,7 @@ import pytest
 from benchmarks import study
 from benchmarks.ours import device
 from benchmarks.study import Part
-from configs import common
+from configs import patched_resnet
 from jaxcxr.models import layers
 from tests import tiny
 
@@ -78,7 +78,7 @@ def test_examples_of_a_learner_are_those_of_its_folds_epochs_and_patches():
 
 def test_a_training_example_costs_about_three_forward_passes():
     """ResNet-152 needs 11.3 billion multiplications and additions (He et al. 2015, table 1)."""
-    config = common.classify("resnet152", patched=True, preset="paper")
+    config = patched_resnet.get_config("paper")
     training, evaluations, prediction = study.learner_parts(config, 100, folds=5)
     assert evaluations.flops == prediction.flops == pytest.approx(2 * 11.3e9, rel=0.05)
     assert 2.5 < training.flops / prediction.flops < 3.5

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from configs import common_data
+from jaxcxr import schema
 from jaxcxr.data import (
     builders,
     dropped,
@@ -227,7 +227,7 @@ def test_the_fingerprint_follows_links_and_is_small_work(tmp_path):
 
 
 def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
-    first, second = common_data.data_section(), common_data.data_section()
+    first, second = (schema.config("classify").data for _ in range(2))
     first.manual_dir, first.data_dir, second.data_dir, second.limit = (
         "/xrays",
         "/prepared",

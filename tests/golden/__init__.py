@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from configs import common
+import configs
+from jaxcxr import schema
 
 FOLDER = Path(__file__).parent
-_EXPERIMENTS = Path(common.__file__).parent.glob("*.py")
+_EXPERIMENTS = Path(configs.__file__).parent.glob("*.py")
 CONFIGS = sorted(p.stem for p in _EXPERIMENTS if not p.stem.startswith(("__", "common")))
 
 
@@ -33,7 +34,7 @@ def fields(config: ConfigDict, prefix: str = "") -> dict[str, object]:
 
 def resolved(name: str) -> str:
     """`field: value`; where the presets differ, a line each."""
-    presets = {preset: fields(load(name, preset)) for preset in common.PRESETS}
+    presets = {preset: fields(load(name, preset)) for preset in schema.PRESETS}
     lines = []
     for field in sorted(set().union(*presets.values())):
         values = {

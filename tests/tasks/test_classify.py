@@ -111,11 +111,6 @@ def test_of_one_patch_the_vote_is_certain(weights):
 def test_the_chosen_aggregate_is_the_prediction(weights, seven):
     votes = predict(config(patches__aggregate="vote_fraction"), weights, range(ROWS), count=7)
     np.testing.assert_array_equal(votes["probabilities"], votes["vote_fraction"])
-    with pytest.raises(
-        InputError,
-        match="patches.aggregate='median' is unknown; known: mean_softmax, vote_fraction",
-    ):
-        build(config(patches__aggregate="median"))
 
 
 def test_pixels_outside_the_lung_do_not_count(weights, seven):

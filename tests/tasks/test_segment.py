@@ -193,11 +193,6 @@ def test_with_one_logit_training_has_the_binary_cross_entropy(one_logit):
                 "--config.loss.name=binary_cross_entropy"
             ),
         ),
-        ({"model__outputs": "tanh"}, r"model\.outputs='tanh' is unknown; known: softmax, sigmoid"),
-        (
-            {"loss__name": "dice"},
-            r"loss\.name='dice' is unknown; known: cross_entropy, binary_cross_entropy",
-        ),
         ({"data__cut": (1, 0, 0, 0)}, r"data\.cut=\(1, 0, 0, 0\) is for classifiers"),
         ({"loss__name": "binary_cross_entropy"}, r"needs model\.outputs='sigmoid', not 'softmax'"),
         ({"model__narrow": 2}, r"model\.narrow=2 is for U-Nets; fc_densenet103 has no such layer"),

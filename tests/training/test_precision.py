@@ -15,7 +15,6 @@ import pytest
 from jax.export import deserialize
 
 from jaxcxr.commands import export
-from jaxcxr.errors import InputError
 from jaxcxr.state import create
 from jaxcxr.tasks import classify, segment
 from jaxcxr.training import steps
@@ -182,11 +181,3 @@ def test_an_export_takes_float32_weights_and_computes_in_bfloat16():
     )
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, expected["probabilities"], atol=0.01)
-
-
-@pytest.mark.parametrize("name", ["patched_densenet", "fc_densenet103"])
-def test_an_unknown_type_is_refused(name):
-    with pytest.raises(
-        InputError, match="model.dtype='float16' is unknown; known: float32, bfloat16"
-    ):
-        Case(name, "float16")

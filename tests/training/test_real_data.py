@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from configs import common_data
+from configs import common
 from jaxcxr.training.prepare import prepare
 from tests import tiny
 
@@ -25,7 +25,8 @@ def experiment(real_data, tmp_path_factory):
 
 def test_classes_are_those_of_the_papers_with_the_packs_counts(experiment):
     rows = experiment.examples
-    assert rows.classes == common_data.CLASSES == ("covid19", "viral", "bacterial", "normal")
+    assert rows.classes == common.FOUR_CLASSES["data.classes"]
+    assert rows.classes == ("covid19", "viral", "bacterial", "normal")
     # CCX by its findings: COVID-19 398; SARS 10; Streptococcus 12 and Pneumocystis 12; No
     # Finding 14.
     for source, expected in {"kcx": [0, 210, 210, 210], "ccx": [398, 10, 12 + 12, 14]}.items():

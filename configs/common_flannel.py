@@ -1,0 +1,126 @@
+"""Common parts of FLANNEL's and Patched FLANNEL's experiments: tables, ensemble, study."""
+
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from configs.common import (
+    FEW_STEPS,
+    FOUR_CLASSES,
+    MILESTONES,
+    NO_MASKS,
+    ONE_CROP,
+    PHANTOM_LUNGS,
+    WITHOUT_LUNGS,
+)
+from jaxcxr import schema
+from jaxcxr.schema import Experiment, merged
+
+_PHANTOM = merged(PHANTOM_LUNGS, FEW_STEPS, {"split.folds": 3})
+# Sized for two CPU cores: five learners x three folds.
+_SMALL = merged(
+    FOUR_CLASSES,
+    WITHOUT_LUNGS,
+    FEW_STEPS,
+    {"split.folds": 3, "optim.weight_decay": 1e-4, "patches.max_rotation": 5.0},
+)
+# As published, though the weights were trained with ImageNet's mean and deviation.
+_PAPER = merged(FOUR_CLASSES, WITHOUT_LUNGS, {"model.mean": (0.5,), "model.std": (0.5,)})
+
+# FLANNEL: the whole image.
+WHOLE_IMAGE = merged(ONE_CROP, NO_MASKS)
+WHOLE_IMAGE_PHANTOM = _PHANTOM
+WHOLE_IMAGE_SMALL = _SMALL
+# 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5) / 0.5.
+WHOLE_IMAGE_PAPER = merged(_PAPER, MILESTONES, {"data.equalise": False})
+
+# Patched FLANNEL: lung patches (paper 2.2). In reduced presets a patch is a quarter of the side.
+PATCHES = {"patches.enabled": True}
+PATCHES_PHANTOM = _PHANTOM
+PATCHES_SMALL = merged(_SMALL, {"masks.source": "workdir"})
+PATCHES_PAPER = merged(
+    _PAPER,
+    {
+        "masks.source": "workdir",
+        "patches.max_rotation": 5.0,
+        "optim.weight_decay": 0.1,
+        "optim.l1": 1e-5,
+    },
+)
+
+# The focal-loss ensemble of base learners (paper 2.3).
+ENSEMBLE = Experiment(
+    "ensemble",
+    [{"model.name": "neural_weight_module", "train.batch_size": 20}],
+    presets={
+        "": [
+            {"train.epochs": 200.0, "train.eval_every": 10.0, "optim.learning_rate": 1e-2},
+        ],
+        "small": [
+            {"train.epochs": 200.0, "train.eval_every": 10.0, "optim.learning_rate": 1e-2},
+        ],
+        "paper": [
+            {
+                "train.epochs": 40.0,
+                "train.eval_every": 1.0,
+                "loss.reduction": "sum",
+                "optim.learning_rate": 1e-5,
+                "optim.weight_decay": 1e-4,
+            }
+        ],
+    },
+)
+
+# Further learners of a study, which run where study.learners names them: model -> the weights that
+# the paper preset starts from.
+COMPARATORS = {"efficientnet_b4": "efficientnet_b4.torchvision", "covid_net": ""}
+FOLDS = {"": 2, "small": 3, "paper": 5}
+# Half an hour for ten networks, two hours for fifteen: less than each gets that is trained alone.
+# On phantoms half the depth and width let all five learn something, where 30 steps of the whole
+# networks do not.
+SHORTER = {
+    "": {
+        "model.width": 0.5,
+        "model.depth": 0.5,
+        "train.epochs": 12.0,
+        "train.eval_every": 12.0,
+    }
+}
+
+
+def study(
+    name: str,
+    preset: str,
+    learners: Mapping[str, Experiment],
+    *,
+    comparator: Experiment,
+    **stages: ConfigDict,
+) -> ConfigDict:
+    """Segment -> masks -> learners x folds -> ensemble -> report, with a config for each stage.
+
+    Args:
+        name: of the run folder.
+        preset: see configs/common.py.
+        learners: those that run, in the order in which the ensemble sees them.
+        comparator: what the further learners are trained like.
+        **stages: `segment`, where the learners look at the lungs.
+    """
+    schema.check_preset(preset)
+    shorter = SHORTER.get(preset, {})
+    configs = {
+        model: experiment.config(preset, changed=shorter) for model, experiment in learners.items()
+    }
+    for model, weights in COMPARATORS.items():
+        own = {"model.name": model, "model.pretrained": weights if preset == "paper" else ""}
+        configs[model] = comparator.config(preset, changed={**own, **shorter})
+    return schema.config(
+        "flannel",
+        {
+            "name": schema.run_name(name, preset),
+            "study.learners": tuple(learners),
+            "study.folds": FOLDS[preset],
+        },
+        learners=configs,
+        ensemble=ENSEMBLE.config(preset),
+        **stages,
+    )
