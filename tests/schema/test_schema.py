@@ -5,11 +5,12 @@ import json
 import pytest
 from ml_collections import ConfigDict
 
-from jaxcxr import run_identity, schema
+from jaxcxr import schema
 from jaxcxr.errors import InputError
 from jaxcxr.inference import programs
 from jaxcxr.run_modes import RUN_MODES
 from jaxcxr.schema import Experiment, Field, Section
+from jaxcxr.storage import run_identity
 from tests import golden
 
 KINDS = list(schema.KINDS)
