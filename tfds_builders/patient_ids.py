@@ -2,14 +2,16 @@
 
 Two ids for one patient leak: a split may separate the patient's images. One id for two patients
 only wastes data. Spellings of people and spreadsheets are therefore joined: capitals, blanks,
-composed and decomposed accents, whole numbers with a decimal point (3.0), which pandas makes of a
-column with gaps, and leading zeros (003, P003), which spreadsheets drop. Notices report what was
-joined.
+invisible characters (zero-width blanks, byte-order marks, soft hyphens), composed and decomposed
+accents, whole numbers with a decimal point or comma (3.0, 3,0), which pandas makes of a column with
+gaps, or in scientific notation (1E+05), which spreadsheets make of long ones, and leading zeros
+(003, P003, IM-0115), which spreadsheets drop. Notices report what was joined.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -37,8 +39,12 @@ _NOBODY = frozenset(
     }
     | {"unknown", "not available", "missing"}
 )
-_NUMBER = re.compile(r"0*([0-9]+)(\.0+)?")
-_LETTERS_AND_NUMBER = re.compile(r"([^\W\d_]+[ _-]?)0*([0-9]+)")
+_NUMBER = re.compile(r"0*([0-9]+)([.,]0+)?")
+_SCIENTIFIC = re.compile(r"[0-9]{1,20}([.,][0-9]{1,20})?e[+-]?[0-9]{1,3}")
+_MAX_EXPONENT = 308  # of a spreadsheet's numbers
+# Words and numbers: 'p003', 'im-0115', 'train-normal2-im-0383'; not the hexadecimal '0a35'.
+_WORDS_AND_NUMBERS = re.compile(r"[^\W\d_]+[0-9]*([ _-][^\W\d_]*[0-9]*)*")
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +68,19 @@ def key(text: str) -> str:
         return ""
     if number := _NUMBER.fullmatch(plain):
         return number[1]
-    if named := _LETTERS_AND_NUMBER.fullmatch(plain):
-        return named[1] + named[2]
+    if _SCIENTIFIC.fullmatch(plain):
+        return _whole(plain) or plain
+    if _WORDS_AND_NUMBERS.fullmatch(plain):
+        return _LEADING_ZEROS.sub("", plain)
     return plain
+
+
+def _whole(scientific: str) -> str:
+    """'100000' of '1,0e+05'; '' for what is no whole number, or none of a spreadsheet."""
+    value = decimal.Decimal(scientific.replace(",", "."))
+    if value.adjusted() > _MAX_EXPONENT or value != value.to_integral_value():
+        return ""
+    return format(value.normalize(), "f")
 
 
 def read(
@@ -131,10 +147,17 @@ def _notice(pairs: list[tuple[str, str]], problem: str) -> list[str]:
 
 
 def _tidy(text: str) -> str:
-    """NFKC form with single blanks: composed characters, plain letters for full-width ones."""
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+    """NFKC form with single blanks: composed characters, plain letters for full-width ones.
+
+    Without characters that are not seen.
+    """
+    seen = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return " ".join("".join(seen).split())
 
 
 def _written(text: str) -> str:
     """A spelling as part of an id."""
-    return common.distinct_id(re.sub(r"^([0-9]+)\.0+$", r"\1", _tidy(text)), key=key(text))
+    plain = re.sub(r"^([0-9]+)[.,]0+$", r"\1", _tidy(text))
+    if re.search(r"[.,+]", plain) and _SCIENTIFIC.fullmatch(plain.casefold()):
+        plain = key(text)
+    return common.distinct_id(plain, key=key(text))

@@ -85,6 +85,17 @@ def test_every_text_is_set(tmp_path):
     assert first["image"] == image.read_bytes()
 
 
+def test_what_a_spreadsheet_makes_of_a_patient_is_the_same_patient(tmp_path):
+    texts = ["23032572", "2.3032572E+07", "23032572,0", "\u200b23032572", "23032573"]
+    rows = [row(f"0000000{n}", patient=text) for n, text in enumerate(texts)]
+    builder = builds.prepare(Builder, tmp_path, write_hannover(tmp_path, rows))
+    examples = builds.read(builder)
+    ids = [examples[f"hannover-0000000{n}"]["patient_id"] for n in range(5)]
+    assert ids == ["hannover-23032572"] * 4 + ["hannover-23032573"]
+    assert examples["hannover-00000001"]["strict_patient_id"] == "ccx-229"
+    assert "3 patients have several spellings" in builds.metadata(builder)["notices"][0]
+
+
 def test_patients_of_ccx_are_joined_one_to_one():
     assert len(patients.CCX_PATIENTS) == len(set(patients.CCX_PATIENTS.values())) == 46
 

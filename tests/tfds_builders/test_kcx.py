@@ -111,6 +111,30 @@ def test_strict_key_joins_what_the_loose_key_tells_apart(tmp_path):
     assert all(len(keys) == 1 for keys in strict_of.values())  # strict only ever merges
 
 
+def test_leading_zeros_make_no_other_patient(tmp_path):
+    files = [
+        "train/NORMAL/IM-0115-0001.jpeg",
+        "train/NORMAL/IM-115-0002.jpeg",
+        "train/PNEUMONIA/person01_virus_2.jpeg",
+        "train/PNEUMONIA/person1_virus_1.jpeg",
+        "test/PNEUMONIA/person1_virus_9.jpeg",
+        "train/PNEUMONIA/person10_virus_1.jpeg",
+    ]
+    builder = builds.prepare(Builder, tmp_path, write_kcx(tmp_path, files))
+    examples = builds.read(builder)
+    assert builds.column(examples, "patient_id") == {
+        "kcx-IM-0115-0001": "kcx-train-IM-0115",
+        "kcx-IM-115-0002": "kcx-train-IM-0115",
+        "kcx-person01_virus_2": "kcx-train-virus-01",
+        "kcx-person1_virus_1": "kcx-train-virus-01",
+        "kcx-person1_virus_9": "kcx-test-virus-1",
+        "kcx-person10_virus_1": "kcx-train-virus-10",
+    }
+    assert len(set(builds.column(examples, "strict_patient_id").values())) == 3
+    [notice] = builds.metadata(builder)["notices"]
+    assert notice.startswith("2 patients have several spellings") and "'train-IM-115'" in notice
+
+
 def test_one_file_in_two_folders_is_one_example_and_counted(tmp_path):
     manual = write_kcx(tmp_path, ["test/NORMAL/IM-0001-0001.jpeg"])
     folder = manual / "kcx" / "chest_xray"

@@ -20,6 +20,21 @@ from tfds_builders import patient_ids
         ("Anna  Müller", " anna müller"),
         (unicodedata.normalize("NFC", "Müller"), unicodedata.normalize("NFD", "Müller")),
         ("３", "3"),
+        ("7", "7\u200b"),  # zero-width space
+        ("7", "\ufeff7"),  # byte-order mark
+        ("7", "7\u00ad"),  # soft hyphen
+        ("P\u00a07", "P 7"),  # blank without a break
+        ("P\u202f7", "P\u20097"),
+        ("Anna\u200d Müller", "anna müller"),
+        ("7", "7,0"),
+        ("7", "7E0"),
+        ("100000", "1E+05"),
+        ("1e5", "1.00E+05"),
+        ("1,0E+05", "100000.0"),
+        ("12345e67", "1.2345E+71"),  # a hexadecimal number, and what Excel makes of it
+        ("IM-0115", "IM-115"),
+        ("P003-02", "P3-2"),
+        ("train-NORMAL2-IM-0383", "train-NORMAL2-IM-383"),
     ],
 )
 def test_spellings_of_one_patient_give_one_id_and_a_notice(one, other):
@@ -42,6 +57,9 @@ def test_spellings_of_one_patient_give_one_id_and_a_notice(one, other):
         ["甲 0", "乙 0", "甲 1"],
         ["0a35", "a35", "00a35"],
         ["a b", "a_b", "a-b", "a/b"],
+        ["1.5E0", "15", "1.25E+01", "1E-05", "1e999"],
+        ["P1-10", "P11-0", "P1-1", "P110", "P-1-10"],
+        ["IM-100", "IM-10", "IM-1", "IM-0", "IM"],
     ],
 )
 def test_other_patients_have_other_ids(texts):
@@ -54,6 +72,11 @@ def test_ids_of_plain_letters_and_digits_are_as_written():
     texts = ["311a", "0a359802", "COVID-00003", "007", "CR.1.2"]
     assert patient_ids.read(texts, prefix="x").ids == {text: f"x-{text}" for text in texts}
     assert patient_ids.read(["7.0"], prefix="x").ids == {"7.0": "x-7"}
+    assert patient_ids.read(["1,00E+05", "1234e567", "\u200b7"], prefix="x").ids == {
+        "1,00E+05": "x-100000",
+        "1234e567": "x-1234e567",  # hexadecimal
+        "\u200b7": "x-7",
+    }
 
 
 @pytest.mark.parametrize(

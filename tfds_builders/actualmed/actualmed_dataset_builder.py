@@ -25,7 +25,7 @@ CONFIGS = common.all_configs({"no_finding": ("normal", "left_out")})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Actualmed and Universitat Jaume I 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
+    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 

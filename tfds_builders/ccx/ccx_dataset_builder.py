@@ -18,7 +18,7 @@ CONFIGS = common.all_configs(
 class Builder(tfds.core.GeneratorBasedBuilder):
     """ieee8023/covid-chestxray-dataset, one split "main"."""
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
+    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = source.INSTRUCTIONS
 

@@ -30,7 +30,7 @@ CONFIGS = common.all_configs({"no_findings": ("left_out", "covid19")})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Haghanifar et al. 2022, one split "main"."""
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
+    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 

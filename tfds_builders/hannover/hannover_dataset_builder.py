@@ -29,7 +29,7 @@ CONFIGS = common.all_configs({"before_admission": ("left_out", "guideline", "pub
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Winther et al. 2020, one split "main"."""
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
+    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tfds_builders import patient_ids
+
 # patient:number in ccx. The collection took the images over under their names, so its metadata.csv
 # and data.csv say it. It has 48bbd9e5, 741f3334 and f722f605 under two numbers each (also
 # 386, 388 and 392).
@@ -15,9 +17,10 @@ a695ef27:257 b184707c:258 b25e0dbb:259 b8da7bc7:261 c62c878a:263 d039b079:264 ec
 f31da5d4:267 f602d0dc:268 f722f605:269 ff488d3e:270
 """
 CCX_PATIENTS = {name: number for name, number in (pair.split(":") for pair in _CCX.split())}
+_BY_KEY = {patient_ids.key(name): number for name, number in CCX_PATIENTS.items()}
 
 
 def strict_patient_id(patient: str) -> str:
     """'ccx-219' where the collection has the patient, else 'hannover-<patient>'."""
-    number = CCX_PATIENTS.get(patient.casefold())
+    number = _BY_KEY.get(patient_ids.key(patient))
     return f"ccx-{number}" if number else f"hannover-{patient}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, rejection
+from tfds_builders import common, patient_ids, rejection
 from tfds_builders.kcx import names
 
 FOLDER = "kcx/chest_xray"
@@ -29,7 +29,7 @@ CONFIGS = common.all_configs({})
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Kermany et al. 2018, one split "main" (train, val and test pooled)."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.1.1")  # 1.1.1: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -53,10 +53,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         files, copies = pool(root / FOLDER)
         rejected = rejection.Rejected()
         rejected.add(rejection.Reason("same file in two folders", is_fault=False), copies)
-        rejection.record_counts(self, kept=len(files), rejected=rejected)
-        return {common.SPLIT: self._generate_examples(files)}
+        found = {key: names.parse(path) for key, path in files.items()}
+        loose, strict = (
+            patient_ids.read((id.removeprefix("kcx-") for id in ids), prefix="kcx")
+            for ids in (
+                [name.patient_id for name in found.values()],
+                [name.strict_patient_id for name in found.values()],
+            )
+        )
+        joined = {f"kcx-{text}": id for text, id in (loose.ids | strict.ids).items()}
+        rejection.record_counts(
+            self,
+            kept=len(files),
+            rejected=rejected,
+            notices=loose.notices or strict.notices,
+        )
+        return {common.SPLIT: self._generate_examples(files, joined)}
 
-    def _generate_examples(self, files: dict[str, Path]) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(
+        self, files: dict[str, Path], joined: dict[str, str]
+    ) -> Iterator[tuple[str, dict]]:
         for key, path in files.items():
             name = names.parse(path)
             yield (
@@ -64,8 +80,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 {
                     "image": path.read_bytes(),
                     "id": key,
-                    "patient_id": name.patient_id,
-                    "strict_patient_id": name.strict_patient_id,
+                    "patient_id": joined[name.patient_id],
+                    "strict_patient_id": joined[name.strict_patient_id],
                     "label": name.label,
                     "finding": name.finding,
                     "view": "AP",  # "All counted AP": the authors' protocol and FLANNEL's

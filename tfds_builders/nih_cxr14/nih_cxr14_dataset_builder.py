@@ -27,7 +27,7 @@ CONFIGS = common.all_configs({"cap": tuple(table.PNEUMONIA), "list": ("all", *LI
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Wang et al. 2017, one split "main"."""
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: one id for all spellings of a patient
+    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 

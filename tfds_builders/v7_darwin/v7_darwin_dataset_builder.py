@@ -52,7 +52,7 @@ class Item:
 class Builder(tfds.core.GeneratorBasedBuilder):
     """v7labs/covid-19-xray-dataset, one split "main"."""
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: classes and patients in any spelling
+    VERSION = tfds.core.Version("1.2.1")  # 1.2: classes and patients in any spelling
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
