@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import chex
 import jax
@@ -189,40 +188,6 @@ def pixel_binary_cross_entropy(
     losses = binary_cross_entropy(logits, targets).mean(axis=-1) * weights
     total = weights.sum(axis=(1, 2))
     return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
-
-
-def dice(
-    logits: jax.Array | np.ndarray,
-    labels: jax.Array | np.ndarray,
-    *,
-    smooth: float = 1.0,
-    ignore: int = 255,
-) -> jax.Array:
-    """One minus the soft Dice coefficient (2 I + smooth) / (P + T + smooth), mean over structures.
-
-    Args:
-        logits: [B, H, W, C], class 0 is background and has no coefficient of its own.
-        labels: [B, H, W] integers in [0, C), or `ignore`.
-        smooth: keeps a structure that is absent and not predicted at a loss of 0.
-        ignore: label of pixels that do not count.
-
-    Returns:
-        [B] float32 in [0, 1].
-    """
-    chex.assert_rank(logits, 4)
-    chex.assert_shape(labels, logits.shape[:-1])
-    labels = jnp.asarray(labels, jnp.int32)
-    counts = (labels != ignore)[..., None]
-    probabilities = jax.nn.softmax(jnp.asarray(logits, jnp.float32))[..., 1:] * counts
-    targets = jax.nn.one_hot(labels, logits.shape[-1])[..., 1:] * counts
-    intersection = (probabilities * targets).sum(axis=(1, 2))
-    sizes = probabilities.sum(axis=(1, 2)) + targets.sum(axis=(1, 2))
-    return (1 - (2 * intersection + smooth) / (sizes + smooth)).mean(axis=-1)
-
-
-def l1_penalty(params: Any) -> jax.Array:
-    """Sum of the absolute values of all parameters, scalar (Oh, Park and Ye weigh it with 1e-5)."""
-    return sum((jnp.abs(leaf).sum() for leaf in jax.tree.leaves(params)), start=jnp.zeros(()))
 
 
 def inverse_frequency(

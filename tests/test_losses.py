@@ -213,23 +213,10 @@ def test_ignored_pixels_have_no_gradient(pixels):
     def total(logits):
         pixel = losses.pixel_cross_entropy(logits, labels).sum()
         binary = losses.pixel_binary_cross_entropy(logits[..., 1:], labels).sum()
-        return pixel + binary + losses.dice(logits, labels).sum()
+        return pixel + binary
 
     gradient = np.abs(jax.jit(jax.grad(total))(logits)).sum(axis=-1)
     np.testing.assert_array_equal(gradient > 0, labels != 255)
-
-
-def test_dice_of_a_perfect_a_wrong_and_an_absent_structure():
-    labels = np.zeros((3, 4, 4), int)
-    labels[:2, :2] = 1  # 8 pixels
-    sure = 1e3 * jax.nn.one_hot(np.stack([labels[0], 1 - labels[1], labels[2]]), 2)
-    loss = losses.dice(sure, labels, smooth=1.0)
-    np.testing.assert_allclose(loss, [0.0, 1 - 1 / (8 + 8 + 1), 0.0], atol=1e-6)
-
-
-def test_l1_penalty_sums_all_leaves():
-    params = {"a": jnp.array([[-1.0, 2.0]]), "b": {"c": jnp.array([-3.0])}}
-    assert float(losses.l1_penalty(params)) == 6.0
 
 
 def test_inverse_frequency_is_flannels_alpha():

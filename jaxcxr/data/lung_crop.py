@@ -20,7 +20,7 @@ Box = tuple[int, int, int, int]
 
 
 def dilate(mask: np.ndarray, *, radius: int) -> np.ndarray:
-    """Grows the structures by a square of side 2 * radius + 1, as `jaxcxr.ops.masks.dilate`.
+    """Grows the structures by a square of side 2 * radius + 1.
 
     Args:
         mask: [H, W] bool or structure ids.
@@ -36,7 +36,7 @@ def dilate(mask: np.ndarray, *, radius: int) -> np.ndarray:
 
 
 def lung_box(mask: np.ndarray, *, margin: int = 0) -> Box:
-    """The box around the structures, as `jaxcxr.ops.masks.bounding_box`.
+    """The box around the structures.
 
     Args:
         mask: [H, W] bool or structure ids; the box of an empty mask is the whole image.

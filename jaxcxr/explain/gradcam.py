@@ -169,13 +169,6 @@ def grad_cam(
     return (jax.nn.relu(heat) if form == "plain" else heat), logits
 
 
-def to_unit(heat: jax.Array) -> jax.Array:
-    """Stretches each map [..., H, W] to [0, 1]; a constant one becomes 0."""
-    low = heat.min((-2, -1), keepdims=True)
-    span = heat.max((-2, -1), keepdims=True) - low
-    return jnp.where(span > 0, (heat - low) / jnp.where(span > 0, span, 1), 0)
-
-
 def bottlenecks(module: nn.Module, variables: Any, x: Any) -> Callable[[str], bool]:
     """Predicate of a feature map's name: the logits depend on the input through this map alone.
 

@@ -40,22 +40,6 @@ def equalisation_lut(
     return 1 - lut if invert else lut
 
 
-def cumulative_lut(histogram: jax.Array | np.ndarray) -> jax.Array:
-    """Plain equalisation: the fraction of pixels not brighter than each level.
-
-    Equals `skimage.exposure.equalize_hist` on integer images to 1e-6.
-
-    Args:
-        histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
-
-    Returns:
-        [L] float32 in [0, 1].
-    """
-    chex.assert_rank(histogram, 1)
-    cumulative = jnp.cumsum(jnp.asarray(histogram, jnp.int32)).astype(jnp.float32)
-    return cumulative / jnp.maximum(cumulative[-1], 1)
-
-
 def histogram(image: jax.Array | np.ndarray) -> jax.Array:
     """Pixels per grey level of an image [H, W] uint8 or uint16: int32 [256] or [65536]."""
     return jnp.bincount(jnp.asarray(image).ravel().astype(jnp.int32), length=_levels(image))

@@ -227,27 +227,6 @@ def _fitting(size: int | tuple[int, int], image: jax.Array | np.ndarray) -> tupl
     return height, width
 
 
-def coverage(centres: jax.Array | np.ndarray, *, size: int, shape: tuple[int, ...]) -> jax.Array:
-    """Number of patches that cover each pixel.
-
-    Args:
-        centres: [K, 2] integers.
-        size: P.
-        shape: (height, width) of the image.
-
-    Returns:
-        [H, W] int32.
-    """
-    chex.assert_shape(centres, (None, 2))
-    height, width = shape
-    top, left = box_origin(centres, size=size, shape=shape).T
-    # +1 at the corners where a box begins, -1 where it ends: its double cumulative sum is the box.
-    steps = jnp.zeros((height + 1, width + 1), jnp.int32)
-    steps = steps.at[top, left].add(1).at[top + size, left + size].add(1)
-    steps = steps.at[top + size, left].add(-1).at[top, left + size].add(-1)
-    return steps.cumsum(axis=0).cumsum(axis=1)[:height, :width]
-
-
 def aggregate(logits: jax.Array | np.ndarray) -> dict[str, jax.Array]:
     """Scores per image from the logits of its patches.
 

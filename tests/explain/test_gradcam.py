@@ -175,8 +175,3 @@ def test_mistakes_are_named(resnet):
         InputError, match=r"explain\.form='Guided' is unknown; known: plain, guided"
     ):
         gradcam.grad_cam(module, variables, x, CLASSES, form="Guided")
-
-
-def test_to_unit():
-    heat = jnp.asarray([[[-1.0, 0], [1, 3]], [[2.0, 2], [2, 2]]])
-    np.testing.assert_allclose(gradcam.to_unit(heat), [[[0, 0.25], [0.5, 1]], [[0, 0], [0, 0]]])

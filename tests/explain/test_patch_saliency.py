@@ -5,6 +5,7 @@ import pytest
 
 from jaxcxr.explain import patch_saliency
 from jaxcxr.ops import patches as sampling
+from tests.ops.coverage import coverage
 
 SHAPE, SIZE = (20, 24), 7
 
@@ -25,7 +26,7 @@ def test_paste_is_the_inverse_of_crop(rng, centres):
     sums, counts = patch_saliency.paste(values, centres, shape=SHAPE)
     covered = np.asarray(counts) > 0
     assert 0 < covered.sum() < covered.size
-    np.testing.assert_array_equal(counts, sampling.coverage(centres, size=SIZE, shape=SHAPE))
+    np.testing.assert_array_equal(counts, coverage(centres, size=SIZE, shape=SHAPE))
     np.testing.assert_allclose(
         (sums / np.maximum(counts, 1))[covered], image[covered], rtol=1e-5, atol=1e-6
     )
@@ -35,7 +36,7 @@ def test_paste_is_the_inverse_of_crop(rng, centres):
 def test_even_heat_of_certain_patches_is_one_where_they_are(centres):
     ones = np.ones((len(centres), SIZE, SIZE))
     found = patch_saliency.probabilistic(ones, np.ones(len(centres)), centres, shape=SHAPE)
-    np.testing.assert_array_equal(found, sampling.coverage(centres, size=SIZE, shape=SHAPE) > 0)
+    np.testing.assert_array_equal(found, coverage(centres, size=SIZE, shape=SHAPE) > 0)
 
 
 def test_heat_counts_as_much_as_the_patch_is_certain(rng, centres):

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from jaxcxr.ops import geometry, masks, patches
+from tests.ops.coverage import coverage
 
 KEY = jax.random.key(0)
 OPTIONS = {"count": 300, "size": 12}  # the same throughout, so that few programs are compiled
@@ -182,12 +183,12 @@ def test_coverage_counts_the_boxes(lungs):
     expected = np.zeros(lungs.shape, int)
     for top, left in np.asarray(patches.box_origin(centres, size=11, shape=lungs.shape)):
         expected[top : top + 11, left : left + 11] += 1
-    np.testing.assert_array_equal(patches.coverage(centres, size=11, shape=lungs.shape), expected)
+    np.testing.assert_array_equal(coverage(centres, size=11, shape=lungs.shape), expected)
 
 
 def test_a_hundred_patches_cover_the_lungs_many_times(lungs):
     centres = patches.sample_centres(KEY, lungs, count=2000)[:100]
-    count = np.asarray(patches.coverage(centres, size=11, shape=lungs.shape))
+    count = np.asarray(coverage(centres, size=11, shape=lungs.shape))
     assert (count[lungs > 0] > 0).all()
     assert count[lungs > 0].mean() > 10
 

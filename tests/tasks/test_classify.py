@@ -13,6 +13,7 @@ from jaxcxr.ops import patches
 from jaxcxr.tasks import classify, network
 from tests import tiny
 from tests.models.variables import filled, quick_jit, shapes
+from tests.ops.coverage import coverage
 
 ROWS = 6
 
@@ -232,7 +233,7 @@ def test_heat_lies_under_the_patches_that_were_predicted_from(weights, seven, ch
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(b["index"])
     centres = patches.evaluation_centres(keys, b["mask"], count=7)
     for row in range(ROWS):
-        counts = np.asarray(patches.coverage(centres[row], size=32, shape=(48, 48)))
+        counts = np.asarray(coverage(centres[row], size=32, shape=(48, 48)))
         np.testing.assert_array_equal(covered[row], counts > 0)
         share = (np.nan_to_num(found["votes"][row]) * counts).sum() / counts.sum()
         np.testing.assert_allclose(
