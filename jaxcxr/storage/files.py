@@ -109,7 +109,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes strict JSON atomically; see `jsonable` for what becomes of NumPy values and NaN."""
-    write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n"
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:

@@ -6,6 +6,7 @@ Versions, source, machine, command, and the files of earlier runs that it read.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -17,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import jaxcxr
-from jaxcxr.storage import files
+from jaxcxr.storage import files, run_files
+from jaxcxr.storage.run_files import FINISHED, SEALED
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy",
     "scipy", "scikit-learn", "pillow", "opencv-python-headless", "scikit-image", "pydicom",
     "ml-collections",
 )  # fmt: skip
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(jaxcxr.__file__).resolve().parents[1]
 _OWN = ("main.py", "jaxcxr", "configs", "tfds_builders")  # what a run consists of
 _GIT_SECONDS = 10
 
@@ -66,6 +68,19 @@ def version(package: str) -> str | None:
         return None
 
 
+def content_sha256(path: Path) -> str:
+    """The SHA-256 of a file of a run.
+
+    Of finished.json without the mark that results are sealed: predicting or evaluating again
+    renews it, and changes nothing that other runs are made of.
+    """
+    if path.name != FINISHED:
+        return files.sha256_file(path)
+    marks = run_files.read(path)
+    marks.pop(SEALED, None)
+    return hashlib.sha256(files.json_text(marks).encode()).hexdigest()
+
+
 def upstream(path: str | os.PathLike[str]) -> dict[str, str]:
     """Returns {"path", "sha256"} of a file of an earlier run (a run folder: of its manifest).
 
@@ -76,7 +91,7 @@ def upstream(path: str | os.PathLike[str]) -> dict[str, str]:
     if path.is_dir():
         path = path / "manifest.json"
     with files.reading(path, "finish the run that writes it first."):
-        return {"path": str(path), "sha256": files.sha256_file(path)}
+        return {"path": str(path), "sha256": content_sha256(path)}
 
 
 def now() -> str:

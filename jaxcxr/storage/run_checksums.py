@@ -7,11 +7,10 @@ import fnmatch
 from jaxcxr import hints, parallel
 from jaxcxr.errors import InputError
 from jaxcxr.storage import manifests
-from jaxcxr.storage.run_files import CONFIG, FINISHED, MANIFEST, REFERENCE
+from jaxcxr.storage.run_files import CONFIG, FINISHED, MANIFEST, REFERENCE, SEALED
 from jaxcxr.storage.run_folder import RunFolder
 
 CHECKSUMS = "checksums.json"
-_SEALED = "checksums"  # the mark in finished.json that they are there
 # Checkpoints and masks have manifests of their own, timings.json grows with every command.
 _MADE_AGAIN = (  # by evaluate, and the reference image by every prediction of own data
     "predictions.npz", "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png",
@@ -39,7 +38,7 @@ def unseal(folder: RunFolder) -> None:
             )
         folder.claim()
         _check_kept(folder)
-        folder.unmark_finished(_SEALED)
+        folder.unmark_finished(SEALED)
         (folder.path / CHECKSUMS).unlink(missing_ok=True)
 
 
@@ -52,7 +51,7 @@ def seal(folder: RunFolder) -> None:
             for path in sorted(folder.path.glob(pattern))
         ]
         manifests.write(folder.path / CHECKSUMS, {}, names=names)
-        folder.mark_finished(_SEALED)
+        folder.mark_finished(SEALED)
 
 
 def check(folder: RunFolder, *names: str) -> None:
@@ -63,7 +62,7 @@ def check(folder: RunFolder, *names: str) -> None:
     """
     _check_kept(folder, *names)
     path = folder.path / CHECKSUMS
-    is_sealed = path.exists() or folder.is_finished(_SEALED)
+    is_sealed = path.exists() or folder.is_finished(SEALED)
     if not parallel.is_main() or not is_sealed:
         return
     if problem := manifests.problem(path, names=names):

@@ -19,7 +19,7 @@ from jaxcxr.commands import predict, train
 from jaxcxr.cpu import host_memory
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files
-from jaxcxr.storage.files import sha256_file
+from jaxcxr.storage.provenance import content_sha256
 from jaxcxr.storage.run_files import STAGES
 from jaxcxr.storage.run_folder import RunFolder
 
@@ -171,7 +171,7 @@ def _hashes(stage: Stage, folder: RunFolder) -> dict[str, str]:
             "again."
         )
         with files.reading(path, made_by):
-            digest = sha256_file(path)
+            digest = content_sha256(path)
         real = path.resolve()
         inside = real.is_relative_to(root)
         hashes[real.relative_to(root).as_posix() if inside else str(real)] = digest

@@ -502,6 +502,10 @@ def test_the_manifest_tells_the_commit_and_whether_the_source_was_changed(tmp_pa
         files.write_text(tmp_path / "jaxcxr" / "a.py", "a = 2\n")
 
 
+def test_the_source_is_looked_for_where_the_package_lies():
+    assert (provenance._ROOT / "jaxcxr" / "storage" / "provenance.py").exists()
+
+
 def test_without_git_the_version_is_told(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -4,18 +4,20 @@ its levels.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
-from jaxcxr.commands import lr_find, train
+from jaxcxr.commands import lr_find, predict, train
 from jaxcxr.errors import InputError
 from jaxcxr.report.models_report import read_models, table_6
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.predictions import Predictions
-from jaxcxr.studies import hierarchy, repeats, study
+from jaxcxr.studies import hierarchy, repeats, stages, study
 from jaxcxr.training.prepare import prepare
 from tests import tiny
 
@@ -60,6 +62,22 @@ def test_every_stage_is_remembered(done):
         ),
         "training_sizes/base/50percent",
     ]
+
+
+def test_results_of_a_level_that_are_made_again_change_no_other_stage(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path / "study")
+    c = config("base", "cxnet_v1", "hierarchical", repeats=2, study__pairs=PAIRS)
+    folder = tmp_path / "study" / "models" / "hierarchical" / "repeat0"
+    level = stages.own(c.models.hierarchical.level1, c)
+    predict.run(level, folder / "level1")
+    capsys.readouterr()
+    study.run(c, tmp_path / "study")
+    printed = capsys.readouterr().out
+    assert printed.count(": done before") == len(read_json(done / "stages.json"))
+    hierarchy.run(
+        ConfigDict({n: stages.own(c.models.hierarchical[n], c) for n in ("level1", "level2")}),
+        folder,
+    )
 
 
 def test_repeats_differ_in_their_seed_and_share_their_split(done):
