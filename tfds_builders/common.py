@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import filecmp
 import hashlib
 import io
 import itertools
@@ -177,13 +178,22 @@ def same_spelling(text: str) -> str:
 
 
 def files_by_name(*folders: Path) -> dict[str, Path]:
-    """The plain files of `folders` by name, the first where a name occurs twice; no hidden ones."""
-    return {
-        path.name: path
-        for folder in reversed(folders)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(".")
-    }
+    """The plain files of `folders` by name, the first of copies in several; no hidden ones.
+
+    Raises:
+        ValueError: files of one name in two folders that differ.
+    """
+    files: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
+            if not path.is_file() or path.name.startswith("."):
+                continue
+            first = files.setdefault(path.name, path)
+            if first is not path and not filecmp.cmp(first, path, shallow=False):
+                raise ValueError(
+                    f"{first} and {path} have one name, and their bytes differ: keep the right one"
+                )
+    return files
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:

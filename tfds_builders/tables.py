@@ -83,6 +83,44 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
     return Table(tuple(filter(None, names)), tuple(rows), tuple(notices))
 
 
+def read_list(path: Path) -> tuple[tuple[str, ...], list[str]]:
+    """The names in a text file, separated by blanks or lines, in any encoding of `read_table`.
+
+    Returns:
+        The names, each once; notices of assumptions made in reading.
+
+    Raises:
+        ValueError: the file is no text, or names nothing.
+    """
+    text, notices = _decode(path)
+    names = tuple(dict.fromkeys(text.split()))
+    if not names:
+        raise ValueError(f"{path}: no name in it")
+    return names, notices
+
+
+def find_listed(
+    names: Collection[str], known: Collection[str], *, origin: Path
+) -> tuple[frozenset[str], list[str]]:
+    """The names of a table that a list names, and a notice about those that match nothing.
+
+    Args:
+        names: of the list.
+        known: the table's names; spelling may differ as in `file_names.match`.
+        origin: the list's file.
+
+    Raises:
+        ValueError: none of the names is known.
+    """
+    found = file_names.match(names, known)
+    left = [name for name in names if name not in found]
+    shown = ", ".join(map(repr, left[:3])) + (", ..." if len(left) > 3 else "")
+    if not found:
+        raise ValueError(f"{origin}: none of its {len(left)} names is in the table: {shown}")
+    notices = [f"{len(left)} names in {origin.name} match nothing: {shown}"] if left else []
+    return frozenset(found.values()), notices
+
+
 def _decode(path: Path) -> tuple[str, list[str]]:
     """The file's text, and a notice if its encoding was guessed."""
     size = path.stat().st_size
@@ -101,7 +139,10 @@ def _decode(path: Path) -> tuple[str, list[str]]:
         notices.append(f"{path.name} is no UTF-8 and was read as Windows-1252")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{path}, line {line}: a NUL byte: damaged, or no CSV file")
+        raise ValueError(
+            f"{path}, line {line}: a NUL byte: damaged, no text, or UTF-16 without "
+            "its mark; save it as UTF-8"
+        )
     return text, notices
 
 

@@ -168,6 +168,53 @@ def test_kaggles_twelve_folders_are_read_beside_or_instead_of_one(tmp_path):
     assert len(builds.read(builds.prepare(Builder, tmp_path, write_nih(tmp_path)))) == 6
 
 
+def test_other_pixels_under_the_same_name_in_two_folders_are_refused(tmp_path):
+    manual = write_nih(tmp_path)
+    write_nih(tmp_path, ROWS[1:2], images="images_001/images")  # with the pixels of the first row
+    write_nih(tmp_path)
+    with pytest.raises(
+        ValueError,
+        match=r"images/00000001_001\.png and .*images_001/images/00000001_001\.png .*differ",
+    ):
+        builds.prepare(Builder, tmp_path, manual)
+
+
+def test_patients_that_contradict_the_file_names_are_refused(tmp_path):
+    rows = [(name, finding, "9", age, view) for name, finding, _, age, view in ROWS[:4]]
+    rows.append(("00000009_000.png", "Pneumonia", "009", "50", "PA"))
+    with pytest.raises(ValueError, match=r"4 rows contradict .*00000001_000\.png has Patient ID 9"):
+        builds.prepare(Builder, tmp_path, write_nih(tmp_path, rows))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_lists_are_read_in_other_encodings_and_spellings(tmp_path, encoding):
+    manual = write_nih(tmp_path)
+    names = ["00000001_001.PNG", "images/00000002_000.png", "00000004_000", "99999999_000.png"]
+    (tmp_path / "nih_cxr14/test_list.txt").write_bytes("\n".join(names).encode(encoding))
+    if encoding == "utf-16-le":  # without its mark
+        with pytest.raises(ValueError, match=r"test_list\.txt, line 1: a NUL .*save it as UTF-8"):
+            builds.prepare(Builder, tmp_path, manual, list="test")
+        return
+    builder = builds.prepare(Builder, tmp_path, manual, list="test")
+    assert sorted(builds.read(builder)) == [
+        f"nih_cxr14-{name}" for name in ("00000001_001", "00000002_000", "00000004_000")
+    ]
+    assert builds.metadata(builder)["notices"] == [
+        "1 names in test_list.txt match nothing: '99999999_000.png'"
+    ]
+
+
+def test_a_list_of_something_else_is_refused(tmp_path):
+    manual = write_nih(tmp_path)
+    for content, problem in (
+        ("a.png\nb.png", "none of its 2 names is in the table: 'a.png', 'b"),
+        ("\n", "no name in it"),
+    ):
+        (tmp_path / "nih_cxr14/test_list.txt").write_text(content)
+        with pytest.raises(ValueError, match=rf"test_list\.txt: {problem}"):
+            builds.prepare(Builder, tmp_path, manual, list="test")
+
+
 def test_nihs_lists_choose_the_images(tmp_path):
     manual = write_nih(tmp_path)
     (tmp_path / "nih_cxr14/test_list.txt").write_text("00000001_001.png\r\n00000004_000.png\r\n")

@@ -236,6 +236,9 @@ def test_files_are_listed_without_folders_and_hidden_ones(tmp_path):
         (tmp_path / name).write_bytes(b"")
     found = common.files_by_name(tmp_path / "one", tmp_path / "two")
     assert found == {"a.png": tmp_path / "one/a.png", "c.png": tmp_path / "two/c.png"}
+    (tmp_path / "two/a.png").write_bytes(b"other")
+    with pytest.raises(ValueError, match=r"one/a\.png and .*two/a\.png have one name"):
+        common.files_by_name(tmp_path / "one", tmp_path / "two")
     (tmp_path / "two/a.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"two: both a\.jpg and a\.png: keep one"):
         common.files_by_stem(tmp_path / "two")

@@ -61,9 +61,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             problem = f"{folder} has none of {', '.join(table.FILES)}."
             raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
         files = common.files_by_name(*image_folders(folder))
-        listed = (
-            frozenset((folder / name).read_text(encoding="utf-8-sig").split()) if name else None
-        )
+        rows = tables.read_table(origin, required=table.REQUIRED)
+        table.check_patients(rows.rows, origin=origin)
+        listed, list_notices = None, []
+        if name:
+            names, list_notices = tables.read_list(folder / name)
+            known = {row["image index"] for row in rows.rows}
+            listed, unmatched = tables.find_listed(names, known, origin=folder / name)
+            list_notices += unmatched
 
         def reject_reason(row: tables.Row) -> rejection.Reason | None:
             if listed is not None and row["image index"] not in listed:
@@ -71,7 +76,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return table.reject_reason(row)
 
         kept, rejected, notices = tables.choose_rows(
-            tables.read_table(origin, required=table.REQUIRED),
+            rows,
             files,
             file_name=lambda row: row["image index"],
             reject_reason=reject_reason,
@@ -85,7 +90,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             self,
             kept=len(kept),
             rejected=rejected,
-            notices=notices,
+            notices=[*list_notices, *notices],
             unknown_findings={
                 row["finding labels"]
                 for row in kept.values()

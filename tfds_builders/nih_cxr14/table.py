@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from tfds_builders import common, patient_ids, rejection, tables
+from tfds_builders import common, file_names, patient_ids, rejection, tables
 
 # The newest first. Kaggle's sample has 5,606 of the images and a table of its own.
 FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 REQUIRED = ("image index", "finding labels", "patient id", "patient age", "view position")
+
+_NAME = re.compile(r"0*([0-9]+)_[0-9]{3}(\..*)?")  # patient and follow-up
 
 NORMAL = "No Finding"
 FINDINGS = (
@@ -69,3 +72,23 @@ def reject_reason(row: tables.Row) -> rejection.Reason | None:
     if not re.fullmatch(r"[0-9]{1,9}", patient_ids.key(row["patient id"])):
         return rejection.Reason("no patient number")
     return None
+
+
+def check_patients(rows: Iterable[tables.Row], *, origin: Path) -> None:
+    """Raises ValueError where a file name has another patient's number than its row.
+
+    Such patients would be in several parts of a split.
+    """
+    wrong = []
+    for row in rows:
+        match = _NAME.fullmatch(file_names.plain(row["image index"]) or "")
+        patient = patient_ids.key(row["patient id"])
+        if match and patient and match[1] != patient:
+            wrong.append(f"{row['image index']} has Patient ID {row['patient id']}")
+    if wrong:
+        shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
+        raise ValueError(
+            f"{origin}: {len(wrong)} rows contradict their file names, which begin with the "
+            f"patient's number: {shown}. Was a column sorted without the others? Take the "
+            "published table"
+        )
