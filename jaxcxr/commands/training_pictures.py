@@ -33,6 +33,8 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
     config, rows = experiment.config, experiment.examples
     train = experiment.splits["train"]
     names = PictureNames(reserved=("classes.png",))
+    # A classifier's patches lie in all that its masks have.
+    structures = () if experiment.task.has_classes else tuple(config.masks.structures)
     shown = [
         i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:1]
     ]
@@ -48,7 +50,9 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
             origins = geometry.box_origin(centres, size=config.patches.size, shape=image.shape)
             boxes = [(int(y), int(x), config.patches.size) for y, x in np.asarray(origins)]
         label = f", {rows.classes[rows.labels[i]]}" if rows.classes else ""
-        figure = plots.mask_overlay(image, mask, boxes=boxes, title=f"{rows.ids[i]}{label}")
+        figure = plots.mask_overlay(
+            image, mask, boxes=boxes, structures=structures, title=f"{rows.ids[i]}{label}"
+        )
         folder.write_bytes(f"overlays/{on_disk(names.of(str(rows.ids[i])))}", plots.to_png(figure))
         writer.image(0, f"inputs/{rows.ids[i]}", plots.to_array(figure))
 

@@ -80,8 +80,8 @@ def check(
         )
     raise InputError(
         f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped "
-        f"allows {max_dropped:.0%}: {'; '.join(lines(faults))}.{findings} Correct the data set, or go on "
-        f"without them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
+        f"allows {100 * max_dropped:.0f} %: {'; '.join(lines(faults))}.{findings} Correct the data "
+        f"set, or go on without them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
     )
 
 

@@ -35,6 +35,8 @@ INK, MUTED, RULE = "#222222", "#666666", "#D9D9D9"
 _FRACTION = LinearSegmentedColormap.from_list("share", ("#FFFFFF", "#9EC9E2", "#0B559F"))
 
 _SPLIT_COLOURS = {"train": ORANGE, "valid": BLUE, "oof": GREEN, "test": PURPLE}
+# Without the patches' orange.
+_OUTLINE_COLOURS = (SKY, VERMILION, GREEN, PURPLE, YELLOW)
 _VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
 _SCORE_WORDS = ("f1", "accuracy", "jaccard", "dice", "auc", "precision", "recall")
 _MOST_LINES = len(COLOURS)
@@ -223,34 +225,42 @@ def mask_overlay(
     mask: np.ndarray | None,
     *,
     boxes: Sequence[Sequence[int]] | np.ndarray = (),
+    structures: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
-    """The image with the outline of the mask and the boxes of its patches.
+    """The image with the outlines of the mask and the boxes of its patches.
 
     Args:
         image: [H, W] grey values, uint8, uint16 or float; shown from its least to its greatest.
-        mask: [H, W], every pixel above zero belongs to the lungs; None draws no outline.
+        mask: [H, W], every pixel above zero belongs to the lungs, or to the structure of its id;
+            None draws no outline.
         boxes: [K, 3] rows of (top, left, side) in pixels.
+        structures: names of the ids 1, 2, ..., each of which gets an outline of its own; (): the
+            mask is one of lungs.
         title: stands above the image.
     """
     image = np.asarray(image)
-    lungs = np.ones(image.shape, bool) if mask is None else np.asarray(mask) > 0
-    if image.ndim != 2 or image.shape != lungs.shape:
-        raise ValueError(f"image {image.shape} and mask {lungs.shape} must both be [H, W]")
+    ids = np.zeros(image.shape, np.uint8) if mask is None else np.asarray(mask)
+    if image.ndim != 2 or image.shape != ids.shape:
+        raise ValueError(f"image {image.shape} and mask {ids.shape} must both be [H, W]")
+    regions = {name: ids == number for number, name in enumerate(structures, start=1)}
+    regions = regions or {"lung": ids > 0}
     height, width = image.shape
     long_side = 5.2 / max(height, width)
     figure, axes = _figure(width * long_side, height * long_side + 0.7, title)
     axes.imshow(image, cmap="gray", interpolation="nearest")
-    outlined = bool(lungs.any() and not lungs.all())
-    if outlined:
-        axes.contour(lungs, levels=[0.5], colors=[SKY], linewidths=1.8)
+    parts = []
+    for number, (name, region) in enumerate(regions.items()):
+        if region.any() and not region.all():
+            colour = _OUTLINE_COLOURS[number % len(_OUTLINE_COLOURS)]
+            axes.contour(region, levels=[0.5], colors=[colour], linewidths=1.8)
+            parts.append((colour, f"{name.replace('_', ' ')} outline"))
     boxes = np.asarray(boxes, dtype=float).reshape(-1, 3)
     alpha = 0.95 if len(boxes) <= 12 else 0.45
     for top, left, side in boxes:
         style = {"fill": False, "edgecolor": ORANGE, "linewidth": 1.2, "alpha": alpha}
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, **style))
     hide_ticks(axes)
-    parts = [(SKY, "lung outline")] * outlined
     parts += [(ORANGE, f"{len(boxes)} patches")] * bool(len(boxes))
     if not parts:
         return figure

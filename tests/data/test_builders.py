@@ -336,7 +336,7 @@ def test_too_many_images_at_fault_are_refused_with_reasons_and_names(tmp_path):
     config = write_ccx(tmp_path, rows, pictures={f"im{n}.png": n for n in range(2, 10)})
     with pytest.raises(InputError) as caught:
         open_dataset(config)
-    assert "3 of 10 images of ccx cannot be used, and data.max_dropped allows 20%" in str(
+    assert "3 of 10 images of ccx cannot be used, and data.max_dropped allows 20 %" in str(
         caught.value
     )
     assert "ccx: missing file: 2 (im0.png, im1.png)" in str(caught.value)

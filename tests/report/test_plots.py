@@ -112,6 +112,19 @@ def test_overlay_draws_each_box_and_needs_no_mask() -> None:
         plots.mask_overlay(image, mask[1:])
 
 
+def test_each_structure_has_its_own_outline_and_name() -> None:
+    ids = np.zeros((64, 48), np.uint8)
+    ids[8:30, 4:20], ids[20:40, 18:30] = 2, 1
+    ids[50:, :] = 255  # ignored: neither
+    figure = plots.mask_overlay(np.zeros(ids.shape), ids, structures=("heart", "lung", "left_lung"))
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["heart outline", "lung outline"]
+    heart, lungs = figure.axes[0].collections
+    assert heart.get_datalim(figure.axes[0].transData).y1 == 39.5
+    assert lungs.get_datalim(figure.axes[0].transData).y1 == 29.5
+    assert not np.array_equal(heart.get_edgecolor(), lungs.get_edgecolor())
+
+
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="2 classes"):
         plots.confusion_matrix(np.zeros((3, 3)), ["a", "b"])
