@@ -73,7 +73,16 @@ def run(monkeypatch, tmp_path):
             ["--config=configs/resnet.py", "--config.train.epoch=3"],
             "there is no field config.train.epoch; did you mean --config.train.epochs?",
         ),
-        (["--config=configs/resnet.py", "--config.train.epochs=many"], "epochs"),
+        (
+            ["--config=configs/resnet.py", "--config.train.epochs=many"],
+            "error: config.train.epochs='many' is no number, such as 0.5\n",
+        ),
+        (["--conifg=resnet"], "error: there is no flag --conifg; did you mean --config?\n"),
+        (
+            ["--config"],
+            "error: --config is empty: name an experiment or its file. For help: python ",
+        ),
+        (["help"], "error: --config: there is no experiment 'help'. For help: python "),
         (["--config=configs/resnet.py", "--workdir="], "--workdir is empty; name a folder"),
         (
             ["--config=configs/resnett.py"],
@@ -95,6 +104,9 @@ def run(monkeypatch, tmp_path):
         "preset",
         "field",
         "value",
+        "flag",
+        "empty config",
+        "help",
         "workdir",
         "file",
         "name",

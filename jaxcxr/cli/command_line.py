@@ -15,7 +15,7 @@ import traceback
 from logging import Formatter
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -93,6 +93,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """
     argv = _with_config_flag(argv)
     sys.argv = argv  # where ml_collections looks for overrides
+    _check_flags(argv)
     asks_help = not _HELP.isdisjoint(argv[1:])
     if "--version" in argv[1:]:
         print(f"jaxcxr {jaxcxr.__version__}")
@@ -120,20 +121,23 @@ def parse_flags(argv: list[str]) -> list[str]:
                 status=2,
             )
         return app.parse_flags_with_usage(argv)
+    if not text or text.startswith("--"):
+        _fail(f"--config is empty: name an experiment or its file. {_for_help()}")
     config = _load(text)
     if asks_help:
         print(command_help.experiment(text, config))
         sys.exit(0)
     _check_overrides(argv, config)
-    return app.parse_flags_with_usage(argv)
+    return _parse(argv, config)
 
 
 def _parse_alone(argv: list[str], folder: Path) -> list[str]:
     """Leaves the flags to absl with the configuration of a run folder as what they change."""
     argv = sys.argv = [argv[0], f"--config={folder / _RUN_CONFIG}", *argv[1:]]
     try:
-        _check_overrides(argv, _run_config().read(folder))
-        rest = app.parse_flags_with_usage(argv)
+        config = _run_config().read(folder)
+        _check_overrides(argv, config)
+        rest = _parse(argv, config)
         _run_config().check_overrides(_CONFIG.value, folder)
     except InputError as error:
         _fail(names.printable(str(error), keep="\n"))
@@ -210,7 +214,7 @@ def _load(text: str) -> ConfigDict:
         hint = f"; did you mean {near}?" if near else ""
         if file.suffix == ".py":
             _fail(f"--config: there is no file {file}{hint}")
-        _fail(f"--config: there is no experiment {name!r}{hint or '; --help lists them'}")
+        _fail(f"--config: there is no experiment {name!r}{hint or f'. {_for_help()}'}")
     try:
         config = _PARSER.parse(text)
         _ = config.task  # ml_collections keeps an OSError until something is asked for
@@ -243,6 +247,49 @@ def _nearest_experiment(file: Path) -> str:
     if not near:
         return ""
     return str(file.with_stem(near[0])) if file.suffix == ".py" else near[0]
+
+
+def _check_flags(argv: list[str]) -> None:
+    """Ends at the first flag that nobody has defined."""
+    known = [name for name in flags.FLAGS if not name.startswith("config.")]
+    for argument in argv[1:]:
+        if argument == "--":
+            return
+        match = re.match(r"--?([A-Za-z_][\w-]*)(?=$|=)", argument)
+        if not match or argument in {*_HELP, "--version"}:
+            continue
+        name = match[1]
+        if name not in known and name.removeprefix("no") not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean --{near[0]}?" if near else f". {_for_help()}"
+            _fail(f"there is no flag --{name}{hint}")
+
+
+def _for_help() -> str:
+    return f"For help: {shlex.join(hints.program())} --help"
+
+
+def _parse(argv: list[str], config: ConfigDict) -> list[str]:
+    """absl's reading of the flags; a value of the wrong kind is one line as other mistakes are."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        match = re.match(r"flag --(config\.[\w.]+)=(.*?): (.*)", str(error), re.DOTALL)
+        if not match:
+            _fail(str(error))
+        name, value, reason = match.groups()
+        field: Any = config
+        for part in name.split(".")[1:]:
+            field = field[part]
+        kind = _KINDS.get(type(field), f"cannot be read ({reason}); write it like {field!r}")
+        _fail(f"{name}={value!r} {kind}")
+
+
+_KINDS = {
+    bool: "is neither True nor False",
+    int: "is no whole number, such as 3",
+    float: "is no number, such as 0.5",
+}
 
 
 def _check_overrides(argv: list[str], config: ConfigDict) -> None:

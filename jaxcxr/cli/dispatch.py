@@ -41,10 +41,11 @@ def start(config: ConfigDict, workdir: Path) -> None:
     try:
         schema.check(config)
         run_modes.check(config)
+        interrupts.running(config.run)
         parallel.initialize(**config.parallel)
         RUNS[config.run](config, workdir)
     except (InputError, DivergedError) as error:
         sys.exit(f"error: {printable(str(error), keep=_LAYOUT)}")
     except KeyboardInterrupt:  # in a notebook; a program's end is that of `interrupts`
-        print(f"interrupted; {interrupts.RERUN}", file=sys.stderr)
+        print(f"interrupted; {interrupts.rerun()}", file=sys.stderr)
         sys.exit(130)

@@ -13,7 +13,25 @@ import signal
 import sys
 from types import FrameType
 
-RERUN = "rerun the same command to go on from what is finished"
+_RERUN = "rerun the same command"
+# A run mode, if it is known yet -> what happens then. Whatever else was interrupted starts again.
+_THEN = {
+    "train": " to go on from what is finished",
+    "study": " to go on from what is finished",
+    "": "",
+}
+_running = ""
+
+
+def running(mode: str) -> None:
+    """Tells which run mode is under way from here on."""
+    global _running
+    _running = mode
+
+
+def rerun() -> str:
+    """What to do after the interruption of this run mode, and whether it resumes."""
+    return _RERUN + _THEN.get(_running, f"; {_running} starts again from the beginning")
 
 
 def install() -> None:
@@ -27,7 +45,7 @@ def end(number: int, frame: FrameType | None) -> None:
     del frame
     with contextlib.suppress(Exception):  # it may have been amid writing
         sys.stdout.flush()
-    os.write(2, f"\ninterrupted by {signal.Signals(number).name}; {RERUN}\n".encode())
+    os.write(2, f"\ninterrupted by {signal.Signals(number).name}; {rerun()}\n".encode())
     if number == signal.SIGINT:
         os._exit(130)
     signal.signal(number, signal.SIG_DFL)

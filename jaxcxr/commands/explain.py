@@ -58,7 +58,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         started = time.monotonic()
         progress = {
             "desc": "explain",
-            "unit": "image",
+            # Occlusion and LIME predict many changed copies of each image.
+            "unit": "prediction",
             "mininterval": 1.0,
             "disable": not parallel.is_main(),
         }

@@ -18,6 +18,7 @@ from jaxcxr import parallel, schema
 from jaxcxr import state as states
 from jaxcxr.commands.train import with_weights
 from jaxcxr.errors import InputError
+from jaxcxr.inference.programs import announce_compiling
 from jaxcxr.report import plots
 from jaxcxr.report.lr_curve import lr_curve
 from jaxcxr.storage.run_files import LR_FIND
@@ -61,6 +62,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         # From the host wherever a training's images would live: the loss is wanted after every
         # step.
         stepper = stepping.HostBatches(experiment, jax.random.key(config.seed))
+        announce_compiling()
         rates, losses = np.geomspace(f.low, f.high, f.steps), []
         with tqdm(
             total=f.steps, desc="lr_find", unit="step", disable=not parallel.is_main()

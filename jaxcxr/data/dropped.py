@@ -78,10 +78,11 @@ def check(
             f"none of the {count:,} images of {name} can be used: {'; '.join(lines(faults))}. "
             f"Correct the data set.{findings}"
         )
+    needed = math.ceil(100 * fraction) / 100
     raise InputError(
         f"{count:,} of {count + images:,} images of {name} cannot be used, and data.max_dropped "
         f"allows {100 * max_dropped:.0f} %: {'; '.join(lines(faults))}.{findings} Correct the data "
-        f"set, or go on without them with --config.data.max_dropped={math.ceil(100 * fraction) / 100}"
+        f"set, or go on without them with --config.data.max_dropped={needed}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -12,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from jaxcxr import parallel, schema
 from jaxcxr.tasks import TASKS, Classify, Task
 
+COMPILING = "compiling the program (minutes on a CPU; cached for later runs)"
 T = TypeVar("T")
 Program = Callable[..., dict[str, Any]]
 
@@ -145,6 +148,7 @@ def predict_rows(
 
     running = None
     for batch in batches:
+        announce_compiling()
         # The next batch is under way before the last one is looked at, so that the device never
         # waits.
         running, last = program(variables, parallel.shard(batch), key), running
@@ -162,3 +166,11 @@ def _compiled(function: Program) -> Program:
         return {**function(variables, batch, key), **rows}
 
     return parallel.spmd_predict(with_rows)
+
+
+@functools.cache
+def announce_compiling() -> None:
+    """Says once per process why nothing moves before the first result."""
+    if parallel.is_main():
+        # Above a progress bar, where there is one.
+        tqdm.write(COMPILING, file=sys.stderr)

@@ -325,7 +325,7 @@ def fit(
     stepper = stepping.stepper(experiment, jax.random.key(config.seed))
     now = LoopState.begin(experiment, checkpointer, stepper.iterator, pretrained)
     writer.truncate_after(-1 if now.resumed_at is None else now.resumed_at)
-    _announce(experiment, schedule.steps - now.step, description)
+    _announce(experiment, now, schedule.steps, description)
     progress = Progress(
         schedule.steps, start=now.step, description=description, active=parallel.is_main()
     )
@@ -354,10 +354,13 @@ def fit(
     }
 
 
-def _announce(experiment: Experiment, todo: int, description: str) -> None:
+def _announce(experiment: Experiment, now: LoopState, total: int, description: str) -> None:
+    todo = total - now.step
     if todo <= 0 or not parallel.is_main():
         return
     devices = parallel.device_count()
+    if now.resumed_at is not None:
+        print(f"resumed from step {now.resumed_at} of {total}", flush=True)
     print(
         f"{description}: {todo} step{'s'[: todo != 1]} on {devices} device{'s'[: devices != 1]}; "
         "the first step compiles the program (minutes on a CPU; cached for later runs)\n"

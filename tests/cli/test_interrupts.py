@@ -13,6 +13,7 @@ PROGRAM = """
 import gc, os, time
 from jaxcxr.cli import interrupts
 interrupts.install()
+interrupts.running("{mode}")
 def callback(*_):
     if armed:
         os.kill(os.getpid(), {number})
@@ -27,15 +28,25 @@ print("went on")
 """
 
 
+RERUN = "rerun the same command"
+
+
 @pytest.mark.parametrize("amid_collection", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "then"),
+    [
+        ("", RERUN),
+        ("train", f"{RERUN} to go on from what is finished"),
+        ("explain", f"{RERUN}; explain starts again from the beginning"),
+    ],
+)
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )
-def test_a_signal_ends_a_command_with_one_line(number, status, amid_collection):
-    program = PROGRAM.format(number=int(number), amid_collection=amid_collection)
+def test_a_signal_ends_a_command_with_one_line(number, status, amid_collection, mode, then):
+    program = PROGRAM.format(number=int(number), amid_collection=amid_collection, mode=mode)
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == status
-    told = f"interrupted by {number.name}; rerun the same command to go on from what is finished"
-    assert ended.stderr.strip() == told and not ended.stdout
+    assert ended.stderr.strip() == f"interrupted by {number.name}; {then}" and not ended.stdout

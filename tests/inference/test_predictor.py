@@ -14,7 +14,7 @@ from jaxcxr.commands import train
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
 from jaxcxr.inference import MaskProvider, Predictor, saliency, xray_predictions
-from jaxcxr.inference.programs import programs_of
+from jaxcxr.inference.programs import COMPILING, announce_compiling, programs_of
 from jaxcxr.inference.xray_predictions import NoLungs, Source
 from jaxcxr.storage.files import read_json, write_json
 from jaxcxr.storage.predictions import Predictions
@@ -55,6 +55,14 @@ def untrained(request):
 def whole(parts) -> dict[str, np.ndarray]:
     parts = list(parts)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_what_stands_still_at_first_says_once_that_it_compiles(untrained, capsys):
+    experiment, predictor = untrained
+    announce_compiling.cache_clear()
+    for _ in range(2):
+        whole(predictor.rows(experiment.arrays, experiment.splits["test"][:2]))
+    assert capsys.readouterr().err.count(f"{COMPILING}\n") == 1
 
 
 def test_a_run_that_is_loaded_predicts_what_training_left(trained):

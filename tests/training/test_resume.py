@@ -66,7 +66,9 @@ def test_killed_and_started_again(whole, tmp_path):
     assert_same(tmp_path, whole)
 
 
-def test_sigterm_saves_and_leaves_with_143(whole, tmp_path, capsys):
+def test_sigterm_saves_and_leaves_with_143_and_the_next_start_says_where_it_resumes(
+    whole, tmp_path, capsys
+):
     def interrupt(step: int) -> None:
         if step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -81,6 +83,7 @@ def test_sigterm_saves_and_leaves_with_143(whole, tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) is before
     assert newest(config(), tmp_path).step == 4
     assert fit(config(), tmp_path)["began_at"] == 4
+    assert "resumed from step 4 of 6\n" in capsys.readouterr().out
     assert_same(tmp_path, whole)
 
 
