@@ -16,6 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxcxr import schema
 from jaxcxr.run_modes import READING
 
 _PHANTOMS = "tfds_builders.phantom_cxr"
@@ -62,7 +63,7 @@ def in_folder(workdir: str | os.PathLike[str]) -> str:
 
 
 def again(run: str, workdir: str | os.PathLike[str]) -> str:
-    """The command of this process with another config.run.
+    """The command of this process with another config.run, and with the fields that this one reads.
 
     `--config=...` where main.py was not started.
 
@@ -73,13 +74,19 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
     file = next(
         (word.removeprefix("--config=") for word in given if word.startswith("--config=")), "..."
     )
-    kept = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]
+    fields = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]
+    kept = [w for w in fields if schema.is_read(_field(w), run)]
     if run in READING:
         file = ""
         # A training's, or a study's.
         if not {f"--config.run={mode}" for mode in READING} & {*given}:
             kept = []
     return command(file, *kept, f"--config.run={run}", workdir=workdir)
+
+
+def _field(word: str) -> str:
+    """`optim.name` of `--config.optim.name=sgd`."""
+    return word.removeprefix("--config.").partition("=")[0]
 
 
 def of_stage(message: str, section: str, study: ConfigDict) -> str:

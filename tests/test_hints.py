@@ -226,6 +226,12 @@ def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkey
     assert hints.again("evaluate", "x") == (
         "python main.py --config.data.manual_dir=b --config.run=evaluate --workdir=x"
     )
+    # And what the other run mode does not read, which would be refused, is left out.
+    inputs = ["main.py", "--config.run=predict", "--config.predict.inputs=b", "--config.seed=1"]
+    monkeypatch.setattr(sys, "argv", inputs)
+    assert hints.again("evaluate", "x") == (
+        "python main.py --config.seed=1 --config.run=evaluate --workdir=x"
+    )
     monkeypatch.setattr(sys, "argv", typed)
     assert hints.any_segmenter("S").startswith("  python '/a b/main.py' --config=fc_densenet103 ")
     assert hints.in_folder("a b") == "'--workdir=a b'"

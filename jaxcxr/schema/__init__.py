@@ -26,10 +26,10 @@ from jaxcxr.schema.checking import (
 )
 from jaxcxr.schema.field import Field, Section
 from jaxcxr.schema.tasks import KINDS
-from jaxcxr.schema.uses import check_read, names_without
+from jaxcxr.schema.uses import check_read, is_read, names_without
 
 __all__ = [
     "KINDS", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table", "check",
-    "check_preset", "check_read", "checked", "config", "field_names", "holds_stages", "merged",
-    "names_without", "run_name", "section_of", "stages", "unknown_field",
+    "check_preset", "check_read", "checked", "config", "field_names", "holds_stages", "is_read",
+    "merged", "names_without", "run_name", "section_of", "stages", "unknown_field",
 ]  # fmt: skip

@@ -81,9 +81,11 @@ class Section(Mapping[str, "Field | Section"]):
         return len(self._fields)
 
     def __or__(self, more: Mapping[str, Field | Section | Value]) -> Section:
-        return self.but(**more)
+        return self.but(more)
 
-    def but(self, *, meaning: str | None = None, **more: Field | Section | Value) -> Section:
+    def but(
+        self, more: Mapping[str, Field | Section | Value], *, meaning: str | None = None
+    ) -> Section:
         """The section with other fields, other defaults or another meaning."""
         fields = dict(self._fields)
         for name, item in more.items():

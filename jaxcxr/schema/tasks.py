@@ -35,7 +35,7 @@ CLASSIFY = task_config(
     evaluate=EVALUATE
     | {
         "data": DATA.but(
-            builders=(),
+            {"builders": ()},
             meaning="Another labelled data set to measure the finished run on; builders = () is "
             "none. Pixels and classes are the run's own: of the fields only builders, options, "
             "data_dir and manual_dir ('' = data's), relabel (onto data.classes), patient_key, "
@@ -219,7 +219,7 @@ SEGMENT = task_config(
     predict=PREDICT
     | {
         "data": DATA.but(
-            meaning="The data set that `predict` segments; data_dir, manual_dir '' = data's."
+            {}, meaning="The data set that `predict` segments; data_dir, manual_dir '' = data's."
         ),
         "threshold": Field(
             0.5,

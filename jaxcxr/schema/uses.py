@@ -57,6 +57,13 @@ def check_read(config: ConfigDict, run: str, fields: Iterable[str]) -> None:
             )
 
 
+def is_read(name: str, run: str) -> bool:
+    """Whether a run mode reads a field, of whichever kind of config; a field of none is read."""
+    fields = [section.find(name) for section in KINDS.values()]
+    readers = [field.read_by for field in fields if isinstance(field, Field)]
+    return not readers or any(modes is None or run in modes for modes in readers)
+
+
 def _modes(stage: ConfigDict) -> set[str]:
     """The run modes that a study's stage goes through."""
     return {"train", "predict"} if stage.task == "segment" else {"train"}
