@@ -91,7 +91,7 @@ def run(monkeypatch, tmp_path):
         (["resnett"], "there is no experiment 'resnett'; did you mean resnet?"),
         (["resnet", "--config.run=trian"], "run='trian' is unknown; known: train, evaluate"),
         (["resnet", "--config.optim.name=adma"], "known: adam, sgd; did you mean adam?"),
-        (["resnet", "--config.train.epochs=nan"], "train.epochs=nan is no number"),
+        (["resnet", "--config.train.epochs=nan"], "train.epochs=nan is no finite number"),
         (
             ["resnet", "--config.run=explain", "--config.predict.inputs=a.png"],
             "predict.inputs is not read by --config.run=explain, but by predict and enhance",

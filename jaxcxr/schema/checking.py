@@ -103,7 +103,7 @@ def checked_value(name: str, field: Field, value: Any) -> Any:
     """The value as a config has it: a whole number is a number, too, and a list a tuple.
 
     Raises:
-        InputError: it is of another type, no number, or not an allowed one.
+        InputError: it is of another type, no finite number, or not an allowed one.
     """
     wanted = field.item_type
     if not isinstance(field.default, tuple):
@@ -123,8 +123,8 @@ def _checked_type(name: str, wanted: type, value: Any) -> Any:
     fits = isinstance(value, (int, float) if wanted is float else wanted)
     if not fits or (isinstance(value, bool) and wanted is not bool):
         raise InputError(f"{name}={value!r}: give {_WORDS[wanted]}")
-    if wanted is float and math.isnan(value):
-        raise InputError(f"{name}={value!r} is no number")
+    if wanted is float and not math.isfinite(value):
+        raise InputError(f"{name}={value!r} is no finite number")
     return float(value) if wanted is float else value
 
 

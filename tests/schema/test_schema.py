@@ -94,7 +94,7 @@ def test_two_tables_of_a_config_set_different_fields():
         ("predict.splits", ("oof", "tset"), "predict.splits='tset' is unknown.*mean test"),
         ("predict.splits", "oof", "give .text, ....*brackets"),
         ("train.epochs", "many", "train.epochs='many': give a number"),
-        ("train.epochs", float("nan"), "train.epochs=nan is no number"),
+        ("train.epochs", float("nan"), "train.epochs=nan is no finite number"),
         ("train.batch_size", 8.0, "train.batch_size=8.0: give a whole number"),
         ("train.batch_size", True, "give a whole number"),
         ("patches.flip", 1, "patches.flip=1: give true or false"),
