@@ -52,11 +52,16 @@ class Mask:
     form: str
 
 
-@dataclasses.dataclass(frozen=True)
+SAME = 0.95  # Jaccard index beyond which two masks are one
+
+
+@dataclasses.dataclass
 class MaskReader:
-    """Reads the masks of one data set and counts their forms."""
+    """Reads the masks of one data set, counts their forms and notes equal ones of both lungs."""
 
     forms: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    compared: int = 0
+    same_sides: list[str] = dataclasses.field(default_factory=list)
 
     def read(self, path: Path) -> np.ndarray:
         """[H, W] bool; see `read_mask`."""
@@ -64,9 +69,24 @@ class MaskReader:
         self.forms.update([mask.form] if mask.form else [])
         return mask.inside
 
+    def compare_sides(self, name: str, left: np.ndarray, right: np.ndarray) -> None:
+        """Notes an image whose lungs have one mask: a file or folder was copied onto the other."""
+        self.compared += 1
+        union = np.count_nonzero(left | right)
+        if union and np.count_nonzero(left & right) / union > SAME:
+            self.same_sides.append(name)
+
     def record(self, builder: tfds.core.DatasetBuilder) -> None:
-        """Stores the forms in the builder's metadata, which is written after its last example."""
-        builder.info.metadata["mask_forms"] = dict(self.forms)
+        """Stores forms and a notice in the builder's metadata, written after its last example."""
+        metadata = builder.info.metadata
+        metadata["mask_forms"] = dict(self.forms)
+        if self.same_sides:
+            shown = ", ".join(self.same_sides[:3]) + (", ..." if len(self.same_sides) > 3 else "")
+            notice = (
+                f"{len(self.same_sides)} of {self.compared} images have the same mask as left and "
+                f"as right lung: {shown}"
+            )
+            metadata["notices"] = [*metadata.get("notices", ()), notice]
 
 
 def read_mask(path: Path) -> Mask:

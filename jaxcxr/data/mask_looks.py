@@ -10,7 +10,9 @@ of CCX and KCX, Qatar's): lungs are 8 to 62 % of an image, 24 to 35 % in a set's
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +27,9 @@ _MEANS = (0.05, 0.5)  # of a set's fractions
 _PIECES = 8
 _PIECE = 1e-3  # fraction of the image
 _SOME, _MANY = 0.1, 0.5  # fractions of the set
+# The fraction of a set beyond which a property is a doubt; 0 where it is not here.
+_FEW = {"touch_all_borders": _SOME, "many_pieces": _SOME, "same_as_another": _MANY}
+_SAME_AT_LEAST = 4  # masks, of which equal ones are a doubt
 _SIDE = 256  # pixels, that are looked at
 
 
@@ -38,6 +43,8 @@ class MaskLook:
         borders: number of the four image borders that it touches.
         pieces: connected pieces of at least a thousandth of the image.
         holes: fraction of the image that lung encloses.
+        columns: id of each structure in it -> its mean column.
+        sha256: of all its pixels.
     """
 
     fraction: float
@@ -45,6 +52,8 @@ class MaskLook:
     borders: int
     pieces: int
     holes: float
+    columns: Mapping[int, float] = dataclasses.field(default_factory=dict, compare=False)
+    sha256: str = dataclasses.field(default="", compare=False)
 
     @property
     def is_full(self) -> bool:
@@ -82,7 +91,17 @@ def look(mask: np.ndarray, structures: Sequence[str]) -> MaskLook:
         borders=sum(bool(border.any()) for border in borders),
         pieces=int((areas >= max(1, _PIECE * inside.size)).sum()),
         holes=float((~closed & ~np.isin(outside, reached)).mean()),
+        columns={
+            number: _mean_column(mask == number)
+            for number in np.unique(mask).tolist()
+            if 0 < number <= len(structures)
+        },
+        sha256=hashlib.sha256(np.ascontiguousarray(mask).data).hexdigest(),
     )
+
+
+def _mean_column(inside: np.ndarray) -> float:
+    return float(np.average(np.arange(inside.shape[1]), weights=inside.sum(axis=0)))
 
 
 def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[str, Any]:
@@ -95,6 +114,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
         looks: by image id.
         structures: names of the masked structures; the mean is judged for lungs only.
     """
+    times = collections.Counter(mask.sha256 for mask in looks.values() if mask.fraction)
     odd = {
         "empty": [name for name, mask in looks.items() if not mask.fraction],
         "full": [name for name, mask in looks.items() if mask.is_full],
@@ -102,13 +122,28 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
         "outlines": [name for name, mask in looks.items() if mask.is_outline],
         "touch_all_borders": [name for name, mask in looks.items() if mask.borders == 4],
         "many_pieces": [name for name, mask in looks.items() if mask.pieces > _PIECES],
+        "sides_swapped": [name for name, mask in looks.items() if _swapped(mask, structures)],
+        "same_as_another": [name for name, mask in looks.items() if times[mask.sha256] > 1],
     }
+    # Where all masks are empty, that is said.
+    absent = [
+        name
+        for number, name in enumerate(structures, start=1)
+        if any(mask.columns for mask in looks.values())
+        and not any(number in mask.columns for mask in looks.values())
+    ]
     count = len(looks)
     mean = float(np.mean([mask.fraction for mask in looks.values()])) if count else 0.0
     doubts = [
         f"{len(names)} of {count} {_WORDS[kind]} ({_first(names)})"
         for kind, names in odd.items()
-        if len(names) > (_SOME * count if kind in ("touch_all_borders", "many_pieces") else 0)
+        if len(names) > _FEW.get(kind, 0) * count
+        and (kind != "same_as_another" or count >= _SAME_AT_LEAST)
+    ]
+    doubts += [
+        f"no mask has a pixel of {name}: is it another structure's file, or covered by a later one "
+        "of masks.structures?"
+        for name in absent
     ]
     if count and lung_ids(structures) and not _MEANS[0] <= mean <= _MEANS[1]:
         doubts.append(f"lungs are {mean:.0%} of an image on average; in real sets, 24 to 35 %")
@@ -117,9 +152,25 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
         "images": count,
         "mean_fraction": round(mean, 4),
         **{kind: len(names) for kind, names in odd.items()},
+        "absent": absent,
         "doubts": doubts,
-        "implausible": any(len(odd[kind]) > fraction * count for kind, fraction in wrong.items()),
+        "implausible": any(len(odd[kind]) > fraction * count for kind, fraction in wrong.items())
+        or bool(lung_ids(absent)),
     }
+
+
+def _swapped(mask: MaskLook, structures: Sequence[str]) -> bool:
+    """Whether a left structure is left of its right one: X-rays show the patient from the front."""
+    columns = {
+        name: mask.columns[number]
+        for number, name in enumerate(structures, start=1)
+        if number in mask.columns
+    }
+    return any(
+        columns[left] < columns[right]
+        for left in columns
+        if "left" in left and (right := left.replace("left", "right")) in columns
+    )
 
 
 def refuse_implausible(found: Mapping[str, Any]) -> None:
@@ -138,6 +189,10 @@ _WORDS = {
     "inverted": "masks look inverted, with the background marked as lung",
     "outlines": "masks are outlines that are not filled",
     "touch_all_borders": "masks touch all four borders of the image",
+    "sides_swapped": (
+        "masks have left and right swapped (the patient's right lung is on the image's left)"
+    ),
+    "same_as_another": "masks are the very same as that of another image",
     "many_pieces": f"masks have more than {_PIECES} pieces",
 }
 

@@ -28,7 +28,7 @@ from jaxcxr.storage import files, manifests
 from jaxcxr.storage.run_files import REFERENCE
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
-CODE_VERSION = 5
+CODE_VERSION = 6
 META = "meta.json"
 # Data sets stored as negatives, whose published equalisation (Oh's code) saturates this many pixels
 # at the dark end of the negative. No other set has such a tail.

@@ -55,8 +55,47 @@ def test_masks_that_cannot_be_lungs_are_refused_with_their_names(mask, kind, wor
         mask_looks.refuse_implausible(found)
 
 
+SIDES = np.where(LEFT, 2, np.where(RIGHT, 3, 0))
+STRUCTURES = ("heart", "left_lung", "right_lung")
+
+
+def shifted(mask, count):
+    """Other masks of the same anatomy."""
+    return [np.roll(mask, n - count // 2, axis=0) for n in range(count)]
+
+
+def test_a_structure_that_no_mask_has_is_named():
+    found = summary(shifted(SIDES, 5), STRUCTURES)
+    assert found["absent"] == ["heart"] and not found["implausible"]
+    assert [doubt for doubt in found["doubts"] if "no mask has a pixel of heart" in doubt]
+    same_file = np.where(SIDES == 2, 3, 0)  # left and right are one mask: the later one covers it
+    found = summary(shifted(same_file, 5), STRUCTURES)
+    assert found["absent"] == ["heart", "left_lung"]
+    with pytest.raises(InputError, match="no mask has a pixel of left_lung"):
+        mask_looks.refuse_implausible(found)
+
+
+def test_left_and_right_that_contradict_anatomy_are_a_doubt():
+    masks = shifted(np.where(SIDES > 0, SIDES - 1, 0), 6)
+    assert not summary(masks, ("left_lung", "right_lung"))["doubts"]
+    [doubt] = summary(masks, ("right_lung", "left_lung"))["doubts"]
+    assert doubt.startswith("6 of 6 masks have left and right swapped") and "(x0, x1," in doubt
+    one = [*masks[1:], masks[0][:, ::-1]]
+    assert summary(one, ("left_lung", "right_lung"))["doubts"][0].startswith("1 of 6 masks have")
+
+
+def test_the_same_mask_for_most_images_is_a_doubt():
+    others = shifted(LUNGS, 6)
+    assert not summary(others)["doubts"]
+    assert not summary([*others, others[0]])["doubts"]  # an image may be there twice
+    [doubt] = summary([LUNGS] * 6)["doubts"]
+    assert doubt.startswith("6 of 6 masks are the very same as that of another image (x0")
+    assert summary([*others[:3], *others[:3]])["same_as_another"] == 6  # of another folder
+    assert not summary([LUNGS & False] * 6)["same_as_another"]
+
+
 def test_a_single_odd_mask_is_named_and_not_refused():
-    found = summary([LUNGS] * 10 + [~LUNGS])
+    found = summary([*shifted(LUNGS, 10), ~LUNGS])
     assert not found["implausible"]
     assert found["doubts"] == [
         "1 of 11 masks look inverted, with the background marked as lung (x10)"
@@ -71,7 +110,8 @@ def test_fragments_borders_and_means_are_doubts():
     assert "more than 8 pieces" in " ".join(summary([specks] * 3)["doubts"])
     assert "touch all four borders" in " ".join(summary([frame | LUNGS] * 3)["doubts"])
     assert "lungs are 1% of an image on average" in " ".join(summary([tiny] * 3)["doubts"])
-    assert not summary([2 * tiny.astype(np.uint8)] * 3, structures=("heart", "clavicle"))["doubts"]
+    both = np.where(tiny, 2, np.where(LUNGS & (_ROWS == 46), 1, 0))
+    assert not summary([both] * 3, structures=("heart", "clavicle"))["doubts"]
 
 
 def test_thin_outlines_of_a_large_image_are_seen():

@@ -179,3 +179,30 @@ def test_missing_files_are_an_error_that_shows_the_tree(tmp_path, present):
 def test_needs_no_tensorflow(tmp_path):
     manual = write_png_set(tmp_path)
     assert builds.count_without_tensorflow("jsrt_scr", tmp_path, manual) == 1
+
+
+def test_masks_of_an_image_in_two_sizes_are_named(tmp_path):
+    manual = write_png_set(tmp_path)
+    path = manual / "jsrt/scr/fold1/masks/left lung/JPCLN001.gif"
+    Image.fromarray(np.kron(structure_mask(0), np.ones((2, 1), np.uint8)) * np.uint8(255)).save(
+        path
+    )
+    with pytest.raises(
+        ValueError, match=r"left lung/JPCLN001\.gif is 16 x 32 but .*heart/JPCLN001\.gif is 16 x 16"
+    ):
+        builds.prepare(Builder, tmp_path, manual)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_one_mask_as_left_and_right_lung_is_said(tmp_path, extra):
+    manual = write_png_set(tmp_path, ("JPCLN001", "JPCLN002", "JPCLN003"))
+    large = np.zeros((16, 16), np.uint8)
+    large[2:12, 2:12] = 255
+    for name in ("JPCLN001", "JPCLN002"):
+        for side in ("left", "right"):
+            Image.fromarray(large).save(manual / f"jsrt/scr/fold1/masks/{side} lung/{name}.gif")
+            large[2, 2 : 2 + extra] = 0  # almost the same
+    builder = builds.prepare(Builder, tmp_path, manual)
+    assert builds.metadata(builder)["notices"] == [
+        "2 of 3 images have the same mask as left and as right lung: JPCLN001, JPCLN002"
+    ]

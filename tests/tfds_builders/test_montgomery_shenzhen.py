@@ -224,3 +224,14 @@ def test_tiff_and_bmp_images_are_read(tmp_path, extension):
     image.unlink()
     examples = builds.read(builds.prepare(Builder, tmp_path, root))
     assert examples["montgomery-MCUCXR_0001_0"]["image"] == data
+
+
+def test_one_mask_as_left_and_right_lung_is_said(tmp_path):
+    for name in ("MCUCXR_0001_0", "MCUCXR_0002_0"):
+        manual = write_montgomery(tmp_path, name)
+    folder = manual / "lungs/MontgomerySet/ManualMask"
+    write_mask(folder / "leftMask/MCUCXR_0002_0.png", half("right") > 0)
+    builder = builds.prepare(Builder, tmp_path, manual)
+    assert builds.metadata(builder)["notices"] == [
+        "1 of 2 images have the same mask as left and as right lung: MCUCXR_0002_0"
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """JSRT with SCR masks, one split "main"."""
 
     # 1.1: masks are read by what they are. 1.2: all of 16 bits, and all files are counted.
-    VERSION = tfds.core.Version("1.2.0")
+    # 1.2.1: one mask of both lungs is said.
+    VERSION = tfds.core.Version("1.2.1")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -94,7 +95,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 feature: reader.read(folder / structure / f"{name}.gif")
                 for feature, structure in MASKS.items()
             }
-            lungs = pixels["mask_left_lung"] | pixels["mask_right_lung"]
+            check_sizes(folder, name, pixels)
+            left, right = pixels["mask_left_lung"], pixels["mask_right_lung"]
+            reader.compare_sides(name, left, right)
+            lungs = left | right
             key = f"jsrt-{name}"
             yield (
                 key,
@@ -153,6 +157,19 @@ def find_masks(folder: Path, name: str) -> Path | None:
     if len(folders) > 1:
         raise ValueError(f"{folder}: both folds have masks of {name}; SCR has each in one")
     return folders[0] if folders else None
+
+
+def check_sizes(folder: Path, name: str, masks: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError where the masks of an image differ in size; names the files."""
+    first = next(iter(MASKS))
+    for feature, mask in masks.items():
+        if mask.shape != masks[first].shape:
+            (height, width), (other_height, other_width) = masks[first].shape, mask.shape
+            raise ValueError(
+                f"{folder / MASKS[feature] / name}.gif is {other_width} x {other_height} but "
+                f"{folder / MASKS[first] / name}.gif is {width} x {height}: the masks of an image "
+                "have one size"
+            )
 
 
 def masks_without(folder: Path, images: Collection[str]) -> list[str]:

@@ -34,8 +34,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Montgomery County and Shenzhen Hospital sets, one split "main"."""
 
     # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files
-    # are counted.
-    VERSION = tfds.core.Version("1.2.0")
+    # are counted. 1.2.1: one mask of both lungs is said.
+    VERSION = tfds.core.Version("1.2.1")
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -100,12 +100,14 @@ def lung_mask(pair: layouts.Pair, reader: mask_files.MaskReader) -> np.ndarray:
     with common.open_image(pair.image) as image:
         height, width = image.height, image.width
     union = np.zeros((height, width), bool)
-    for path in pair.masks:
-        mask = reader.read(path)
+    masks = [reader.read(path) for path in pair.masks]
+    for path, mask in zip(pair.masks, masks, strict=True):
         if mask.shape != union.shape:
             raise ValueError(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} but its image {pair.image} is "
                 f"{width} x {height}: a mask must have its image's size"
             )
         union |= mask
+    if len(masks) == 2:
+        reader.compare_sides(pair.name, *masks)
     return union
