@@ -270,7 +270,7 @@ def _for_help() -> str:
 
 
 def _parse(argv: list[str], config: ConfigDict) -> list[str]:
-    """absl's reading of the flags; a value of the wrong kind is one line as other mistakes are."""
+    """Absl's reading of the flags; a value of the wrong kind is one line as other mistakes are."""
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
