@@ -116,7 +116,7 @@ def test_empty_sections_count_as_values():
         ("--config.optim.learning_rat=1", "optim.learning_rate"),
         ("--config.optm.learning_rate=1", "optim.learning_rate"),
         ("--config.trian.epochs=1", "train.epochs"),
-        ("--config.train.epochs=many", "could not convert"),
+        ("--config.train.epochs=many", "is no number, such as"),
     ],
 )
 def test_mistyped_override_fails_with_the_nearest_name(override, answer):

@@ -130,7 +130,9 @@ def _field_lines(prefix: str, values: dict[str, Any], section: Section | None) -
 def _comment(item: Field | Section) -> str:
     """Meaning and allowed values; of a section also the run modes that read it."""
     if isinstance(item, Field):
-        return f"[{' | '.join(item.values)}] {item.meaning}" if item.values else item.meaning
+        if item.values:
+            return f"[{' | '.join(item.values)}] {item.meaning}"
+        return f"[{item.within}] {item.meaning}" if item.within else item.meaning
     modes = f"[read by {', '.join(item.read_by)}] " if item.read_by and item.meaning else ""
     return modes + item.meaning
 

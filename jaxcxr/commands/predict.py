@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from jaxcxr import data, parallel, schema
 from jaxcxr.commands import own_xrays
+from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables, check_best
 from jaxcxr.inference.predictor import Predictor, eval_count
 from jaxcxr.storage import run_checksums
@@ -64,6 +65,11 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
     folder.claim()
     count = eval_count(config)
     names = [name for name in config.predict.splits if len(experiment.splits[name])]
+    if not names:
+        sizes = ", ".join(f"{name} {len(index)}" for name, index in experiment.splits.items())
+        raise InputError(
+            f"predict.splits={tuple(config.predict.splits)} has no images; the splits have {sizes}"
+        )
     total = sum(len(experiment.splits[name]) for name in names)
     started = time.monotonic()
     found: dict[str, list[np.ndarray]] = {"split": []}

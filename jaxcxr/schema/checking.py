@@ -113,9 +113,13 @@ def checked_value(name: str, field: Field, value: Any) -> Any:
         items = value = tuple(_checked_type(name, wanted, item) for item in value)
     else:
         raise InputError(f"{name}={value!r}: give ({_WORDS[wanted]}, ...) with brackets and comma")
+    if field.items and len(value) != field.items:
+        raise InputError(f"{name}={value!r}: give {field.items} numbers")
     for item in items:
         if field.values and item not in field.values:
             raise unknown_value(name, item, field.values)
+        if field.within is not None and not field.within.has(item):
+            raise InputError(f"{name}={value!r}: give {field.within}")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxcxr.schema.field import Field, Section
+from jaxcxr.schema.field import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SEED_RANGE, Field, Section
 
 PHANTOM_CLASSES = ("normal", "consolidation", "interstitial", "ground_glass")
 
@@ -10,11 +10,13 @@ _OPTIONS = Section(
     {
         "phantom_cxr": Section(
             {
-                "size": Field(128, "side of the square pictures, pixels"),
-                "patients": Field(120, "each has 1 to 3 images"),
-                "seed": Field(0, "other seeds draw other patients"),
+                "size": Field(128, "side of the square pictures, pixels", within=COUNT),
+                "patients": Field(120, "each has 1 to 3 images", within=COUNT),
+                "seed": Field(0, "other seeds draw other patients", within=SEED_RANGE),
                 "confounder": Field(
-                    0.0, "probability that the marker in the corner tells the class"
+                    0.0,
+                    "probability that the marker in the corner tells the class",
+                    within=FRACTION,
                 ),
             }
         ),
@@ -123,17 +125,26 @@ DATA = Section(
             "whose images are kept together; strict_patient_id: KCX's, FLANNEL's merged numbers",
             values=("patient_id", "strict_patient_id"),
         ),
-        "limit": Field(0, "largest number of images, from a seeded sample of patients; 0 = all"),
+        "limit": Field(
+            0,
+            "largest number of images, from a seeded sample of patients; 0 = all",
+            within=NOT_NEGATIVE,
+        ),
         "max_dropped": Field(
             0.2,
             "Largest fraction of a data set's images at fault (no file, no mask, an unknown view); "
             "images that a study excludes on purpose, such as lateral views, do not count.",
             identity=False,
+            within=FRACTION,
         ),
-        "max_bad_images": Field(0, "largest number of unreadable images, which are excluded"),
-        "image_size": Field(128, "side after resizing, pixels; aspect not kept, as published"),
+        "max_bad_images": Field(
+            0, "largest number of unreadable images, which are excluded", within=NOT_NEGATIVE
+        ),
+        "image_size": Field(
+            128, "side after resizing, pixels; aspect not kept, as published", within=COUNT
+        ),
         "equalise": Field(True, "histogram equalisation (paper 2.1)"),
-        "gamma": Field(1.0, "exponent after equalisation; 0.5 for segmentation"),
+        "gamma": Field(1.0, "exponent after equalisation; 0.5 for segmentation", within=POSITIVE),
         "enhance": Field(
             (),
             "Further enhancement at that size, one channel each, in this order. () leaves the one "
@@ -159,10 +170,13 @@ DATA = Section(
             0,
             "Around the box of lungs that were grown by 6: pixels of an image of 320 (its demo: "
             "10).",
+            within=NOT_NEGATIVE,
         ),
         "cut": Field(
             (0, 0, 0, 0),
             "Pixels off the resized image: top, left, bottom, right (V7 diagnosis: 10, 10, 0, 10).",
+            within=NOT_NEGATIVE,
+            items=4,
         ),
     },
     "images, classes, preprocessing",

@@ -3,10 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 Value = bool | int | float | str | tuple[Any, ...]
+
+
+class Range(NamedTuple):
+    """The numbers that a field allows.
+
+    Attributes:
+        low: the least one.
+        high: the largest one.
+        above: whether `low` itself is too low.
+        below: whether `high` itself is too high.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def has(self, number: float) -> bool:
+        """Whether a number is one of them."""
+        if (self.above and number == self.low) or (self.below and number == self.high):
+            return False
+        return self.low <= number <= self.high
+
+    def __str__(self) -> str:
+        low = f"above {_text(self.low)}" if self.above else f"{_text(self.low)} or more"
+        if math.isinf(self.high):
+            return low
+        high = f"below {_text(self.high)}" if self.below else f"at most {_text(self.high)}"
+        return f"{low}, {high}"
+
+
+def _text(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
+NOT_NEGATIVE, POSITIVE, COUNT = Range(0), Range(0, above=True), Range(1)
+FRACTION, BELOW_ONE, PART = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
+ROTATION = Range(0, 180)  # degrees
+SEED_RANGE = Range(0, 2**32 - 1)  # what JAX makes a key of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +58,8 @@ class Field:
         meaning: for `--help`.
         values: the allowed ones, of a tuple those of its items; (): any of the type.
         of: type of the items of a tuple, where the default is an empty one.
+        within: the allowed numbers, of a tuple those of its items; None: any finite one.
+        items: how many a tuple has; 0: any number of them.
         read_by: run modes that read it; None: all, of those that open the section's data.
         identity: whether it belongs to what a run is: the same command with another value is
             another run, which needs a folder of its own.
@@ -28,6 +70,8 @@ class Field:
     meaning: str = ""
     values: tuple[str, ...] = ()
     of: type = str
+    within: Range | None = None
+    items: int = 0
     read_by: tuple[str, ...] | None = None
     identity: bool = True
     compiled: bool = True

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from jaxcxr.run_modes import RUN_MODES
 from jaxcxr.schema.data import DATA
-from jaxcxr.schema.field import Field, Section
+from jaxcxr.schema.field import (
+    BELOW_ONE,
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    SEED_RANGE,
+    Field,
+    Section,
+)
 
 NAME = Field("", "of the run folder below runs/", identity=False, compiled=False)
-SEED = Field(0, "of initialisation, batches, patches and dropout", compiled=False)
+SEED = Field(
+    0, "of initialisation, batches, patches and dropout", compiled=False, within=SEED_RANGE
+)
 
 
 def task_field(task: str) -> Field:
@@ -22,14 +34,23 @@ def run_field(run: str) -> Field:
 
 SPLIT = Section(
     {
-        "seed": Field(20200622, "of the folds; not `seed`, so that repeats have the same folds"),
-        "folds": Field(5, "blocks of patients for cross-validation"),
-        "fold": Field(0, "the block held out of this run"),
-        "test_fraction": Field(0.2, "patients of the fixed test set (paper 2.1: 4:1)"),
-        "valid_fraction": Field(0.15, "of a fold's training patients, for early stopping only"),
+        "seed": Field(
+            20200622,
+            "of the folds; not `seed`, so that repeats have the same folds",
+            within=SEED_RANGE,
+        ),
+        "folds": Field(5, "blocks of patients for cross-validation", within=COUNT),
+        "fold": Field(0, "the block held out of this run", within=NOT_NEGATIVE),
+        "test_fraction": Field(
+            0.2, "patients of the fixed test set (paper 2.1: 4:1)", within=BELOW_ONE
+        ),
+        "valid_fraction": Field(
+            0.15, "of a fold's training patients, for early stopping only", within=BELOW_ONE
+        ),
         "train_fraction": Field(
             1.0,
             "Fraction of a fold's training patients; smaller fractions are subsets of larger ones.",
+            within=PART,
         ),
         "group_by": Field(
             "patient",
@@ -65,12 +86,19 @@ MASKS = Section(
 MODEL = Section(
     {
         "name": Field("", "a row of jaxcxr.models.MODELS"),
-        "width": Field(1.0, "factor on channel counts; 1.0 is the published network"),
-        "depth": Field(1.0, "factor on layers per block; 1.0 is the published network"),
-        "in_channels": Field(3, "grey is repeated to 3 for networks made for ImageNet"),
+        "width": Field(
+            1.0, "factor on channel counts; 1.0 is the published network", within=POSITIVE
+        ),
+        "depth": Field(
+            1.0, "factor on layers per block; 1.0 is the published network", within=POSITIVE
+        ),
+        "in_channels": Field(
+            3, "grey is repeated to 3 for networks made for ImageNet", within=COUNT
+        ),
         "input_size": Field(
             0,
             "patches are resized to this side before the network; 0 leaves them",
+            within=NOT_NEGATIVE,
         ),
         "outputs": Field(
             "softmax",
@@ -93,7 +121,7 @@ MODEL = Section(
             "(FLANNEL).",
             of=float,
         ),
-        "std": Field((), "pixels become (x - mean) / std", of=float),
+        "std": Field((), "pixels become (x - mean) / std", of=float, within=POSITIVE),
     }
 )
 DTYPE = Field(
@@ -105,31 +133,38 @@ DTYPE = Field(
 OPTIM = Section(
     {
         "name": Field("adam", "the optimiser", values=("adam", "sgd")),
-        "learning_rate": Field(1e-3, "before schedule and plateau", compiled=False),
-        "momentum": Field(0.9, "sgd only"),
-        "weight_decay": Field(0.0, "coupled L2, as torch.optim.Adam"),
+        "learning_rate": Field(
+            1e-3, "before schedule and plateau", compiled=False, within=NOT_NEGATIVE
+        ),
+        "momentum": Field(0.9, "sgd only", within=BELOW_ONE),
+        "weight_decay": Field(0.0, "coupled L2, as torch.optim.Adam", within=NOT_NEGATIVE),
         "decay_on": Field(
             (),
             "Regular expressions of the parameters that weight_decay acts on, '/kernel$'; () = "
             "all.",
         ),
-        "l1": Field(0.0, "factor of the L1 penalty on all parameters"),
-        "clip_norm": Field(0.0, "global gradient norm limit; 0 = none"),
+        "l1": Field(0.0, "factor of the L1 penalty on all parameters", within=NOT_NEGATIVE),
+        "clip_norm": Field(0.0, "global gradient norm limit; 0 = none", within=NOT_NEGATIVE),
         "schedule": Field(
             "constant",
             "of the learning rate",
             values=("constant", "cosine", "milestones"),
         ),
-        "warmup": Field(0.0, "fraction of the run with a linear rise"),
+        "warmup": Field(0.0, "fraction of the run with a linear rise", within=FRACTION),
         "milestones": Field(
-            (), "fractions of the run; `decay` multiplies the rate at each", of=float
+            (),
+            "fractions of the run; `decay` multiplies the rate at each",
+            of=float,
+            within=FRACTION,
         ),
-        "decay": Field(0.1, "factor on the rate, of milestones and plateaus"),
+        "decay": Field(0.1, "factor on the rate, of milestones and plateaus", within=PART),
         "freeze": Field(
             (),
             "Regular expressions of parameters that stay as they are, such as '^features/'.",
         ),
-        "plateau_patience": Field(0, "evaluations without improvement before `decay`; 0 = never"),
+        "plateau_patience": Field(
+            0, "evaluations without improvement before `decay`; 0 = never", within=NOT_NEGATIVE
+        ),
     }
 )
 
@@ -139,16 +174,25 @@ TRAIN = Section(
             1.0,
             "passes over the training images (one draw of patches per image)",
             compiled=False,
+            within=NOT_NEGATIVE,
         ),
-        "batch_size": Field(16, "images per step, over all devices"),
-        "eval_every": Field(1.0, "epochs between evaluations on the validation patients"),
+        "batch_size": Field(16, "images per step, over all devices", within=COUNT),
+        "eval_every": Field(
+            1.0, "epochs between evaluations on the validation patients", within=POSITIVE
+        ),
         "patience": Field(
-            0, "evaluations without improvement before stopping early; 0 = never stop"
+            0,
+            "evaluations without improvement before stopping early; 0 = never stop",
+            within=NOT_NEGATIVE,
         ),
         "min_delta": Field(0.0, "smallest improvement that counts; negative: the published rule"),
         "balance": Field("none", "class: draw classes equally often", values=("none", "class")),
         "log_every": Field(
-            10, "steps between log rows, 1 or more", read_by=("train",), identity=False
+            10,
+            "steps between log rows, 1 or more",
+            read_by=("train",),
+            identity=False,
+            within=COUNT,
         ),
         "placement": Field(
             "auto",
@@ -171,8 +215,8 @@ def train_section(monitor: str, *values: str, meaning: str) -> Section:
 
 LR_FIND = Section(
     {
-        "low": Field(1e-7, "first learning rate"),
-        "high": Field(1e-1, "last one"),
+        "low": Field(1e-7, "first learning rate", within=POSITIVE),
+        "high": Field(1e-1, "last one", within=POSITIVE),
         "steps": Field(100, "optimiser steps from the first to the last, equal factors apart"),
         "smoothing": Field(0.9, "of the running mean of the loss"),
     },
@@ -188,6 +232,7 @@ EVALUATE = Section(
             16,
             "images per batch in evaluation and prediction",
             read_by=("train", "evaluate", "predict", "explain", "probe"),
+            within=COUNT,
         ),
     },
     read_by=("evaluate",),
@@ -225,6 +270,7 @@ CHECKPOINT = Section(
         "every_minutes": Field(
             5.0,
             "At least this often (between steps, see placement), besides every improvement.",
+            within=NOT_NEGATIVE,
         ),
     },
     read_by=("train",),
@@ -258,8 +304,8 @@ PARALLEL = Section(
             "",
             "host:port of process 0; 'auto' on TPU pods and SLURM; '' = one process",
         ),
-        "process_id": Field(0, "number of this process"),
-        "num_processes": Field(1, "processes of the run"),
+        "process_id": Field(0, "number of this process", within=NOT_NEGATIVE),
+        "num_processes": Field(1, "processes of the run", within=COUNT),
         "compilation_cache": Field("~/.cache/jaxcxr/xla", "'' = compile again in every process"),
     },
     identity=False,
@@ -303,6 +349,7 @@ def task_config(
                 "Training runs with the seeds seed, seed + 1, ... on the same split; above 1 with "
                 "intervals.",
                 compiled=False,
+                within=COUNT,
             ),
             "data": data,
             "split": split,

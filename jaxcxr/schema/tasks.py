@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from jaxcxr.schema.data import DATA
-from jaxcxr.schema.field import Field, Section
+from jaxcxr.schema.field import (
+    BELOW_ONE,
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    ROTATION,
+    SEED_RANGE,
+    Field,
+    Section,
+)
 from jaxcxr.schema.shared import (
     DTYPE,
     EVALUATE,
@@ -21,10 +32,12 @@ from jaxcxr.schema.shared import (
     train_section,
 )
 
-_ROTATION = Field(0.0, "degrees either way")
-_ZOOM = Field((1.0, 1.0), "range of factors; above 1 shows more than the image")
-_SHIFT = Field(0.0, "fraction of the side, either way")
-_BRIGHTNESS = Field((1.0, 1.0), "range of factors")
+_ROTATION = Field(0.0, "degrees either way", within=ROTATION)
+_ZOOM = Field(
+    (1.0, 1.0), "range of factors; above 1 shows more than the image", within=POSITIVE, items=2
+)
+_SHIFT = Field(0.0, "fraction of the side, either way", within=BELOW_ONE)
+_BRIGHTNESS = Field((1.0, 1.0), "range of factors", within=NOT_NEGATIVE, items=2)
 
 CLASSIFY = task_config(
     "classify",
@@ -51,12 +64,18 @@ CLASSIFY = task_config(
         {
             "enabled": Field(True, "False: the whole image, FLANNEL's crops"),
             "size": Field(
-                0, "side of a patch, or of the whole-image crop, pixels; 0 = all of the image"
+                0,
+                "side of a patch, or of the whole-image crop, pixels; 0 = all of the image",
+                within=NOT_NEGATIVE,
             ),
-            "train_count": Field(1, "patches per image and step (paper: 1)"),
-            "eval_count": Field(16, "K, patches per image in prediction (paper 2.4: 100)"),
-            "valid_count": Field(8, "patches per image in evaluations during training"),
-            "chunk": Field(64, "patches per forward pass in prediction"),
+            "train_count": Field(1, "patches per image and step (paper: 1)", within=COUNT),
+            "eval_count": Field(
+                16, "K, patches per image in prediction (paper 2.4: 100)", within=COUNT
+            ),
+            "valid_count": Field(
+                8, "patches per image in evaluations during training", within=COUNT
+            ),
+            "chunk": Field(64, "patches per forward pass in prediction", within=COUNT),
             "sampling": Field(
                 "joint",
                 "rows_and_columns: as published, may leave the lung",
@@ -64,7 +83,7 @@ CLASSIFY = task_config(
             ),
             "apply_mask": Field(True, "zero outside the lungs (paper 2.1)"),
             "flip": Field(True, "random horizontal flips (paper 3.2)"),
-            "max_rotation": Field(0.0, "degrees either way (published code: 5)"),
+            "max_rotation": Field(0.0, "degrees either way (published code: 5)", within=ROTATION),
             "aggregate": Field(
                 "mean_softmax",
                 "Inputs of the ensemble; vote_fraction: the paper's text, mean_sigmoid: its code.",
@@ -87,8 +106,10 @@ CLASSIFY = task_config(
             "class_weights": Field(
                 "none", "of the classes in the loss", values=("none", "inverse_frequency")
             ),
-            "label_smoothing": Field(0.0, "weight of the uniform distribution in the targets"),
-            "aux_weight": Field(0.4, "of Inception's auxiliary head"),
+            "label_smoothing": Field(
+                0.0, "weight of the uniform distribution in the targets", within=BELOW_ONE
+            ),
+            "aux_weight": Field(0.4, "of Inception's auxiliary head", within=NOT_NEGATIVE),
         }
     ),
     probe=Section(
@@ -106,7 +127,9 @@ CLASSIFY = task_config(
             "split": Field(
                 "test", "images of this split", values=("train", "valid", "oof", "test")
             ),
-            "per_class": Field(8, "largest number of images per class; 0 = all"),
+            "per_class": Field(
+                8, "largest number of images per class; 0 = all", within=NOT_NEGATIVE
+            ),
             "of": Field("predicted", "the class of the saliency", values=("predicted", "true")),
             "method": Field(
                 "gradcam", "of the explanation", values=("gradcam", "lime", "occlusion")
@@ -126,29 +149,34 @@ CLASSIFY = task_config(
                 0,
                 "patches per image in each prediction of lime and occlusion; 0 = "
                 "patches.eval_count",
+                within=NOT_NEGATIVE,
             ),
             "lime": Section(
                 {
-                    "samples": Field(1000, "predictions per image"),
-                    "features": Field(5, "superpixels in the explanation"),
+                    "samples": Field(1000, "predictions per image", within=COUNT),
+                    "features": Field(5, "superpixels in the explanation", within=COUNT),
                     "positive_only": Field(True, "only those that speak for the class"),
-                    "seed": Field(18, "of the superpixels that are switched off"),
+                    "seed": Field(
+                        18, "of the superpixels that are switched off", within=SEED_RANGE
+                    ),
                     "segments": Field(
                         "quickshift",
                         "quickshift: the package's",
                         values=("quickshift", "slic"),
                     ),
-                    "superpixels": Field(50, "approximate number, for slic"),
+                    "superpixels": Field(50, "approximate number, for slic", within=COUNT),
                 },
                 "COVID-CXNet's settings",
             ),
             "occlusion": Section(
                 {
-                    "size": Field(0.15, "side of the square, fraction of the image's side"),
-                    "stride": Field(
-                        0.075, "distance between squares, fraction of the image's side"
+                    "size": Field(
+                        0.15, "side of the square, fraction of the image's side", within=PART
                     ),
-                    "fill": Field(0.5, "grey of the square, 0 to 1"),
+                    "stride": Field(
+                        0.075, "distance between squares, fraction of the image's side", within=PART
+                    ),
+                    "fill": Field(0.5, "grey of the square, 0 to 1", within=FRACTION),
                 }
             ),
             "masks": Section(
@@ -203,6 +231,7 @@ SEGMENT = task_config(
             "Channels of a ReLU before the last convolution of a U-Net. zhixuhao/unet has 2: if "
             "both die, every pixel gets the same logit for good (its issue 148), so 0 leaves it "
             "out.",
+            within=NOT_NEGATIVE,
         ),
         "dtype": DTYPE,
         "remat": Field(
@@ -248,7 +277,9 @@ SEGMENT = task_config(
                 values=("cross_entropy", "binary_cross_entropy"),
             ),
             "background_weight": Field(
-                0.5, "of background pixels; structures weigh 1 (published code)"
+                0.5,
+                "of background pixels; structures weigh 1 (published code)",
+                within=NOT_NEGATIVE,
             ),
         }
     ),
@@ -290,9 +321,11 @@ ENSEMBLE = task_config(
     ),
     loss=Section(
         {
-            "gamma": Field(10.0, "focusing exponent (published code)"),
+            "gamma": Field(10.0, "focusing exponent (published code)", within=NOT_NEGATIVE),
             "alpha_scale": Field(
-                1000.0, "alpha of class c = alpha_scale / images of c (published code)"
+                1000.0,
+                "alpha of class c = alpha_scale / images of c (published code)",
+                within=POSITIVE,
             ),
             "reduction": Field("mean", "sum: as published", values=("mean", "sum")),
         }
@@ -329,12 +362,12 @@ def _study(system: str, *, top: dict[str, Field] | None = None, **fields: Field)
 FLANNEL = _study(
     "flannel",
     learners=Field((), "those that run, in the order in which the ensemble sees them"),
-    folds=Field(5, "blocks of patients for cross-validation"),
+    folds=Field(5, "blocks of patients for cross-validation", within=COUNT),
 )
 
 CLASSIFIERS = _study(
     "classifiers",
-    top={"repeats": Field(1, "seeds of each model", compiled=False)},
+    top={"repeats": Field(1, "seeds of each model", compiled=False, within=COUNT)},
     models=Field((), "those of `models` that run"),
     pairs=Field(
         (),
@@ -342,7 +375,10 @@ CLASSIFIERS = _study(
     ),
     lungs=Field(False, "train the segmenter `segment` and take the masks from it"),
     training_sizes=Field(
-        (), "Fractions of the training patients, for a curve (COVID-CXNet, figure 9).", of=float
+        (),
+        "Fractions of the training patients, for a curve (COVID-CXNet, figure 9).",
+        of=float,
+        within=PART,
     ),
     training_sizes_of=Field("", "the model that the curve is of"),
 )

@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 from jaxcxr import losses, models
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import Mean, SegmentationOverlap
+from jaxcxr.metrics.segmentation_overlap import SCORES
 from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
@@ -46,6 +47,12 @@ class Segment:
         """Builds the network; see `jaxcxr.schema` for the config."""
         self._structures = tuple(config.masks.structures)
         _check(config, self._structures)
+        scores = [*SCORES, *(f"{score}_{name}" for score in SCORES for name in self._structures)]
+        if config.train.monitor not in (*scores, "loss"):
+            raise InputError(
+                f"train.monitor={config.train.monitor!r} is unknown; known: {', '.join(scores)}, "
+                "loss"
+            )
         self.inputs = ("image", "mask", "label")
         self.monitor, self.mode = monitor(config)
         self._config, self._augmented = config, _augmented(config.augment)
