@@ -62,7 +62,7 @@ class BootstrapScores:
         Precision and F1 are 0 where they are 0 / 0, as in scikit-learn with `zero_division=0`;
         macro-F1 is the mean over all C classes. The recall of a class without images is NaN, as is
         an area under the ROC curve (of a class against the rest) without images of the class or of
-        the rest.
+        the rest. Of a class that no row has, precision and F1 are NaN, too.
         """
         classes = self.probabilities.shape[1]
         confusion = (self._cells @ counts).reshape(classes, classes, -1)
@@ -73,9 +73,16 @@ class BootstrapScores:
         )
         f1 = 2 * true_positives / np.maximum(support + predicted_positives, 1)
         recall = np.where(support > 0, true_positives / np.maximum(support, 1), np.nan)
+        has_rows = np.bincount(self.labels, minlength=classes)[:, None] > 0
         areas = [_area(order, counts) for order in self._orders]
         of_classes = np.stack(
-            [true_positives / np.maximum(predicted_positives, 1), recall, f1, areas], axis=1
+            [
+                np.where(has_rows, true_positives / np.maximum(predicted_positives, 1), np.nan),
+                recall,
+                np.where(has_rows, f1, np.nan),
+                areas,
+            ],
+            axis=1,
         )
         accuracy = true_positives.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
         return np.concatenate(

@@ -49,9 +49,12 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        [2, S]: low and high, over the draws that define the score; NaN where none does.
+        [2, S]: low and high, over the draws that define the score; NaN where none does, and of
+        fewer than two patients, whose every draw is the same.
     """
     names, patient_of_row = np.unique(np.asarray(patient_ids), return_inverse=True)
+    if len(names) < 2:
+        return np.full((2, len(scores(np.ones((len(patient_of_row), 1))))), np.nan)
     rng = np.random.default_rng(seed)
     blocks = []
     for first in range(0, draws, _BLOCK):

@@ -174,10 +174,12 @@ def _verdict(comparison: Comparison, name: str) -> str:
     )
     _, _, low, high = comparison.scores[comparison.counterpart[name]]
     score = "recall" if name else "accuracy"
-    fits = (
-        f"95 % interval of A − B in {score}: {100 * low:+.1f} to {100 * high:+.1f} percentage "
-        "points."
+    ends = (
+        "not available"  # of one patient
+        if math.isnan(low) or math.isnan(high)
+        else f"{100 * low:+.1f} to {100 * high:+.1f} percentage points"
     )
+    fits = f"95 % interval of A − B in {score}: {ends}."
     if p < LEVEL:
         fewer = "A" if e.first < e.second else "B"
         return (

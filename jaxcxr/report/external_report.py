@@ -66,11 +66,15 @@ def write_external_report(
     absent = [
         tables.class_title(c) for k, c in enumerate(classes) if not (external.labels == k).any()
     ]
-    warnings = [*warnings, *confounded]
+    warnings = [*warnings, *confounded, *tables.constant(external)]
     if absent:
         warnings.append(
             f"{name} has no image of {', '.join(absent)}: accuracy does not cover these, and "
             "macro-F1 is not available."
+        )
+    if few := _few_patients(external):
+        warnings.append(
+            f"No interval for fewer than two patients: {name} has one of {', '.join(few)}."
         )
     described = {
         "kind": "external",
@@ -130,7 +134,25 @@ def scores_of(predictions: Predictions, *, draws: int) -> Scores:
     values = {n: (v, *pair) for (n, v), pair in zip(scores.of_all().items(), ends, strict=True)}
     if len(np.unique(predictions.labels)) < len(predictions.classes):
         values["macro_f1"] = (math.nan, math.nan, math.nan)
+    for k in range(len(predictions.classes)):
+        if _patients_of(predictions, k) < 2:  # each draw that has them gives the same recall
+            values[f"recall/{k}"] = (values[f"recall/{k}"][0], math.nan, math.nan)
     return values
+
+
+def _patients_of(predictions: Predictions, k: int) -> int:
+    return len(np.unique(predictions.patient_ids[predictions.labels == k]))
+
+
+def _few_patients(predictions: Predictions) -> list[str]:
+    """Titles of what has one patient: all images, or classes."""
+    if len(np.unique(predictions.patient_ids)) < 2:
+        return ["all classes"]
+    return [
+        tables.class_title(name)
+        for k, name in enumerate(predictions.classes)
+        if _patients_of(predictions, k) == 1
+    ]
 
 
 def _rows(

@@ -263,7 +263,7 @@ def _facts(m: Model) -> dict[str, Any]:
         "accuracy": {
             **tables.mean_std(accuracy).to_json(),
             "interval_over_repeats": intervals.over_repeats(accuracy),
-            "interval_over_patients": of_accuracy,
+            "interval_over_patients": [None if np.isnan(x) else x for x in of_accuracy],
         },
         "roc_auc": {
             "mean": m.area(),

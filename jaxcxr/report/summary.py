@@ -51,6 +51,7 @@ def write_run_report(folder: Path | str) -> str:
     )
 
     main = splits[-1]
+    warnings = [*warnings, *tables.constant(predictions.select(main))]
     report.open(name, warnings)
     report.add("## Result", _sentence(scores[main], main))
     report.table(*tables.scores_rows(scores[main]))

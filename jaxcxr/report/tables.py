@@ -34,6 +34,7 @@ LEARNER_TITLES = {
     "neural_weight_module": "FLANNEL",
     "flannel_old_data": "FLANNEL, old data",
 }
+_SAME_PROBABILITY = 1e-6
 VARIANT_TITLES = {"whole_image": "Whole image", "patched": "Patched"}
 
 
@@ -137,12 +138,32 @@ def over_folds(scores: Sequence[Mapping[str, Any]]) -> dict[str, MeanStd]:
     return rows
 
 
+def constant(predictions: Predictions) -> list[str]:
+    """A warning where all images have the same probabilities; none for a single image."""
+    probabilities = predictions.probabilities
+    if len(probabilities) < 2 or np.ptp(probabilities, axis=0).max() > _SAME_PROBABILITY:
+        return []
+    shown = ", ".join(f"{value:.4f}" for value in probabilities[0])
+    return [
+        f"The predictions are constant: all {len(probabilities):,} images have the same "
+        f"probabilities ({shown}), whatever they show. The network has learned nothing, or its "
+        "weights or input are damaged."
+    ]
+
+
 def scores_rows(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one run's table: one row per class, then the macro average."""
+    """Header and rows of one run's table: one row per class, then the macro average.
+
+    Of a class without images nothing is known; in the average it counts as 0, as in scikit-learn.
+    """
     header = ["Class", "Precision", "Recall", "F1", "ROC-AUC", "PR-AUC", "Images"]
     keys = ("precision", "recall", "f1", "roc_auc", "pr_auc")
     rows = [
-        [class_title(name), *(number(row[key]) for key in keys), f"{row['support']:,}"]
+        [
+            class_title(name),
+            *(number(row[key] if row["support"] else None) for key in keys),
+            f"{row['support']:,}",
+        ]
         for name, row in scores["per_class"].items()
     ]
     averages = []

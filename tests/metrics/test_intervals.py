@@ -96,3 +96,9 @@ def test_draws_that_do_not_define_a_score_do_not_count():
 
     low, high = intervals.bootstrap(scores, ["a", "b", "c"], draws=50)
     assert low[0] == high[0] == 1 and np.isnan([low[1], high[1]]).all()
+
+
+@pytest.mark.parametrize("patients", [["a"], ["a", "a", "a"]])
+def test_one_patient_has_no_interval(patients):
+    ends = intervals.bootstrap(lambda counts: np.stack([counts[0], counts[0]]), patients)
+    assert ends.shape == (2, 2) and np.isnan(ends).all()

@@ -88,11 +88,32 @@ def test_what_was_left_out_is_counted(tmp_path):
 def test_a_class_without_images_has_no_scores_and_no_part_in_an_average(tmp_path):
     said, facts, *_ = write(tmp_path, keep=lambda p: p.labels == 1)
     scores = facts["scores"]["external"]
-    for name in ("macro_f1", "recall/0", "roc_auc/1"):
+    for name in ("macro_f1", "recall/0", "precision/0", "f1/0", "roc_auc/1"):
         assert scores[name] == {"value": None, "interval": [None, None]}
     assert scores["recall/1"]["value"] == scores["accuracy"]["value"]
     assert "hannover has no image of Normal" in said
     assert "plots/roc.png" not in facts["plots"]
+
+
+def test_one_patient_has_scores_and_no_interval(tmp_path):
+    def one_patient(p):
+        return p.patient_ids == p.patient_ids[0]
+
+    said, facts, *_ = write(tmp_path, keep=one_patient)
+    scores = facts["scores"]["external"]
+    assert scores["accuracy"]["value"] is not None
+    assert all(score["interval"] == [None, None] for score in scores.values())
+    assert "No interval for fewer than two patients: hannover has one of all classes." in said
+
+
+def test_a_class_of_one_patient_has_no_interval_of_its_recall(tmp_path):
+    said, facts, *_ = write(
+        tmp_path, keep=lambda p: (p.labels == 1) | (p.ids == p.ids[p.labels == 0][0])
+    )
+    recalls = [facts["scores"]["external"][f"recall/{k}"] for k in (0, 1)]
+    assert recalls[0]["interval"] == [None, None] and recalls[0]["value"] is not None
+    assert None not in recalls[1]["interval"]
+    assert "hannover has one of Normal" in said
 
 
 def test_more_classes_have_an_area_each(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_confounded_source_stands_above_the_result(run: Run) -> None:
     assert facts["confounding"]["source"]["normalised_mutual_information"] == pytest.approx(1.0)
     assert len(facts["warnings"]) == 1
     assert "Warning. Class and source are confounded" in table
+
+
+def test_constant_predictions_stand_above_the_result_and_in_the_terminal(tmp_path: Path) -> None:
+    p = fakes.predictions()
+    constant = np.full_like(p.probabilities, 0.25)
+    folder = fakes.write_run(tmp_path / "run", dataclasses.replace(p, probabilities=constant))
+    said = summary.write_run_report(folder)
+    assert "Warning. The predictions are constant: all 40 images" in said
+    text = (folder / "report.md").read_text()
+    assert text.index("predictions are constant") < text.index("## Result")
 
 
 def test_what_is_missing_is_named_and_not_invented(tmp_path: Path) -> None:

@@ -50,6 +50,22 @@ def test_a_class_without_examples_scores_zero_and_has_no_area() -> None:
     assert row["roc_auc"] is None and row["pr_auc"] is None
 
 
+def test_the_row_of_a_class_without_examples_shows_no_score() -> None:
+    p = fakes.predictions().select("test")
+    p = dataclasses.replace(p, labels=np.where(p.labels == 3, 0, p.labels))
+    _, rows = tables.scores_rows(tables.classification_scores(p))
+    assert rows[3] == ["Normal", *["–"] * 5, "0"]
+
+
+def test_constant_predictions_are_said() -> None:
+    p = fakes.predictions().select("test")
+    assert tables.constant(p) == []
+    same = dataclasses.replace(p, probabilities=np.tile(p.probabilities[:1], (len(p), 1)))
+    [warning] = tables.constant(same)
+    assert warning.startswith("The predictions are constant: all 40 images have the same prob")
+    assert tables.constant(same.select("test")._take(np.array([0]))) == []  # one image is no sign
+
+
 def test_other_classes_or_no_rows_are_refused() -> None:
     made = fakes.predictions()
     with pytest.raises(InputError, match="covid19.*not.*lungs"):
