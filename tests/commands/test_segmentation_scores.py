@@ -14,7 +14,8 @@ from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training import experiment
+from jaxcxr.training import examples
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 
 CLASSES = ("other", "ground_glass")
@@ -40,7 +41,7 @@ def run(tmp_path_factory):
 def measured(run, changed=None):
     """(experiment, variables); `changed` gets the masks before anything is predicted."""
     c, folder = run
-    prepared = experiment.prepare(c)
+    prepared = prepare(c)
     if changed is not None:
         masks = np.array(prepared.arrays["mask"])
         changed(masks, prepared.splits)
@@ -135,9 +136,9 @@ def limited(*limits, classes=CLASSES):
     labels = (numbers // 2 % 3 == 0).astype(np.int32)
     texts = np.array([f"p{n // 2}" for n in numbers])
     ids = np.array([f"i{n}" for n in numbers])
-    rows = experiment.Rows(ids, texts, labels, texts, texts, classes)
+    rows = examples.Examples(ids, texts, labels, texts, texts, classes)
     c = config(split__train_limit=limits)
-    return rows, experiment._folds(c, rows)[0]
+    return rows, examples.split(c, rows).splits
 
 
 def test_a_limit_takes_training_images_of_its_class_only():
@@ -178,4 +179,4 @@ def test_a_mistyped_limit_is_named(limit):
 )
 def test_what_is_wrong_is_said_before_anything_is_trained(fields, message):
     with pytest.raises(InputError, match=message):
-        experiment.prepare(config(**fields))
+        prepare(config(**fields))
