@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import schema
+from jaxcxr import schema, shipped
 from jaxcxr.run_modes import READING
 
 _PHANTOMS = "tfds_builders.phantom_cxr"
@@ -45,7 +45,15 @@ def command(config_file: str, *overrides: str, workdir: str | os.PathLike[str] =
     words = [*program(), *([f"--config={config_file}"] if config_file else []), *overrides]
     if workdir:
         words.append(f"--workdir={os.fspath(workdir)}")
-    return shlex.join(words).replace("'...'", "...")
+    return " ".join(map(_quoted, words)).replace("'...'", "...")
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell: `--config.data.classes="('a',)"`, which shlex would make unreadable."""
+    name, sign, value = word.partition("=")
+    if sign and "'" in value and shlex.quote(name) == name and not re.search(r'["$`\\!]', value):
+        return f'{name}="{value}"'
+    return shlex.quote(word)
 
 
 def _experiment(name: str, preset: str = "") -> str:
@@ -59,7 +67,7 @@ def _experiment(name: str, preset: str = "") -> str:
 
 def in_folder(workdir: str | os.PathLike[str]) -> str:
     """`--workdir=FOLDER`, to be pasted."""
-    return shlex.quote(f"--workdir={os.fspath(workdir)}")
+    return _quoted(f"--workdir={os.fspath(workdir)}")
 
 
 def again(run: str, workdir: str | os.PathLike[str]) -> str:
@@ -130,9 +138,9 @@ def _joined(words: Sequence[str]) -> list[str]:
 def segmenter(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> str:
     """The commands that make lung masks of a data section.
 
-    A segmenter's training, then its predict.
+    A segmenter's training, then its predict, then the user's own with its folder.
     """
-    return _lines(segmenter_commands(data, workdir))
+    return f"{_lines(segmenter_commands(data, workdir))}\n{_then(workdir)}"
 
 
 def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER") -> list[str]:
@@ -150,7 +158,12 @@ def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER")
         values |= {
             f"options.{name}.{key}": value for key, value in data.options.get(name, {}).items()
         }
-    images = [f"--config.predict.data.{name}={_literal(value)}" for name, value in values.items()]
+    own = shipped.config(_SEGMENTER, "" if phantoms else "small").predict.data
+    images = [
+        f"--config.predict.data.{name}={_literal(value)}"
+        for name, value in values.items()
+        if not _has(own, name, value)
+    ]
     return [
         command(file, *places, workdir=workdir),
         command(file, *places, *images, "--config.run=predict", workdir=workdir),
@@ -163,7 +176,22 @@ def any_segmenter(workdir: str | os.PathLike[str]) -> str:
     real = command(
         _experiment(_SEGMENTER, ":small"), "--config.data.manual_dir=...", workdir=workdir
     )
-    return f"  {phantoms}\nfor phantoms, or for real X-rays\n  {real}"
+    return f"  {phantoms}\nfor phantoms, or for real X-rays\n  {real}\n{_then(workdir)}"
+
+
+def _then(workdir: str | os.PathLike[str]) -> str:
+    word = _quoted(f"--config.masks.workdir={os.fspath(workdir)}")
+    return f"then this command again with {word}"
+
+
+def _has(section: Any, name: str, value: Any) -> bool:
+    """Whether a section has this value of a dotted name anyway."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        section = section.get(parent, {})
+    own = section.get(last)
+    both_sequences = isinstance(own, (list, tuple)) and isinstance(value, (list, tuple))
+    return tuple(own) == tuple(value) if both_sequences else own == value
 
 
 def _lines(commands: Sequence[str]) -> str:

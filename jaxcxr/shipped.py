@@ -8,6 +8,7 @@ is overwritten. `make_importable` gives them the same module names in both.
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -15,6 +16,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 # setup.py installs each as jaxcxr/_<name>.
@@ -48,6 +50,12 @@ def experiment_file(name: str) -> Path:
     if path.is_file() or path.parent not in (Path(), Path("configs")):
         return path
     return experiments().get(path.name.removesuffix(".py"), path)
+
+
+def config(name: str, preset: str = "") -> Any:
+    """The config of an experiment that comes with jaxcxr."""
+    make_importable()
+    return importlib.import_module(f"configs.{name}").get_config(preset)
 
 
 def title(file: Path) -> str:

@@ -205,6 +205,28 @@ def test_the_same_command_with_another_run(monkeypatch, parsed, tmp_path):
     assert hints.again("evaluate", "a") == "python main.py --config.run=evaluate --workdir=a"
 
 
+def test_a_proposed_command_is_readable_and_has_only_what_differs_and_what_is_read(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    told = hints.segmenter(tiny.load("patched_densenet", "small").data)
+    assert told == (
+        "  python main.py --config=configs/fc_densenet103.py:small --config.data.manual_dir=... "
+        "--workdir=SEGMENTER\n"
+        "  python main.py --config=configs/fc_densenet103.py:small --config.data.manual_dir=... "
+        "--config.run=predict --workdir=SEGMENTER\n"
+        "then this command again with --config.masks.workdir=SEGMENTER"
+    )
+    typed = ["--config=configs/resnet.py", "--config.run=predict", "--config.predict.inputs=x"]
+    typed += ["--config.explain.method=lime", "--config.predict.splits=('test',)"]
+    monkeypatch.setattr(sys, "argv", ["main.py", *typed])
+    assert hints.again("train", "w") == (
+        "python main.py --config=configs/resnet.py --config.predict.splits=\"('test',)\" "
+        "--config.run=train --workdir=w"
+    )
+    assert "--config.predict.inputs=x" in hints.again("predict", "w")
+    value = hints.command("a", "--config.x='$HOME'").removeprefix("python main.py ")
+    assert shlex.split(value) == ["--config=a", "--config.x='$HOME'"]
+
+
 def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkeypatch, parsed):
     typed = [
         "/a b/main.py",

@@ -31,6 +31,7 @@ from jaxcxr.storage import run_checksums
 from jaxcxr.storage.files import encode_png
 from jaxcxr.storage.predictions import Predictions, _check_patients, check_same_split
 from jaxcxr.storage.run_files import REFERENCE
+from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tests.commands.test_own_xrays import learner, segmenter
@@ -433,8 +434,18 @@ def test_folds_that_share_patients_are_made_by_patient(with_flags):
     assert with_flags(tiny.learner(), *flags_in(message)).split.group_by == "patient"
 
 
+def test_a_finished_segmenter_names_the_command_that_writes_masks(runs, type_it):
+    shutil.rmtree(runs / "segmenter" / "masks", ignore_errors=True)
+    told = evaluate.closing(RunFolder(runs / "segmenter"))
+    [line] = [line for line in told.splitlines() if line.startswith("lung masks ")]
+    type_it(command_in(line))
+    assert (runs / "segmenter" / "masks" / "index.json").exists()
+    assert "lung masks" not in evaluate.closing(RunFolder(runs / "whole"))
+
+
 # A piece of a message -> the test above that follows it, or why it is not followed here.
 FOLLOWED = {
+    "lung masks   HINT": "a_finished_segmenter_names_the_command",
     "holds no finished training; start or resume it": "a_training_that_has_not_finished",
     "train it first, or to its end": "a_training_that_has_not_finished",
     "Restore it from a copy, or make predictions": "a_damaged_result_is_made_again",

@@ -81,6 +81,11 @@ def closing(folder: RunFolder) -> str:
                 f"{shlex.join(['tensorboard', '--logdir', str(folder.path / 'tensorboard')])}"
             ),
             *(
+                [f"lung masks   {hints.again('predict', folder.path)}"]
+                if folder.config().get("task") == "segment"
+                else []
+            ),
+            *(
                 [f"set aside    {damaged}: damaged checkpoints, to delete"]
                 if damaged.exists()
                 else []

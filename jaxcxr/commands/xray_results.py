@@ -191,6 +191,7 @@ class Results:
         lines += [
             "",
             f"wrote {self.folder / CSV} and {JSONL}",
+            *(f"      {self.folder / kind}{os.sep}" for kind in self.pictures),
         ]
         return "\n".join([*lines, "Research use only. Not for diagnosis."])
 

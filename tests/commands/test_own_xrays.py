@@ -145,6 +145,7 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
     assert (summary["files"], summary["predicted"], summary["failed"]) == (5, 5, 0)
     assert summary["note"] == NOTE and summary["lungs_from"] == str(runs / "segmenter")
     printed = capsys.readouterr().out
+    assert f"{runs / 'patched' / 'xrays' / 'overlays'}/\n" in printed
     assert "5 x tiny image" in printed and "Research use only. Not for diagnosis." in printed
 
 
