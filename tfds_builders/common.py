@@ -240,8 +240,43 @@ def require_manual(
         raise missing_data(name, "the manual folder is not given, absent or empty.", instructions)
     missing = [path for path in paths if not (root / path).exists()]
     if missing:
-        raise missing_data(name, f"{root} lacks {', '.join(missing)}.", instructions)
+        hints = [one_level_too_deep(root, instructions), spreadsheet(root / p for p in missing)]
+        problem = " ".join(filter(None, [f"{root} lacks {', '.join(missing)}.", *hints]))
+        raise missing_data(name, problem, instructions)
     return root
+
+
+def one_level_too_deep(root: Path, instructions: str) -> str:
+    """A sentence where the manual folder holds what belongs in a folder of it, else ''.
+
+    Args:
+        root: the manual folder.
+        instructions: with the tree, whose folders are indented by two blanks, what is in them by
+            four.
+    """
+    folder = ""
+    for line in instructions.splitlines():
+        if match := re.match(r"  (\S+)/", line):
+            folder = match[1]
+        elif folder and (match := re.match(r"    (\S.*?)(/|,| {2}|$)", line)):
+            found = root / match[1]
+            if found.exists() and not (root / folder).exists():
+                place = (
+                    f"give {root.parent} as the manual folder"
+                    if root.name == folder
+                    else f"make the folder {folder} and move it there"
+                )
+                return f"{match[1]} lies in {root} itself and must be in {root / folder}: {place}."
+    return ""
+
+
+def spreadsheet(tables: Iterable[Path]) -> str:
+    """A sentence where a spreadsheet stands in place of a CSV file, else ''."""
+    for table in tables:
+        for suffix in (".xlsx", ".xls", ".ods"):
+            if table.suffix == ".csv" and table.with_suffix(suffix).exists():
+                return f"{table.with_suffix(suffix)} is there: save it as CSV, {table.name}."
+    return ""
 
 
 def open_image(path: Path) -> Image.Image:

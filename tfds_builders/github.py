@@ -43,11 +43,13 @@ def find_or_download(
         instructions: the tree for the manual folder, shown in errors.
 
     Raises:
-        FileNotFoundError: the folder is there but not whole, or neither there nor to be downloaded.
+        FileNotFoundError: the folder is there but not whole, what belongs in it is beside it, or it
+            is neither there nor to be downloaded.
         ValueError: the archive is of another commit, damaged, unsafe or too large.
     """
     root = common.manual_root(dl_manager)
-    if root is not None and (root / name).exists():
+    # `paths[0]` directly in it: the set is there, one level too deep for what is asked for.
+    if root is not None and ((root / name).exists() or (root / paths[0]).is_file()):
         required = [f"{name}/{path}" for path in paths]
         common.require_manual(dl_manager, name=name, paths=required, instructions=instructions)
         return root / name

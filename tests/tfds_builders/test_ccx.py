@@ -259,6 +259,12 @@ def test_a_folder_that_is_not_whole_is_an_error_that_shows_the_tree(tmp_path):
         builds.prepare(Builder, tmp_path, tmp_path)
 
 
+def test_a_manual_folder_that_is_the_set_itself_is_said_and_nothing_downloaded(tmp_path):
+    write_ccx(tmp_path, [row("1", "COVID-19", "a.png")])
+    with pytest.raises(FileNotFoundError, match=rf"metadata\.csv lies in .*: give {tmp_path} as"):
+        builds.prepare(Builder, tmp_path, tmp_path / "ccx")
+
+
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):
     manual = write_ccx(tmp_path, [row(1, "SARS", "a.jpg", view="L")])
     with pytest.raises(ValueError, match=r"no usable image; rejected: view L: 1 \(a\.jpg\)"):

@@ -147,6 +147,29 @@ def test_one_file_in_two_folders_is_one_example_and_counted(tmp_path):
     assert builder.info.metadata["rejected"] == {"same file in two folders": 2}
 
 
+def test_a_copy_under_another_ending_or_in_capitals_is_one_example_and_counted(tmp_path):
+    manual = write_kcx(
+        tmp_path,
+        ["test/PNEUMONIA/person2_virus_9.jpeg", "train/NORMAL/IM-0115-0001.jpeg"],
+    )
+    folder = manual / "kcx/chest_xray"
+    (folder / "train/PNEUMONIA").mkdir()
+    for file, copy in (
+        ("test/PNEUMONIA/person2_virus_9.jpeg", "train/PNEUMONIA/PERSON2_virus_9.JPEG"),
+        ("train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/IM-0115-0001.jpg"),
+    ):
+        (folder / copy).write_bytes((folder / file).read_bytes())
+    builder = builds.prepare(Builder, tmp_path, manual)
+    assert sorted(builds.read(builder)) == ["kcx-IM-0115-0001", "kcx-person2_virus_9"]
+    assert builds.metadata(builder)["rejected"] == {"same file under a name spelt otherwise": 2}
+
+
+def test_other_pixels_under_another_ending_are_refused(tmp_path):
+    files = ["train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/IM-0115-0001.jpg"]
+    with pytest.raises(ValueError, match=r"0001\.jpeg and .*0001\.jpg are two images of one name"):
+        builds.prepare(Builder, tmp_path, write_kcx(tmp_path, files))
+
+
 def test_one_name_for_two_images_gives_two_ids(tmp_path):
     files = ["train/NORMAL/IM-0001-0001.jpeg", "test/NORMAL/IM-0001-0001.jpeg"]
     examples = builds.read(builds.prepare(Builder, tmp_path, write_kcx(tmp_path, files)))
@@ -154,14 +177,15 @@ def test_one_name_for_two_images_gives_two_ids(tmp_path):
     assert len({e["image"] for e in examples.values()}) == 2
 
 
-def test_traces_of_macos_are_passed_over(tmp_path):
+def test_what_systems_leave_beside_pictures_is_passed_over(tmp_path):
     files = [
         "train/NORMAL/IM-0001-0001.jpeg",
         "__MACOSX/train/NORMAL/._IM-0001-0001.jpeg",
         "train/NORMAL/._IM-0001-0001.jpeg",
     ]
     manual = write_kcx(tmp_path, files)
-    (manual / "kcx" / "chest_xray" / ".DS_Store").write_bytes(b"x")
+    for name in (".DS_Store", "train/NORMAL/Thumbs.db", "train/README.txt"):
+        (manual / "kcx" / "chest_xray" / name).write_bytes(b"x")
     assert len(builds.read(builds.prepare(Builder, tmp_path, manual))) == 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 
 from tfds_builders import common, file_names, rejection, tables
@@ -242,3 +244,44 @@ def test_files_are_listed_without_folders_and_hidden_ones(tmp_path):
     (tmp_path / "two/a.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"two: both a\.jpg and a\.png: keep one"):
         common.files_by_stem(tmp_path / "two")
+
+
+TREE = """\
+Expected under the manual folder (somewhere):
+  fake/
+    metadata.csv   or another
+    images/
+      1.png, ...
+"""
+
+
+def require(manual):
+    return common.require_manual(
+        types.SimpleNamespace(manual_dir=manual),
+        name="fake",
+        paths=("fake/metadata.csv", "fake/images"),
+        instructions=TREE,
+    )
+
+
+@pytest.mark.parametrize("name", ["manual", "fake"])
+def test_a_manual_folder_one_level_too_deep_is_said(tmp_path, name):
+    manual = tmp_path / name
+    (manual / "images").mkdir(parents=True)
+    (manual / "metadata.csv").write_text("")
+    advice = f"give {tmp_path} as" if name == "fake" else "make the folder fake and move it there"
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"metadata\.csv lies in {manual} itself and must be in {manual / 'fake'}: {advice}",
+    ):
+        require(manual)
+
+
+def test_a_spreadsheet_in_place_of_the_table_is_said(tmp_path):
+    manual = tmp_path / "manual"
+    (manual / "fake/images").mkdir(parents=True)
+    (manual / "fake/metadata.xlsx").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"metadata\.xlsx is there: save it as CSV, meta"):
+        require(manual)
+    (manual / "fake/metadata.csv").write_text("")
+    assert require(manual) == manual

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, patient_ids, rejection
+from tfds_builders import common, file_names, patient_ids, rejection
 from tfds_builders.kcx import names
 
 FOLDER = "kcx/chest_xray"
@@ -23,13 +23,17 @@ the three splits may be absent):
       val/           NORMAL/, PNEUMONIA/
       test/          NORMAL/, PNEUMONIA/
 """
+COPY = rejection.Reason("same file in two folders", is_fault=False)
+RESPELT_COPY = rejection.Reason("same file under a name spelt otherwise", is_fault=False)
 CONFIGS = common.all_configs({})
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Kermany et al. 2018, one split "main" (train, val and test pooled)."""
 
-    VERSION = tfds.core.Version("1.1.1")  # 1.1.1: one id for all spellings of a patient
+    VERSION = tfds.core.Version(
+        "1.1.2"
+    )  # 1.1.1: one id for all spellings of a patient; 1.1.2: of a file
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
@@ -52,7 +56,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         files, copies = pool(root / FOLDER)
         rejected = rejection.Rejected()
-        rejected.add(rejection.Reason("same file in two folders", is_fault=False), copies)
+        for path in copies:
+            shown = str(path.relative_to(root / FOLDER))
+            is_named_so = path.name in {kept.name for kept in files.values()}
+            rejected.add(COPY if is_named_so else RESPELT_COPY, [shown])
         found = {key: names.parse(path) for key, path in files.items()}
         loose, strict = (
             patient_ids.read((id.removeprefix("kcx-") for id in ids), prefix="kcx")
@@ -91,20 +98,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def pool(folder: Path) -> tuple[dict[str, Path], list[str]]:
+def pool(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     """The images below `folder` by id, and the copies that are not used.
 
-    A name that occurs once gives the id 'kcx-<stem>'. The same name and the same bytes in two
-    folders is one image. The same name with other bytes gives 'kcx-<split>-<stem>' for each.
+    A name that occurs once gives the id 'kcx-<stem>'. The same name, in any capitals and with any
+    ending, and the same bytes is one image. The same name with other bytes gives
+    'kcx-<split>-<stem>' for each.
 
     Raises:
-        ValueError: files that are not named as the data set names them; lists up to 10.
+        ValueError: files that are not named as the data set names them (lists up to 10), or two
+            images of one split that have one stem.
     """
     paths = [
         path
         for path in sorted(folder.rglob("*"))
-        # macOS leaves .DS_Store and __MACOSX/._name beside the images of Kaggle's archive
-        if path.is_file() and not path.name.startswith(".") and "__MACOSX" not in path.parts
+        # macOS leaves .DS_Store and __MACOSX/._name beside the images of Kaggle's archive, Windows
+        # Thumbs.db
+        if path.is_file() and file_names.may_be_picture(path.name) and "__MACOSX" not in path.parts
     ]
     unknown = [str(path.relative_to(folder)) for path in paths if names.parse(path) is None]
     if unknown:
@@ -115,19 +125,21 @@ def pool(folder: Path) -> tuple[dict[str, Path], list[str]]:
         )
     by_name: dict[str, list[Path]] = {}
     for path in paths:
-        by_name.setdefault(path.name, []).append(path)
+        by_name.setdefault(path.stem.casefold(), []).append(path)
     files: dict[str, Path] = {}
-    copies: list[str] = []
+    copies: list[Path] = []
     for same_name in by_name.values():
         different = {}
         if len(same_name) > 1:
             for path in same_name:
                 different.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
         kept = list(different.values()) or same_name
-        copies += [str(path.relative_to(folder)) for path in same_name if path not in kept]
+        copies += [path for path in same_name if path not in kept]
         for path in kept:
             key = f"kcx-{path.stem}" if len(kept) == 1 else f"kcx-{path.parts[-3]}-{path.stem}"
             if key in files:
-                raise ValueError(f"kcx: {files[key]} and {path} differ but have one name: keep one")
+                raise ValueError(
+                    f"kcx: {files[key]} and {path} are two images of one name: keep one"
+                )
             files[key] = path
     return files, copies

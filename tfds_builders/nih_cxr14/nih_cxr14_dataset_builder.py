@@ -58,7 +58,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         folder = root / "nih_cxr14"
         origin = table.find(folder)
         if origin is None:
-            problem = f"{folder} has none of {', '.join(table.FILES)}."
+            hint = common.spreadsheet(folder / name for name in table.FILES)
+            problem = f"{folder} has none of {', '.join(table.FILES)}. {hint}".rstrip()
             raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
         files = common.files_by_name(*image_folders(folder))
         rows = tables.read_table(origin, required=table.REQUIRED)
