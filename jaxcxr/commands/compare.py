@@ -35,10 +35,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
     if not parallel.is_main():
         return
-    found = compare(workdir, config.compare.other)
-    target = workdir / FOLDER / found.names[1].replace("/", "-")
+    comparison = compare(workdir, config.compare.other)
+    target = workdir / FOLDER / comparison.names[1].replace("/", "-")
     if target.exists():
         print(f"replaces the comparison in {target}")
-    said = write_comparison(found, target)
-    write_text(target / "table.txt", said)
-    print(f"{said}\n\nwrote {target / 'compare.md'}. {NOTICE}")
+    text = write_comparison(comparison, target)
+    write_text(target / "table.txt", text)
+    print(f"{text}\n\nwrote {target / 'compare.md'}. {NOTICE}")

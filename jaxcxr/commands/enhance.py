@@ -40,8 +40,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     names = PictureNames(tuple(figures), reserved=(FAILED,))
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         listed = xray_files.find(config.predict.inputs, leave_out=workdir / FOLDER)
-        found = listed.files
-        for file in tqdm(found, desc="enhance", unit="image", disable=not parallel.is_main()):
+        inputs = listed.files
+        for file in tqdm(inputs, desc="enhance", unit="image", disable=not parallel.is_main()):
             try:
                 pixels = xray_files.read_file(file).pixels
                 image = np.asarray(preprocessing.prepare(pixels, None, plain, name=file.name).image)
@@ -59,11 +59,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
             )
             print(f"not read, as their names begin with a dot: {len(listed.hidden)} ({shown})")
         print(
-            f"wrote two figures of each of {len(found) - len(failed)} X-rays to {workdir / FOLDER}"
+            f"wrote two figures of each of {len(inputs) - len(failed)} X-rays to {workdir / FOLDER}"
         )
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(found)} files could not be used, listed with the reason in "
+            f"{len(failed)} of {len(inputs)} files could not be used, listed with the reason in "
             f"{workdir / FOLDER / FAILED}: "
             f"{'; '.join([*failed.values()][:3])}{'; ...' * (len(failed) > 3)}"
         )

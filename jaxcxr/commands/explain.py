@@ -129,7 +129,7 @@ class Xrays:
             lungs = (masks > 0) & (masks != IGNORE)
             # The stand-in of `masks.on_empty` = whole_image.
             lungs &= ~lungs.all((1, 2), keepdims=True)
-        found = [
+        saliencies = [
             find_text(i, known if known.any() else None)
             for i, known in zip(grey(images), lungs, strict=True)
         ]
@@ -137,7 +137,7 @@ class Xrays:
             rows,
             images,
             lungs,
-            np.stack(found),
+            np.stack(saliencies),
             experiment.examples.labels[rows],
             experiment.examples.ids[rows],
         )
@@ -149,10 +149,9 @@ class Xrays:
                 [conceal(image, text) for image, text in zip(self.images, self.text, strict=True)]
             )
         if name == "lung_masked":
-            kept = self.lungs | ~self.lungs.any((1, 2), keepdims=True)
-            return np.where(
-                kept.reshape(*kept.shape, *(1 for _ in self.images.shape[3:])), self.images, 0
-            )
+            shown = self.lungs | ~self.lungs.any((1, 2), keepdims=True)
+            shown = shown.reshape(*shown.shape, *(1 for _ in self.images.shape[3:]))
+            return np.where(shown, self.images, 0)
         return self.images
 
 
@@ -194,17 +193,18 @@ def _chosen(experiment: Experiment) -> np.ndarray:
 
 
 def _explain(explainer: Explainer, class_names: Sequence[str], xrays: Xrays, album: Album) -> None:
-    """Adds the heat on every input of these images to the album."""
+    """Adds the saliency on every input of these images to the album."""
     names = explainer.config.explain.inputs
     classes: np.ndarray | None = None
-    seen, found = [], []
+    variants, saliencies = [], []
     for name in names:
-        seen.append(xrays.changed(name))
-        found.append(saliency.explain(explainer, xrays.rows, seen[-1], classes))
-        classes = found[-1].explained  # on every input the heat of one class: that of the original
-    explained = found[0].explained
+        variants.append(xrays.changed(name))
+        saliencies.append(saliency.explain(explainer, xrays.rows, variants[-1], classes))
+        # On every input the saliency of one class: that of the original.
+        classes = saliencies[-1].explained
+    explained = saliencies[0].explained
     inputs = []
-    for heat in found:
+    for heat in saliencies:
         shares = {
             # What follows is of these images.
             "with_heat": (heat.heat > 0).any((1, 2)).astype(np.float32),
@@ -214,7 +214,7 @@ def _explain(explainer: Explainer, class_names: Sequence[str], xrays: Xrays, alb
         right = (heat.probabilities.argmax(1) == xrays.labels).astype(np.float32)
         probability = heat.probabilities[np.arange(len(explained)), explained]
         inputs.append({"probability": probability, "right": right, **shares})
-    shown = [grey(images) for images in seen]
+    shown = [grey(images) for images in variants]
     lung_area, text_area = (region.mean((1, 2)) for region in (xrays.lungs, xrays.text))
     for n in range(len(xrays.rows)):
         album.add(
@@ -230,8 +230,8 @@ def _explain(explainer: Explainer, class_names: Sequence[str], xrays: Xrays, alb
                 },
             },
             images=[images[n] for images in shown],
-            heats=[heat.heat[n] for heat in found],
-            votes=[heat.votes[n] for heat in found if heat.votes is not None],
+            heats=[heat.heat[n] for heat in saliencies],
+            votes=[heat.votes[n] for heat in saliencies if heat.votes is not None],
             lungs=xrays.lungs[n],
             superpixels=explainer.config.explain.method == "lime",
         )

@@ -135,7 +135,7 @@ def _program(config: ConfigDict, task: Task, names: Any) -> Callable[..., jax.Ar
 
     The task's own `predict`, of each image alone.
     """
-    inputs = [_ARRAYS[given["name"]] for given in export_spec.inputs(config)]
+    inputs = [_ARRAYS[argument["name"]] for argument in export_spec.inputs(config)]
 
     def of_image(weights: Mapping[str, jax.Array], *arrays: jax.Array) -> jax.Array:
         variables = jax.tree.map(lambda name: weights[name], names)
@@ -172,8 +172,8 @@ def _serialized(
 ) -> bytes:
     (b,) = export.symbolic_shape("b")
     arrays = [
-        jax.ShapeDtypeStruct((b, *given["shape"][1:]), given["dtype"])
-        for given in export_spec.inputs(config)
+        jax.ShapeDtypeStruct((b, *argument["shape"][1:]), argument["dtype"])
+        for argument in export_spec.inputs(config)
     ]
     shapes = {
         name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in weights.items()

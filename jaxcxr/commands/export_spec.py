@@ -56,7 +56,7 @@ def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
         "inputs": inputs(config),
         "output": output(config),
         "program": {
-            "arguments": ["weights", *(given["name"] for given in inputs(config))],
+            "arguments": ["weights", *(argument["name"] for argument in inputs(config))],
             "steps": _program_steps(config, mean, std),
             "platforms": list(config.export.platforms),
             "convolutions": platform_lowering(),

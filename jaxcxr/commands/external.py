@@ -203,13 +203,13 @@ def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     """
     section = data.with_default_dirs(config.evaluate.data, config.data)
     to = data.target_map(config.data)
-    given = data.label_map(section)
-    if strange := sorted({*given.values()} - {*to, ""}):
+    label_map = data.label_map(section)
+    if strange := sorted({*label_map.values()} - {*to, ""}):
         raise InputError(
             f"evaluate.data.relabel names {', '.join(strange)}; the run's classes are "
             f"{', '.join(to)}"
         )
-    calls = {**data.label_map(config.data), **given}
+    calls = {**data.label_map(config.data), **label_map}
     counts = data.label_counts(section)
     class_of = {label: calls.get(label, label) for label in counts if label}
     unknown = {label: counts[label] for label, name in class_of.items() if name not in to and name}
@@ -243,9 +243,9 @@ def _unseen(
     """
     drop = config.evaluate.same_source == "left_out"
     patients = leakage.patient_names(dataset, section)
-    seen = leakage.find_leakage(dataset, patients, own.dataset, own.patients, sources=drop)
-    left_out |= {reason: len(rows) for reason, rows in seen.items()}
-    rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(seen.values())))
+    leaked = leakage.find_leakage(dataset, patients, own.dataset, own.patients, sources=drop)
+    left_out |= {reason: len(rows) for reason, rows in leaked.items()}
+    rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(leaked.values())))
     if not len(rows):
         hint = (
             "; evaluate.same_source=kept measures on other patients of the same source"

@@ -91,12 +91,12 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
         folder.write_bytes("plots/lr_find.png", plots.to_png(figure))
     if parallel.is_main():
-        found = (
+        sentence = (
             "the loss falls nowhere"
             if best is None
             else f"the loss falls fastest at a learning rate of {best:.2g}"
         )
-        print(f"{found} ({len(finite)} steps, {workdir / 'plots' / 'lr_find.png'})")
+        print(f"{sentence} ({len(finite)} steps, {workdir / 'plots' / 'lr_find.png'})")
         if best is not None:
             print(f"to use it: --config.optim.learning_rate={best:.2g}")
 

@@ -56,12 +56,12 @@ def run(config: ConfigDict, workdir: Path) -> None:
     with RunFolder.open(
         workdir, config.to_dict(), active=parallel.is_main(), volatile=OTHER_LUNGS
     ) as folder:
-        found = xray_files.find(config.predict.inputs, leave_out=folder.path / FOLDER)
+        listed = xray_files.find(config.predict.inputs, leave_out=folder.path / FOLDER)
         predictor = Predictor.load(folder, config)
         masks = MaskProvider.for_others(config, folder, labelled=False)
         folder.claim()
         kinds = [MASKS] * predictor.is_segmenter + [OVERLAYS] * bool(config.predict.overlays)
-        sources = [Source.of_file(file) for file in found.files]
+        sources = [Source.of_file(file) for file in listed.files]
         with (
             Results(
                 folder.path / FOLDER, predictor.classes, active=parallel.is_main(), pictures=kinds
@@ -86,7 +86,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 "patches_an_image": patches,
                 "lungs_from": segmenter.folder if segmenter else None,
             },
-            hidden=found.hidden,
+            hidden=listed.hidden,
         )
 
 

@@ -72,16 +72,16 @@ def predict_splits(experiment: Experiment, folder: RunFolder) -> None:
         )
     total = sum(len(experiment.splits[name]) for name in names)
     started = time.monotonic()
-    found: dict[str, list[np.ndarray]] = {"split": []}
+    collected: dict[str, list[np.ndarray]] = {"split": []}
     with tqdm(total=total, desc="predict", unit="image", disable=not parallel.is_main()) as bar:
         for name in names:
             for prediction in experiment.predict(variables, experiment.splits[name], count=count):
                 prediction.pop("loss", None)
                 for key, value in prediction.items():
-                    found.setdefault(key, []).append(value)
-                found["split"].append(np.full(len(prediction["index"]), name))
+                    collected.setdefault(key, []).append(value)
+                collected["split"].append(np.full(len(prediction["index"]), name))
                 bar.update(len(prediction["index"]))
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    whole = {name: np.concatenate(parts) for name, parts in collected.items()}
     index = whole.pop("index")
     probabilities = whole.pop("probabilities").astype(np.float32)
     extra = {"source": rows.sources[index], "age_group": rows.age_groups[index]}

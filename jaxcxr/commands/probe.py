@@ -108,7 +108,7 @@ def _probabilities(
     # As many logits as findings.
     own.data.classes, own.data.targets, own.model.outputs = labels, (), "softmax"
     network, sampler = Network(own, axis_name=None), input_sampler.build(own)
-    found = weights.load(source, network.init(0), arch=config.model.name, new_head=False)
+    loaded = weights.load(source, network.init(0), arch=config.model.name, new_head=False)
 
     def predict(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
         pixels = sampler.draw(batch, key, count=1, train=False)[:, 0]
@@ -125,7 +125,7 @@ def _probabilities(
     program, key = parallel.spmd_predict(predict), jax.random.key(config.seed)
     parts = []
     with tqdm(total=len(index), desc="probe", unit="image", disable=not parallel.is_main()) as bar:
-        for part in predict_rows(program, parallel.place(found.variables), batches, key):
+        for part in predict_rows(program, parallel.place(loaded.variables), batches, key):
             parts.append(part["findings"])
             bar.update(len(parts[-1]))
     return np.concatenate(parts)

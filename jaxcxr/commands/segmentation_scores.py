@@ -22,7 +22,7 @@ GRID = tuple(n / 20 for n in range(1, 20))
 ALL = ""  # images of every class
 
 # (threshold, class or ALL) -> means over images, and pooled over pixels
-Found = dict[tuple[float, str], tuple[SegmentationOverlap, PooledOverlap]]
+Sums = dict[tuple[float, str], tuple[SegmentationOverlap, PooledOverlap]]
 
 
 def score(experiment: Experiment, folder: RunFolder) -> None:
@@ -44,10 +44,10 @@ def score(experiment: Experiment, folder: RunFolder) -> None:
         validation = on_validation(experiment, variables)
         choices |= {"half": 0.5, "best on validation": validation["best"]}
     held_out = experiment.splits["oof"]
-    found = measure(
+    sums = measure(
         experiment, variables, "oof", thresholds=tuple(choices.values()), classes=classes
     )
-    overlap, pooled = found[choices["configured"], ALL]
+    overlap, pooled = sums[choices["configured"], ALL]
     counts = np.bincount(experiment.examples.labels[held_out], minlength=len(classes)).tolist()
     folder.write_json(
         "segmentation.json",
@@ -61,12 +61,12 @@ def score(experiment: Experiment, folder: RunFolder) -> None:
                 {
                     "choice": choice,
                     "threshold": threshold if sigmoid else None,
-                    **_summary(found[threshold, ALL]),
+                    **_summary(sums[threshold, ALL]),
                 }
                 for choice, threshold in choices.items()
             ],
             "classes": {
-                name: {"images": count, **_summary(found[choices["configured"], name])}
+                name: {"images": count, **_summary(sums[choices["configured"], name])}
                 for name, count in zip(classes, counts, strict=False)
             },
             "validation": validation,
@@ -81,10 +81,10 @@ def measure(
     *,
     thresholds: Sequence[float],
     classes: Sequence[str] = (),
-) -> Found:
+) -> Sums:
     """The overlap of a split's images at each threshold, of all of them and of each class."""
     structures = tuple(experiment.config.masks.structures)
-    found: Found = {}
+    sums: Sums = {}
     for prediction in experiment.predict(variables, experiment.splits[split], count=0):
         batch = experiment.host_batch(prediction)
         weights = {ALL: batch["weight"]}
@@ -100,10 +100,10 @@ def measure(
                     ),
                     PooledOverlap.from_batch(mask, batch["mask"], weight, structures=structures),
                 )
-                if (before := found.get((threshold, name))) is not None:
+                if (before := sums.get((threshold, name))) is not None:
                     here = before[0].merge(here[0]), before[1].merge(here[1])
-                found[threshold, name] = here
-    return found
+                sums[threshold, name] = here
+    return sums
 
 
 def on_validation(experiment: Experiment, variables: Variables) -> dict[str, Any]:
@@ -111,9 +111,9 @@ def on_validation(experiment: Experiment, variables: Variables) -> dict[str, Any
 
     Of equals that next to 0.5.
     """
-    found = measure(experiment, variables, "valid", thresholds=GRID)
+    sums = measure(experiment, variables, "valid", thresholds=GRID)
     scores = [
-        overlap.scalars()["dice"] for overlap, _ in (found[threshold, ALL] for threshold in GRID)
+        overlap.scalars()["dice"] for overlap, _ in (sums[threshold, ALL] for threshold in GRID)
     ]
     best = max(
         zip(np.nan_to_num(scores, nan=-1.0), (-abs(t - 0.5) for t in GRID), GRID, strict=True)
@@ -126,9 +126,9 @@ def on_validation(experiment: Experiment, variables: Variables) -> dict[str, Any
     }
 
 
-def _summary(found: tuple[SegmentationOverlap, PooledOverlap]) -> dict[str, float]:
+def _summary(sums: tuple[SegmentationOverlap, PooledOverlap]) -> dict[str, float]:
     """Means over the structures."""
-    overlap, pooled = found
+    overlap, pooled = sums
     means = overlap.scalars()
     return {
         name: means[name] for name in ("jaccard", "jaccard_smoothed", "dice")

@@ -1,9 +1,8 @@
 """COVID-CXNet's lung module after its U-Net: the grown lungs' box, or their pixels (paper 3.2).
 
-On the host with SciPy, at each image's native size; `jaxcxr.ops.masks` holds the same in JAX, which
-would compile again for every size. The published code works at 320 x 320, on an image that it
-resized to that and resizes again afterwards: there, its 6 pixels of growth and 10 of margin are
-2 % and 3 % of the side.
+On the host with SciPy, at each image's native size: JAX would compile again for every size. The
+published code works at 320 x 320, on an image that it resized to that and resizes again afterwards:
+there, its 6 pixels of growth and 10 of margin are 2 % and 3 % of the side.
 """
 
 from __future__ import annotations

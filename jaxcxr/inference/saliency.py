@@ -184,8 +184,8 @@ def forward_passes(config: ConfigDict, images: int) -> int:
 def _gradcam(
     explainer: Explainer, rows: np.ndarray, images: np.ndarray, classes: np.ndarray | None
 ) -> Heat:
-    found = explainer.grad_cam(rows, images, classes)
-    return Heat(found["heat"], found["explained"], found["probabilities"], found.get("votes"))
+    maps = explainer.grad_cam(rows, images, classes)
+    return Heat(maps["heat"], maps["explained"], maps["probabilities"], maps.get("votes"))
 
 
 def _lime(
@@ -258,9 +258,9 @@ def _each(
         one(
             lambda copies, row=row: explainer.predict(np.full(len(copies), row), copies),
             image,
-            int(wanted),
+            int(class_id),
         )
-        for row, image, wanted in zip(rows, images, explained, strict=True)
+        for row, image, class_id in zip(rows, images, explained, strict=True)
     ]
     return Heat(np.stack(heat), explained, probabilities)
 

@@ -162,9 +162,11 @@ def _predict_batch(
     """Lungs, then classes, of at most a batch of X-rays; those that cannot be used come first."""
     size = predictor.config.evaluate.batch_size
     if masks.segmenter is not None and batch:
-        found = masks.segmenter.images([result.prepared for result in batch], batch_size=size)
+        structures = masks.segmenter.images([result.prepared for result in batch], batch_size=size)
         batch = list(
-            pool.map(functools.partial(_prepare, predictor), batch, masks.segmenter.lungs(found))
+            pool.map(
+                functools.partial(_prepare, predictor), batch, masks.segmenter.lungs(structures)
+            )
         )
     for number, result in enumerate(batch):
         if (

@@ -17,7 +17,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.storage import files
 
 SPLITS = ("train", "valid", "oof", "test")
-_FORMAT = "jaxcxr.storage.predictions/1"
+_FORMAT = "jaxcxr.predictions/1"
 _META = ("classes", "fold", "learner", "split_sha256", "dataset_fingerprint", "group_by")
 
 

@@ -81,12 +81,12 @@ def _check_kept(folder: RunFolder, *names: str) -> None:
     if not parallel.is_main() or not path.exists():
         return
     listed = (manifests.read(path) or {"files": {}})["files"]
-    kept = [
+    lasting = [
         name
         for name in names or listed
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _MADE_AGAIN)
     ]
-    if kept and (problem := manifests.problem(path, names=kept)):
+    if lasting and (problem := manifests.problem(path, names=lasting)):
         raise InputError(
             f"the run {folder.path} {problem} since it finished. Restore it from a copy, or "
             "delete the run folder and train again"

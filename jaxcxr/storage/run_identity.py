@@ -60,28 +60,28 @@ def fields(config: Mapping[str, Any], volatile: tuple[str, ...]) -> dict[str, An
 
 def inputs(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a manifest that a resumed run must find unchanged."""
-    found = {name: dict(manifest[name]) for name in ("dataset", "split") if name in manifest}
+    flat = {name: dict(manifest[name]) for name in ("dataset", "split") if name in manifest}
     # Whether the images are the same is told by the fingerprint.
     for listed in ("dropped", "notices"):
-        found.get("dataset", {}).pop(listed, None)
+        flat.get("dataset", {}).pop(listed, None)
     if "upstream" in manifest:  # where the files lie may change
-        found["upstream"] = {
+        flat["upstream"] = {
             f"{number} ({Path(entry['path']).name})": entry["sha256"]
             for number, entry in enumerate(manifest["upstream"])
         }
-    return {name: value for name, (_, value) in _flatten(found).items()}
+    return {name: value for name, (_, value) in _flatten(flat).items()}
 
 
-def difference(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def difference(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
     """Returns '-'/'+' lines for what differs.
 
     A field that is gone or new shows the nearest name.
     """
     lines = []
-    for name in sorted(saved.keys() | given.keys()):
-        if name in saved and name in given and saved[name] == given[name]:
+    for name in sorted(saved.keys() | requested.keys()):
+        if name in saved and name in requested and saved[name] == requested[name]:
             continue
-        for mark, side, other in (("-", saved, given), ("+", given, saved)):
+        for mark, side, other in (("-", saved, requested), ("+", requested, saved)):
             if name in side:
                 near = [] if name in other else difflib.get_close_matches(name, other, 1, 0.85)
                 hint = f"   (the other side has {near[0]})" if near else ""
@@ -118,7 +118,7 @@ def moved(saved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def same_paths(
-    saved: dict[str, Any], given: dict[str, Any], is_recorded: Callable[[str], bool]
+    saved: dict[str, Any], requested: dict[str, Any], is_recorded: Callable[[str], bool]
 ) -> dict[str, Any]:
     """`saved` with the paths of `given` where both lead to the same place or masks.
 
@@ -126,15 +126,17 @@ def same_paths(
 
     Args:
         saved: configuration of the run folder, dotted name -> value.
-        given: configuration of this start, in the same form.
+        requested: configuration of this start, in the same form.
         is_recorded: whether the masks of a segment run are those that the saved run was made from.
     """
     same = dict(saved)
-    for name in saved.keys() & given.keys():
+    for name in saved.keys() & requested.keys():
         if _matches(name, _PATHS):
-            moved_masks = name == "masks.workdir" and given[name] and is_recorded(given[name])
-            if moved_masks or _real(name, saved[name]) == _real(name, given[name]):
-                same[name] = given[name]
+            moved_masks = (
+                name == "masks.workdir" and requested[name] and is_recorded(requested[name])
+            )
+            if moved_masks or _real(name, saved[name]) == _real(name, requested[name]):
+                same[name] = requested[name]
     return same
 
 
@@ -154,7 +156,7 @@ def _is_path(name: str, value: Any) -> bool:
 def _map_paths(
     config: Mapping[str, Any], change: Callable[[str], str], prefix: str = ""
 ) -> dict[str, Any]:
-    found = {}
+    flat = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
@@ -164,8 +166,8 @@ def _map_paths(
                 value = [change(item) if _is_path(name, item) else item for item in value]
             elif _is_path(name, value):
                 value = change(value)
-        found[key] = value
-    return found
+        flat[key] = value
+    return flat
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -31,7 +31,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         workdir: gets predictions.npz over the classes of the study, and the report.
     """
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
-        found, rows, splits, first = [], None, {}, None
+        levels, rows, splits, first = [], None, {}, None
         for name, level in config.items():
             experiment = prepare(level)
             if first is None:
@@ -51,7 +51,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             index = np.concatenate([splits[s] for s in names])
             parts = list(experiment.predict(variables, index, count=1))
             probabilities = np.concatenate([part["probabilities"] for part in parts])
-            found.append(
+            levels.append(
                 (probabilities, data.target_map(level.data), data.output_classes(level.data))
             )
         assert first is not None and rows is not None
@@ -60,7 +60,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             patient_ids=rows.patient_ids[index],
             split=np.concatenate([np.full(len(splits[s]), s) for s in names]),
             labels=rows.labels[index],
-            probabilities=compose(found, rows.classes),
+            probabilities=compose(levels, rows.classes),
             classes=rows.classes,
             fold=first.config.split.fold,
             group_by=first.config.split.group_by,

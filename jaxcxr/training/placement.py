@@ -26,9 +26,9 @@ class Placement:
         return f"images stay in {self.where} memory ({self.why})"
 
 
-def check(wanted: str, *, processes: int) -> None:
+def check(requested: str, *, processes: int) -> None:
     """Raises InputError for a `train.placement` that is impossible with `processes`."""
-    if wanted == "device" and processes > 1:
+    if requested == "device" and processes > 1:
         raise InputError(
             f"train.placement='device' is for one process, and there are {processes}, each of "
             "which reads its own part of a batch: set it to 'auto' or 'host'"
@@ -36,12 +36,12 @@ def check(wanted: str, *, processes: int) -> None:
 
 
 def choose(
-    wanted: str, *, needed: int, free: int | None, platform: str, processes: int
+    requested: str, *, needed: int, free: int | None, platform: str, processes: int
 ) -> Placement:
     """Where the arrays of a run go; the numbers it computes are the same but for rounding.
 
     Args:
-        wanted: `train.placement`.
+        requested: `train.placement`.
         needed: bytes of the arrays.
         free: bytes that are free on every device, `parallel.free_memory`; None: not known.
         platform: cpu, gpu or tpu.
@@ -50,11 +50,11 @@ def choose(
     Raises:
         InputError: `check`'s, and arrays that are to be on the devices and do not fit.
     """
-    check(wanted, processes=processes)
+    check(requested, processes=processes)
     size = f"they take {_gb(needed)}"
-    if wanted == "host":
+    if requested == "host":
         return Placement("host", "train.placement says so")
-    if wanted == "device":
+    if requested == "device":
         if free is not None and needed > free:
             raise InputError(
                 f"train.placement='device', and the images do not fit: {size}, and {_gb(free)} of "
@@ -75,10 +75,10 @@ def choose(
     return Placement("device", f"{size}, and {_gb(free)} of a device's memory is free")
 
 
-def decide(wanted: str, *, needed: int) -> Placement:
+def decide(requested: str, *, needed: int) -> Placement:
     """`choose` for the devices that there are."""
     return choose(
-        wanted,
+        requested,
         needed=needed,
         free=parallel.free_memory(),
         platform=parallel.platform(),

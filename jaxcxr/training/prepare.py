@@ -87,12 +87,12 @@ def _from_images(
 
 def _all_dropped(config: ConfigDict, store: data.Store) -> dict[str, Dropped]:
     """What the data set left out, and what the preprocessing did."""
-    found = dict(store.dataset.dropped)
+    dropped_images = dict(store.dataset.dropped)
     if store.bad_ids:
-        found["unreadable image"] = Dropped.of(list(store.bad_ids), is_fault=True)
+        dropped_images["unreadable image"] = Dropped.of(list(store.bad_ids), is_fault=True)
     if store.empty_ids and config.masks.on_empty == "drop":
-        found["empty lung mask"] = Dropped.of(list(store.empty_ids), is_fault=True)
-    return found
+        dropped_images["empty lung mask"] = Dropped.of(list(store.empty_ids), is_fault=True)
+    return dropped_images
 
 
 def _classify(config: ConfigDict) -> Experiment:

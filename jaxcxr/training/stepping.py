@@ -84,7 +84,7 @@ class ResidentRows:
     def __init__(self, experiment: Experiment, arrays: Mapping[str, jax.Array], key: jax.Array):
         self.iterator = train_batches(experiment, {})
         self.at_most = experiment.config.train.log_every
-        self._compiled, self._given = experiment.compiled, {"arrays": arrays, "key": key}
+        self._compiled, self._context = experiment.compiled, {"arrays": arrays, "key": key}
 
     def next(self, count: int) -> Any:
         """See `Stepper.next`: rows of `count` batches, on the devices, padded to `at_most`."""
@@ -100,8 +100,8 @@ class ResidentRows:
         """See `Stepper.step`."""
         count = len(rates)
         padded = np.pad(np.asarray(rates, np.float32), (0, self.at_most - count), mode="edge")
-        given = {**self._given, "count": np.int32(count), "rates": padded}
-        state, metrics = self._compiled.train_steps(state, batches, given)
+        context = {**self._context, "count": np.int32(count), "rates": padded}
+        state, metrics = self._compiled.train_steps(state, batches, context)
         losses = parallel.to_host(metrics)["loss"][:count]
         return state, [{"loss": loss} for loss in losses]
 

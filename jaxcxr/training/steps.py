@@ -103,19 +103,22 @@ def train_steps(
     def steps(
         state: TrainState,
         batch: Mapping[str, jax.Array],
-        given: Mapping[str, Any],
+        context: Mapping[str, Any],
         *,
         axis_name: str,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         def one(i: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
             state, losses = carry
-            state = optim.with_learning_rate(state, given["rates"][i])
-            rows = gather(given["arrays"], batch["index"][:, i])
-            state, metrics = step(state, rows, given["key"], axis_name=axis_name)
+            state = optim.with_learning_rate(state, context["rates"][i])
+            rows = gather(context["arrays"], batch["index"][:, i])
+            state, metrics = step(state, rows, context["key"], axis_name=axis_name)
             return state, losses.at[i].set(metrics["loss"])
 
-        start = optim.with_learning_rate(state, given["rates"][0]), jnp.zeros(len(given["rates"]))
-        state, losses = jax.lax.fori_loop(0, given["count"], one, start)
+        start = (
+            optim.with_learning_rate(state, context["rates"][0]),
+            jnp.zeros(len(context["rates"])),
+        )
+        state, losses = jax.lax.fori_loop(0, context["count"], one, start)
         return state, {"loss": losses}
 
     return steps

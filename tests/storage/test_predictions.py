@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 
 import numpy as np
@@ -54,6 +55,13 @@ def assert_equal(a: Predictions, b: Predictions) -> None:
 
 
 # The file.
+
+
+def test_the_name_of_the_format_is_a_contract(tmp_path):
+    """Files of earlier versions have it."""
+    make().save(tmp_path / "predictions.npz")
+    with np.load(tmp_path / "predictions.npz") as file:
+        assert json.loads(str(file["meta"]))["format"] == "jaxcxr.predictions/1"
 
 
 def test_a_file_holds_all_of_it(tmp_path):
