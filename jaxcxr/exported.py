@@ -15,6 +15,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 try:
     from jaxcxr.errors import InputError  # pyright: ignore[reportAssignmentType]
@@ -174,7 +175,10 @@ class Model:
         )
         if mask is not None and not mask.any():
             if not fill:
-                raise InputError(f"no lungs found (masks.on_empty={rules['on_empty']!r})")
+                raise InputError(
+                    f"no lungs found (masks.on_empty={rules['on_empty']!r}): look at the X-ray and "
+                    "at the segmenter's mask of it, --masks-to"
+                )
             mask = np.ones_like(mask)
         return image, mask
 
@@ -336,13 +340,18 @@ def read_image(path: str | Path) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # damaged files raise a dozen types in Pillow
-        hint = (
-            ", or read it with jaxcxr (--config.run=predict)"
-            if "cannot identify" in str(error)
-            else ""
-        )
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+        if isinstance(error, UnidentifiedImageError):
+            is_empty = not Path(path).stat().st_size
+            raise InputError(
+                f"{path} is empty"
+                if is_empty
+                else f"{path} is no {', '.join(_FORMATS)} picture; jaxcxr reads DICOM too "
+                "(--config.run=predict)"
+            ) from error
         raise InputError(
-            f"{path} is unreadable: {_reason(error)}. Give {', '.join(_FORMATS)}{hint}"
+            f"{path} is unreadable: {_reason(error)}. Give {', '.join(_FORMATS)}"
         ) from error
 
 
@@ -509,13 +518,13 @@ def _version(text: str) -> tuple[int, ...]:
 def main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status, 1 where a file could not be used."""
     parser = argparse.ArgumentParser(
-        prog="python -m jaxcxr.exported",
+        prog=f"python {RUNNER}" if Path(__file__).name == RUNNER else "python -m jaxcxr.exported",
         description=(
             "Class probabilities, or lung masks, of X-rays by an exported model. Research use only."
         ),
     )
     parser.add_argument("export", metavar="EXPORT", help="folder that --config.run=export wrote")
-    files = "PNG, JPEG, GIF, BMP or TIFF files, lungs dark"
+    files = "PNG, JPEG, GIF, BMP or TIFF files, or folders of them, lungs dark"
     parser.add_argument("images", metavar="IMAGE", nargs="+", help=files)
     parser.add_argument(
         "--lungs", metavar="EXPORT", help="an exported segmenter, for a model that looks at lungs"
@@ -535,7 +544,7 @@ def main(arguments: Sequence[str]) -> int:
     values = [f"probability_{name}" for name in model.spec["classes"]] or ["lung_area_share"]
     table, failed, taken = csv.writer(sys.stdout, lineterminator="\n"), 0, set[str]()
     table.writerow(["file", *values, "note"])
-    for name in options.images:
+    for name in [file for given in options.images for file in _files(given)]:
         mask = options.masks_to / _mask_name(name, taken) if options.masks_to else None
         try:
             numbers = _predict_file(model, segmenter, Path(name), mask)
@@ -549,6 +558,14 @@ def main(arguments: Sequence[str]) -> int:
             name = f"'{name}" if re.match(r"'*[=+\-@\t\r\n]", name) else name  # no formula
             table.writerow([name, *(f"{number:.6g}" for number in numbers), NOTE])
     return 1 if failed else 0
+
+
+def _files(name: str) -> list[str]:
+    """A file, or the files of a folder in the order of their names, without hidden ones."""
+    if not os.path.isdir(name):
+        return [name]
+    found = sorted(entry.path for entry in os.scandir(name) if entry.is_file())
+    return [file for file in found if not os.path.basename(file).startswith(".")] or [name]
 
 
 def _mask_name(image: str, taken: set[str]) -> str:

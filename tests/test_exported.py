@@ -189,10 +189,13 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "text.dcm").write_text("DICM")
     with pytest.raises(InputError, match=r"cut\.png is unreadable"):
         exported.read_image(tmp_path / "cut.png")
-    with pytest.raises(InputError, match=r"text\.dcm is unreadable.*or read it with jaxcxr"):
+    with pytest.raises(InputError, match=r"text\.dcm is no PNG.* picture; jaxcxr reads DICOM too"):
         exported.read_image(tmp_path / "text.dcm")
-    with pytest.raises(InputError, match=r"none\.png is unreadable.*No such file"):
+    with pytest.raises(InputError, match=r"none\.png cannot be opened: No such file"):
         exported.read_image(tmp_path / "none.png")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(InputError, match=r"empty\.png is empty$"):
+        exported.read_image(tmp_path / "empty.png")
     Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(InputError, match="32-bit values"):
         exported.read_image(tmp_path / "float.tif")
@@ -298,9 +301,10 @@ def test_a_changed_runner_does_not_run_as_the_exports_own(folder):
     assert run(runner.rename(folder / "mine.py")) == 0
 
 
-def test_an_error_of_one_image_does_not_end_the_others(folder, capsys, monkeypatch):
-    for name in ("a.png", "b.png", "c.png"):
-        Image.fromarray(xray()).save(folder / name)
+def test_an_error_of_one_image_does_not_end_those_of_the_folder_beside_it(
+    folder, capsys, monkeypatch
+):
+    Image.fromarray(xray()).save(folder / "a.png")
     plain = Model.preprocess
 
     def fails(self, pixels, lungs=None):
@@ -311,10 +315,10 @@ def test_an_error_of_one_image_does_not_end_the_others(folder, capsys, monkeypat
 
     fails.count = 0
     monkeypatch.setattr(Model, "preprocess", fails)
-    assert (
-        exported.main([str(folder), *(str(folder / name) for name in ("a.png", "b.png", "c.png"))])
-        == 1
-    )
+    (folder / "in").mkdir()
+    for name in (".hidden", "b.png", "c.png"):
+        (folder / "in" / name).write_bytes((folder / "a.png").read_bytes())
+    assert exported.main([str(folder), str(folder / "a.png"), str(folder / "in")]) == 1
     said = capsys.readouterr()
     assert [line.split(",")[0][-5:] for line in said.out.splitlines()[1:]] == ["a.png", "c.png"]
     assert "b.png: MemoryError" in said.err and "0x7f" not in said.err and said.err.count("\n") == 1

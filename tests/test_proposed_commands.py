@@ -268,7 +268,7 @@ def test_a_run_is_compared_with_another(tmp_path, with_flags):
 def test_an_export_runs_and_a_training_starts_from_it(runs, capsys, inputs, with_flags, tmp_path):
     RUNS["export"](learner(patched=False), runs / "whole")
     printed = capsys.readouterr().out
-    [command] = re.findall(r"python -m jaxcxr\.exported (.*)", printed)
+    [command] = re.findall(r"python \S+/run\.py (.*)", printed)
     assert exported.main(shlex.split(command.replace("IMAGE...", f"{inputs}/0.png"))) == 0
     assert "0.png" in capsys.readouterr().out
     [line] = [line for line in printed.splitlines() if "to start from it" in line]
@@ -458,7 +458,6 @@ FOLLOWED = {
     "is not the folder of a finished segment run": "the_segmenter_for_own_xrays",
     "compare.other is empty": "a_run_is_compared_with_another",
     "is compared with itself": "a_run_is_compared_with_another",
-    "to run it ": "an_export_runs",
     "to start from it": "an_export_runs",
     "--config.model.head=pretrained": "an_export_runs",
     "--config.model.mean=": "an_export_runs",
@@ -477,6 +476,7 @@ FOLLOWED = {
     "--config.split.group_by=patient": "folds_that_share_patients",
 }
 NOT_FOLLOWED = {
+    "predict it as a whole with": "tests/commands/test_own_xrays.py predicts with and without",
     "is no run folder": "a word for the user's own choice; tests/test_main.py has the message",
     "--config.run=MODE": "how a run mode is written",
     "--config.FIELD=VALUE": "help: how a field is set",

@@ -207,7 +207,9 @@ def _closing(config: ConfigDict, folder: RunFolder) -> str:
     lungs = "--lungs SEGMENTER/export " if needs_lungs else ""
     lines = [
         f"wrote {place}, for {', '.join(config.export.platforms)}",
-        f"to run it         python -m jaxcxr.exported {shlex.quote(str(place))} {lungs}IMAGE...",
+        f"to run it         python {shlex.quote(str(place / exported.RUNNER))} "
+        f"{shlex.quote(str(place))} {lungs}IMAGE...",
+        "                  which needs only JAX with flatbuffers, NumPy and Pillow",
         f"to start from it  --config.model.pretrained={shlex.quote(str(place / exported.WEIGHTS))} "
         "--config.model.head=pretrained "
         f"--config.model.mean='{mean}' --config.model.std='{std}'",

@@ -53,6 +53,8 @@ OF_THE_DISK = frozenset(
 
 
 _HIDDEN = "begins with a dot"  # a `problem` that `find` keeps apart
+# What Windows leaves in folders of pictures.
+_OF_THE_SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 _ADDRESS = re.compile(r"( object)? at 0x[0-9a-fA-F]+")
 
 
@@ -85,7 +87,7 @@ class Found:
     """The files of an input folder.
 
     files: in the order of their ids. hidden: sorted ids of skipped files, whose names begin with a
-    dot.
+    dot or are those of what Windows puts beside pictures.
     """
 
     files: list[XRayFile]
@@ -108,8 +110,8 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
 
     Args:
         inputs: a file, a folder (with all folders below it), or a pattern with *, ? or ** of files
-            and folders. Files and folders whose names begin with a dot are passed over unless
-            `inputs` names them.
+            and folders. Files and folders whose names begin with a dot, and Thumbs.db and the like,
+            are passed over unless `inputs` names them.
         leave_out: a folder that is passed over, since it is written to.
 
     Returns:
@@ -360,7 +362,7 @@ def _walk(place: Path) -> Iterator[tuple[Path, str]]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    if entry.name.startswith(".") or entry.name.casefold() in _OF_THE_SYSTEM:
                         yield Path(entry.path), _HIDDEN
                     elif entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))

@@ -174,7 +174,10 @@ def _predict_batch(
             and not predictor.is_segmenter
             and not predictor.can_use(result.prepared)
         ):
-            reason = f"{xray_files.NO_LUNGS} (masks.on_empty={predictor.config.masks.on_empty!r})"
+            reason = (
+                f"{xray_files.NO_LUNGS} (masks.on_empty={predictor.config.masks.on_empty!r}): look "
+                "at the X-ray, or predict it as a whole with --config.masks.on_empty=whole_image"
+            )
             batch[number] = result.replace(error=NoLungs(reason))
     yield from (result for result in batch if result.error is not None)
     batch = [result for result in batch if result.error is None]

@@ -471,7 +471,8 @@ def test_only_finished_runs_of_one_network_are_exported(runs, copied, tmp_path):
 def test_the_way_to_use_it_is_printed(copied, capsys):
     export.run(learner(patched=False), copied)
     said = capsys.readouterr().out
-    assert f"python -m jaxcxr.exported {copied / 'export'} IMAGE..." in said
+    place = copied / "export"
+    assert f"python {place / 'run.py'} {place} IMAGE..." in said
     assert (
         "--config.model.head=pretrained --config.model.mean='(0.5,)' --config.model.std='(0.5,)'"
         in said

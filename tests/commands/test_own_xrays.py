@@ -198,6 +198,7 @@ def test_the_same_pixels_as_png_tiff_and_dicom_give_the_same_numbers(runs, phant
 
 def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
     (inputs / ".DS_Store").write_bytes(b"x")
+    (inputs / "more" / "Thumbs.db").write_bytes(b"x")
     (inputs / "broken.png").write_bytes((inputs / "a.png").read_bytes()[:200])
     (inputs / "notes.txt").write_text("PA view")
     (inputs / "plan.dcm").write_bytes(dicoms.shipped("rtplan.dcm"))
@@ -211,8 +212,10 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
     assert list(reasons) == ["broken.png", "notes.txt", "plan.dcm"]
     assert reasons["plan.dcm"] == "plan.dcm is a DICOM file without an image, or cut off before it"
     summary = read_json(runs / "patched" / "xrays" / "summary.json")
-    assert summary["failed"] == 3 and summary["hidden"] == 1
-    assert re.search(r"hidden, unread +1 \(\.DS_Store\)\n", capsys.readouterr().out)
+    assert summary["failed"] == 3 and summary["hidden"] == 2
+    assert re.search(
+        r"hidden, unread +2 \(\.DS_Store, more/Thumbs\.db\)\n", capsys.readouterr().out
+    )
 
 
 def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
@@ -402,9 +405,10 @@ def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inpu
         with pytest.raises(InputError, match="1 of 5 files could not be used"):
             run(runs, "patched", inputs, masks__on_empty=on_empty)
         assert list(rows_of(runs / "patched")) == ["b.png", "c.tif", "d.dcm", "more/e"]
-        assert failures(runs / "patched") == {
-            "a.png": f"no lungs found (masks.on_empty='{on_empty}')"
-        }
+        assert failures(runs / "patched")["a.png"] == (
+            f"no lungs found (masks.on_empty='{on_empty}'): look at the X-ray, or predict it as a "
+            "whole with --config.masks.on_empty=whole_image"
+        )
     # A learner of whole images can do without.
     rows = run(runs, "whole", inputs, masks__workdir=str(runs / "segmenter"))
     assert xray_files.NO_LUNGS in rows["a.png"]["warnings"]
