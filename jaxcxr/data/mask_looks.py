@@ -141,8 +141,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
         and (kind != "same_as_another" or count >= _SAME_AT_LEAST)
     ]
     doubts += [
-        f"no mask has a pixel of {name}: is it another structure's file, or covered by a later one "
-        "of masks.structures?"
+        f"no mask has a pixel of {name} (another structure's file covers it, or it was not drawn)"
         for name in absent
     ]
     if count and lung_ids(structures) and not _MEANS[0] <= mean <= _MEANS[1]:
