@@ -1,5 +1,6 @@
-"""CheXNet's findings as they are: does "Pneumonia" rank COVID-19 above normal, without fine-tuning
-(paper 4.2, 5.2)?
+"""CheXNet's findings as they are: does "Pneumonia" rank COVID-19 above normal?
+
+Without fine-tuning (paper 4.2, 5.2).
 
 Paper: Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in Frontal Chest X-ray Images using Deep
 Learning" (2020).

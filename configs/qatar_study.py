@@ -1,5 +1,6 @@
-"""The Qatar paper's question: does augmentation cut the errors of the smallest class (section
-3.3.2)?
+"""The Qatar paper's question: does augmentation cut the errors of the smallest class?
+
+Section 3.3.2.
 
 Both CNNs, three trainings each, compared on the same test images with an exact McNemar test.
 

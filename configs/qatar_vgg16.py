@@ -1,5 +1,6 @@
-"""VGG-16 with ImageNet's features and a new head on the COVID-19 Radiography Database (section
-3.3.3).
+"""VGG-16 with ImageNet's features and a new head on the COVID-19 Radiography Database.
+
+Section 3.3.3.
 
 Without those weights (phantoms, :small) the features are learned, too, from random values.
 

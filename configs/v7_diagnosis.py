@@ -1,5 +1,6 @@
-"""A small CNN that tells COVID-19 from the rest of V7 Darwin's data set, borders with letters cut
-off (section 5).
+"""A small CNN that tells COVID-19 from the rest of V7 Darwin's data set (section 5).
+
+Borders with letters are cut off.
 
 Its paper swaps the formulas of true and false positive rate in the text; here they are the usual
 ones.

@@ -1,5 +1,6 @@
-"""The diagnosis CNN on X-rays that are black outside the lungs: what its paper names as future work
-(section 6).
+"""The diagnosis CNN on X-rays that are black outside the lungs.
+
+What its paper names as future work (section 6).
 
 --config.run=compare with a run of configs/v7_diagnosis.py says what the mask changes, on the same
 test images.

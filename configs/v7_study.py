@@ -1,5 +1,6 @@
-"""V7's diagnosis CNN on whole images, on borders cut by 10 and by 20 pixels, and on the lungs alone
-(sections 5, 6).
+"""V7's diagnosis CNN on whole images, without their borders, and on the lungs alone.
+
+Sections 5 and 6. Borders are cut by 10 and by 20 pixels.
 
 Three trainings each, compared pair by pair on the same test images: what do letters and the rest
 around the lungs do?

@@ -1,5 +1,6 @@
-"""A U-Net of 31 million parameters finds the lungs on V7 Darwin's data set (section 4): RGB in, one
-sigmoid out.
+"""A U-Net of 31 million parameters finds the lungs on V7 Darwin's data set (section 4).
+
+RGB in, one sigmoid out.
 
 It is zhixuhao/unet without its ReLU of two channels before the last convolution: 31,031,745
 parameters from three channels, 31,030,593 from one. --config.model.narrow=2 is the published form,

@@ -150,6 +150,12 @@ def test_help_lists_run_modes_presets_and_experiments(asked, arguments, status):
     assert "not for diagnosis" in text
 
 
+@pytest.mark.parametrize("name", shipped.experiments())
+def test_the_title_of_an_experiment_is_a_whole_sentence_of_one_line(name):
+    title = shipped.title(shipped.experiments()[name])
+    assert title.endswith((".", "?")) and len(title) + len('"""') <= 100
+
+
 def test_the_run_modes_of_help_are_those_that_run():
     assert list(run_modes.RUN_MODES) == list(dispatch.RUNS)
 

@@ -95,8 +95,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if parallel.is_main():
         print(_table(index))
         print(
-            f"wrote {len(rows)} heat maps and {len(index['classes'])} contact sheets to "
-            f"{workdir / FOLDER}"
+            f"wrote {len(rows)} saliency maps and {len(index['classes'])} contact sheets to "
+            f"{workdir / FOLDER}\nResearch use only. Not for diagnosis."
         )
 
 
@@ -262,11 +262,12 @@ def _announcement(
 
 def _table(index: dict) -> str:
     lines = [
+        "fractions of the saliency in lungs and on text, beside those of the image",
         (
-            f"{'true class':20} {'input':>12} {'images':>6} {'right':>6} {'with heat':>9} "
-            f"{'probability':>11} {'heat in lungs':>14} {'lungs in image':>15} "
-            f"{'heat on text':>13} {'text in image':>14}"
-        )
+            f"{'true class':20} {'input':>12} {'images':>6} {'right':>6} {'with any':>9} "
+            f"{'probability':>11} {'in lungs':>14} {'lungs in image':>15} "
+            f"{'on text':>13} {'text in image':>14}"
+        ),
     ]
     for label, of_class in index["classes"].items():
         for name, row in of_class["inputs"].items():

@@ -170,7 +170,8 @@ def _caption(entry: Mapping[str, Any]) -> str:
     for name, row in entry["inputs"].items():
         # One input has the width of a thumbnail.
         line = (
-            f"{name.replace('_', ' ')} " * (len(entry["inputs"]) > 1) + f"{row['probability']:.2f}"
+            f"{name.replace('_', ' ')} " * (len(entry["inputs"]) > 1)
+            + f"p = {row['probability']:.2f}"
         )
         if row["heat_in_lungs"] is not None:
             line += f", {100 * row['heat_in_lungs']:.0f} % in lungs"

@@ -79,7 +79,8 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
     assert index["layer"] == {"name": "layer1", "height": 8, "width": 8, "channels": 6}
     printed = capsys.readouterr().out
     assert "Grad-CAM, plain, on layer1: 8 x 8 places" in printed
-    assert "heat in lungs" in printed
+    assert "fractions of the saliency in lungs" in printed
+    assert printed.endswith("Research use only. Not for diagnosis.\n")
     assert f"{len(index['classes'])} contact sheets" in printed
 
 
