@@ -130,7 +130,7 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> str:
         f"{letter}  {folder}" for letter, folder in zip("AB", comparison.folders, strict=True)
     ]
     where = f"{all_images.images:,} test images of {all_images.patients:,} patients"
-    sentences = verdicts(comparison)
+    sentences = [*_equality(comparison), *verdicts(comparison)]
     report.add("\n".join(f"- {line}" for line in legend), "## Result", f"On {where}.")
     report.add("\n".join(f"- {line}" for line in sentences), _ONE_TRAINING)
     scores, counts = _scores_rows(comparison), _errors_rows(comparison)
@@ -155,6 +155,11 @@ def verdicts(comparison: Comparison) -> list[str]:
     return [
         _verdict(comparison, name) for name in dict.fromkeys(("", *comparison.smallest, *further))
     ]
+
+
+def _equality(comparison: Comparison) -> list[str]:
+    a, b = (p.probabilities for p in comparison.predictions)
+    return ["The probabilities of A and B are equal bit for bit."] if np.array_equal(a, b) else []
 
 
 def _verdict(comparison: Comparison, name: str) -> str:

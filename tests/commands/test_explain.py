@@ -219,7 +219,7 @@ def test_mistakes_are_named_before_anything_is_read(tmp_path):
         ({"inputs": ("original", "lungs")}, r"explain\.inputs='lungs' is unknown; known: original"),
         (
             {"method": "occlusion", "occlusion__size": 2.0},
-            r"explain\.occlusion\.size=2\.0: give a share",
+            r"explain\.occlusion\.size=2\.0: give above 0, at most 1",
         ),
         (
             {"method": "lime", "lime__segments": "slick"},

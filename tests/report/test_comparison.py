@@ -81,6 +81,8 @@ def test_equal_runs_show_no_difference(tmp_path):
         f"no statistically significant difference: A and B misclassify the same {errors} of 80"
         in comparison.verdicts(found)[0]
     )
+    equal = "The probabilities of A and B are equal bit for bit."
+    assert equal in comparison.write_comparison(found, tmp_path / "out")
 
 
 def test_few_that_tell_apart_are_said_to_be_too_few(tmp_path):
