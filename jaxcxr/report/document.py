@@ -285,14 +285,17 @@ def _decimal(value: float | None) -> str:
 def add_provenance(
     report: Report, manifest: Mapping[str, Any] | None, *, predictions: Predictions | None = None
 ) -> None:
-    """Section on provenance: every field of manifest.json, then the hashes of the predictions."""
+    """Section on provenance: the fields of manifest.json, and the hashes of the predictions."""
     report.add("## Provenance")
     report.facts["manifest"] = manifest
     fields = dict(manifest or {})
-    if "dataset" in fields:  # what it lists has a section of its own
-        listed = ("dropped", "notices")
-        fields["dataset"] = {k: v for k, v in fields["dataset"].items() if k not in listed}
+    # What it lists has a section of its own, and hashes have lines of their own.
+    parts = {"dataset": ("dropped", "notices", "fingerprint"), "split": ("sha256",)}
     fields["split_sha256"] = fields.get("split", {}).get("sha256")
+    fields["dataset_fingerprint"] = fields.get("dataset", {}).get("fingerprint")
+    for name, left_out in parts.items():
+        if name in fields:
+            fields[name] = {k: v for k, v in fields[name].items() if k not in left_out}
     if predictions is not None:
         fields["split_sha256"] = predictions.split_sha256
         fields["dataset_fingerprint"] = predictions.dataset_fingerprint
@@ -300,30 +303,46 @@ def add_provenance(
         # The only checkpoint that predictions are made with; another one is an error there.
         report.facts["checkpoint"] = {"step": training["best_step"], "steps": training["step"]}
         fields["checkpoint"] = f"step {training['best_step']} of {training['step']}"
-    absent = [name for name in _PROVENANCE if not fields.get(name) and fields.get(name) != 0]
+    absent = [name for name in _REQUIRED if not fields.get(name) and fields.get(name) != 0]
     if absent:
         where = (
             "there is no manifest.json" if manifest is None else "manifest.json has no such field"
         )
-        report.left_out.append(f"Provenance: {', '.join(absent)} ({where}).")
+        names = ", ".join(_PROVENANCE[name] for name in absent)
+        report.left_out.append(f"Provenance: {names} ({where}).")
+    if fields.get("started") == fields.get("time"):
+        fields.pop("started", None)
     order = [*_PROVENANCE, *(name for name in fields if name not in _PROVENANCE)]
     lines = [
-        f"- {name.replace('_', ' ').capitalize()}: {f'`{text}`' if name in _AS_CODE else text}"
+        f"- {_PROVENANCE.get(name, name)}: {f'`{text}`' if name in _AS_CODE else text}"
         for name in order
-        if name not in absent and (text := _as_text(fields[name]))
+        if name not in absent and (text := _as_text(fields.get(name)))
     ]
     report.add("\n".join(lines) or "Not available.")
 
 
-_PROVENANCE = ("command", "time", "versions", "python", "platform", "seed", "split_sha256")
+# Field of the manifest -> its name for readers, in this order.
+_PROVENANCE = {
+    "command": "Command", "time": "Started", "jaxcxr": "jaxcxr", "versions": "Packages",
+    "python": "Python", "platform": "Operating system", "cpus": "CPU cores", "devices": "Devices",
+    "task": "Task", "seed": "Seed", "checkpoint": "Checkpoint", "dataset": "Data set",
+    "dataset_fingerprint": "Data set, hash", "masks": "Lung masks", "split": "Split",
+    "split_sha256": "Split, hash (SHA-256)", "upstream": "Files of earlier runs",
+    "earlier_starts": "Earlier starts",
+}  # fmt: skip
+_REQUIRED = ("command", "time", "versions", "python", "platform", "seed", "split_sha256")
 _AS_CODE = ("command", "split_sha256", "dataset_fingerprint")
 
 
 def _as_text(value: Any) -> str:
+    """A value for readers; "" where there is nothing to say."""
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return f"{len(value)}, listed in manifest.json"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_as_text(v)}" for k, v in value.items() if v != "")
+        texts = {name.replace("_", " "): _as_text(part) for name, part in value.items()}
+        return ", ".join(f"{name} {text}" for name, text in texts.items() if text)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_as_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else str(value)

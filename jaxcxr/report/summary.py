@@ -73,7 +73,7 @@ def write_run_report(folder: Path | str) -> str:
     document.add_class_counts(report, document.class_counts(predictions))
     if "train" not in splits:
         report.left_out.append(
-            "Class distribution of the training images: predictions.npz holds no training rows."
+            "Class distribution of the training images: predict.splits has no train."
         )
     document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)

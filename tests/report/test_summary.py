@@ -67,9 +67,7 @@ def test_run_report_opens_with_the_result_then_its_provenance(run: Run) -> None:
     _, facts, text = run
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings == ["Result", "Provenance", "Details", "Not available"]
-    assert (
-        "- Command: `python main.py`\n- Versions: jax 0.10.2\n- Seed: 0\n- Split sha256: `c0ffee`"
-    ) in text
+    assert ("- Command: `python main.py`\n- Packages: jax 0.10.2\n- Seed: 0\n") in text
     assert facts["manifest"] == MANIFEST
 
 
