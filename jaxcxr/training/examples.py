@@ -74,10 +74,6 @@ def split(config: ConfigDict, examples: Examples) -> SplitExamples:
         group_by=s.group_by,
     )
     splits = folds.split(s.fold, valid_fraction=s.valid_fraction)
-    if not 0 < s.train_fraction <= 1:
-        raise InputError(
-            f"split.train_fraction is {s.train_fraction}: give a fraction above 0, up to 1"
-        )
     if s.train_fraction < 1:
         train = splits["train"]
         patients, images = data.sample_patients(

@@ -25,8 +25,6 @@ def prepare(config: ConfigDict) -> Experiment:
     """Opens the data of a config, splits it and builds its task."""
     parallel.check_batch_size(config.train.batch_size, field="train.batch_size")
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
-    if config.train.log_every < 1:
-        raise InputError(f"train.log_every={config.train.log_every}: give 1 or more steps")
     placement.check(config.train.placement, processes=parallel.process_count())
     task_of(config).check_prediction(config)
     return _PREPARE[config.task](config)

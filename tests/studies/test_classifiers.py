@@ -287,7 +287,7 @@ def test_one_logit_is_two_classes():
             {"data__relabel": ("interstitial=other",)},
             "data.relabel names other, which is not in data.classes",
         ),
-        ({"split__train_fraction": 0.0}, "split.train_fraction is 0.0"),
+        ({"split__train_fraction": 0.0}, "split.train_fraction=0.0: give above 0, at most 1"),
     ],
 )
 def test_what_does_not_go_together_is_named(fields, message):

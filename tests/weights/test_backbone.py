@@ -178,8 +178,9 @@ def test_features_without_a_head_are_converted_as_the_plain_network(
     monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"vgg16", "qatar_vgg16"})
     x = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
     shapes = initialise(models.build("vgg16", num_classes=10), None, x)["params"]["features"]
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
-    save_file(as_torch({"params": {"features": zeros}}), path)
+    rng = np.random.default_rng(0)
+    numbers = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), shapes)
+    save_file(as_torch({"params": {"features": numbers}}), path)
     out = tmp_path / "out.safetensors"
     assert main(["convert", str(path), str(out)]) == 0
     assert f"{out}: vgg16, 26 arrays" in capsys.readouterr().out
