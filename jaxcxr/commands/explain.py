@@ -1,6 +1,6 @@
 """Explanations of a trained classifier.
 
-Heat of its images, and how much of it is inside the lungs and on written marks.
+Saliency of its images, and how much of it is inside the lungs and on written marks.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from jaxcxr.training.prepare import prepare
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=explain` with the best checkpoint of a trained classifier's workdir.
 
-    Writes below `explain/`: `<id>.png` with the heat over the image, a contact sheet of each class,
-    and `index.json` with every image's class, and of each of `explain.inputs` the probability,
-    whether the likeliest class is the right one, and the shares of the heat inside the lungs and on
-    written marks; prints the means, and how many images are right. What an earlier call left there
-    is replaced at the end.
+    Writes below `explain/`: `<id>.png` with the saliency over the image, a contact sheet of each
+    class, and `index.json` with every image's class, and of each of `explain.inputs` the
+    probability, whether the likeliest class is the right one, and the fractions of the saliency
+    inside the lungs and on written marks; prints the means, and how many images are right. What an
+    earlier call left there is replaced at the end.
     """
     _check(config)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -171,7 +171,7 @@ def _check(config: ConfigDict) -> None:
 
 
 def _with_lungs(config: ConfigDict) -> ConfigDict:
-    """A whole-image learner sees no lung masks, but its heat can be measured with some."""
+    """A whole-image learner sees no lung masks, but its saliency can be measured with some."""
     config = config.copy_and_resolve_references()
     if not config.patches.enabled and config.masks.source == "none":
         config.masks.update(config.explain.masks)

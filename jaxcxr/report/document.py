@@ -148,7 +148,11 @@ def add_class_counts(report: Report, counts: Mapping[str, Mapping[str, int]]) ->
         ["Split", *classes, "All"],
         [[s, *(f"{n:,}" for n in r.values()), f"{sum(r.values()):,}"] for s, r in shown.items()],
     )
-    report.figure("class_counts", plots.class_counts(shown), "Class distribution by split")
+    report.figure(
+        "class_counts",
+        plots.class_counts(shown, title="Class distribution by split"),
+        "Class distribution by split",
+    )
 
 
 def add_confounding(report: Report, associations: Mapping[str, Any]) -> None:
@@ -177,7 +181,7 @@ def add_confounding(report: Report, associations: Mapping[str, Any]) -> None:
         if field == "source":
             report.figure(
                 "class_sources",
-                plots.class_counts(shown, group="source"),
+                plots.class_counts(shown, group="source", title="Class distribution by source"),
                 "Class distribution by source",
             )
 
