@@ -151,5 +151,7 @@ def test_no_character_stops_a_print(encoding):
 
 
 def test_a_stream_that_cannot_be_set_is_left_alone(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", object())
+    stream = object()
+    monkeypatch.setattr(sys, "stdout", stream)
     print_whatever_comes()
+    assert sys.stdout is stream

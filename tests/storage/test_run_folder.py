@@ -456,8 +456,8 @@ def test_a_moved_stage_finds_what_moved_along(study, tmp_path):
 
 def test_a_folder_of_an_earlier_version_is_read(tmp_path):
     files.write_json(tmp_path / "config.json", {**CONFIG, "masks": {"workdir": "study/segment"}})
-    with RunFolder.open(tmp_path, {**CONFIG, "masks": {"workdir": "study/segment"}}):
-        pass
+    with RunFolder.open(tmp_path, {**CONFIG, "masks": {"workdir": "study/segment"}}) as folder:
+        assert folder.config()["masks"] == {"workdir": "study/segment"}
 
 
 def test_the_manifest_names_a_studys_files_from_the_stage(tmp_path):
