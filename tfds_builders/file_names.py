@@ -8,6 +8,7 @@ and more loosely, and matches only if that is unique among the names and among t
 from __future__ import annotations
 
 import collections
+import filecmp
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -103,3 +104,36 @@ def _stem(name: str) -> str | None:
     """As `plain`, without the extension of a picture."""
     whole = plain(name)
     return whole and _EXTENSION.sub("", whole)
+
+
+def files_by_name(*folders: Path) -> dict[str, Path]:
+    """The plain files of `folders` by name, the first of copies in several; no hidden ones.
+
+    Raises:
+        ValueError: files of one name in two folders that differ.
+    """
+    files: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
+            if not path.is_file() or path.name.startswith("."):
+                continue
+            first = files.setdefault(path.name, path)
+            if first is not path and not filecmp.cmp(first, path, shallow=False):
+                raise ValueError(
+                    f"{first} and {path} have one name, and their bytes differ: keep the right one"
+                )
+    return files
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The plain files of `folder` by stem; no hidden ones.
+
+    Raises:
+        ValueError: two files have one stem.
+    """
+    files: dict[str, Path] = {}
+    for path in files_by_name(folder).values():
+        if path.stem in files:
+            raise ValueError(f"{folder}: both {files[path.stem].name} and {path.name}: keep one")
+        files[path.stem] = path
+    return files

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import archives, common, download
+from tfds_builders import archives, download, manual_folder
 
 MAX_DOWNLOAD = 2 * download.GIB
 MAX_UNPACKED = 4 * download.GIB
@@ -47,11 +47,11 @@ def find_or_download(
             is neither there nor to be downloaded.
         ValueError: the archive is of another commit, damaged, unsafe or too large.
     """
-    root = common.manual_root(dl_manager)
+    root = manual_folder.find(dl_manager)
     # `paths[0]` directly in it: the set is there, one level too deep for what is asked for.
     if root is not None and ((root / name).exists() or (root / paths[0]).is_file()):
         required = [f"{name}/{path}" for path in paths]
-        common.require_manual(dl_manager, name=name, paths=required, instructions=instructions)
+        manual_folder.require(dl_manager, name=name, paths=required, instructions=instructions)
         return root / name
     downloads = Path(dl_manager.download_dir)
     folder = downloads / f"{name}-{commit[:12]}"
@@ -67,7 +67,7 @@ def find_or_download(
         )
     except ConnectionError as error:
         problem = f"no manual folder with {name}/, and the download failed: {error}"
-        raise common.missing_data(name, problem, instructions) from error
+        raise manual_folder.missing_data(name, problem, instructions) from error
     try:
         archives.extract_tar(
             archive,

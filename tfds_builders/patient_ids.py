@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from tfds_builders import common
+from tfds_builders import ids
 
 # What tables write where they know no patient.
 _NOBODY = frozenset(
@@ -160,4 +160,4 @@ def _written(text: str) -> str:
     plain = re.sub(r"^([0-9]+)[.,]0+$", r"\1", _tidy(text))
     if re.search(r"[.,+]", plain) and _SCIENTIFIC.fullmatch(plain.casefold()):
         plain = key(text)
-    return common.distinct_id(plain, key=key(text))
+    return ids.distinct_id(plain, key=key(text))

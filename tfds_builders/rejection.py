@@ -6,10 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Iterable
 
-import tensorflow_datasets as tfds
-from absl import logging
-
-from tfds_builders import common
+from tfds_builders import attributes
 
 NAMES = 3  # shown of each reason
 
@@ -79,10 +76,10 @@ class Rejected:
 
 def view_reason(view: str) -> Reason | None:
     """The reason to reject an image of a view; None if it is frontal."""
-    if common.frontal_view(view) is not None:
+    if attributes.frontal_view(view) is not None:
         return None
     return Reason(
-        f"view {view or 'blank'}", is_fault=common.same_spelling(view) not in _OTHER_VIEWS
+        f"view {view or 'blank'}", is_fault=attributes.same_spelling(view) not in _OTHER_VIEWS
     )
 
 
@@ -96,48 +93,3 @@ def modality_reason(modality: str) -> Reason | None:
 
 MISSING = Reason("missing file")
 NO_PATIENT = Reason("no patient id")
-
-
-def record_counts(
-    builder: tfds.core.DatasetBuilder,
-    *,
-    kept: int,
-    rejected: Rejected,
-    notices: Iterable[str] = (),
-    unknown_findings: Iterable[str] = (),
-    known_findings: Iterable[str] = (),
-    **more,
-) -> None:
-    """Writes the counts of used and rejected images to `builder.info.metadata`, beside the data.
-
-    Args:
-        builder: the owner of the metadata.
-        kept: number of used images.
-        rejected: the rejected rows and files.
-        notices: assumptions made while reading, for users of the data.
-        unknown_findings: findings that this data set is not known to have; their images have no
-            class by fault and not on purpose.
-        known_findings: those that it may have, for the message about the others.
-        **more: further counts.
-
-    Raises:
-        ValueError: no image is used.
-        TypeError: the builder's info has no place for metadata.
-    """
-    if not kept:
-        raise ValueError(f"{builder.name}: no usable image; rejected: {rejected}")
-    metadata = builder.info.metadata
-    if metadata is None:
-        raise TypeError(f"{builder.name}: its _info gives no MetadataDict")
-    unknown = sorted(unknown_findings)
-    metadata.update(
-        kept=kept,
-        rejected=rejected.counts,
-        rejected_names=rejected.first_names,
-        faults=rejected.faults,
-        notices=list(notices),
-        unknown_findings=unknown,
-        known_findings=sorted(known_findings) if unknown else [],
-        **more,
-    )
-    logging.info("%s: kept %d images, rejected %s", builder.name, kept, rejected)

@@ -1,4 +1,4 @@
-"""Data sets with a CSV file: reading the table, selecting its rows, yielding examples."""
+"""Data sets with a CSV file: reading the table and choosing its rows."""
 
 from __future__ import annotations
 
@@ -341,38 +341,3 @@ def unknown(findings: Iterable[str], known: Collection[str]) -> set[str]:
     """The findings that are not in `known`, ignoring case."""
     known = {name.casefold() for name in known}
     return {finding for finding in findings if finding.casefold() not in known}
-
-
-@dataclasses.dataclass(frozen=True)
-class Listed:
-    """An image and its metadata: the texts of `common.cxr_features`."""
-
-    image: Path
-    patient_id: str
-    strict_patient_id: str
-    label: str
-    finding: str
-    view: str
-    age_group: str
-
-
-def examples(
-    images: Iterable[tuple[str, Listed]],
-    *,
-    source: str,
-    read: Callable[[Path], bytes] = Path.read_bytes,
-) -> Iterator[tuple[str, dict]]:
-    """The examples of a builder.
-
-    Args:
-        images: pairs of an id and a `Listed`.
-        source: name of the collection.
-        read: loads the bytes of an image file.
-    """
-    for key, listed in images:
-        texts = {
-            field.name: getattr(listed, field.name)
-            for field in dataclasses.fields(listed)
-            if field.name != "image"
-        }
-        yield key, {"image": read(listed.image), "id": key, "source": source, **texts}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.tfds_builders import builds
 from tfds_builders.jsrt_scr import raw
-from tfds_builders.jsrt_scr.jsrt_scr_dataset_builder import FOLDS, MASKS, Builder
+from tfds_builders.jsrt_scr.jsrt_scr_dataset_builder import FOLDS, STRUCTURES, Builder
 
 
 def write_img(path: Path, stored: np.ndarray) -> None:
@@ -29,7 +29,7 @@ def structure_mask(index: int) -> np.ndarray:
 
 
 def write_scr(root: Path, name: str, fold: str = "fold1") -> None:
-    for index, structure in enumerate(MASKS.values()):
+    for index, structure in enumerate(STRUCTURES.values()):
         path = root / "jsrt" / "scr" / fold / "masks" / structure / f"{name}.gif"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(structure_mask(index).astype(np.uint8) * 255).save(path)
@@ -84,7 +84,7 @@ def test_builder_stores_an_img_as_a_16_bit_png_with_all_masks(tmp_path):
     image = builds.pixels(example["image"])
     assert image.dtype == np.uint16
     np.testing.assert_array_equal(image, 4095 - stored)
-    for index, feature in enumerate(MASKS):
+    for index, feature in enumerate(STRUCTURES):
         np.testing.assert_array_equal(
             builds.pixels(example[feature]), structure_mask(index).astype(np.uint8) * 255
         )

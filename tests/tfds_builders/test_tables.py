@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from tfds_builders import common, file_names, rejection, tables
+from tfds_builders import attributes, file_names, manual_folder, rejection, tables
 
 
 def write(tmp_path, data: bytes):
@@ -216,7 +216,7 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path):
     ],
 )
 def test_frontal_views_have_one_spelling(view, canonical):
-    assert common.frontal_view(view) == canonical
+    assert attributes.frontal_view(view) == canonical
 
 
 def test_a_lateral_is_left_out_on_purpose_and_a_view_that_nobody_knows_is_a_fault():
@@ -236,14 +236,14 @@ def test_files_are_listed_without_folders_and_hidden_ones(tmp_path):
     for name in ("one/a.png", "one/.DS_Store", "one/sub/b.png", "two/a.png", "two/c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = common.files_by_name(tmp_path / "one", tmp_path / "two")
+    found = file_names.files_by_name(tmp_path / "one", tmp_path / "two")
     assert found == {"a.png": tmp_path / "one/a.png", "c.png": tmp_path / "two/c.png"}
     (tmp_path / "two/a.png").write_bytes(b"other")
     with pytest.raises(ValueError, match=r"one/a\.png and .*two/a\.png have one name"):
-        common.files_by_name(tmp_path / "one", tmp_path / "two")
+        file_names.files_by_name(tmp_path / "one", tmp_path / "two")
     (tmp_path / "two/a.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"two: both a\.jpg and a\.png: keep one"):
-        common.files_by_stem(tmp_path / "two")
+        file_names.files_by_stem(tmp_path / "two")
 
 
 TREE = """\
@@ -256,7 +256,7 @@ Expected under the manual folder (somewhere):
 
 
 def require(manual):
-    return common.require_manual(
+    return manual_folder.require(
         types.SimpleNamespace(manual_dir=manual),
         name="fake",
         paths=("fake/metadata.csv", "fake/images"),

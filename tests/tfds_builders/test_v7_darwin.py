@@ -11,7 +11,7 @@ import pytest
 
 from tests.tfds_builders import builds
 from tests.tfds_builders.darwin_files import document, square, write
-from tfds_builders import common
+from tfds_builders import xray_builder
 from tfds_builders.ccx.ccx_dataset_builder import Builder as Ccx
 from tfds_builders.kcx.kcx_dataset_builder import Builder as Kcx
 from tfds_builders.v7_darwin import v7_darwin_dataset_builder as v7_darwin
@@ -36,7 +36,7 @@ def annotate(root: Path, key: str, name: str, *, export="all-images", version=1,
 
 
 def write_mask(root: Path, key: str, pixels: np.ndarray) -> Path:
-    path = root / "v7" / v7_darwin.MASKS / f"{key}.png"
+    path = root / "v7" / v7_darwin.SEMANTIC_MASKS / f"{key}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(builds.encode(pixels))
     return path
@@ -153,7 +153,7 @@ def test_pictures_of_kcx_have_the_patients_of_kcx(tmp_path):
     said = {}
     for name, builder in (("theirs", Kcx), ("ours", Builder)):
         found = builds.read(builds.prepare(builder, tmp_path / name, tmp_path)).values()
-        said[name] = {e["image"]: {k: e[k] for k in common.TEXTS if k != "id"} for e in found}
+        said[name] = {e["image"]: {k: e[k] for k in xray_builder.TEXTS if k != "id"} for e in found}
     assert len(said["ours"]) == 2
     assert said["ours"] == said["theirs"]
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, patient_ids, rejection, tables
+from tfds_builders import (
+    attributes,
+    choices,
+    file_names,
+    ids,
+    patient_ids,
+    rejection,
+    tables,
+    xray_builder,
+)
 
 REQUIRED = ("patientid", "finding", "view", "imagename")
 INSTRUCTIONS = """\
@@ -19,38 +28,25 @@ unpacked; the repository states no licence, so it is not downloaded for you):
       CR.1.2.840.113564.1722810170.20200313090023421700.1003000225002.png, ...
 """
 FINDINGS = ("COVID-19", "No finding", "")  # blank: inconclusive
-CONFIGS = common.all_configs({"no_finding": ("normal", "left_out")})
+# Files by name, rows by file name, patient ids by what the rows say.
+Images = tuple[dict[str, Path], dict[str, tables.Row], Mapping[str, str]]
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Actualmed and Universitat Jaume I 2020, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Actualmed and Universitat Jaume I 2020.
+
+    Option `no_finding`: the class where COVID-19 was excluded ('normal' | 'left_out').
+    """
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({"no_finding": ("normal", "left_out")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://github.com/agchung/Actualmed-COVID-chestxray-dataset"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `no_finding`, the class where COVID-19 was excluded ('normal' | 'left_out')."""
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://github.com/agchung/Actualmed-COVID-chestxray-dataset",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        root = common.require_manual(
-            dl_manager,
-            name="actualmed",
-            paths=("actualmed/metadata.csv", "actualmed/images"),
-            instructions=INSTRUCTIONS,
-        )
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        root = self.manual_root(dl_manager, "actualmed/metadata.csv", "actualmed/images")
         origin = root / "actualmed" / "metadata.csv"
-        files = common.files_by_name(root / "actualmed" / "images")
+        files = file_names.files_by_name(root / "actualmed" / "images")
         kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=REQUIRED),
             files,
@@ -59,41 +55,35 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             origin=origin,
         )
         patients = patient_ids.read((row["patientid"] for row in kept.values()), prefix="actualmed")
-        rejection.record_counts(
-            self,
-            kept=len(kept),
+        return xray_builder.Selection(
+            images=(files, kept, patients.ids),
+            count=len(kept),
             rejected=rejected,
             notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown((row["finding"] for row in kept.values()), FINDINGS),
             known_findings=FINDINGS,
         )
-        return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 
-    def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row], patients: Mapping[str, str]
-    ) -> Iterator[tuple[str, dict]]:
-        ids = common.unique_ids(kept, prefix="actualmed")
-        no_finding = common.options_of(self)["no_finding"]
+    def examples(self, images: Images) -> Iterator[xray_builder.Example]:
+        files, kept, patients = images
+        image_ids = ids.unique_ids(kept, prefix="actualmed")
         labels = {
             "covid-19": "covid19",
-            "no finding": "normal" if no_finding == "normal" else "",
+            "no finding": "normal" if self.options["no_finding"] == "normal" else "",
         }
-
-        def listed(name: str, row: tables.Row) -> tables.Listed:
+        for name, row in kept.items():
             patient_id = patients[row["patientid"]]
-            return tables.Listed(
-                image=files[name],
+            yield xray_builder.Example(
+                id=image_ids[name],
+                image=files[name].read_bytes(),
                 patient_id=patient_id,
                 strict_patient_id=patient_id,
                 label=labels.get(row["finding"].casefold(), ""),
                 finding=row["finding"],
-                view=common.frontal_view(row["view"]) or "",
-                age_group=common.age_group(row.get("age", "")),
+                view=attributes.frontal_view(row["view"]) or "",
+                source="actualmed",
+                age_group=attributes.age_group(row.get("age", "")),
             )
-
-        return tables.examples(
-            ((ids[name], listed(name, row)) for name, row in kept.items()), source="actualmed"
-        )
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:

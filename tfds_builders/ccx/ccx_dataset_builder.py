@@ -7,63 +7,59 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, file_names, patient_ids, rejection, tables
+from tfds_builders import (
+    attributes,
+    choices,
+    file_names,
+    ids,
+    patient_ids,
+    rejection,
+    tables,
+    xray_builder,
+)
 from tfds_builders.ccx import labels, metadata, source
 
-CONFIGS = common.all_configs(
-    {"pneumocystis": ("bacterial", "fungal"), "findings": ("published", "extended")}
-)
 
+class Builder(xray_builder.XrayBuilder):
+    """ieee8023/covid-chestxray-dataset.
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """ieee8023/covid-chestxray-dataset, one split "main"."""
+    Options:
+        pneumocystis: the class of its pneumonia ('bacterial' as published | 'fungal': left out).
+        findings: those that have a class ('published' | 'extended': all named bacteria and
+            viruses, see labels.py).
+    """
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs(
+        {"pneumocystis": ("bacterial", "fungal"), "findings": ("published", "extended")}
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = source.INSTRUCTIONS
+    HOMEPAGE = "https://github.com/ieee8023/covid-chestxray-dataset"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `pneumocystis` ('bacterial' as published | 'fungal': left out) and `findings`
-        ('published' | 'extended': all named bacteria and viruses, see labels.py).
-        """
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://github.com/ieee8023/covid-chestxray-dataset",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
         folder = source.find_or_download(dl_manager)
         table = metadata.read_metadata(folder / "metadata.csv")
-        images = folder / "images"
-        kept, rejected, notices = select_rows(table, common.files_by_name(images))
+        files = file_names.files_by_name(folder / "images")
+        kept, rejected, notices = select_rows(table, files)
         patients = metadata.read_patients(table.rows)
         findings = [row.finding for rows in kept.values() for row in rows]
-        rejection.record_counts(
-            self,
-            kept=len(kept),
+        return xray_builder.Selection(
+            images=(folder / "images", kept, patients.ids),
+            count=len(kept),
             rejected=rejected,
             notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown(findings, labels.known_findings()),
             known_findings=labels.known_findings(),
-            metadata_era=table.era,
+            more={"metadata_era": table.era},
         )
-        return {common.SPLIT: self._generate_examples(images, kept, patients.ids)}
 
-    def _generate_examples(
-        self,
-        images: Path,
-        kept: dict[str, list[metadata.Row]],
-        patients: Mapping[str, str],
-    ) -> Iterator[tuple[str, dict]]:
-        table = labels.label_table(**common.options_of(self))
+    def examples(
+        self, images: tuple[Path, dict[str, list[metadata.Row]], Mapping[str, str]]
+    ) -> Iterator[xray_builder.Example]:
+        folder, kept, patients = images
+        table = labels.label_table(**self.options)
         classes = {finding.casefold(): label for finding, label in table.items()}
-        ids = common.unique_ids(kept, prefix="ccx")
+        image_ids = ids.unique_ids(kept, prefix="ccx")
         for name, rows in kept.items():
             row_labels = {classes.get(row.finding.casefold(), "") for row in rows}
             if (
@@ -72,24 +68,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ):
                 named = ", ".join(f"{row.patient} ({row.finding})" for row in rows)
                 raise ValueError(
-                    f"{images / name}: metadata.csv gives this one image to patients whose labels "
+                    f"{folder / name}: metadata.csv gives this one image to patients whose labels "
                     f"contradict each other, {named}: correct the rows, or remove them"
                 )
             patient_id = patients[rows[0].patient]
-            yield (
-                ids[name],
-                {
-                    "image": (images / name).read_bytes(),
-                    "id": ids[name],
-                    "patient_id": patient_id,
-                    "strict_patient_id": patient_id,
-                    # Rows that disagree about one image (there are such) leave it without a class.
-                    "label": row_labels.pop() if len(row_labels) == 1 else "",
-                    "finding": " | ".join(dict.fromkeys(row.finding for row in rows)),
-                    "view": common.frontal_view(rows[0].view),
-                    "source": "ccx",
-                    "age_group": common.age_group(rows[0].age),
-                },
+            yield xray_builder.Example(
+                id=image_ids[name],
+                image=(folder / name).read_bytes(),
+                patient_id=patient_id,
+                strict_patient_id=patient_id,
+                # Rows that disagree about one image (there are such) leave it without a class.
+                label=row_labels.pop() if len(row_labels) == 1 else "",
+                finding=" | ".join(dict.fromkeys(row.finding for row in rows)),
+                view=attributes.frontal_view(rows[0].view) or "",
+                source="ccx",
+                age_group=attributes.age_group(rows[0].age),
             )
 
 

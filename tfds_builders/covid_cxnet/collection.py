@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfds_builders import common, file_names, patient_ids, rejection, tables
+from tfds_builders import file_names, patient_ids, rejection, tables
 from tfds_builders.covid_cxnet import origins
 
 NAME = re.compile(r"(?P<number>\d+)(?P<marks>p?-?)\.(jpe?g|jfif|png|webp)", re.IGNORECASE)
@@ -69,7 +69,7 @@ def choose(metadata: Path, folder: Path) -> tuple[dict[str, Image], rejection.Re
         ValueError: a file of another name in `folder`, two files of one stem, or a table that
             lacks a column or contradicts itself; says which.
     """
-    files = common.files_by_stem(folder)
+    files = file_names.files_by_stem(folder)
     strange = [path.name for path in files.values() if not NAME.fullmatch(path.name)]
     strange += file_names.unread(folder, list(files.values()))  # of subfolders
     if strange:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, github, rejection, tables
+from tfds_builders import attributes, choices, github, image_files, xray_builder
 from tfds_builders.covid_cxnet import collection
 
 # The newest commit: the authors closed the collection at 900 images.
@@ -24,32 +24,21 @@ Expected under the manual folder (github.com/armiro/COVID-CXNet, cloned or unpac
       covid19/
         001.jpeg, 166-.jpeg, 446p.jpg, 481p-.jpg, ...
 """
-CONFIGS = common.all_configs({"no_findings": ("left_out", "covid19")})
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Haghanifar et al. 2022, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Haghanifar et al. 2022.
+
+    Option `no_findings`: the class of X-rays marked '-', a COVID-19 patient's on which nothing is
+    to be seen ('left_out' | 'covid19').
+    """
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({"no_findings": ("left_out", "covid19")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://github.com/armiro/COVID-CXNet"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `no_findings`, the class of X-rays marked '-': a COVID-19 patient's, but
-        nothing to be seen ('left_out' | 'covid19').
-        """
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://github.com/armiro/COVID-CXNet",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
         folder = github.find_or_download(
             dl_manager,
             name="covid_cxnet",
@@ -60,48 +49,47 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         chosen, rejected, notices = collection.choose(folder / "metadata.csv", folder / IMAGES)
         known = collections.Counter(i.origin for i in chosen.values() if i.origin)
-        rejection.record_counts(
-            self,
-            kept=len(chosen),
+        return xray_builder.Selection(
+            images=chosen,
+            count=len(chosen),
             rejected=rejected,
             notices=notices,
-            without_row=sum(image.row is None for image in chosen.values()),
-            of_other_sets=dict(sorted(known.items())),
+            more={
+                "without_row": sum(image.row is None for image in chosen.values()),
+                "of_other_sets": dict(sorted(known.items())),
+            },
         )
-        return {common.SPLIT: self._generate_examples(chosen)}
 
-    def _generate_examples(self, chosen: dict[str, collection.Image]) -> Iterator[tuple[str, dict]]:
-        strict = collection.strict_patient_ids(chosen)
-        healthy_looking = "covid19" if common.options_of(self)["no_findings"] == "covid19" else ""
-
-        def listed(image: collection.Image) -> tables.Listed:
+    def examples(self, images: dict[str, collection.Image]) -> Iterator[xray_builder.Example]:
+        strict = collection.strict_patient_ids(images)
+        healthy_looking = "covid19" if self.options["no_findings"] == "covid19" else ""
+        for name, image in images.items():
             row = image.row or {}
             finding = row.get("label", "COVID-19")
             label = "covid19" if finding.casefold() == "covid-19" else ""
             if label and image.no_findings:
                 finding, label = "COVID-19, no findings", healthy_looking
-            return tables.Listed(
-                image=image.path,
+            yield xray_builder.Example(
+                id=f"covid_cxnet-{name}",
+                image=read_png_or_jpeg(image.path),
                 patient_id=image.patient_id,
                 strict_patient_id=strict[image.path.stem],
                 label=label,
                 finding=finding,
-                view=common.frontal_view(row.get("view", "")) or "",
+                view=attributes.frontal_view(row.get("view", "")) or "",
+                source="covid_cxnet",
                 age_group="paediatric"
                 if image.paediatric
-                else common.age_group(row.get("age", "")),
+                else attributes.age_group(row.get("age", "")),
             )
-
-        images = ((f"covid_cxnet-{name}", listed(image)) for name, image in chosen.items())
-        return tables.examples(images, source="covid_cxnet", read=read_png_or_jpeg)
 
 
 def read_png_or_jpeg(path: Path) -> bytes:
     """The file's bytes; WebP, of which there are ten (two named .jpg and .png), as PNG."""
-    with common.open_image(path) as image:
+    with image_files.open_image(path) as image:
         if image.format in ("PNG", "JPEG"):
             return path.read_bytes()
         try:
-            return common.png(np.asarray(image.convert("RGB")))
+            return image_files.png(np.asarray(image.convert("RGB")))
         except (OSError, SyntaxError) as error:
             raise ValueError(f"{path}: damaged image ({error})") from error

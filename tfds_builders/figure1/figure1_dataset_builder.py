@@ -8,7 +8,16 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, patient_ids, rejection, tables
+from tfds_builders import (
+    attributes,
+    choices,
+    file_names,
+    ids,
+    patient_ids,
+    rejection,
+    tables,
+    xray_builder,
+)
 
 REQUIRED = ("patientid", "finding", "view")
 LABELS = {"covid-19": "covid19", "no finding": "normal", "pneumonia": "pneumonia"}
@@ -22,39 +31,23 @@ unpacked; the repository states no licence, so it is not downloaded for you):
     images/
       COVID-00001.jpg, COVID-00003a.jpg, COVID-00015a.png, ...
 """
-CONFIGS = common.all_configs({})
+# Files by name, rows by file name, patient ids by what the rows say.
+Images = tuple[dict[str, Path], dict[str, tables.Row], Mapping[str, str]]
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Figure 1 and DarwinAI 2020, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Figure 1 and DarwinAI 2020; no options."""
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://github.com/agchung/Figure1-COVID-chestxray-dataset"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """The only config; this data set has no options."""
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://github.com/agchung/Figure1-COVID-chestxray-dataset",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        root = common.require_manual(
-            dl_manager,
-            name="figure1",
-            paths=("figure1/metadata.csv", "figure1/images"),
-            instructions=INSTRUCTIONS,
-        )
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        root = self.manual_root(dl_manager, "figure1/metadata.csv", "figure1/images")
         origin = root / "figure1" / "metadata.csv"
         # The table has no file names: its patientid 'COVID-00003a' is the stem of one.
-        files = common.files_by_stem(root / "figure1" / "images")
+        files = file_names.files_by_stem(root / "figure1" / "images")
         kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=REQUIRED),
             files,
@@ -63,9 +56,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             origin=origin,
         )
         patients = patient_ids.read(map(patient, kept.values()), prefix="figure1")
-        rejection.record_counts(
-            self,
-            kept=len(kept),
+        return xray_builder.Selection(
+            images=(files, kept, patients.ids),
+            count=len(kept),
             rejected=rejected,
             notices=[*notices, *patients.notices],
             unknown_findings=tables.unknown(
@@ -73,33 +66,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             known_findings=LABELS,
         )
-        return {common.SPLIT: self._generate_examples(files, kept, patients.ids)}
 
-    def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row], patients: Mapping[str, str]
-    ) -> Iterator[tuple[str, dict]]:
-        images = (
-            (
-                f"figure1-{common.distinct_id(name)}",
-                listed(files[name], row, patients[patient(row)]),
+    def examples(self, images: Images) -> Iterator[xray_builder.Example]:
+        files, kept, patients = images
+        elsewhere = {patient_ids.key(name): other for name, other in CCX_PATIENTS.items()}
+        for name, row in kept.items():
+            patient_id = patients[patient(row)]
+            yield xray_builder.Example(
+                id=f"figure1-{ids.distinct_id(name)}",
+                image=files[name].read_bytes(),
+                patient_id=patient_id,
+                strict_patient_id=elsewhere.get(patient_ids.key(patient(row)), patient_id),
+                label=LABELS.get(row["finding"].casefold(), ""),
+                finding=row["finding"],
+                view=attributes.frontal_view(row["view"]) or "",
+                source="figure1",
+                age_group=attributes.age_group(row.get("age", "")),
             )
-            for name, row in kept.items()
-        )
-        return tables.examples(images, source="figure1")
-
-
-def listed(path: Path, row: tables.Row, patient_id: str) -> tables.Listed:
-    """The metadata of one image."""
-    elsewhere = {patient_ids.key(name): other for name, other in CCX_PATIENTS.items()}
-    return tables.Listed(
-        image=path,
-        patient_id=patient_id,
-        strict_patient_id=elsewhere.get(patient_ids.key(patient(row)), patient_id),
-        label=LABELS.get(row["finding"].casefold(), ""),
-        finding=row["finding"],
-        view=common.frontal_view(row["view"]) or "",
-        age_group=common.age_group(row.get("age", "")),
-    )
 
 
 def patient(row: tables.Row) -> str:

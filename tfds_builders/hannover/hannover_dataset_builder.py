@@ -9,7 +9,16 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, github, patient_ids, rejection, tables
+from tfds_builders import (
+    attributes,
+    choices,
+    file_names,
+    github,
+    patient_ids,
+    rejection,
+    tables,
+    xray_builder,
+)
 from tfds_builders.hannover import patients
 
 COMMIT = "ad7ab099b425f16e06bba22322336b7d6a732965"  # the newest; data of version 2.0
@@ -23,32 +32,25 @@ unpacked; version 2.0 of the data, since version 1.0 has wrong dates):
     png/
       00870a9c.png, ...
 """
-CONFIGS = common.all_configs({"before_admission": ("left_out", "guideline", "published")})
+# Files by name, rows by file name, patient ids by what the rows say.
+Images = tuple[dict[str, Path], dict[str, tables.Row], Mapping[str, str]]
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Winther et al. 2020, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Winther et al. 2020.
+
+    Option `before_admission`: the classes of X-rays from before the patient came ('left_out' |
+    'guideline': the data set's authors' | 'published': COVID-CXNet's).
+    """
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs(
+        {"before_admission": ("left_out", "guideline", "published")}
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://github.com/ml-workgroup/covid-19-image-repository"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `before_admission`, the classes of X-rays from before the patient came
-        ('left_out' | 'guideline': the data set's authors' | 'published': COVID-CXNet's).
-        """
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://github.com/ml-workgroup/covid-19-image-repository",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
         folder = github.find_or_download(
             dl_manager,
             name="hannover",
@@ -58,7 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             instructions=INSTRUCTIONS,
         )
         origin = folder / "data.csv"
-        files = common.files_by_name(folder / "png")
+        files = file_names.files_by_name(folder / "png")
         kept, rejected, notices = tables.choose_rows(
             tables.read_table(origin, required=REQUIRED),
             files,
@@ -66,36 +68,35 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             reject_reason=reject_reason,
             origin=origin,
         )
-        found = patient_ids.read((row["patient_id"] for row in kept.values()), prefix="hannover")
-        notices += found.notices
-        rejection.record_counts(self, kept=len(kept), rejected=rejected, notices=notices)
-        return {common.SPLIT: self._generate_examples(files, kept, found.ids)}
+        known = patient_ids.read((row["patient_id"] for row in kept.values()), prefix="hannover")
+        return xray_builder.Selection(
+            images=(files, kept, known.ids),
+            count=len(kept),
+            rejected=rejected,
+            notices=[*notices, *known.notices],
+        )
 
-    def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row], ids: Mapping[str, str]
-    ) -> Iterator[tuple[str, dict]]:
-        rule = common.options_of(self)["before_admission"]
-
-        def listed(path: Path, row: tables.Row) -> tables.Listed:
-            patient_id = ids[row["patient_id"]]
+    def examples(self, images: Images) -> Iterator[xray_builder.Example]:
+        files, kept, known = images
+        for name, row in kept.items():
+            path, patient_id = files[name], known[row["patient_id"]]
             try:
-                label, finding = classify(row["admission_offset"], rule=rule)
+                label, finding = classify(
+                    row["admission_offset"], rule=self.options["before_admission"]
+                )
             except ValueError as error:
                 raise ValueError(f"hannover: {path.name}: {error}") from error
-            return tables.Listed(
-                image=path,
+            yield xray_builder.Example(
+                id=f"hannover-{path.stem}",
+                image=path.read_bytes(),
                 patient_id=patient_id,
                 strict_patient_id=patients.strict_patient_id(patient_id.removeprefix("hannover-")),
                 label=label,
                 finding=finding,
-                view=common.frontal_view(row["projection"]) or "",
-                age_group=common.age_group(row.get("age", "")),
+                view=attributes.frontal_view(row["projection"]) or "",
+                source="hannover",
+                age_group=attributes.age_group(row.get("age", "")),
             )
-
-        images = (
-            (f"hannover-{files[name].stem}", listed(files[name], row)) for name, row in kept.items()
-        )
-        return tables.examples(images, source="hannover")
 
 
 def classify(admission_offset: str, *, rule: str) -> tuple[str, str]:

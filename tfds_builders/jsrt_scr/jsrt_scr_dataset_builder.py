@@ -9,13 +9,20 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, file_names, mask_files, rejection
+from tfds_builders import (
+    choices,
+    file_names,
+    image_files,
+    manual_folder,
+    mask_files,
+    rejection,
+    xray_builder,
+)
 from tfds_builders.jsrt_scr import raw
 
-CONFIGS = common.all_configs({"png_polarity": ("display", "stored")})
 NAME = re.compile(r"JPC(?P<kind>LN|NN)\d{3}")
 FINDINGS = {"LN": "nodule", "NN": "non-nodule"}
-MASKS = {
+STRUCTURES = {
     "mask_heart": "heart",
     "mask_left_lung": "left lung",
     "mask_right_lung": "right lung",
@@ -41,36 +48,24 @@ db.jsrt.or.jp and for the masks at the SCR database, and put them under the manu
 """
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """JSRT with SCR masks, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """JSRT with SCR masks.
+
+    Option `png_polarity`: 'display' (PNG files show dark lungs already) | 'stored' (PNG files keep
+    the polarity of the .IMG files and get inverted). .IMG files always are.
+    """
 
     # 1.1: masks are read by what they are. 1.2: all of 16 bits, and all files are counted.
     # 1.2.1: one mask of both lungs is said.
     VERSION = tfds.core.Version("1.2.1")
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({"png_polarity": ("display", "stored")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "http://db.jsrt.or.jp/eng.php"
+    MASKS = ("mask_lung", *STRUCTURES)
+    OWN_TEXTS = ("scr_fold",)
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `png_polarity`: 'display' (PNG files show dark lungs already) | 'stored' (PNG
-        files keep the polarity of the .IMG files and get inverted). .IMG files always are.
-        """
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(
-                masks=("mask_lung", *MASKS), extra={"scr_fold": tfds.features.Text()}
-            ),
-            metadata=tfds.core.MetadataDict(),
-            homepage="http://db.jsrt.or.jp/eng.php",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        root = common.require_manual(
-            dl_manager, name=self.name, paths=("jsrt/images", "jsrt/scr"), instructions=INSTRUCTIONS
-        )
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        root = self.manual_root(dl_manager, "jsrt/images", "jsrt/scr")
         images = find_images(root / "jsrt" / "images")
         masks = {name: find_masks(root / "jsrt" / "scr", name) for name in images}
         kept = {name: path for name, path in images.items() if masks[name] is not None}
@@ -81,41 +76,35 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         unread = file_names.unread(root / "jsrt" / "images", list(images.values()))
         rejected.add(NOT_READ, [name for name in unread if Path(name).stem not in images])
         rejected.add(NO_IMAGE, masks_without(root / "jsrt" / "scr", images))
-        rejection.record_counts(self, kept=len(kept), rejected=rejected)
-        return {common.SPLIT: self._generate_examples(kept, masks)}
+        return xray_builder.Selection(images=(kept, masks), count=len(kept), rejected=rejected)
 
-    def _generate_examples(
-        self, images: dict[str, Path], masks: dict[str, Path]
-    ) -> Iterator[tuple[str, dict]]:
-        polarity = self.builder_config.options["png_polarity"]
+    def examples(
+        self, images: tuple[dict[str, Path], dict[str, Path]]
+    ) -> Iterator[xray_builder.Example]:
+        kept, masks = images
         reader = mask_files.MaskReader()
-        for name, path in images.items():
+        for name, path in kept.items():
             folder = masks[name]
-            pixels = {
+            structures = {
                 feature: reader.read(folder / structure / f"{name}.gif")
-                for feature, structure in MASKS.items()
+                for feature, structure in STRUCTURES.items()
             }
-            check_sizes(folder, name, pixels)
-            left, right = pixels["mask_left_lung"], pixels["mask_right_lung"]
+            check_sizes(folder, name, structures)
+            left, right = structures["mask_left_lung"], structures["mask_right_lung"]
             reader.compare_sides(name, left, right)
-            lungs = left | right
             key = f"jsrt-{name}"
-            yield (
-                key,
-                {
-                    "image": grey_png(path, png_polarity=polarity),
-                    "mask_lung": common.png(lungs),
-                    **{feature: common.png(mask) for feature, mask in pixels.items()},
-                    "id": key,
-                    "patient_id": key,  # one image per patient
-                    "strict_patient_id": key,
-                    "label": "",  # lung nodules: no class of the study
-                    "finding": FINDINGS[NAME.fullmatch(name)["kind"]],
-                    "view": "PA",
-                    "source": "jsrt",
-                    "age_group": "adult",
-                    "scr_fold": folder.parent.name,
-                },
+            yield xray_builder.Example(
+                id=key,
+                image=grey_png(path, png_polarity=self.options["png_polarity"]),
+                patient_id=key,  # one image per patient
+                strict_patient_id=key,
+                label="",  # lung nodules: no class of the study
+                finding=FINDINGS[NAME.fullmatch(name)["kind"]],
+                view="PA",
+                source="jsrt",
+                age_group="adult",
+                masks={"mask_lung": left | right, **structures},
+                own_texts={"scr_fold": folder.parent.name},
             )
         reader.record(self)
 
@@ -136,7 +125,7 @@ def find_images(folder: Path) -> dict[str, Path]:
         images[path.stem] = path
     if not images:
         problem = f"no JPCLNddd or JPCNNddd .IMG or .png file in {folder}."
-        raise common.missing_data("jsrt_scr", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("jsrt_scr", problem, INSTRUCTIONS)
     return images
 
 
@@ -149,10 +138,12 @@ def find_masks(folder: Path, name: str) -> Path | None:
     folders = []
     for fold in FOLDS:
         masks = folder / fold / "masks"
-        missing = [part for part in MASKS.values() if not (masks / part / f"{name}.gif").is_file()]
+        missing = [
+            part for part in STRUCTURES.values() if not (masks / part / f"{name}.gif").is_file()
+        ]
         if not missing:
             folders.append(masks)
-        elif len(missing) < len(MASKS):
+        elif len(missing) < len(STRUCTURES):
             raise ValueError(f"{masks}: {name}.gif is missing in {', '.join(missing)}")
     if len(folders) > 1:
         raise ValueError(f"{folder}: both folds have masks of {name}; SCR has each in one")
@@ -161,14 +152,14 @@ def find_masks(folder: Path, name: str) -> Path | None:
 
 def check_sizes(folder: Path, name: str, masks: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError where the masks of an image differ in size; names the files."""
-    first = next(iter(MASKS))
+    first = next(iter(STRUCTURES))
     for feature, mask in masks.items():
         if mask.shape != masks[first].shape:
             (height, width), (other_height, other_width) = masks[first].shape, mask.shape
             raise ValueError(
-                f"{folder / MASKS[feature] / name}.gif is {other_width} x {other_height} but "
-                f"{folder / MASKS[first] / name}.gif is {width} x {height}: the masks of an image "
-                "have one size"
+                f"{folder / STRUCTURES[feature] / name}.gif is {other_width} x {other_height} but "
+                f"{folder / STRUCTURES[first] / name}.gif is {width} x {height}: the masks of an "
+                "image have one size"
             )
 
 
@@ -184,12 +175,12 @@ def grey_png(path: Path, *, png_polarity: str) -> bytes:
     A .png in display polarity is handed on byte for byte.
     """
     if path.suffix.lower() == ".img":
-        return common.png(raw.read_img(path))
+        return image_files.png(raw.read_img(path))
     if png_polarity == "display":
         return path.read_bytes()
-    with common.open_image(path) as image:
+    with image_files.open_image(path) as image:
         if image.mode not in ("L", "I", "I;16", "I;16B"):
             raise ValueError(f"{path}: mode {image.mode}, expected a grey PNG of 8 or 16 bits")
         eight = image.mode == "L"
         pixels = np.asarray(image).astype(np.uint8 if eight else np.uint16)
-    return common.png(raw.invert(pixels, white=255 if eight else raw.WHITE, path=path))
+    return image_files.png(raw.invert(pixels, white=255 if eight else raw.WHITE, path=path))

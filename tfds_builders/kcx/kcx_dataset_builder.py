@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, file_names, patient_ids, rejection
+from tfds_builders import choices, file_names, patient_ids, rejection, xray_builder
 from tfds_builders.kcx import names
 
 FOLDER = "kcx/chest_xray"
@@ -25,39 +25,23 @@ the three splits may be absent):
 """
 COPY = rejection.Reason("same file in two folders", is_fault=False)
 RESPELT_COPY = rejection.Reason("same file under a name spelt otherwise", is_fault=False)
-CONFIGS = common.all_configs({})
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Kermany et al. 2018, one split "main" (train, val and test pooled)."""
+class Builder(xray_builder.XrayBuilder):
+    """Kermany et al. 2018, train, val and test pooled; no options."""
 
-    VERSION = tfds.core.Version(
-        "1.1.2"
-    )  # 1.1.1: one id for all spellings of a patient; 1.1.2: of a file
-    BUILDER_CONFIGS = CONFIGS
+    # 1.1.1: one id for all spellings of a patient; 1.1.2: of a file
+    VERSION = tfds.core.Version("1.1.2")
+    BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://data.mendeley.com/datasets/rscbjbr9sj"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """The only config; this data set has no options."""
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://data.mendeley.com/datasets/rscbjbr9sj",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        root = common.require_manual(
-            dl_manager, name="kcx", paths=(FOLDER,), instructions=INSTRUCTIONS
-        )
-        files, copies = pool(root / FOLDER)
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        folder = self.manual_root(dl_manager, FOLDER) / FOLDER
+        files, copies = pool(folder)
         rejected = rejection.Rejected()
         for path in copies:
-            shown = str(path.relative_to(root / FOLDER))
+            shown = str(path.relative_to(folder))
             is_named_so = path.name in {kept.name for kept in files.values()}
             rejected.add(COPY if is_named_so else RESPELT_COPY, [shown])
         found = {key: names.parse(path) for key, path in files.items()}
@@ -69,32 +53,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         )
         joined = {f"kcx-{text}": id for text, id in (loose.ids | strict.ids).items()}
-        rejection.record_counts(
-            self,
-            kept=len(files),
+        return xray_builder.Selection(
+            images=(files, joined),
+            count=len(files),
             rejected=rejected,
             notices=loose.notices or strict.notices,
         )
-        return {common.SPLIT: self._generate_examples(files, joined)}
 
-    def _generate_examples(
-        self, files: dict[str, Path], joined: dict[str, str]
-    ) -> Iterator[tuple[str, dict]]:
+    def examples(
+        self, images: tuple[dict[str, Path], dict[str, str]]
+    ) -> Iterator[xray_builder.Example]:
+        files, joined = images
         for key, path in files.items():
             name = names.parse(path)
-            yield (
-                key,
-                {
-                    "image": path.read_bytes(),
-                    "id": key,
-                    "patient_id": joined[name.patient_id],
-                    "strict_patient_id": joined[name.strict_patient_id],
-                    "label": name.label,
-                    "finding": name.finding,
-                    "view": "AP",  # "All counted AP": the authors' protocol and FLANNEL's
-                    "source": "kcx",
-                    "age_group": "paediatric",  # one to five years old
-                },
+            yield xray_builder.Example(
+                id=key,
+                image=path.read_bytes(),
+                patient_id=joined[name.patient_id],
+                strict_patient_id=joined[name.strict_patient_id],
+                label=name.label,
+                finding=name.finding,
+                view="AP",  # "All counted AP": the authors' protocol and FLANNEL's
+                source="kcx",
+                age_group="paediatric",  # one to five years old
             )
 
 

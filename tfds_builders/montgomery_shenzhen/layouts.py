@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from tfds_builders import common, file_names, rejection
+from tfds_builders import file_names, rejection
 
 NAME = re.compile(r"(?P<series>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<suffix>[01])")
 SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
@@ -70,7 +70,7 @@ class Layout:
 
 def _found(pattern: Path, stems: Iterable[str]) -> dict[str, Path]:
     """The files of a folder by the image that `pattern`, FOLDER/{name}.png, is filled in for."""
-    files = common.files_by_name(pattern.parent) if pattern.parent.is_dir() else {}
+    files = file_names.files_by_name(pattern.parent) if pattern.parent.is_dir() else {}
     stem_of = {pattern.name.format(name=stem): stem for stem in stems}
     return {stem_of[name]: files[file] for name, file in file_names.match(stem_of, files).items()}
 
@@ -105,7 +105,7 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
     stems: set[str] = set()
     for layout in LAYOUTS:
         folder = root / layout.images
-        files = common.files_by_name(folder).values() if folder.is_dir() else ()
+        files = file_names.files_by_name(folder).values() if folder.is_dir() else ()
         images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         unread = file_names.unread(folder, images)
         rejected.add(NOT_READ, unread)

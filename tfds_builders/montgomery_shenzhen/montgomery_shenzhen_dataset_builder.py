@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, mask_files, rejection
+from tfds_builders import attributes, choices, image_files, manual_folder, mask_files, xray_builder
 from tfds_builders.montgomery_shenzhen import layouts
 
 INSTRUCTIONS = """\
@@ -27,66 +27,47 @@ Expected under the manual folder: one or more of
     cxr/                                     MCUCXR_0001_0.jpg, .png, .tif or .bmp, ...
     masks/                                   MCUCXR_0001_0.png, CHNCXR_0001_0.png, ...
 """
-CONFIGS = common.all_configs({})
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Montgomery County and Shenzhen Hospital sets, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Montgomery County and Shenzhen Hospital sets; no options."""
 
     # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files
     # are counted. 1.2.1: one mask of both lungs is said.
     VERSION = tfds.core.Version("1.2.1")
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html"
+    MASKS = ("mask_lung",)
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """The only config; this data set has no options."""
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(masks=("mask_lung",)),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        root = common.require_manual(
-            dl_manager, name=self.name, paths=("lungs",), instructions=INSTRUCTIONS
-        )
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        root = self.manual_root(dl_manager, "lungs")
         pairs, rejected = layouts.find_pairs(root)
         if not pairs and not rejected.counts:
-            raise common.missing_data(
+            raise manual_folder.missing_data(
                 self.name, f"no image in {root / 'lungs'} in any known layout.", INSTRUCTIONS
             )
-        rejection.record_counts(self, kept=len(pairs), rejected=rejected)
-        return {common.SPLIT: self._generate_examples(pairs)}
+        return xray_builder.Selection(images=pairs, count=len(pairs), rejected=rejected)
 
-    def _generate_examples(self, pairs: dict[str, layouts.Pair]) -> Iterator[tuple[str, dict]]:
+    def examples(self, images: dict[str, layouts.Pair]) -> Iterator[xray_builder.Example]:
         reader = mask_files.MaskReader()
-        for name, pair in pairs.items():
+        for name, pair in images.items():
             source = layouts.SOURCES[pair.field("series")]
-            key = f"{source}-{name}"
             patient_id = f"{source}-{pair.field('number')}"
             reading = (
                 pair.reading.read_text(encoding="utf-8", errors="replace") if pair.reading else ""
             )
-            yield (
-                key,
-                {
-                    "image": pair.image.read_bytes(),
-                    "mask_lung": common.png(lung_mask(pair, reader)),
-                    "id": key,
-                    "patient_id": patient_id,
-                    "strict_patient_id": patient_id,
-                    "label": "",  # tuberculosis screening: no class of the study
-                    "finding": layouts.FINDINGS[pair.field("suffix")],
-                    "view": "PA",
-                    "source": source,
-                    "age_group": common.age_group(layouts.age_in_years(reading)),
-                },
+            yield xray_builder.Example(
+                id=f"{source}-{name}",
+                image=pair.image.read_bytes(),
+                patient_id=patient_id,
+                strict_patient_id=patient_id,
+                label="",  # tuberculosis screening: no class of the study
+                finding=layouts.FINDINGS[pair.field("suffix")],
+                view="PA",
+                source=source,
+                age_group=attributes.age_group(layouts.age_in_years(reading)),
+                masks={"mask_lung": lung_mask(pair, reader)},
             )
         reader.record(self)
 
@@ -97,7 +78,7 @@ def lung_mask(pair: layouts.Pair, reader: mask_files.MaskReader) -> np.ndarray:
     Raises:
         ValueError: sizes of masks and image differ; names the files.
     """
-    with common.open_image(pair.image) as image:
+    with image_files.open_image(pair.image) as image:
         height, width = image.height, image.width
     union = np.zeros((height, width), bool)
     masks = [reader.read(path) for path in pair.masks]

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, patient_ids, rejection, tables
+from tfds_builders import (
+    attributes,
+    choices,
+    file_names,
+    ids,
+    manual_folder,
+    patient_ids,
+    rejection,
+    tables,
+    xray_builder,
+)
 from tfds_builders.nih_cxr14 import table
 
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
@@ -21,47 +31,32 @@ nih-chest-xrays/data, archives unpacked; part of the images will do):
     train_val_list.txt          only for the option list='train_val'
     test_list.txt               only for the option list='test'
 """
-CONFIGS = common.all_configs({"cap": tuple(table.PNEUMONIA), "list": ("all", *LISTS)})
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Wang et al. 2017, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Wang et al. 2017.
+
+    Options:
+        cap: the findings that are pneumonia ('pneumonia': that finding alone | 'consolidation': or
+            Consolidation | 'pneumonia_like': or Infiltration).
+        list: the images taken ('all' | 'train_val' | 'test': NIH's own lists).
+    """
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({"cap": tuple(table.PNEUMONIA), "list": ("all", *LISTS)})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `cap`, the findings that are pneumonia ('pneumonia': that finding alone |
-        'consolidation': or Consolidation | 'pneumonia_like': or Infiltration), and `list`, the
-        images taken ('all' | 'train_val' | 'test': NIH's own lists).
-        """
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://nihcc.app.box.com/v/ChestXray-NIHCC",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        name = LISTS.get(common.options_of(self)["list"])
-        root = common.require_manual(
-            dl_manager,
-            name="nih_cxr14",
-            paths=[f"nih_cxr14/{name}" if name else "nih_cxr14"],
-            instructions=INSTRUCTIONS,
-        )
-        folder = root / "nih_cxr14"
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        name = LISTS.get(self.options["list"])
+        folder = self.manual_root(dl_manager, f"nih_cxr14/{name}" if name else "nih_cxr14")
+        folder = folder / "nih_cxr14"
         origin = table.find(folder)
         if origin is None:
-            hint = common.spreadsheet(folder / name for name in table.FILES)
+            hint = manual_folder.spreadsheet(folder / name for name in table.FILES)
             problem = f"{folder} has none of {', '.join(table.FILES)}. {hint}".rstrip()
-            raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
-        files = common.files_by_name(*image_folders(folder))
+            raise manual_folder.missing_data("nih_cxr14", problem, INSTRUCTIONS)
+        files = file_names.files_by_name(*image_folders(folder))
         rows = tables.read_table(origin, required=table.REQUIRED)
         table.check_patients(rows.rows, origin=origin)
         listed, list_notices = None, []
@@ -87,9 +82,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         findings = {part for row in kept.values() for part in table.findings(row["finding labels"])}
         strange = tables.unknown(findings, table.FINDINGS)
-        rejection.record_counts(
-            self,
-            kept=len(kept),
+        return xray_builder.Selection(
+            images=(files, kept),
+            count=len(kept),
             rejected=rejected,
             notices=[*list_notices, *notices],
             unknown_findings={
@@ -98,33 +93,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 if table.findings(row["finding labels"]) & strange
             },
             known_findings=table.FINDINGS,
-            table=origin.name,
+            more={"table": origin.name},
         )
-        return {common.SPLIT: self._generate_examples(files, kept)}
 
-    def _generate_examples(
-        self, files: dict[str, Path], kept: dict[str, tables.Row]
-    ) -> Iterator[tuple[str, dict]]:
-        ids = common.unique_ids(kept, prefix="nih_cxr14")
-        images = ((ids[name], self._listed(files[name], row)) for name, row in kept.items())
-        return tables.examples(images, source="nih_cxr14")
-
-    def _listed(self, path: Path, row: tables.Row) -> tables.Listed:
-        # Zeros in front in 2017 only.
-        patient_id = f"nih_cxr14-{patient_ids.key(row['patient id'])}"
-        try:
-            label = table.label(row["finding labels"], cap=common.options_of(self)["cap"])
-        except ValueError as error:
-            raise ValueError(f"nih_cxr14: {path.name}: {error}") from error
-        return tables.Listed(
-            image=path,
-            patient_id=patient_id,
-            strict_patient_id=patient_id,
-            label=label,
-            finding=row["finding labels"],
-            view=common.frontal_view(row["view position"]) or "",
-            age_group=table.age_group(row["patient age"]),
-        )
+    def examples(
+        self, images: tuple[dict[str, Path], dict[str, tables.Row]]
+    ) -> Iterator[xray_builder.Example]:
+        files, kept = images
+        image_ids = ids.unique_ids(kept, prefix="nih_cxr14")
+        for name, row in kept.items():
+            # Zeros in front in 2017 only.
+            patient_id = f"nih_cxr14-{patient_ids.key(row['patient id'])}"
+            try:
+                label = table.label(row["finding labels"], cap=self.options["cap"])
+            except ValueError as error:
+                raise ValueError(f"nih_cxr14: {files[name].name}: {error}") from error
+            yield xray_builder.Example(
+                id=image_ids[name],
+                image=files[name].read_bytes(),
+                patient_id=patient_id,
+                strict_patient_id=patient_id,
+                label=label,
+                finding=row["finding labels"],
+                view=attributes.frontal_view(row["view position"]) or "",
+                source="nih_cxr14",
+                age_group=table.age_group(row["patient age"]),
+            )
 
 
 def image_folders(folder: Path) -> list[Path]:
@@ -137,5 +131,5 @@ def image_folders(folder: Path) -> list[Path]:
     found = [path for path in found if path.is_dir()]
     if not found:
         problem = f"{folder} has neither images/ nor images_001/images/."
-        raise common.missing_data("nih_cxr14", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("nih_cxr14", problem, INSTRUCTIONS)
     return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfds_builders import common, file_names, patient_ids, rejection, tables
+from tfds_builders import attributes, file_names, patient_ids, rejection, tables
 
 # The newest first. Kaggle's sample has 5,606 of the images and a table of its own.
 FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
@@ -54,13 +54,13 @@ def findings(finding_labels: str) -> set[str]:
 
 
 def age_group(age: str) -> str:
-    """As `common.age_group`, for '58' (2020) and for '058Y', '011M', '013D' (2017)."""
+    """As `attributes.age_group`, for '58' (2020) and for '058Y', '011M', '013D' (2017)."""
     match = re.fullmatch(r"(\d{1,3})([YMD]?)", age.upper())
     if match is None:
         return ""
     # Months and days stand for children; as years they would be adults.
     years = int(match[1]) / {"": 1, "Y": 1, "M": 12, "D": 365}[match[2]]
-    return common.age_group(f"{years:.3f}")
+    return attributes.age_group(f"{years:.3f}")
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:

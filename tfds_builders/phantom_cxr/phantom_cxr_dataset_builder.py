@@ -5,14 +5,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, rejection
+from tfds_builders import image_files, rejection, xray_builder
 from tfds_builders.phantom_cxr import drawing
 
-MASKS = ("mask_lung", "mask_left_lung", "mask_right_lung", "mask_heart")
 _OPTIONS = ("size", "patients", "seed", "confounder")
 
 
@@ -50,60 +49,54 @@ def make_config(
     )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Phantom chest X-rays with masks of lungs and heart, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """Phantom chest X-rays with masks of lungs and heart.
+
+    Options:
+        size: side of the square pictures in pixels, 256.
+        patients: how many, 120; each has 1 to 3 images, every four hold each class once.
+        seed: other seeds give other patients, 0.
+        confounder: probability in [0, 1] that the marker in the corner is the one of the class
+            (`drawing.CLASS_MARKERS`) and not a random one, 0.0.
+    """
 
     VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS: ClassVar = [make_config()]
+    LICENSE = "Apache-2.0"
+    MASKS = ("mask_lung", "mask_left_lung", "mask_right_lung", "mask_heart")
 
     @classmethod
-    def configure(cls, **options) -> PhantomConfig:
-        """Config of a data set; what is not given is as in the default config.
-
-        Options:
-            size: side of the square pictures in pixels, 256.
-            patients: how many, 120; each has 1 to 3 images, every four hold each class once.
-            seed: other seeds give other patients, 0.
-            confounder: probability in [0, 1] that the marker in the corner is the one of the class
-                (`drawing.CLASS_MARKERS`) and not a random one, 0.0.
+    def configure(cls, **chosen: Any) -> PhantomConfig:
+        """The config with these options; what is not given is as in the default config.
 
         Raises:
             TypeError: an option is unknown; names the known ones.
             ValueError: a value is out of range.
         """
-        for name in options:
+        for name in chosen:
             if name not in _OPTIONS:
                 raise TypeError(f"unknown option {name!r}; known options: {', '.join(_OPTIONS)}")
-        config = make_config(**options)
+        config = make_config(**chosen)
         default = cls.BUILDER_CONFIGS[0]
         # TFDS wants the very object that the class lists, not an equal one.
         return default if config.name == default.name else config
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(masks=MASKS),
-            metadata=tfds.core.MetadataDict(),
-            license="Apache-2.0",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
         config = self.builder_config
         counts = collections.Counter()
         for patient in range(config.patients):
             label = drawing.patient_label(config.seed, patient)
             counts[label] += drawing.image_count(config.seed, patient)
-        rejection.record_counts(
-            self,
-            kept=counts.total(),
+        return xray_builder.Selection(
+            images=range(config.patients),
+            count=counts.total(),
             rejected=rejection.Rejected(),
-            images_by_label=dict(sorted(counts.items())),
+            more={"images_by_label": dict(sorted(counts.items()))},
         )
-        return {common.SPLIT: self._generate_examples()}
 
-    def _generate_examples(self) -> Iterator[tuple[str, dict]]:
+    def examples(self, images: range) -> Iterator[xray_builder.Example]:
         config = self.builder_config
-        for patient in range(config.patients):
+        for patient in images:
             # Who is another patient has another name.
             seed = f"s{config.seed}-" if config.seed else ""
             patient_id = f"phantom-{seed}p{patient:04d}"
@@ -115,22 +108,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     size=config.size,
                     confounder=config.confounder,
                 )
-                example_id = f"{patient_id}-{number}"
-                yield (
-                    example_id,
-                    {
-                        "image": common.png(phantom.image),
-                        "id": example_id,
-                        "patient_id": patient_id,
-                        "strict_patient_id": patient_id,
-                        "label": phantom.label,
-                        "finding": phantom.label,
-                        "view": phantom.view,
-                        "source": "phantom",
-                        "age_group": "adult",
-                        **{
-                            name: common.png(phantom.masks[name.removeprefix("mask_")])
-                            for name in MASKS
-                        },
-                    },
+                yield xray_builder.Example(
+                    id=f"{patient_id}-{number}",
+                    image=image_files.png(phantom.image),
+                    patient_id=patient_id,
+                    strict_patient_id=patient_id,
+                    label=phantom.label,
+                    finding=phantom.label,
+                    view=phantom.view,
+                    source="phantom",
+                    age_group="adult",
+                    masks={name: phantom.masks[name.removeprefix("mask_")] for name in self.MASKS},
                 )

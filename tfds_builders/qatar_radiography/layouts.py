@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfds_builders import common, file_names, rejection
+from tfds_builders import file_names, ids, manual_folder, rejection
 
 FOLDER = "qatar"
 NO_IMAGE = rejection.Reason("mask without image")
@@ -67,7 +67,7 @@ class Image:
         """'qatar_radiography-COVID-12', in the releases of 2020 'qatar_radiography-COVID_12'."""
         separator = {"2020": "_", "2021": "-"}[self.release]
         name = f"{self.kind.names[0]}{separator}{self.number}"
-        return f"qatar_radiography-{common.safe_id(name)}"
+        return f"qatar_radiography-{ids.safe_id(name)}"
 
     @property
     def masks(self) -> Path | None:
@@ -100,7 +100,7 @@ def find_release(root: Path) -> Path:
     folders = [root / FOLDER / name for name in RELEASES if (root / FOLDER / name).is_dir()]
     if not folders:
         problem = f"{root / FOLDER} has neither {RELEASES[0]}/ nor {RELEASES[1]}/."
-        raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, INSTRUCTIONS)
     if len(folders) > 1:
         raise ValueError(
             f"qatar_radiography: both {folders[0]} and {folders[1]}: keep one, they share images"
@@ -125,7 +125,7 @@ def find_images(release: Path, *, needed: Sequence[str]) -> list[Image]:
     if missing:
         there = ", ".join(sorted(path.name for path in release.iterdir() if path.is_dir()))
         problem = f"{release} lacks {', '.join(missing)}/; it has {there or 'no folder'}."
-        raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, INSTRUCTIONS)
     images = [
         image
         for kind, folder in folders.items()
@@ -159,7 +159,7 @@ def images_of(folder: Path, kind: Kind) -> list[Image]:
     inner = folder / "images"
     if not inner.is_dir() and (folder / "masks").is_dir():
         problem = f"{folder} has masks/ but no images/."
-        raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, INSTRUCTIONS)
     nested = [
         name
         for name in file_names.unread(folder, list(inner.glob("*")) if inner.is_dir() else [])
@@ -170,17 +170,17 @@ def images_of(folder: Path, kind: Kind) -> list[Image]:
             f"qatar_radiography: {len(nested)} files in folders below {folder} are not read: "
             f"{shortened(nested)}. Move them up, or away."
         )
-    files = common.files_by_name(folder)
+    files = file_names.files_by_name(folder)
     if inner.is_dir():
         if files:
             raise ValueError(
                 f"qatar_radiography: {folder} has images/ and files beside it, "
                 f"{shortened(files)}: move them away, or into images/"
             )
-        folder, files = inner, common.files_by_name(inner)
+        folder, files = inner, file_names.files_by_name(inner)
     if not files:
         problem = f"{folder} has no image."
-        raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, INSTRUCTIONS)
     strange = [name for name, path in files.items() if parse(path, kind) is None]
     if strange:
         raise ValueError(
@@ -224,10 +224,10 @@ def pair_with_masks(images: Iterable[Image]) -> tuple[dict[str, Path], rejection
             missing.append(f"{image.masks.parent.name}/masks/{image.path.name}")
     if missing:
         problem = f"{len(missing)} masks are missing: {shortened(missing)}."
-        raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, INSTRUCTIONS)
     if not masks:
         problem = "masks='lung', but no class has masks/ beside images/: only the last release has."
-        raise common.missing_data("qatar_radiography", problem, INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, INSTRUCTIONS)
     used = set(masks.values())
     for folder in sorted(folders):
         unread = file_names.unread(folder, used)

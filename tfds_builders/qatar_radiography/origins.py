@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 
-from tfds_builders import common, tables
+from tfds_builders import attributes, manual_folder, tables
 from tfds_builders.ccx import metadata
 from tfds_builders.kcx import names
 from tfds_builders.qatar_radiography import layouts
@@ -108,7 +108,7 @@ def read_index(path: Path, files: dict[str, Path]) -> dict[str, tables.Row]:
         problem = (
             f"{path} lists {len(absent)} images that are not there: {layouts.shortened(absent)}."
         )
-        raise common.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
     rows, _, _ = tables.choose_rows(
         table, files, file_name=file_name, reject_reason=lambda row: None, origin=path
     )
@@ -163,8 +163,8 @@ def of_ccx(name: str, rows: Mapping[str, metadata.Row], patients: Mapping[str, s
         source="qatar-mixed",
         patient_id=patients[row.patient],
         strict_patient_id=patients[row.patient],
-        view=common.frontal_view(row.view) or "",
-        age_group=common.age_group(row.age),
+        view=attributes.frontal_view(row.view) or "",
+        age_group=attributes.age_group(row.age),
     )
 
 
@@ -186,7 +186,7 @@ def ccx_rows(path: Path, *, index: Path) -> tuple[dict[str, metadata.Row], Mappi
             "it there (github.com/ieee8023/covid-chestxray-dataset), or move the index away: then "
             "each image is a patient of its own."
         )
-        raise common.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
+        raise manual_folder.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
     rows: dict[str, metadata.Row] = {}
     table = metadata.read_metadata(path).rows
     patients = metadata.read_patients(table).ids
@@ -223,7 +223,7 @@ def read_urls(release: Path, images: Iterable[layouts.Image]) -> dict[str, str]:
                 f"{path} lists {len(absent)} images that are not there: "
                 f"{layouts.shortened(absent)}."
             )
-            raise common.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
+            raise manual_folder.missing_data("qatar_radiography", problem, layouts.INSTRUCTIONS)
     return urls
 
 

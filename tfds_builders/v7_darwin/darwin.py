@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tfds_builders import common
+from tfds_builders import image_files
 
 # Canonical names of the classes that are read; `structure` finds them under other spellings.
 LUNG, IGNORE = "Lung", "Ignore"
@@ -137,10 +137,10 @@ def read(path: Path) -> Annotation:
         ]
         names, url, size, at = texts[:2], texts[2], image, "image."
     width, height = (_get(size, field, int, path, at) for field in ("width", "height"))
-    if min(width, height) < 1 or width * height > common.MAX_PIXELS:
+    if min(width, height) < 1 or width * height > image_files.MAX_PIXELS:
         raise ValueError(
             f"{path}: {at}width and {at}height are {width} and {height}: no image of 1 to "
-            f"{common.MAX_PIXELS} pixels"
+            f"{image_files.MAX_PIXELS} pixels"
         )
     tags, shapes, others = [], [], []
     for number, record in enumerate(_get(data, "annotations", list, path, "")):

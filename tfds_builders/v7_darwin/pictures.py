@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from tfds_builders import common, file_names, rejection, tables
+from tfds_builders import attributes, file_names, rejection, tables
 from tfds_builders.ccx import ccx_dataset_builder as ccx
 from tfds_builders.ccx import metadata
 from tfds_builders.kcx import kcx_dataset_builder as kcx
@@ -25,9 +25,16 @@ SEVERAL = rejection.Reason("several images of one name", is_fault=False)
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture(tables.Listed):
-    """An image file and its metadata: the texts of `common.cxr_features`."""
+class Picture:
+    """An image file and what is known of it; see `xray_builder.Example`."""
 
+    image: Path
+    patient_id: str
+    strict_patient_id: str
+    label: str
+    finding: str
+    view: str
+    age_group: str
     source: str
 
 
@@ -91,7 +98,7 @@ class Pictures:
             label=tags.label(annotation.tags),
             finding=tags.finding(annotation.tags),
             view=tags.view(annotation.tags) or picture.view,
-            age_group=picture.age_group or common.age_group(tags.value(annotation.tags, "Age")),
+            age_group=picture.age_group or attributes.age_group(tags.value(annotation.tags, "Age")),
         )
 
     def _from_kcx(self, annotation: darwin.Annotation, name: str) -> Picture | rejection.Reason:
@@ -150,7 +157,7 @@ class Pictures:
 
 
 def _plain_files(folder: Path) -> dict[str, Path]:
-    return common.files_by_name(folder) if folder.is_dir() else {}
+    return file_names.files_by_name(folder) if folder.is_dir() else {}
 
 
 def _by_key(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:

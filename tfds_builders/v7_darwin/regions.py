@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tfds_builders import common, mask_files
+from tfds_builders import image_files, mask_files
 from tfds_builders.v7_darwin import darwin
 
 BACKGROUND, IGNORE, LUNG = 0, 127, 255
@@ -79,5 +79,5 @@ def same_shape(first: tuple[int, int], other: tuple[int, int]) -> bool:
 
 def size_of(path: Path) -> tuple[int, int]:
     """(width, height) of an image file, whose pixels are not decoded."""
-    with common.open_image(path) as image:
+    with image_files.open_image(path) as image:
         return image.size

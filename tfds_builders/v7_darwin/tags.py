@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tfds_builders import common, rejection
+from tfds_builders import attributes, rejection
 
 CLASSES = {
     "covid-19": "covid19",
@@ -73,7 +73,7 @@ def view(tags: Iterable[str]) -> str:
 
     'Portable' is the machine, not the view.
     """
-    return next((known for name in _views(tags) if (known := common.frontal_view(name))), "")
+    return next((known for name in _views(tags) if (known := attributes.frontal_view(name))), "")
 
 
 def reject_reason(tags: Iterable[str]) -> rejection.Reason | None:

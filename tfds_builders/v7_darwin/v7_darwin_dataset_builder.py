@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import common, file_names, rejection
+from tfds_builders import choices, file_names, ids, manual_folder, rejection, xray_builder
 from tfds_builders.v7_darwin import darwin, pictures, regions, tags
 
-MASKS = "annotations/all-images-semantic-masks"
+SEMANTIC_MASKS = "annotations/all-images-semantic-masks"
 JSON = ("annotations/all-images", "annotations/covid-only")
 UNNAMED = rejection.Reason("mask whose image nothing names", is_fault=False)
 NO_LUNGS = rejection.Reason("no lung annotation")
@@ -37,7 +37,6 @@ unpacked) and pictures
                                    them
     index.csv                      optional, for masks without JSON: columns image and v7_id
 """
-CONFIGS = common.all_configs({"missing_images": ("error", "left_out")})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,60 +48,50 @@ class Item:
     annotation: Path | None
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """v7labs/covid-19-xray-dataset, one split "main"."""
+class Builder(xray_builder.XrayBuilder):
+    """v7labs/covid-19-xray-dataset.
+
+    Option `missing_images`: annotations whose picture is not found are an 'error' (all are counted
+    and the first ones named) | 'left_out' (counted in the metadata).
+    """
 
     VERSION = tfds.core.Version("1.2.1")  # 1.2: classes and patients in any spelling
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS = choices.all_configs({"missing_images": ("error", "left_out")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    HOMEPAGE = "https://github.com/v7labs/covid-19-xray-dataset"
+    MASKS = ("mask_lung", "mask_ignore")
 
-    @classmethod
-    def configure(cls, **options: str) -> common.ChoiceConfig:
-        """Config of `missing_images`, annotations whose picture is not found: 'error' (all are
-        counted and the first ones named) | 'left_out' (counted in the metadata).
-        """
-        return common.find_config(CONFIGS, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=common.cxr_features(masks=("mask_lung", "mask_ignore")),
-            metadata=tfds.core.MetadataDict(),
-            homepage="https://github.com/v7labs/covid-19-xray-dataset",
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        root = common.require_manual(
-            dl_manager, name=self.name, paths=("v7/annotations",), instructions=INSTRUCTIONS
-        )
-        items, rejected, notices = select(root)
+    def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
+        items, rejected, notices = select(self.manual_root(dl_manager, "v7/annotations"))
         missing = [reason for reason in NOT_FOUND if rejected.names(reason)]
-        if missing and common.options_of(self)["missing_images"] == "error":
-            raise common.missing_data(self.name, _not_found(rejected, missing), INSTRUCTIONS)
-        rejection.record_counts(
-            self,
-            kept=len(items),
+        if missing and self.options["missing_images"] == "error":
+            raise manual_folder.missing_data(self.name, _not_found(rejected, missing), INSTRUCTIONS)
+        sources = collections.Counter(item.picture.source for item in items.values())
+        return xray_builder.Selection(
+            images=items,
+            count=len(items),
             rejected=rejected,
             notices=notices,
-            masks_from_png=sum(item.mask is not None for item in items.values()),
-            masks_from_polygons=sum(item.mask is None for item in items.values()),
-            sources=dict(collections.Counter(item.picture.source for item in items.values())),
+            more={
+                "masks_from_png": sum(item.mask is not None for item in items.values()),
+                "masks_from_polygons": sum(item.mask is None for item in items.values()),
+                "sources": dict(sources),
+            },
         )
-        return {common.SPLIT: self._generate_examples(items)}
 
-    def _generate_examples(self, items: dict[str, Item]) -> Iterator[tuple[str, dict]]:
-        for key, item in items.items():
+    def examples(self, images: dict[str, Item]) -> Iterator[xray_builder.Example]:
+        for key, item in images.items():
             mask = lung_mask(item)
-            picture = dataclasses.asdict(item.picture)
-            yield (
-                key,
-                {
-                    **picture,
-                    "id": key,
-                    "image": item.picture.image.read_bytes(),
-                    "mask_lung": common.png(mask),
-                    "mask_ignore": common.png(mask == regions.IGNORE),
-                },
+            texts = {
+                field.name: getattr(item.picture, field.name)
+                for field in dataclasses.fields(item.picture)
+                if field.name != "image"
+            }
+            yield xray_builder.Example(
+                id=key,
+                image=item.picture.image.read_bytes(),
+                masks={"mask_lung": mask, "mask_ignore": mask == regions.IGNORE},
+                **texts,
             )
 
 
@@ -113,11 +102,11 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
         ValueError: a damaged file, or two JSON files of one image that differ.
     """
     folder = root / "v7"
-    masks = _files(folder / MASKS, ".png")
+    masks = _files(folder / SEMANTIC_MASKS, ".png")
     items: dict[str, Item] = {}
     rejected = rejection.Rejected()
     annotations = _annotations(folder, rejected)
-    rejected.add(UNREAD, file_names.unread(folder / MASKS, set(masks.values())))
+    rejected.add(UNREAD, file_names.unread(folder / SEMANTIC_MASKS, set(masks.values())))
     for export in JSON:
         there = {
             path for path in (folder / export).rglob("*.json") if path.parent != folder / export
@@ -140,7 +129,7 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
             name = f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
             rejected.add(picture, [name])
         else:
-            items[f"v7-{common.distinct_id(key)}"] = Item(
+            items[f"v7-{ids.distinct_id(key)}"] = Item(
                 picture, mask, annotation.path if annotation else None
             )
     notices = [*available.notices, *_classes_not_read(annotations.values())]
@@ -162,7 +151,7 @@ def _classes_not_read(annotations: Iterable[darwin.Annotation]) -> list[str]:
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
     """Files of that suffix by stem; the class table beside the masks is none of them."""
-    paths = common.files_by_name(folder).values() if folder.is_dir() else ()
+    paths = file_names.files_by_name(folder).values() if folder.is_dir() else ()
     return {path.stem: path for path in paths if path.suffix.lower() == suffix}
 
 

@@ -1,0 +1,1 @@
+"""A data set that the tests of the builders' skeleton read."""
