@@ -31,7 +31,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     With `evaluate.data.builders` it measures the finished classifier on that data set instead.
     """
     if is_classifier(config) and config.evaluate.data.builders:
-        external.run(config, workdir)
+        external.measure(config, workdir)
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)

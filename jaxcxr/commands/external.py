@@ -34,7 +34,7 @@ from jaxcxr.storage.run_identity import OTHER_LUNGS
 FOLDER = "external"
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def measure(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=evaluate` of a trained classifier with `evaluate.data.builders`.
 
     Writes `external/<name>/` below the run folder: predictions.npz, report.md, report.json and

@@ -31,7 +31,7 @@ from jaxcxr.tasks import task_of
 FOLDER = "xrays"
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def predict_inputs(config: ConfigDict, workdir: Path) -> None:
     """Predicts own X-rays with the best checkpoint of a trained workdir.
 
     `--config.run=predict --config.predict.inputs=...`

@@ -33,7 +33,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     the user's own X-rays instead.
     """
     if config.predict.inputs:
-        own_xrays.run(config, workdir)
+        own_xrays.predict_inputs(config, workdir)
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         if not task_of(config).has_classes:
