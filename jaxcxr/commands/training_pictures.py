@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcxr.inference.saliency import grey
 from jaxcxr.ops import geometry, patches
-from jaxcxr.report import plots
+from jaxcxr.report import plots, tables
 from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.names import PictureNames, on_disk
 from jaxcxr.storage.run_folder import RunFolder
@@ -49,7 +49,7 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
             )
             origins = geometry.box_origin(centres, size=config.patches.size, shape=image.shape)
             boxes = [(int(y), int(x), config.patches.size) for y, x in np.asarray(origins)]
-        label = f", {rows.classes[rows.labels[i]]}" if rows.classes else ""
+        label = f", {tables.class_title(rows.classes[rows.labels[i]])}" if rows.classes else ""
         figure = plots.mask_overlay(
             image, mask, boxes=boxes, structures=structures, title=f"{rows.ids[i]}{label}"
         )
@@ -67,7 +67,7 @@ def _write_classes(experiment: Experiment, folder: RunFolder, writer: MetricWrit
     for number, name in enumerate(rows.classes):
         index = np.sort(train[rows.labels[train] == number][:_SAMPLES])
         if len(index):
-            samples[name] = grey(np.asarray(experiment.arrays["image"][index]))
+            samples[tables.class_title(name)] = grey(np.asarray(experiment.arrays["image"][index]))
     if samples:
         figure = plots.class_samples(samples)
         folder.write_bytes("overlays/classes.png", plots.to_png(figure))

@@ -40,6 +40,14 @@ _OUTLINE_COLOURS = (SKY, VERMILION, GREEN, PURPLE, YELLOW)
 _VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
 _SCORE_WORDS = ("f1", "accuracy", "jaccard", "dice", "auc", "precision", "recall")
 _MOST_LINES = len(COLOURS)
+_TITLES = {
+    "train": "training",
+    "valid": "validation",
+    "f1": "F1",
+    "auc": "AUC",
+    "jaccard": "Jaccard",
+    "dice": "Dice",
+}
 
 
 def to_png(figure: Figure) -> bytes:
@@ -165,7 +173,7 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
                 linewidth=1.6,
                 marker="o" if len(steps) <= 25 else None,
                 markersize=3,
-                label=key.replace("/", " ").replace("_", " "),
+                label=_line_title(key),
             )
         left_out = f" ({len(shown)} of {len(keys)} lines)" if len(keys) > len(shown) else ""
         axes.set_ylabel(name + left_out)
@@ -415,6 +423,14 @@ def hide_ticks(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
+
+
+def _line_title(key: str) -> str:
+    """'Validation macro-F1' of `valid/macro_f1`."""
+    split, _, rest = key.rpartition("/")
+    words = [_TITLES.get(word, word) for word in (*split.split("/"), *rest.split("_")) if word]
+    title = " ".join(words).replace("macro F1", "macro-F1")
+    return title[:1].upper() + title[1:]
 
 
 def _is_score(key: str) -> bool:

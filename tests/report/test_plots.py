@@ -77,7 +77,7 @@ def test_curves_have_a_panel_for_each_kind_that_was_logged() -> None:
     many = [{"step": 1, **{f"valid/f1_{i}": 0.5 for i in range(10)}, "valid/macro_f1": 0.4}]
     (axes,) = plots.curves(many).axes
     assert axes.get_ylabel() == "Score (6 of 11 lines)"
-    assert axes.lines[0].get_label() == "valid macro f1"
+    assert axes.lines[0].get_label() == "Validation macro-F1"
     with pytest.raises(ValueError, match="nothing to draw"):
         plots.curves([{"step": 1, "images_per_second": 3.0}])
 
@@ -88,7 +88,7 @@ def test_curves_draw_a_mean_over_one_class_once_and_lines_of_one_split_in_colour
         for s in (1, 2)
     ]
     (axes,) = plots.curves(rows).axes
-    assert {line.get_label() for line in axes.lines} == {"valid dice", "valid jaccard"}
+    assert {line.get_label() for line in axes.lines} == {"Validation Dice", "Validation Jaccard"}
     assert len({line.get_color() for line in axes.lines}) == 2
     other = [{**row, "valid/jaccard_lung": 0.3} for row in rows]
     assert len(plots.curves(other).axes[0].lines) == 3

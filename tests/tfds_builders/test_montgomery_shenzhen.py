@@ -235,3 +235,22 @@ def test_one_mask_as_left_and_right_lung_is_said(tmp_path):
     assert builds.metadata(builder)["notices"] == [
         "1 of 2 images have the same mask as left and as right lung: MCUCXR_0002_0"
     ]
+
+
+@pytest.mark.parametrize("name", ["MCUCXR_0001_0", "CHNCXR_0327_1"])
+def test_a_mask_may_be_named_as_its_image_or_with_mask_behind_that(tmp_path, name):
+    kept = write_shenzhen(write_pack(tmp_path, [name]), "CHNCXR_0001_0") / "lungs"
+    before = builds.read(builds.prepare(Builder, tmp_path, tmp_path))
+    (kept / "masks" / f"{name}.png").rename(kept / "masks" / f"{name}_mask.png")
+    original = kept / "ChinaSet_AllFiles" / "mask"
+    (original / "CHNCXR_0001_0_mask.png").rename(original / "CHNCXR_0001_0.png")
+    renamed = builds.prepare(Builder, tmp_path / "renamed", tmp_path)
+    assert builds.read(renamed) == before
+    assert not builds.metadata(renamed)["rejected"]
+
+
+def test_two_masks_of_one_image_are_an_error(tmp_path):
+    root = write_pack(tmp_path, ["MCUCXR_0001_0"])
+    write_mask(root / "lungs" / "masks" / "MCUCXR_0001_0_mask.png", half("right"))
+    with pytest.raises(ValueError, match="are masks of one image: keep the right one"):
+        builds.prepare(Builder, tmp_path, root)

@@ -69,10 +69,26 @@ class Layout:
 
 
 def _found(pattern: Path, stems: Iterable[str]) -> dict[str, Path]:
-    """The files of a folder by the image that `pattern`, FOLDER/{name}.png, is filled in for."""
+    """The files of a folder by the image that `pattern`, FOLDER/{name}.png, is filled in for.
+
+    A mask may be named as its image or with `_mask` behind it: collections that merge the two sets
+    have both.
+
+    Raises:
+        ValueError: an image has both.
+    """
     files = file_names.files_by_name(pattern.parent) if pattern.parent.is_dir() else {}
-    stem_of = {pattern.name.format(name=stem): stem for stem in stems}
-    return {stem_of[name]: files[file] for name, file in file_names.match(stem_of, files).items()}
+    form = pattern.name.replace("_mask.png", ".png")
+    forms = (form, form.replace(".png", "_mask.png"))
+    stem_of = {form.format(name=stem): stem for stem in stems for form in forms}
+    found: dict[str, Path] = {}
+    for name, file in file_names.match(stem_of, files).items():
+        first = found.setdefault(stem_of[name], files[file])
+        if first != files[file]:
+            raise ValueError(
+                f"{first} and {files[file]} are masks of one image: keep the right one"
+            )
+    return found
 
 
 # Full-resolution originals first: a name that occurs again in a later layout is counted, not used.

@@ -33,8 +33,8 @@ class Builder(xray_builder.XrayBuilder):
     """Montgomery County and Shenzhen Hospital sets; no options."""
 
     # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files
-    # are counted. 1.2.1: one mask of both lungs is said.
-    VERSION = tfds.core.Version("1.2.1")
+    # are counted. 1.2.1: one mask of both lungs is said. 1.2.2: _mask may stand behind any name.
+    VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html"
