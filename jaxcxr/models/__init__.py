@@ -31,6 +31,7 @@ Row = functools.partial[nn.Module]
 _DENSENET121: Row = functools.partial(DenseNet, stem=64, growth=32, blocks=(6, 12, 24, 16))
 _RESNET50: Row = functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3))
 _VGG16: Row = functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False)
+_lite = functools.partial(functools.partial, EfficientNet, stem=32, last=1280, lite=True)
 _COVID_CXNET_HEAD: dict[str, Any] = dict(head_hidden=10, head_dropout=0.2)
 
 # name -> module class with the published sizes. FLANNEL's five base learners come first, in the
@@ -54,6 +55,15 @@ MODELS: dict[str, Row] = {
         last=1792,
         blocks=(2, 4, 4, 6, 6, 8, 2),
         rate=0.4,
+    ),
+    "efficientnet_lite0": _lite(
+        channels=(16, 24, 40, 80, 112, 192, 320), blocks=(1, 2, 2, 3, 3, 4, 1), rate=0.2
+    ),
+    "efficientnet_lite1": _lite(
+        channels=(16, 24, 40, 80, 112, 192, 320), blocks=(1, 3, 3, 4, 4, 5, 1), rate=0.2
+    ),
+    "efficientnet_lite2": _lite(
+        channels=(16, 24, 48, 88, 120, 208, 352), blocks=(1, 3, 3, 4, 4, 5, 1), rate=0.3
     ),
     "covid_cxnet_base": functools.partial(CovidCXNetBase),
     "covid_cxnet": functools.partial(_DENSENET121, **_COVID_CXNET_HEAD),

@@ -1,4 +1,8 @@
-"""EfficientNet (Tan and Le, 2019), as in torchvision's `models/efficientnet.py`.
+"""EfficientNet (Tan and Le, 2019) as torchvision has it, and Lite as TensorFlow's TPU models do.
+
+EfficientNet-Lite (TensorFlow's TPU repository, 2020) is made for small processors: ReLU6 for SiLU,
+no squeeze and excitation, and a stem, a last convolution and first and last stages that do not grow
+with the network.
 
 Initialisation: convolutions Kaiming-normal (fan out), their biases 0, the head PyTorch's default
 with bias 0 (torchvision's own U(+-1/sqrt(classes)) is made for a thousand classes). The parameter
@@ -24,10 +28,14 @@ WINDOWS = (3, 3, 5, 3, 5, 5, 3)
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
-class Unit(nn.Module):
-    """Convolution "0", BatchNorm "1", SiLU unless `linear`.
+# TensorFlow's BatchNorm: epsilon, and the fraction of the running statistics that stays.
+_LITE_NORM = {"epsilon": 1e-3, "momentum": 0.99}
 
-    Padded so that stride 1 keeps the size.
+
+class Unit(nn.Module):
+    """Convolution "0", BatchNorm "1", SiLU (`lite`: ReLU6) unless `linear`.
+
+    Padded so that stride 1 keeps the size; `lite` as TensorFlow does.
     """
 
     features: int
@@ -37,21 +45,24 @@ class Unit(nn.Module):
     stride: int = 1
     groups: int = 1
     linear: bool = False
+    lite: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
-        padding = (self.window - 1) // 2
         x = self.conv(
             self.features,
             self.window,
             strides=self.stride,
-            padding=padding,
+            # With stride 1 they are the same.
+            padding="same" if self.lite and self.stride > 1 else (self.window - 1) // 2,
             groups=self.groups,
             name="0",
         )(x)
         x = self.norm(name="1")(x)
-        return x if self.linear else nn.silu(x)
+        if self.linear:
+            return x
+        return nn.relu6(x) if self.lite else nn.silu(x)
 
 
 class SqueezeExcitation(nn.Module):
@@ -71,8 +82,8 @@ class SqueezeExcitation(nn.Module):
 class Branch(nn.Module):
     """The inverted bottleneck.
 
-    1x1 to `expansion` times the channels (unless 1), depthwise, squeeze and excitation, 1x1 to
-    `features`.
+    1x1 to `expansion` times the channels (unless 1), depthwise, squeeze and excitation (unless
+    `lite`), 1x1 to `features`.
     """
 
     features: int
@@ -81,18 +92,20 @@ class Branch(nn.Module):
     stride: int
     norm: Any
     conv: Any
+    lite: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, H / stride, W / stride, features]."""
-        unit = functools.partial(Unit, norm=self.norm, conv=self.conv)
+        unit = functools.partial(Unit, norm=self.norm, conv=self.conv, lite=self.lite)
         inner, squeezed = x.shape[-1] * self.expansion, max(1, x.shape[-1] // 4)
         parts: list[Any] = [] if self.expansion == 1 else [functools.partial(unit, inner, 1)]
         parts += [
             functools.partial(unit, inner, self.window, stride=self.stride, groups=inner),
-            functools.partial(SqueezeExcitation, squeezed, self.conv),
-            functools.partial(unit, self.features, 1, linear=True),
         ]
+        if not self.lite:
+            parts.append(functools.partial(SqueezeExcitation, squeezed, self.conv))
+        parts.append(functools.partial(unit, self.features, 1, linear=True))
         for i, part in enumerate(parts):
             x = part(name=str(i))(x)
         return x
@@ -143,11 +156,12 @@ class Features(nn.Module):
     stochastic_depth: float
     norm: Any
     conv: Any
+    lite: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> dict[str, jax.Array]:
         """[B, H, W, channels] -> {"stage1", ..., "features"}, each [B, h, w, c]."""
-        common: dict[str, Any] = dict(norm=self.norm, conv=self.conv)
+        common: dict[str, Any] = dict(norm=self.norm, conv=self.conv, lite=self.lite)
         total, before = sum(self.blocks), 0
         x = Unit(self.stem, 3, **common, stride=2, name="0")(x)
         out = {}
@@ -182,7 +196,8 @@ class Classifier(nn.Module):
 class EfficientNet(nn.Module):
     """An EfficientNet classifier.
 
-    At `width=depth=1` the published network, whose images have 380 px for B4.
+    At `width=depth=1` the published network, whose images have 380 px for B4; 224, 240 and 260 for
+    Lite0 to Lite2.
 
     Call with `x` [B, H, W, in_channels] float, any H and W, and `train` (then batch statistics, and
     the "dropout" rng if `dropout` or `stochastic_depth` > 0).
@@ -196,6 +211,7 @@ class EfficientNet(nn.Module):
             convolution.
         blocks: blocks in each stage.
         rate: of the dropout before the classifier, which grows with the network.
+        lite: an EfficientNet-Lite.
         stochastic_depth: fraction of images, drawn for each block, that pass a block by its
             shortcut alone while training: 0 in the first block, and growing linearly to this (which
             a block after the last would have).
@@ -211,6 +227,7 @@ class EfficientNet(nn.Module):
     last: int
     blocks: Sequence[int]
     rate: float
+    lite: bool = False
     stochastic_depth: float = 0.2
     in_channels: int = 3
     axis_name: str | None = None
@@ -229,8 +246,14 @@ class EfficientNet(nn.Module):
             last=layers.scaled(self.last, self.width),
             blocks=[layers.scaled(n, self.depth) for n in self.blocks],
             stochastic_depth=self.stochastic_depth,
-            norm=layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype),
+            norm=layers.batch_norm(
+                train=train,
+                axis_name=self.axis_name,
+                dtype=self.dtype,
+                **(_LITE_NORM if self.lite else {}),
+            ),
             conv=functools.partial(layers.Conv, dtype=self.dtype),
+            lite=self.lite,
             name="features",
         )(x, train=train)
         pooled = layers.at_least_float32(out["features"]).mean((1, 2))

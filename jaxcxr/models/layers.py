@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import chex
 import flax.linen as nn
@@ -65,6 +65,8 @@ class Conv(nn.Module):
     Attributes:
         features: output channels.
         kernel_size: an int or (rows, columns); so are `strides` and `padding` (zeros on each side).
+            `padding="same"` is TensorFlow's: ceil(size / stride) pixels, of missing zeros one more
+            below and on the right.
         groups: channel groups (`feature_group_count`).
         lowering: None chooses by platform at trace time, see `convolve`.
     """
@@ -72,7 +74,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int | Sequence[int]
     strides: int | Sequence[int] = 1
-    padding: int | Sequence[int] = 0
+    padding: int | Sequence[int] | Literal["same"] = 0
     groups: int = 1
     use_bias: bool = False
     dtype: Any = jnp.float32
@@ -85,17 +87,31 @@ class Conv(nn.Module):
         """[B, H, W, C] -> [B, H', W', features]."""
         shape = (*_pair(self.kernel_size), x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
+        padding = (0, 0)
+        if self.padding == "same":
+            x = pad_same(x, _pair(self.kernel_size), _pair(self.strides))
+        else:
+            padding = _pair(self.padding)
         x = convolve(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
             strides=_pair(self.strides),
-            padding=_pair(self.padding),
+            padding=padding,
             groups=self.groups,
             lowering=self.lowering or platform_lowering(),
         )
         if self.use_bias:
             x = add_bias(x, self.param("bias", self.bias_init, (self.features,)))
         return x
+
+
+def pad_same(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
+    """`x` [B, H, W, C] with the zeros of TensorFlow's "same" padding around it."""
+    sides = []
+    for size, taps, stride in zip(x.shape[1:3], window, strides, strict=True):
+        missing = max(0, (-(-size // stride) - 1) * stride + taps - size)
+        sides.append((missing // 2, missing - missing // 2))
+    return jnp.pad(x, [(0, 0), *sides, (0, 0)]) if any(map(any, sides)) else x
 
 
 def relu_of_sum(branch: jax.Array, shortcut: jax.Array) -> jax.Array:
@@ -229,14 +245,14 @@ class BatchNorm(nn.Module):
 
 
 def batch_norm(
-    *, train: bool, axis_name: str | None, dtype: Any = jnp.float32, epsilon: float = 1e-5
+    *, train: bool, axis_name: str | None, dtype: Any = jnp.float32, **options: float
 ) -> Callable[..., BatchNorm]:
-    """A `BatchNorm` partial.
+    """A `BatchNorm` partial; `options`: its epsilon and momentum.
 
     With `axis_name` its statistics are averaged over the devices while training.
     """
     return functools.partial(
-        BatchNorm, use_running_average=not train, axis_name=axis_name, dtype=dtype, epsilon=epsilon
+        BatchNorm, use_running_average=not train, axis_name=axis_name, dtype=dtype, **options
     )
 
 

@@ -314,8 +314,8 @@ def add_provenance(
         )
         names = ", ".join(_PROVENANCE[name] for name in absent)
         report.left_out.append(f"Provenance: {names} ({where}).")
-    if fields.get("started") == fields.get("time"):
-        fields.pop("started", None)
+    if "started" in fields:  # the run's own, a moment before that of the file
+        fields["time"] = fields.pop("started")
     order = [*_PROVENANCE, *(name for name in fields if name not in _PROVENANCE)]
     lines = [
         f"- {_PROVENANCE.get(name, name)}: {f'`{text}`' if name in _AS_CODE else text}"

@@ -29,13 +29,13 @@ _NO_NETWORK = "no network here has arrays of such shapes"
 
 def list_entries() -> None:
     """Prints one line per entry."""
-    print(f"{'name':30} {'input':>9}  {'classes':>7}  {'top-1':>6}  {'cached':6}  licence")
+    print(f"{'name':30} {'input':>9}  {'classes':>7}  {'top-1':>6}  {'here':6}  licence")
     for entry in CATALOG.values():
-        cached = "yes" if (fetch.cache_dir() / entry.name / entry.file).is_file() else ""
+        here = "yes" if fetch.place(entry).is_file() else ""
         size = f"{entry.input_size} x {entry.in_channels}"
         top1 = f"{entry.top1:.2f}" if entry.top1 else ""
         print(
-            f"{entry.name:30} {size:>9}  {entry.classes or '-':>7}  {top1:>6}  {cached:6}  "
+            f"{entry.name:30} {size:>9}  {entry.classes or '-':>7}  {top1:>6}  {here:6}  "
             f"{entry.licence}"
         )
 

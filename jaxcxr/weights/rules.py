@@ -130,6 +130,28 @@ def _timm_efficientnet() -> tuple[Rule, ...]:
     )
 
 
+def _efficientnet_lite(blocks: tuple[int, ...]) -> tuple[Rule, ...]:
+    """_blocks.3._depthwise_conv -> features.3.0.block.1.0: the port counts through all stages."""
+    parts = (("_expand_conv", "0.0"), ("_bn0", "0.1"), ("_depthwise_conv", "1.0"), ("_bn1", "1.1"),
+             ("_project_conv", "2.0"), ("_bn2", "2.1"))  # fmt: skip
+    # The first stage does not expand.
+    first = (("_depthwise_conv", "0.0"), ("_bn1", "0.1"), ("_project_conv", "1.0"),
+             ("_bn2", "1.1"))  # fmt: skip
+    places = [(stage, i) for stage, count in enumerate(blocks, start=1) for i in range(count)]
+    return (
+        (r"^_conv_stem\.", "features.0.0."),
+        (r"^_bn0\.", "features.0.1."),
+        (r"^_conv_head\.", "features.8.0."),
+        (r"^_bn1\.", "features.8.1."),
+        (r"^_fc\.", "classifier.1."),
+        *(
+            (rf"^_blocks\.{number}\.{a}\.", f"features.{stage}.{i}.block.{b}.")
+            for number, (stage, i) in enumerate(places)
+            for a, b in (first if stage == 1 else parts)
+        ),
+    )
+
+
 def keras_name(layer: str, weight: str) -> str:
     """The common name for both of Keras 2's spellings.
 
@@ -163,6 +185,14 @@ FAMILIES: dict[str, Family] = {
         flatten=("classifier/0/kernel", "classifier/3/kernel"),
     ),
     "timm_efficientnet": Family("torch", (*_timm_efficientnet(), *_TORCH_LEAVES), _TORCH_LEFT_OUT),
+    **{
+        f"efficientnet_lite{number}": Family(
+            "torch", (*_efficientnet_lite(blocks), *_TORCH_LEAVES), _TORCH_LEFT_OUT
+        )
+        for number, blocks in enumerate(
+            ((1, 2, 2, 3, 3, 4, 1), (1, 3, 3, 4, 4, 5, 1), (1, 3, 3, 4, 4, 5, 1))
+        )
+    },
     "chexnet_torch": Family(
         "torch",
         (

@@ -8,7 +8,7 @@ import pytest
 
 from jaxcxr import models
 from jaxcxr.models.efficientnet import MBConv, SqueezeExcitation
-from jaxcxr.models.layers import Conv
+from jaxcxr.models.layers import Conv, pad_same
 from tests.models.variables import (
     dropout_rates,
     filled,
@@ -52,6 +52,35 @@ def test_published_maps_and_names_at_380_pixels():
     assert {name: found[name] for name in expected} == expected
     blocks = {name.split("/")[2] for name in found if name.startswith("features/6/")}
     assert len(blocks) == 8
+
+
+def test_lites_published_maps_at_224_pixels():
+    _, out, variables = shapes(models.build("efficientnet_lite0", num_classes=4), 1, 224, 224, 3)
+    assert {name: feature_map.shape[1:] for name, feature_map in out.items()} == {
+        "stage1": (112, 112, 16),
+        "stage2": (56, 56, 24),
+        "stage3": (28, 28, 40),
+        "stage4": (14, 14, 80),
+        "stage5": (14, 14, 112),
+        "stage6": (7, 7, 192),
+        "stage7": (7, 7, 320),
+        "features": (7, 7, 1280),
+    }
+    names = flax.traverse_util.flatten_dict(variables["params"], sep="/")
+    assert not [name for name in names if "/fc1/" in name]
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "sides"),
+    [(8, 3, 2, (0, 1)), (9, 3, 2, (1, 1)), (8, 5, 2, (1, 2)), (8, 3, 1, (1, 1)), (4, 1, 2, (0, 0))],
+)
+def test_same_padding_is_tensorflows(size, window, stride, sides):
+    """ceil(size / stride) pixels come out, and an odd zero goes below and to the right."""
+    padded = pad_same(jnp.ones((1, size, 1, 1)), (window, 1), (stride, 1))[0, :, 0, 0]
+    np.testing.assert_array_equal(padded, [0] * sides[0] + [1] * size + [0] * sides[1])
+    conv = Conv(1, (window, 1), strides=(stride, 1), padding="same")
+    out, _ = conv.init_with_output(jax.random.key(0), jnp.ones((1, size, 1, 1)))
+    assert out.shape == (1, -(-size // stride), 1, 1)
 
 
 def test_squeeze_and_excitation_gates_each_channel_by_the_averages():

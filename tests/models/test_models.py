@@ -48,6 +48,19 @@ IMAGE_ROWS = {
         (*(f"stage{i}" for i in range(1, 8)), "features"),
         odd=(9, 5),
     ),
+    # The number of values in the packages' own files.
+    **{
+        name: Row(
+            {3: {1000: count, 4: count - 996 * 1281}},
+            (*(f"stage{i}" for i in range(1, 8)), "features"),
+            odd=(9, 5),
+        )
+        for name, count in {
+            "efficientnet_lite0": 4_652_008,
+            "efficientnet_lite1": 5_416_680,
+            "efficientnet_lite2": 6_092_072,
+        }.items()
+    },
     # vgg16 without its classifier, 512 x 128 + 128, and 128 x classes + classes.
     "qatar_vgg16": Row({3: {3: 14_714_688 + 65_664 + 387}}, VGG_STAGES),
     # This project's count, the inner widths being its own; test_covid_net.py has the published ones
@@ -121,7 +134,7 @@ def test_output_shapes_for_small_and_odd_inputs(name):
     [
         "densenet121", "inception_v3", "resnet18", "resnext101_32x8d", "vgg19_bn", "fc_densenet103",
         "covid_cxnet", "covid_cxnet_resnet50", "unet_cxnet", "unet", "efficientnet_b4",
-        "qatar_vgg16", "covid_net",
+        "efficientnet_lite0", "qatar_vgg16", "covid_net",
     ],
 )  # fmt: skip
 def test_gradient_reaches_every_parameter(name):
@@ -209,7 +222,7 @@ def test_dropout_zero_needs_no_key(name, options):
     "name",
     [
         "densenet161", "resnext101_32x8d", "vgg19_bn", "covid_cxnet", "unet_cxnet", "unet",
-        "efficientnet_b4", "qatar_vgg16", "covid_net",
+        "efficientnet_b4", "efficientnet_lite0", "qatar_vgg16", "covid_net",
     ],
 )  # fmt: skip
 def test_half_precision_keeps_float32_parameters_and_logits(name):

@@ -15,7 +15,7 @@ from jaxcxr import models
 from jaxcxr.models import layers
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
-from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
+from jaxcxr.weights.rules import ConvertedWeights, rename
 from tests.models.variables import quick_jit
 from tests.parity import torch_side
 from tests.parity.errors import relative
@@ -132,18 +132,18 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
 
     def renamed(state: dict[str, np.ndarray]) -> ConvertedWeights:
         """In their precision, where `rename` makes float32 of everything."""
-        names = rename(state, FAMILIES["torchvision"])
+        names = rename(state, torch_side.family(arch))
         if dtype is np.float64:
             for name, source in names.sources.items():
                 value = state[source]
-                low = rename({source: value - value.astype(np.float32)}, FAMILIES["torchvision"])
+                low = rename({source: value - value.astype(np.float32)}, torch_side.family(arch))
                 names.arrays[name] = names.arrays[name].astype(np.float64) + low.arrays[name]
         return names
 
     variables = merge(renamed(torch_side.state(theirs)), template).variables
     expected, _ = torch_side.run(theirs, x, train=False, weight=weight)
     found = _evaluate(module, variables, x)
-    logits, features, maps = _apart(found, expected)
+    logits, features, maps = _apart(found, _called_as_ours(arch, expected))
 
     expected, gradients = torch_side.run(theirs, x, train=True, weight=weight)
     after = renamed(
@@ -152,7 +152,7 @@ def _compare(arch: str, side: int, batch: int, dtype: Any, classes: int, seed: i
     del theirs  # VGG-19 in float64 is a gigabyte, and as much for its gradients
     found, grads, stats = _train(module, variables, x, weight)
     del variables
-    train_logits, train_features, _ = _apart(found, expected)
+    train_logits, train_features, _ = _apart(found, _called_as_ours(arch, expected))
     our_grads, their_grads = named(grads), renamed(gradients).arrays
     return Errors(
         logits=logits,
@@ -224,6 +224,11 @@ def _train(module: Any, variables: Any, x: np.ndarray, weight: np.ndarray) -> tu
 
     stats = {name: value for name, value in variables.items() if name != "params"}
     return jax.device_get(run(variables["params"], stats, x))
+
+
+def _called_as_ours(arch: str, kept: dict[str, Any]) -> dict[str, Any]:
+    heads = ("logits", "aux_logits")
+    return {n if n in heads else torch_side.our_name(arch, n): v for n, v in kept.items()}
 
 
 def _apart(found: dict[str, Any], expected: dict[str, Any]) -> tuple[float, float, int]:

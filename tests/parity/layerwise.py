@@ -20,7 +20,7 @@ import numpy as np
 from jaxcxr import models
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.merge import merge
-from jaxcxr.weights.rules import FAMILIES, rename
+from jaxcxr.weights.rules import rename
 from tests.models.variables import quick_jit
 from tests.parity import torch_side
 from tests.parity.compare import is_layer, named, no_dropout, noise
@@ -64,11 +64,12 @@ def compare_layers(
     template = initialise(module, None, jax.ShapeDtypeStruct(x.shape, jnp.float32))
 
     def ours_of(state: dict[str, np.ndarray]) -> dict[str, Any]:
-        return merge(rename(state, FAMILIES["torchvision"]), template).variables
+        return merge(rename(state, torch_side.family(arch)), template).variables
 
     variables = ours_of(torch_side.state(theirs))
     recorded, gradients = torch_side.layers(theirs, x, weight=weight)
-    of_parameters = rename(gradients, FAMILIES["torchvision"]).arrays
+    recorded = {torch_side.our_name(arch, name): layer for name, layer in recorded.items()}
+    of_parameters = rename(gradients, torch_side.family(arch)).arrays
     statistics = ours_of(torch_side.state(theirs)).get("batch_stats", {})
     ours = _layers(module, variables, x)
     assert ours.keys() == recorded.keys(), ours.keys() ^ recorded.keys()

@@ -22,6 +22,9 @@ CASES = [
     ("vgg19_bn", 97, 4),
     ("inception_v3", 301, 2),
     ("efficientnet_b4", 97, 4),
+    ("efficientnet_lite0", 97, 4),
+    ("efficientnet_lite1", 90, 4),  # "same" padding differs between even and odd sizes
+    ("efficientnet_lite2", 97, 4),
 ]
 # Of a batch of two, one pixel each, a norm's gradient is 0 but for rounding: Inception's auxiliary
 # head.

@@ -1,10 +1,11 @@
-"""torchvision's networks with random numbers in every array, and what comes out of each of their
-modules.
+"""torchvision's networks, and EfficientNet-Lite's PyTorch port, with random numbers in every array,
+and what comes out of each of their modules.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,20 @@ except (RuntimeError, ImportError):
     for _name in ("nms", "qnms"):
         _LIBRARY.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     from torchvision import models
+from efficientnet_lite_pytorch import EfficientNet as EfficientNetLite
 from torchvision.ops import StochasticDepth
 
+from jaxcxr.weights.rules import FAMILIES, Family, rename
+
+
+def _lite(arch: str, *, weights: None, num_classes: int) -> torch.nn.Module:
+    # Without a size of the images it pads them as they come, as TensorFlow does.
+    return EfficientNetLite.from_name(
+        arch.replace("_", "-"), num_classes=num_classes, image_size=None, drop_connect_rate=0.0
+    )
+
+
+LITE = tuple(f"efficientnet_lite{number}" for number in range(3))
 BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
     "densenet121": models.densenet121,
     "densenet161": models.densenet161,
@@ -32,6 +45,7 @@ BUILDERS: dict[str, Callable[..., torch.nn.Module]] = {
     "vgg19_bn": models.vgg19_bn,
     "inception_v3": models.inception_v3,
     "efficientnet_b4": models.efficientnet_b4,
+    **{arch: functools.partial(_lite, arch) for arch in LITE},
 }
 
 
@@ -58,9 +72,20 @@ def network(arch: str, *, classes: int, seed: int = 0, double: bool = False) -> 
             part.p = 0.0
         elif isinstance(part, torch.nn.Conv2d | torch.nn.Linear) and part.bias is not None:
             torch.nn.init.normal_(part.bias, 0, 0.1)
-        elif isinstance(part, torch.nn.ReLU | torch.nn.SiLU):
+        elif isinstance(part, torch.nn.ReLU | torch.nn.ReLU6 | torch.nn.SiLU):
             part.inplace = False  # the maps that were kept would change
     return module.double() if double else module
+
+
+def family(arch: str) -> Family:
+    """How the network's arrays are called there."""
+    return FAMILIES[arch if arch in LITE else "torchvision"]
+
+
+def our_name(arch: str, module: str) -> str:
+    """'features.2.0.block.1.0' of a convolution, norm or dense layer as it is called there."""
+    (name,) = rename({f"{module}.weight": np.zeros(1)}, family(arch)).arrays
+    return name.rpartition("/")[0].replace("/", ".")
 
 
 def state(module: torch.nn.Module) -> dict[str, np.ndarray]:

@@ -71,6 +71,17 @@ def test_run_report_opens_with_the_result_then_its_provenance(run: Run) -> None:
     assert facts["manifest"] == MANIFEST
 
 
+def test_the_start_stands_once_though_the_manifest_was_written_a_second_later(tmp_path):
+    folder = fakes.write_run(tmp_path / "run", fakes.predictions())
+    times = {"started": "2026-11-29T01:16:53Z", "time": "2026-11-29T01:16:54Z"}
+    files.write_json(folder / "manifest.json", {**MANIFEST, **times})
+    summary.write_run_report(folder)
+    lines = (folder / "report.md").read_text().splitlines()
+    assert [line for line in lines if "2026-11-29T01:16" in line] == [
+        "- Started: 2026-11-29T01:16:53Z"
+    ]
+
+
 def test_confounded_source_stands_above_the_result(run: Run) -> None:
     table, facts, text = run
     assert text.index("> **Warning.** Class and source are confounded") < text.index("## Result")

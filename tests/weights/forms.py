@@ -15,6 +15,7 @@ from jaxcxr.models.initialise import initialise
 SIDE = {
     "densenet121": 64, "inception_v3": 75, "resnet18": 64, "resnet50": 64, "vgg16": 64,
     "covid_cxnet": 64, "covid_cxnet_resnet50": 64, "qatar_vgg16": 64, "efficientnet_b4": 64,
+    "efficientnet_lite0": 64, "efficientnet_lite2": 64,
 }  # fmt: skip
 DEPTH = {
     "densenet121": 0.3,
@@ -111,6 +112,27 @@ def as_timm_efficientnet(variables: dict[str, Any]) -> dict[str, np.ndarray]:
             )
         state[f"{outside[path]}.{leaf}"] = value
     return state
+
+
+def as_lite_port(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """efficientnet_lite_pytorch's: blocks of all stages count from 0."""
+    names = {"features.0.0": "_conv_stem", "features.0.1": "_bn0", "features.8.0": "_conv_head",
+             "features.8.1": "_bn1", "classifier.1": "_fc"}  # fmt: skip
+    parts = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
+    state = as_torch(variables)
+    paths = {name.rsplit(".", 1)[0] for name in state} - names.keys()
+    places = sorted({tuple(map(int, path.split(".")[1:3])) for path in paths})
+    for path in paths:
+        _, stage, block, _, part, which = path.split(".")
+        number = places.index((int(stage), int(block)))
+        # The first stage does not expand.
+        name = parts[int(part) + (stage == "1")][int(which)]
+        names[path] = f"_blocks.{number}.{name}"
+    return {
+        f"{names[path]}.{leaf}": value
+        for name, value in state.items()
+        for path, leaf in [name.rsplit(".", 1)]
+    }
 
 
 def as_keras_vgg16(variables: dict[str, Any]) -> dict[str, np.ndarray]:

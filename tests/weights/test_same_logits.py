@@ -11,6 +11,7 @@ from tests.weights.forms import (
     as_chexnet_torch,
     as_keras_densenet,
     as_keras_vgg16,
+    as_lite_port,
     as_timm_efficientnet,
     as_timm_vgg16,
     as_torch,
@@ -27,6 +28,8 @@ FORMS = {
     },
     "covid_cxnet": {"torch": as_torch, "keras": as_keras_densenet},
     "efficientnet_b4": {"torchvision": as_torch, "timm": as_timm_efficientnet},
+    "efficientnet_lite0": {"torchvision": as_torch, "port": as_lite_port},
+    "efficientnet_lite2": {"port": as_lite_port},
 }
 
 
