@@ -14,7 +14,7 @@ import dataclasses
 import decimal
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tfds_builders import ids
 
@@ -89,14 +89,18 @@ def read(
     prefix: str,
     same: Mapping[str, str] | None = None,
     together: Iterable[tuple[str, str]] = (),
+    spell: Callable[[str], str] | None = None,
 ) -> Patients:
-    """The ids of a table's patients, `prefix`-<the first spelling>.
+    """The ids of a table's patients, `prefix`-<the first spelling>, or as `spell` writes it.
 
     Args:
         texts: the cells of the table's patient column, in order.
         prefix: of the ids.
         same: key of a patient -> key of the same patient under another name.
         together: pairs of texts, of patients who have an image file in common.
+        spell: key of a patient -> the spelling that the id shows. A data set whose patients other
+            sets name gives it: their ids are then the same in every set, whatever each table
+            writes.
     """
     same = same or {}
     keys = {text: same.get(found, found) for text in texts if (found := key(text))}
@@ -116,10 +120,13 @@ def read(
         if one in keys and other in keys:
             a, b = sorted((one_of(keys[one]), one_of(keys[other])), key=order.__getitem__)
             first[b] = a
-    ids = {
-        text: f"{prefix}-{_written(spelt.get(one_of(name), one_of(name)))}"
-        for text, name in keys.items()
-    }
+
+    def written(name: str) -> str:
+        if spell is not None:
+            return ids.distinct_id(spell(name), key=name)
+        return _written(spelt.get(name, name))
+
+    found = {text: f"{prefix}-{written(one_of(name))}" for text, name in keys.items()}
     others = [
         (text, spelt[name])
         for text, name in keys.items()
@@ -131,7 +138,7 @@ def read(
         if (one := one_of(name)) != name
     ]
     return Patients(
-        ids,
+        found,
         (
             *_notice(others, "patients have several spellings, which are joined"),
             *_notice(joined, "patients share an image file with another one and are joined"),

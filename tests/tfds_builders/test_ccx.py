@@ -361,7 +361,7 @@ def test_one_file_of_two_patients_makes_them_one_and_is_said(tmp_path):
     rows += [row("A", "SARS", "X.PNG"), row("A", "SARS", "a.png"), row("C", "SARS", "c.png")]
     builder = builds.prepare(Builder, tmp_path, write_ccx(tmp_path, rows, absent={"X.PNG"}))
     patients = builds.column(builds.read(builder), "patient_id")
-    assert {patients[f"ccx-{name}"] for name in "xba"} == {"ccx-B"}
+    assert {patients[f"ccx-{name}"] for name in "xba"} == {"ccx-b"}
     assert patients["ccx-c"] == "ccx-C"
     assert any("'A' is 'B'" in notice for notice in builds.metadata(builder)["notices"])
 

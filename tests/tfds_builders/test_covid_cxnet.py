@@ -10,8 +10,11 @@ import pytest
 
 from tests.tfds_builders import builds
 from tests.tfds_builders.http_files import serve, tar_gz
+from tfds_builders import patient_ids
+from tfds_builders.ccx import metadata
 from tfds_builders.covid_cxnet import collection, origins
 from tfds_builders.covid_cxnet import covid_cxnet_dataset_builder as covid_cxnet
+from tfds_builders.figure1 import figure1_dataset_builder as figure1
 from tfds_builders.hannover import patients
 
 Builder = covid_cxnet.Builder
@@ -242,3 +245,21 @@ def test_a_folder_that_is_not_whole_is_an_error_that_shows_the_tree(tmp_path):
 def test_needs_no_tensorflow(tmp_path):
     manual = write_set(tmp_path, FILES, ROWS)
     assert builds.count_without_tensorflow("covid_cxnet", tmp_path, manual) == 6
+
+
+@pytest.mark.parametrize("patients_of", ["ccx", "hannover", "figure1"])
+def test_a_patient_of_another_set_is_one_however_that_set_spells_it(patients_of):
+    image = {"ccx": "003", "hannover": "557", "figure1": "057"}[patients_of]
+    here = origins.patient_id(image)
+    there = {
+        "ccx": lambda: metadata.read_patients(
+            [metadata.Row(patient="002", finding="", view="", modality="", age="", filename="a")]
+        ).ids["002"],
+        "hannover": lambda: patient_ids.read(
+            ["042F06A9"], prefix="hannover", spell=patients.spell
+        ).ids["042F06A9"],
+        "figure1": lambda: patient_ids.read(["covid-1"], prefix="figure1", spell=figure1.spell).ids[
+            "covid-1"
+        ],
+    }
+    assert here == there[patients_of]()

@@ -125,14 +125,36 @@ def test_leading_zeros_make_no_other_patient(tmp_path):
     assert builds.column(examples, "patient_id") == {
         "kcx-IM-0115-0001": "kcx-train-IM-0115",
         "kcx-IM-115-0002": "kcx-train-IM-0115",
-        "kcx-person01_virus_2": "kcx-train-virus-01",
-        "kcx-person1_virus_1": "kcx-train-virus-01",
+        "kcx-person01_virus_2": "kcx-train-virus-1",
+        "kcx-person1_virus_1": "kcx-train-virus-1",
         "kcx-person1_virus_9": "kcx-test-virus-1",
         "kcx-person10_virus_1": "kcx-train-virus-10",
     }
     assert len(set(builds.column(examples, "strict_patient_id").values())) == 3
     [notice] = builds.metadata(builder)["notices"]
-    assert notice.startswith("2 patients have several spellings") and "'train-IM-115'" in notice
+    assert notice.startswith("2 patients have several spellings") and "'IM-115'" in notice
+
+
+def test_a_patient_is_named_alike_whatever_else_is_there(tmp_path):
+    for number, files in enumerate(
+        (["train/PNEUMONIA/person0003_virus_0015.jpeg"], ["train/PNEUMONIA/person3_virus_15.jpeg"])
+    ):
+        folder = tmp_path / str(number)
+        (found,) = builds.read(builds.prepare(Builder, folder, write_kcx(folder, files))).values()
+        assert found["patient_id"] == "kcx-train-virus-3"
+        assert found["strict_patient_id"] == "kcx-person3"
+
+
+def test_what_only_the_strict_key_joins_is_told_too(tmp_path):
+    files = [
+        "train/NORMAL/IM-0115-0001.jpeg",
+        "train/NORMAL/IM-115-0002.jpeg",
+        "train/PNEUMONIA/person3_virus_1.jpeg",
+        "train/PNEUMONIA/person003_bacteria_1.jpeg",
+    ]
+    builder = builds.prepare(Builder, tmp_path, write_kcx(tmp_path, files))
+    [notice] = builds.metadata(builder)["notices"]
+    assert "'IM-115'" in notice and "'person3'" in notice
 
 
 def test_one_file_in_two_folders_is_one_example_and_counted(tmp_path):

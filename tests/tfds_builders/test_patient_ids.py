@@ -98,3 +98,9 @@ def test_patients_with_a_file_in_common_are_one_and_a_known_one_keeps_its_name()
     assert found.notices == (
         ("2 patients share an image file with another one and are joined: 'A' is 'C', 'B' is 'C'"),
     )
+
+
+@pytest.mark.parametrize("texts", [["003", "3"], ["3", "003"], ["003"], ["3.0", "３"]])
+def test_where_other_sets_name_a_patient_the_id_depends_on_no_other_row(texts):
+    found = patient_ids.read(texts, prefix="x", spell=str)
+    assert set(found.ids.values()) == {"x-3"}

@@ -238,3 +238,15 @@ def test_real_pack_has_the_patients_that_kcx_and_ccx_give(real_data, tmp_path):
     joined = [e for e in qatar.values() if e["strict_patient_id"] in strict]
     assert len(joined) > 23
     assert all(e["patient_id"] in viral for e in joined)
+
+
+def test_a_child_is_one_patient_in_kcx_and_here_however_its_number_is_spelt(tmp_path):
+    image = f"{NEW}/Viral Pneumonia/images/Viral Pneumonia-1.png"
+    manual = write_release(tmp_path, [*LATEST, image])
+    picture = manual / "kcx/chest_xray/train/PNEUMONIA/person0003_virus_0015.jpeg"
+    builds.write_image(picture)
+    write_index(manual, ("Viral Pneumonia/Viral Pneumonia-1.png", "person3_virus_15.jpeg", ""))
+    found = builds.read(builds.prepare(Builder, tmp_path, manual))
+    (child,) = builds.read(builds.prepare(Kcx, tmp_path, manual)).values()
+    for key in ("patient_id", "strict_patient_id"):
+        assert sum(example[key] == child[key] for example in found.values()) == 1

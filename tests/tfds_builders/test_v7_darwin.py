@@ -381,3 +381,14 @@ def test_an_index_that_gives_one_annotation_to_two_images_is_refused(tmp_path):
     builds.write_csv(tmp_path / "kcx" / "index.csv", rows)
     with pytest.raises(ValueError, match=r"index\.csv: gives 7 to both .*a\.jpeg and .*b\.jpeg"):
         v7_darwin.select(tmp_path)
+
+
+def test_a_child_is_one_patient_in_kcx_and_here_however_its_number_is_spelt(tmp_path):
+    write_kcx(tmp_path, "train/PNEUMONIA/person0003_virus_0016.jpeg")
+    image(tmp_path / "v7/images/person3_virus_15.jpeg")
+    annotate(tmp_path, "1", "person3_virus_15.jpeg", tags=("Viral Pneumonia",))
+    annotate(tmp_path, "2", "person0003_virus_0016.jpeg", tags=("Viral Pneumonia",))
+    found = builds.read(builds.prepare(Builder, tmp_path, tmp_path)).values()
+    kcx = builds.read(builds.prepare(Kcx, tmp_path, tmp_path)).values()
+    assert {e["strict_patient_id"] for e in (*found, *kcx)} == {"kcx-person3"}
+    assert {e["patient_id"] for e in (*found, *kcx)} == {"kcx-train-virus-3"}

@@ -29,7 +29,8 @@ class Builder(xray_builder.XrayBuilder):
             viruses, see labels.py).
     """
 
-    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
+    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets
+    VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs(
         {"pneumocystis": ("bacterial", "fungal"), "findings": ("published", "extended")}
     )

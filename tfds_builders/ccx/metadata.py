@@ -77,7 +77,11 @@ def read_patients(rows: Iterable[Row]) -> patient_ids.Patients:
         if name := file_names.plain(row.filename):
             together.append((first.setdefault(name, row.patient), row.patient))
     return patient_ids.read(
-        (row.patient for row in rows), prefix="ccx", same=labels.SAME_PATIENT, together=together
+        (row.patient for row in rows),
+        prefix="ccx",
+        same=labels.SAME_PATIENT,
+        together=together,
+        spell=str,
     )
 
 

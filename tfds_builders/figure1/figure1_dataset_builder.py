@@ -38,7 +38,8 @@ Images = tuple[dict[str, Path], dict[str, tables.Row], Mapping[str, str]]
 class Builder(xray_builder.XrayBuilder):
     """Figure 1 and DarwinAI 2020; no options."""
 
-    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
+    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets
+    VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://github.com/agchung/Figure1-COVID-chestxray-dataset"
@@ -55,7 +56,7 @@ class Builder(xray_builder.XrayBuilder):
             reject_reason=reject_reason,
             origin=origin,
         )
-        patients = patient_ids.read(map(patient, kept.values()), prefix="figure1")
+        patients = patient_ids.read(map(patient, kept.values()), prefix="figure1", spell=spell)
         return xray_builder.Selection(
             images=(files, kept, patients.ids),
             count=len(kept),
@@ -88,6 +89,12 @@ class Builder(xray_builder.XrayBuilder):
 def patient(row: tables.Row) -> str:
     """'COVID-00003' of 'COVID-00003a': a letter counts the images of one patient."""
     return re.sub(r"(?<=\d)[A-Za-z]$", "", row["patientid"])
+
+
+def spell(key: str) -> str:
+    """The published spelling, 'COVID-00003', of a patient's key, 'covid-3'."""
+    letters, _, number = key.partition("-")
+    return f"{letters.upper()}-{number.zfill(5)}"
 
 
 def reject_reason(row: tables.Row) -> rejection.Reason | None:

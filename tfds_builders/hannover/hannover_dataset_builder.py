@@ -43,7 +43,8 @@ class Builder(xray_builder.XrayBuilder):
     'guideline': the data set's authors' | 'published': COVID-CXNet's).
     """
 
-    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
+    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets
+    VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs(
         {"before_admission": ("left_out", "guideline", "published")}
     )
@@ -68,7 +69,9 @@ class Builder(xray_builder.XrayBuilder):
             reject_reason=reject_reason,
             origin=origin,
         )
-        known = patient_ids.read((row["patient_id"] for row in kept.values()), prefix="hannover")
+        known = patient_ids.read(
+            (row["patient_id"] for row in kept.values()), prefix="hannover", spell=patients.spell
+        )
         return xray_builder.Selection(
             images=(files, kept, known.ids),
             count=len(kept),

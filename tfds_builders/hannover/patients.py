@@ -20,6 +20,11 @@ CCX_PATIENTS = {name: number for name, number in (pair.split(":") for pair in _C
 _BY_KEY = {patient_ids.key(name): number for name, number in CCX_PATIENTS.items()}
 
 
+def spell(key: str) -> str:
+    """The published spelling of a patient's key: numbers have eight digits."""
+    return key.zfill(8) if key.isdecimal() else key
+
+
 def strict_patient_id(patient: str) -> str:
     """'ccx-219' where the collection has the patient, else 'hannover-<patient>'."""
     number = _BY_KEY.get(patient_ids.key(patient))

@@ -30,8 +30,8 @@ RESPELT_COPY = rejection.Reason("same file under a name spelt otherwise", is_fau
 class Builder(xray_builder.XrayBuilder):
     """Kermany et al. 2018, train, val and test pooled; no options."""
 
-    # 1.1.1: one id for all spellings of a patient; 1.1.2: of a file
-    VERSION = tfds.core.Version("1.1.2")
+    # 1.1.1: one id for all spellings of a patient; 1.1.2: of a file; 1.1.3: by the name alone
+    VERSION = tfds.core.Version("1.1.3")
     BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://data.mendeley.com/datasets/rscbjbr9sj"
@@ -44,33 +44,24 @@ class Builder(xray_builder.XrayBuilder):
             shown = str(path.relative_to(folder))
             is_named_so = path.name in {kept.name for kept in files.values()}
             rejected.add(COPY if is_named_so else RESPELT_COPY, [shown])
-        found = {key: names.parse(path) for key, path in files.items()}
-        loose, strict = (
-            patient_ids.read((id.removeprefix("kcx-") for id in ids), prefix="kcx")
-            for ids in (
-                [name.patient_id for name in found.values()],
-                [name.strict_patient_id for name in found.values()],
-            )
-        )
-        joined = {f"kcx-{text}": id for text, id in (loose.ids | strict.ids).items()}
         return xray_builder.Selection(
-            images=(files, joined),
+            images=files,
             count=len(files),
             rejected=rejected,
-            notices=loose.notices or strict.notices,
+            # All that either key joins by spelling: the strict one does not tell causes apart.
+            notices=patient_ids.read(
+                (names.parse(path).spelt for path in files.values()), prefix="kcx"
+            ).notices,
         )
 
-    def examples(
-        self, images: tuple[dict[str, Path], dict[str, str]]
-    ) -> Iterator[xray_builder.Example]:
-        files, joined = images
-        for key, path in files.items():
+    def examples(self, images: dict[str, Path]) -> Iterator[xray_builder.Example]:
+        for key, path in images.items():
             name = names.parse(path)
             yield xray_builder.Example(
                 id=key,
                 image=path.read_bytes(),
-                patient_id=joined[name.patient_id],
-                strict_patient_id=joined[name.strict_patient_id],
+                patient_id=name.patient_id,
+                strict_patient_id=name.strict_patient_id,
                 label=name.label,
                 finding=name.finding,
                 view="AP",  # "All counted AP": the authors' protocol and FLANNEL's

@@ -21,12 +21,18 @@ NUMBERING = {"train": "train", "val": "train", "test": "test"}
 
 @dataclasses.dataclass(frozen=True)
 class Name:
-    """Meaning of one path: see the keys in README.md."""
+    """Meaning of one path: see the keys in README.md.
+
+    The keys do not depend on how the number is spelt, so that every data set that has one of these
+    pictures gives its patient the same: persons without zeros in front, IM with four digits, as
+    published. `spelt` is what the name itself says.
+    """
 
     label: str
     finding: str
     patient_id: str
     strict_patient_id: str
+    spelt: str
 
 
 def parse(path: PurePath) -> Name | None:
@@ -38,19 +44,21 @@ def parse(path: PurePath) -> Name | None:
     if numbering is None:
         return None
     if folder == "PNEUMONIA" and (match := PNEUMONIA.fullmatch(name)):
-        cause, number = match["cause"].lower(), match["number"]
+        cause, number = match["cause"].lower(), str(int(match["number"]))
         return Name(
             label=LABELS[cause],
             finding=cause,
             patient_id=f"kcx-{numbering}-{cause}-{number}",
             strict_patient_id=f"kcx-person{number}",
+            spelt=f"person{match['number']}",
         )
     if folder == "NORMAL" and (match := NORMAL.fullmatch(name)):
-        series, number = match["series"].upper(), match["number"]
+        series, number = match["series"].upper(), f"{int(match['number']):04d}"
         return Name(
             label="normal",
             finding="normal",
             patient_id=f"kcx-{numbering}-{series}-{number}",
             strict_patient_id=f"kcx-IM{number}",
+            spelt=f"IM-{match['number']}",
         )
     return None

@@ -59,6 +59,7 @@ class Pictures:
         self._own_stems = _by_key((path.stem, path) for path in self._own.values())
         pooled, _ = kcx.pool(root / kcx.FOLDER) if (root / kcx.FOLDER).is_dir() else ({}, [])
         self._kcx = _by_key((path.name, path) for path in pooled.values())
+        self._kcx_patients = {kcx_names.parse(path).patient_id for path in pooled.values()}
         self._kcx_of_key = _read_index(root, set(pooled.values()))
         self._ccx = _plain_files(root / "ccx" / "images")
         path = root / "ccx" / "metadata.csv"
@@ -116,10 +117,14 @@ class Pictures:
         own = self._from_own(annotation)
         if isinstance(own, rejection.Reason):
             return own
-        # Without kcx's folder it is unknown whether train's or test's patient of that number is
-        # meant.
-        picture = _kcx_picture(PurePath("train") / _folder(name) / name)
-        return dataclasses.replace(picture, image=own, patient_id=picture.strict_patient_id)
+        # Whether train's or test's patient of that number is meant is unknown, unless kcx has one
+        # of them only.
+        picture, other = (
+            _kcx_picture(PurePath(split) / _folder(name) / name) for split in ("train", "test")
+        )
+        there = {picture.patient_id, other.patient_id} & self._kcx_patients
+        patient_id = there.pop() if len(there) == 1 else picture.strict_patient_id
+        return dataclasses.replace(picture, image=own, patient_id=patient_id)
 
     def _from_ccx(self, annotation: darwin.Annotation) -> Picture | rejection.Reason:
         there = (self._ccx_names.get(name, name) for name in annotation.names)

@@ -55,7 +55,9 @@ class Builder(xray_builder.XrayBuilder):
     and the first ones named) | 'left_out' (counted in the metadata).
     """
 
-    VERSION = tfds.core.Version("1.2.1")  # 1.2: classes and patients in any spelling
+    # 1.2: classes and patients in any spelling. 1.2.2: patients as in other sets; unknown findings
+    # and lungs outside the image are faults.
+    VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs({"missing_images": ("error", "left_out")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://github.com/v7labs/covid-19-xray-dataset"
