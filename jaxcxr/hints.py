@@ -92,6 +92,22 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
     return command(file, *kept, f"--config.run={run}", workdir=workdir)
 
 
+def another_configuration(run: str, workdir: str | os.PathLike[str]) -> str:
+    """What to do where a run folder belongs to another configuration than the one given.
+
+    A run mode that reads a run needs none: the folder has it.
+    """
+    if run in READING:
+        return (
+            "The folder has its run's configuration: leave out --config and the fields of the "
+            f"training.\n  {again(run, workdir)}"
+        )
+    return (
+        "Give the new run a folder of its own (--workdir=...), set these fields back, or delete "
+        "the folder."
+    )
+
+
 def _field(word: str) -> str:
     """`optim.name` of `--config.optim.name=sgd`."""
     return word.removeprefix("--config.").partition("=")[0]

@@ -50,7 +50,13 @@ def initialize(
     """
     _set_xla_flags()
     if compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(compilation_cache))
+        folder = os.path.expanduser(compilation_cache)
+        if folder.startswith("~"):
+            raise InputError(
+                f"parallel.compilation_cache={compilation_cache}: this user has no home folder "
+                "($HOME is not set): name another, or '' to compile anew at every start"
+            )
+        jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     if coordinator == "auto":
         jax.distributed.initialize()

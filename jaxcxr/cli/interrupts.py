@@ -2,7 +2,10 @@
 
 Any moment will do for a command to end (docs/RELIABILITY.md), and an exception would be lost where
 the signal meets a callback of the garbage collector, of which JAX has one. The training loop saves
-a checkpoint first.
+a checkpoint first (`training.stop_request`).
+
+Python calls a handler between two of its instructions, and compiling a program is one that takes
+minutes. A thread notices signals that come amid it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import contextlib
 import os
 import signal
 import sys
+import threading
+import time
 from types import FrameType
 
 _RERUN = "rerun the same command"
@@ -21,6 +26,7 @@ _THEN = {
     "": "",
 }
 _running = ""
+_PATIENCE_S = 1.0  # until a handler counts as held up
 
 
 def running(mode: str) -> None:
@@ -38,15 +44,62 @@ def install() -> None:
     """Handles both signals from here on; call it before what takes long to import."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    # A child's signals are its own.
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    threading.Thread(target=_notice, args=(reader,), name="signals", daemon=True).start()
+
+
+def _notice(reader: int) -> None:
+    """Does what a handler that is held up would do, or says that it is.
+
+    Args:
+        reader: a pipe with a byte for each signal that came, its number.
+    """
+    before = 0
+    while True:
+        number = os.read(reader, 1)[0]
+        if number not in (signal.SIGTERM, signal.SIGINT):
+            continue
+        time.sleep(_PATIENCE_S)
+        handler = signal.getsignal(number)
+        request = getattr(handler, "__self__", None)
+        if handler is end or getattr(request, "ends_at_once", False):
+            _leave(number)
+        elif hasattr(request, "ends_at_once"):
+            if before == number:  # the second one leaves at once
+                _leave(number)
+            before = number
+            if request.signal is None:
+                name = signal.Signals(number).name
+                os.write(2, f"\n{name}: {_HELD_UP}\n".encode())
+
+
+_HELD_UP = (
+    "this ends with a checkpoint when what is under way is done (compiling takes minutes); a "
+    "second signal ends it at once"
+)
+
+
+def _leave(number: int) -> None:
+    """`end`, from any thread."""
+    _say(number)
+    os._exit(128 + number)
 
 
 def end(number: int, frame: FrameType | None) -> None:
     """Ends the process: with 130 after SIGINT, by the signal after SIGTERM (143 in a shell)."""
     del frame
-    with contextlib.suppress(Exception):  # it may have been amid writing
-        sys.stdout.flush()
-    os.write(2, f"\ninterrupted by {signal.Signals(number).name}; {rerun()}\n".encode())
+    _say(number)
     if number == signal.SIGINT:
         os._exit(130)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _say(number: int) -> None:
+    with contextlib.suppress(Exception):  # it may have been amid writing
+        sys.stdout.flush()
+    os.write(2, f"\ninterrupted by {signal.Signals(number).name}; {rerun()}\n".encode())

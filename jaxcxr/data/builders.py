@@ -16,6 +16,7 @@ from jaxcxr.data.dataset import Dataset, Examples, subsample_patients
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.data.prepared import PATIENT_KEYS, PreparedSet, data_folder, open_prepared
 from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 
 
 def with_default_dirs(section: Any, first: Any) -> Any:
@@ -136,11 +137,11 @@ def cache_dir(data_config: Any) -> Path:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if os.access(there, os.W_OK):
         return shared_cache_dir(data_config)
-    return (
-        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        / "jaxcxr"
-        / "preprocessed"
+    cache = files.expanded(
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache",
+        f"name a folder for preprocessed images in $XDG_CACHE_HOME, since {folder} is read-only",
     )
+    return cache / "jaxcxr" / "preprocessed"
 
 
 def shared_cache_dir(data_config: Any) -> Path:

@@ -82,7 +82,7 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
     root = data_folder(data_config.data_dir)
     manual_dir = None
     if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS and data_config.manual_dir:
-        manual_dir = Path(data_config.manual_dir).expanduser().resolve()
+        manual_dir = files.expanded(data_config.manual_dir, "give the whole path").resolve()
         root = root / f"manual-{_manual_fingerprint(manual_dir)[:16]}"
 
     def find() -> Any:
@@ -103,7 +103,7 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
 def data_folder(data_dir: str) -> Path:
     """The folder of prepared data sets: `data.data_dir`, or TFDS' default if that is ''."""
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(data_dir or default).expanduser().resolve()
+    return files.expanded(data_dir or default, "name a folder in config.data.data_dir").resolve()
 
 
 def _builder_class(module: str) -> tuple[Any, str]:

@@ -110,7 +110,7 @@ def build_store(
         "masks": masks.fingerprint(dataset) if masks else None,
     }
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    cache_dir = Path(cache_dir).expanduser()
+    cache_dir = files.expanded(cache_dir, "give the whole path")
     # A folder of that name is whole, since it was renamed to it: no lock is needed to read it,
     # which may be where nobody can write.
     folder = cache_dir / key

@@ -180,6 +180,20 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def expanded(path: str | os.PathLike[str], fix: str) -> Path:
+    """The path with the user's home folder in place of `~`.
+
+    Raises:
+        InputError: there is none, as for a user of a container without $HOME; ends with the fix.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: this user has no home folder ($HOME is not set): {fix}"
+        ) from error
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Deletes the temporary files, anywhere below `folder`, of processes that live no more."""
     for leftover in Path(folder).rglob(f".*{TEMPORARY_SUFFIX}"):

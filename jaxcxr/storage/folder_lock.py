@@ -49,27 +49,38 @@ class FolderLock:
         if self._path in self._held:
             raise InputError(f"{folder} is in use by this very process ({os.getpid()}).")
         self._new = not self._path.exists()
-        descriptor = self._open(folder)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-            os.close(descriptor)
-            if error.errno not in _TAKEN:
-                raise InputError(
-                    f"{folder} cannot be locked ({error.strerror}), which keeps two runs apart: "
-                    "give the run a folder on a file system with locks (--workdir=...)."
-                ) from error
-            raise InputError(
-                f"{folder} is in use by {holder}. Wait for it, stop it, or give this run another "
-                "folder (--workdir=...)."
-            ) from error
+        descriptor = self._take(folder)
         self._held[self._path] = descriptor
         holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}\n"
         with contextlib.suppress(OSError):  # a full disk: others then read "another process"
             os.ftruncate(descriptor, 0)
             os.write(descriptor, holder.encode())
         files.remove_leftovers(folder)
+
+    def _take(self, folder: Path) -> int:
+        """Opens and locks the file that is there under its name."""
+        while True:
+            descriptor = self._open(folder)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.read(descriptor, 200).decode(errors="replace").strip()
+                os.close(descriptor)
+                if error.errno not in _TAKEN:
+                    raise InputError(
+                        f"{folder} cannot be locked ({error.strerror}), which keeps two runs "
+                        "apart: give the run a folder on a file system with locks "
+                        "(--workdir=...)."
+                    ) from error
+                raise InputError(
+                    f"{folder} is in use by {holder or 'another process'}. Wait for it, stop it, "
+                    "or give this run another folder (--workdir=...)."
+                ) from error
+            # Between the two its holder may have removed it: that lock would bind nobody.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
+                    return descriptor
+            os.close(descriptor)
 
     def _open(self, folder: Path) -> int:
         try:

@@ -11,15 +11,30 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from jaxcxr import hints
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files, run_files, run_identity
 from jaxcxr.storage.files import encode_png
 from jaxcxr.storage.folder_lock import LOCK, FolderLock, ReadOnlyFolder
 from jaxcxr.storage.provenance import environment, now, upstream
-from jaxcxr.storage.run_files import CONFIG, FINISHED, LR_FIND, MANIFEST, STAGES, TIMINGS
+from jaxcxr.storage.run_files import (
+    CONFIG,
+    FINISHED,
+    LR_FIND,
+    MANIFEST,
+    REFERENCE,
+    STAGES,
+    TIMINGS,
+)
 from jaxcxr.storage.run_identity import VOLATILE
 
 logger = logging.getLogger(__name__)
+
+# What a training writes before its first checkpoint.
+_OF_A_START = (
+    CONFIG, MANIFEST, TIMINGS, REFERENCE, "pretrained.json", "metrics.jsonl", "tensorboard",
+    "overlays", "checkpoints",
+)  # fmt: skip
 
 
 class RunFolder:
@@ -256,12 +271,10 @@ class RunFolder:
             run_identity.same_paths(saved, requested, self._is_recorded), requested
         )
         if lines:
+            fix = hints.another_configuration(str(config.get("run", "")), self.path)
             raise InputError(
                 f"{self.path} contains a run with a different configuration ({CONFIG}: - existing, "
-                "+ requested):\n"
-                + "\n".join(lines)
-                + "\nGive the new run a folder of its own (--workdir=...), set these fields back, "
-                "or delete the folder."
+                "+ requested):\n" + "\n".join(lines) + f"\n{fix}"
             )
 
     def _check_same_inputs(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -280,7 +293,7 @@ class RunFolder:
 
     def _is_recorded(self, segmenter: str) -> bool:
         """Returns whether the masks of a segment run are those that this run was made from."""
-        index = Path(segmenter).expanduser() / "masks" / "index.json"
+        index = files.expanded(segmenter, "give the whole path") / "masks" / "index.json"
         entries = (self.read_json(MANIFEST) or {}).get("upstream", [])
         return index.is_file() and upstream(index)["sha256"] in {
             entry["sha256"] for entry in entries
@@ -296,13 +309,12 @@ class RunFolder:
     def _give_back(self) -> None:
         """Undoes the claim of a start that failed, if the folder was empty.
 
-        There is nothing to keep yet.
+        There is nothing to keep yet. What others put there in the meantime stays.
         """
         if not (self._claimed_here and self._empty) or _has_results(self.path):
             return
-        for path in self.path.iterdir():
-            if path.name == LOCK:
-                continue
+        for name in _OF_A_START:
+            path = self.path / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -330,13 +330,15 @@ def fit(
         schedule.steps, start=now.step, description=description, active=parallel.is_main()
     )
     loop = _Loop(experiment, schedule, stepper, checkpointer, writer, progress, valid_count)
-    with StopRequest() as request, progress:
+    alone = parallel.process_count() == 1
+    with StopRequest(ends_at_once=alone) as request, progress:
         while True:
             loop.evaluate_and_save(now)
             loop.leave_if_asked(now, request)
             if loop.is_over(now):
                 break
             loop.advance(now)
+            request.ends_at_once = False  # its program is compiled
     if now.stopping.best is None:
         raise DivergedError(
             f"no evaluation gave a number for {experiment.task.monitor}, which chooses the "

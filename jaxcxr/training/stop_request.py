@@ -11,10 +11,13 @@ class StopRequest:
 
     Attributes:
         signal: number of the signal, None before it comes.
+        ends_at_once: whether there is nothing to save yet, so that the first one leaves at once,
+            too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_at_once: bool = False) -> None:
         self.signal: int | None = None
+        self.ends_at_once = ends_at_once
 
     def __enter__(self) -> StopRequest:
         self._old = {s: signal.signal(s, self._handle) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -25,7 +28,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self.signal is not None or self.ends_at_once:
             before = self._old[signal.Signals(number)]
             if not callable(before):
                 raise KeyboardInterrupt

@@ -28,7 +28,8 @@ _ABANDONED_S = 24 * 3600.0
 
 def cache_dir() -> Path:
     """The folder of downloaded files: $JAXCXR_WEIGHTS, or ~/.cache/jaxcxr/weights."""
-    return Path(os.environ.get("JAXCXR_WEIGHTS") or "~/.cache/jaxcxr/weights").expanduser()
+    folder = os.environ.get("JAXCXR_WEIGHTS") or "~/.cache/jaxcxr/weights"
+    return files.expanded(folder, "name a folder of yours in $JAXCXR_WEIGHTS")
 
 
 def fetch(entry: Entry) -> Path:

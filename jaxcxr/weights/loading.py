@@ -50,7 +50,7 @@ def find(name: str) -> Source:
         InputError: no such entry or file, or it cannot be fetched.
     """
     if is_weights_file(name):
-        path = Path(name).expanduser()
+        path = files.expanded(name, "give the whole path")
         if not path.is_file():
             raise InputError(f"model.pretrained={name!r}: there is no such file")
         return Source(name, fetch.published(path), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +148,11 @@ def test_the_products_own_error_and_a_stop_pass_as_they_are(tmp_path):
         with pytest.raises(type(error)) as raised, files.reading(tmp_path, "no"):
             raise error
         assert raised.value is error
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_name(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654321)
+    assert files.expanded("/data", "") == Path("/data")
+    with pytest.raises(InputError, match=r"~/data: this user has no home folder .*: name another"):
+        files.expanded("~/data", "name another")

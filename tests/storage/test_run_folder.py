@@ -19,6 +19,7 @@ import pytest
 import jaxcxr
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files, folder_lock, provenance
+from jaxcxr.storage.folder_lock import LOCK
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
 
@@ -555,3 +556,47 @@ def test_a_start_that_fails_in_any_way_leaves_the_folder_to_the_corrected_comman
         folder.claim()
         raise KeyError("a mistake of ours")
     RunFolder.open(tmp_path / "run", {"seed": 2}).close()
+
+
+def test_what_others_put_there_meanwhile_survives_a_start_that_fails(tmp_path):
+    with pytest.raises(InputError), RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.claim()
+        folder.write_text("overlays/a.txt", "a")
+        (folder.path / "my_xrays").mkdir()
+        (folder.path / "my_xrays" / "notes.txt").write_text("mine")
+        other = RunFolder.open(folder.path / "fold1", CONFIG)  # another process's
+        other.write_text("metrics.jsonl", "")
+        raise InputError("the weights do not fit")
+    other.close()
+    names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*")}
+    assert {"my_xrays/notes.txt", "fold1/metrics.jsonl", "fold1/config.json"} <= names
+    assert not names & {"config.json", "overlays"}
+
+
+@pytest.mark.parametrize("mode", ["predict", "evaluate", "explain", "export"])
+def test_a_run_that_is_read_with_another_configuration_needs_none(tmp_path, mode):
+    """Nothing of a finished run may be deleted by whoever follows the message."""
+    with RunFolder.open(tmp_path, CONFIG) as folder:
+        folder.claim()
+    with pytest.raises(InputError, match="different configuration") as caught:
+        RunFolder.open(tmp_path, changed(seed=1) | {"run": mode})
+    assert "leave out --config" in str(caught.value)
+    assert f"--config.run={mode} --workdir={tmp_path}" in str(caught.value)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_is_taken_again(tmp_path, monkeypatch):
+    """Its holder's last act: a lock of a file that has no name any more would bind nobody."""
+    opened = []
+    real = folder_lock.fcntl.lockf
+
+    def lockf(descriptor, kind):
+        real(descriptor, kind)
+        if not opened:
+            (tmp_path / LOCK).unlink()
+        opened.append(descriptor)
+
+    monkeypatch.setattr(folder_lock.fcntl, "lockf", lockf)
+    with RunFolder.open(tmp_path, CONFIG):
+        assert len(opened) == 2
+        assert os.path.samestat(os.fstat(opened[1]), os.stat(tmp_path / LOCK))

@@ -11,6 +11,7 @@ import pytest
 
 from jaxcxr.commands import train
 from jaxcxr.errors import InputError
+from jaxcxr.storage import files
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.training.prepare import prepare
 from tests import tiny
@@ -94,6 +95,35 @@ def test_trains_on_the_other_folds_rows_and_beats_its_learners(learners, tmp_pat
     assert accuracy(result.select("test")) > max(alone)
     printed = capsys.readouterr().out
     assert "Macro average" in printed and "Research use only. Not for diagnosis." in printed
+
+
+def test_files_of_another_fold_than_their_folder_are_refused(tmp_path):
+    """Their rows are other images: stacked by position they would go unnoticed."""
+    learners = write_learners(tmp_path)
+    for name in ("fold0", "fold1"):
+        (tmp_path / "b" / name).rename(tmp_path / "b" / f"{name}.was")
+    (tmp_path / "b" / "fold0.was").rename(tmp_path / "b" / "fold1")
+    (tmp_path / "b" / "fold1.was").rename(tmp_path / "b" / "fold0")
+    with pytest.raises(InputError, match=r"b/fold0/predictions.npz is of fold 1 and lies in fold0"):
+        prepare(config(learners))
+
+
+def test_one_fold_in_two_folders_is_refused_though_all_learners_agree(tmp_path):
+    learners = write_learners(tmp_path)
+    for name in learners:
+        first = (Path(name) / "fold0" / "predictions.npz").read_bytes()
+        (Path(name) / "fold1" / "predictions.npz").write_bytes(first)
+    with pytest.raises(InputError, match=r"is of fold 0 and lies in fold1: .*split.fold=1"):
+        prepare(config(learners))
+
+
+def test_another_split_than_the_learners_is_refused(tmp_path):
+    learners = write_learners(tmp_path)
+    used = {**config(learners).split.to_dict(), "seed": 5}
+    files.write_json(tmp_path / "a" / "fold2" / "config.json", {"split": used})
+    with pytest.raises(InputError, match=r"split.seed is 20200622, and .*a/fold2 .* 5: .*seed=5"):
+        prepare(config(learners))
+    prepare(config(learners, split__seed=5, split__fold=1))
 
 
 def test_the_held_out_fold_is_not_among_the_training_rows(learners):
