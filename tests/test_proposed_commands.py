@@ -501,6 +501,9 @@ NOT_FOLLOWED = {
     "python -m jaxcxr.weights": "a program's name",
     "python -m tfds_builders.phantom_cxr.drawing": "a program's name",
     "give the experiment file too (--config=...)": "names the flag",
+    "or train that learner again with --config.split.fold": "names the field; its config is known "
+    "to the user alone",
+    "an ensemble takes the split of its learners": "tests/training/test_ensemble.py prepares so",
 }
 
 
