@@ -9,6 +9,7 @@ import functools
 import time
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import data, parallel, schema, weights
@@ -23,6 +24,7 @@ from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training import loop
+from jaxcxr.training.examples import SplitExamples
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
 
@@ -187,6 +189,28 @@ def _excluded(experiment: Experiment) -> dict[str, object]:
     return {"dropped": dropped, "notices": list(experiment.record.notices)}
 
 
+def counts_by_split(own: SplitExamples) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+    """Numbers of images, which the report needs of images that are never predicted, too.
+
+    Returns:
+        split, or "all" for every image once -> {"source": {source: {class: images}}, "age_group":
+        {age group: {class: images}}}, both with "" where it is unknown; {} without classes.
+    """
+    rows = own.examples
+    if not rows.classes:
+        return {}
+    counts: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    everything = np.unique(np.concatenate(list(own.splits.values())))
+    for split, index in {"all": everything, **own.splits}.items():
+        for field, groups in (("source", rows.sources), ("age_group", rows.age_groups)):
+            table = counts.setdefault(split, {}).setdefault(field, {})
+            for group in np.unique(groups[index]).tolist():
+                labels = rows.labels[index[groups[index] == group]]
+                of_class = np.bincount(labels, minlength=len(rows.classes)).tolist()
+                table[group] = dict(zip(rows.classes, of_class, strict=True))
+    return counts
+
+
 def manifest(experiment: Experiment) -> dict[str, object]:
     """What made this run, beside the versions that the folder adds itself."""
     rows, config = experiment.examples, experiment.config
@@ -194,6 +218,7 @@ def manifest(experiment: Experiment) -> dict[str, object]:
         "task": config.task,
         "seed": config.seed,
         "dataset": {
+            "builders": dict(experiment.record.builders),
             "images": len(rows.ids),
             "patients": len(set(rows.patient_ids.tolist())),
             "classes": list(rows.classes),
@@ -205,6 +230,7 @@ def manifest(experiment: Experiment) -> dict[str, object]:
             "sha256": experiment.own.sha256,
             "sizes": {name: len(index) for name, index in experiment.splits.items()},
             "group_by": config.split.group_by,
+            "counts": counts_by_split(experiment.own),
         },
         "devices": parallel.describe(),
         "upstream": [upstream(path) for path in experiment.record.upstream],

@@ -217,6 +217,7 @@ def _concatenate(
         rows=rows[keep],
         dropped=dropped,
         notices=(*(notice for part in parts for notice in part.notices), *notices),
+        versions={part.name: part.version for part in parts},
     )
 
 

@@ -32,7 +32,8 @@ class Dataset:
     labels is int32, an index into `classes` (all 0 when `classes` is empty: segmentation).
     image_hashes and mask_hashes are the sha256 of the encoded bytes. examples[rows[i]] gives the
     encoded bytes of image i: {"image": bytes, "mask_lung": bytes, ...}. dropped: images
-    that this study does not use, by reason. notices: assumptions made in reading.
+    that this study does not use, by reason. notices: assumptions made in reading. versions: name
+    of each builder -> its version.
     """
 
     ids: np.ndarray
@@ -49,6 +50,7 @@ class Dataset:
     rows: np.ndarray
     dropped: Mapping[str, Dropped] = dataclasses.field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -51,6 +51,7 @@ class PreparedSet:
         notices: assumptions of the builder.
         unknown_findings: findings that the data set is not known to have.
         known_findings: those that it may have; empty where it has no others, or nobody says.
+        version: of the builder, "" where nobody says.
     """
 
     name: str
@@ -60,6 +61,7 @@ class PreparedSet:
     notices: tuple[str, ...]
     unknown_findings: frozenset[str]
     known_findings: frozenset[str] = frozenset()
+    version: str = ""
 
 
 def open_prepared(module: str, data_config: Any) -> PreparedSet:
@@ -230,6 +232,7 @@ def _open(builder: Any, name: str) -> PreparedSet:
         ),
         unknown_findings=frozenset(metadata.get("unknown_findings", ())),
         known_findings=frozenset(metadata.get("known_findings", ())),
+        version=str(builder.info.version),
     )
 
 

@@ -64,13 +64,8 @@ class BootstrapScores:
         an area under the ROC curve (of a class against the rest) without images of the class or of
         the rest. Of a class that no row has, precision and F1 are NaN, too.
         """
-        classes = self.probabilities.shape[1]
-        confusion = (self._cells @ counts).reshape(classes, classes, -1)
-        true_positives, support, predicted_positives = (
-            np.einsum("ccd->cd", confusion),
-            confusion.sum(axis=1),
-            confusion.sum(axis=0),
-        )
+        true_positives, support, predicted_positives = self._sums(counts)
+        classes = len(support)
         f1 = 2 * true_positives / np.maximum(support + predicted_positives, 1)
         recall = np.where(support > 0, true_positives / np.maximum(support, 1), np.nan)
         has_rows = np.bincount(self.labels, minlength=classes)[:, None] > 0
@@ -88,6 +83,19 @@ class BootstrapScores:
         return np.concatenate(
             [[accuracy, f1.mean(axis=0)], of_classes.reshape(-1, counts.shape[1])]
         )
+
+    def overall(self, counts: np.ndarray) -> np.ndarray:
+        """[2, D]: 'accuracy' and 'macro_f1' alone, as `__call__` has them, without any area."""
+        true_positives, support, predicted_positives = self._sums(counts)
+        f1 = 2 * true_positives / np.maximum(support + predicted_positives, 1)
+        accuracy = true_positives.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+        return np.stack([accuracy, f1.mean(axis=0)])
+
+    def _sums(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """[C, D] true positives, images and predicted positives of each class."""
+        classes = self.probabilities.shape[1]
+        confusion = (self._cells @ counts).reshape(classes, classes, -1)
+        return np.einsum("ccd->cd", confusion), confusion.sum(axis=1), confusion.sum(axis=0)
 
     @functools.cached_property
     def _cells(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
-from jaxcxr.report import plots, tables
+from jaxcxr.report import confounding, plots, tables
 from jaxcxr.storage import files, run_files
 from jaxcxr.storage.metric_writer import read_metrics
 from jaxcxr.storage.predictions import Predictions
@@ -122,6 +122,20 @@ def titled(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]
     return {g: {tables.class_title(c): n for c, n in row.items()} for g, row in counts.items()}
 
 
+def counted(manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Split, or "all" -> field -> group -> class -> images, as training counted; {}: it did not."""
+    return (manifest or {}).get("split", {}).get("counts", {})
+
+
+def all_class_counts(counts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of images, of what `counted` returns; splits without images out."""
+    found = {}
+    for split in (s for s in SPLIT_TITLES if counts.get(s, {}).get("source")):
+        rows = list(counts[split]["source"].values())
+        found[split] = {c: sum(row[c] for row in rows) for c in rows[0]}
+    return {split: row for split, row in found.items() if any(row.values())}
+
+
 def add_curves(report: Report, folder: Path, *, title: str) -> None:
     """Loss, score and learning-rate curves from metrics.jsonl."""
     rows = read_metrics(folder)
@@ -161,6 +175,10 @@ def add_confounding(report: Report, associations: Mapping[str, Any]) -> None:
     for field, what in (("source", "source"), ("age_group", "age group")):
         if field not in associations:
             continue
+        few = "; ".join(
+            f"{tables.class_title(name)} {known:,} of {images:,}"
+            for name, (known, images) in confounding.too_few(associations[field]).items()
+        )
         facts, shown = associations[field], titled(associations[field]["counts"])
         shared = facts["normalised_mutual_information"]
         report.add(
@@ -171,7 +189,8 @@ def add_confounding(report: Report, associations: Mapping[str, Any]) -> None:
                 "1)."
             ))
             + (f" {facts['images_without']:,} images of unknown {what} are not counted."
-               if facts["images_without"] else ""),
+               if facts["images_without"] else "")
+            + (f" Too few images of a known {what} for a judgement: {few}." if few else ""),
         )  # fmt: skip
         classes = list(next(iter(shown.values())))
         report.table(
@@ -186,15 +205,19 @@ def add_confounding(report: Report, associations: Mapping[str, Any]) -> None:
             )
 
 
-def add_overlays(report: Report, folder: Path) -> None:
-    """Section of the pictures of masks and patches in overlays/."""
+def add_overlays(report: Report, folder: Path, *, config: Mapping[str, Any] | None) -> None:
+    """Section of the pictures in overlays/, which show what the config asks for."""
+    if (config or {}).get("task") == "ensemble":
+        return
+    masked = (config or {}).get("masks", {}).get("source", "none") != "none"
+    drawn = "lungs and patches" if uses_patches(config) else "lungs" if masked else ""
     names = [path.name for path in sorted((folder / "overlays").glob("*.png"))]
     report.facts["overlays"] = [f"overlays/{name}" for name in names]
     if names:
-        report.add("### Lungs and patches")
+        report.add("### " + ", ".join(filter(None, ("Training images", drawn))))
         report.add(*(f"![{Path(name).stem}](overlays/{name})" for name in names))
     else:
-        report.left_out.append("Mask overlays: the run folder has no overlays/*.png.")
+        report.left_out.append("Training images: the run folder has no overlays/*.png.")
 
 
 def uses_patches(config: Mapping[str, Any] | None) -> bool | None:
@@ -250,14 +273,14 @@ OVERLAP_NOTE = (
 def timing_rows(
     stages: Mapping[str, Mapping[str, Any]], *, patched: bool
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the time table; patches are counted only where a learner takes patches."""
-    header = ["Stage", "Time", "Images", "Images / s", "Patches", "Patches / s"]
+    """Header and rows of the time table; with columns of patches where a learner takes patches."""
+    header = ["Stage", "Time", "Images", "Images / s", *["Patches", "Patches / s"] * patched]
     rows = []
     for name, stage in stages.items():
         seconds, images, patches = (stage.get(k) for k in ("seconds", "images", "patches"))
-        patches = patches if patched else None
         counts = [_whole(images), _decimal(_rate(images, seconds))]
-        counts += [_whole(patches), _decimal(_rate(patches, seconds))]
+        if patched:
+            counts += [_whole(patches), _decimal(_rate(patches, seconds))]
         rows.append([name, duration(seconds), *counts])
     return header, rows
 
@@ -287,16 +310,42 @@ def _decimal(value: float | None) -> str:
 
 
 def add_provenance(
-    report: Report, manifest: Mapping[str, Any] | None, *, predictions: Predictions | None = None
+    report: Report,
+    manifest: Mapping[str, Any] | None,
+    *,
+    predictions: Predictions | None = None,
+    dataset: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Section on provenance: the fields of manifest.json, and the hashes of the predictions."""
+    """Section on provenance: the fields of manifest.json, and the hashes of the predictions.
+
+    Args:
+        report: gets it.
+        manifest: of the run or study.
+        predictions: their hashes stand for those of the manifest.
+        dataset: that of a run, where the manifest is a study's, which has none.
+        config: names the data sets where no manifest does.
+    """
     report.add("## Provenance")
     report.facts["manifest"] = manifest
     fields = dict(manifest or {})
+    if dataset and "dataset" not in fields:
+        fields["dataset"] = dataset
     # What it lists has a section of its own, and hashes have lines of their own.
-    parts = {"dataset": ("dropped", "notices", "fingerprint"), "split": ("sha256",)}
+    parts = {
+        "dataset": ("dropped", "notices", "fingerprint", "builders", "classes"),
+        "split": ("sha256", "counts"),
+    }
     fields["split_sha256"] = fields.get("split", {}).get("sha256")
     fields["dataset_fingerprint"] = fields.get("dataset", {}).get("fingerprint")
+    if "dataset" in fields:
+        fields["builders"] = _builders(fields["dataset"], config)
+        classes = map(tables.class_title, fields["dataset"].get("classes", ()))
+        fields["classes"] = ", ".join(classes)
+    if isinstance(code := fields.get("jaxcxr"), Mapping) and "changed" in code:
+        words = {True: "with uncommitted changes", False: "no uncommitted changes"}
+        told = {k: v for k, v in code.items() if k != "changed"}
+        fields["jaxcxr"] = ", ".join(filter(None, (_as_text(told), words.get(code["changed"]))))
     for name, left_out in parts.items():
         if name in fields:
             fields[name] = {k: v for k, v in fields[name].items() if k not in left_out}
@@ -329,13 +378,23 @@ def add_provenance(
 _PROVENANCE = {
     "command": "Command", "time": "Started", "jaxcxr": "jaxcxr", "versions": "Packages",
     "python": "Python", "platform": "Operating system", "cpus": "CPU cores", "devices": "Devices",
-    "task": "Task", "seed": "Seed", "checkpoint": "Checkpoint", "dataset": "Data set",
+    "task": "Task", "seed": "Seed", "checkpoint": "Checkpoint", "builders": "Data set",
+    "classes": "Classes", "dataset": "Data set, size",
     "dataset_fingerprint": "Data set, hash", "masks": "Lung masks", "split": "Split",
     "split_sha256": "Split, hash (SHA-256)", "upstream": "Files of earlier runs",
     "earlier_starts": "Earlier starts",
 }  # fmt: skip
 _REQUIRED = ("command", "time", "versions", "python", "platform", "seed", "split_sha256")
 _AS_CODE = ("command", "split_sha256", "dataset_fingerprint")
+
+
+def _builders(dataset: Mapping[str, Any], config: Mapping[str, Any] | None) -> str:
+    """Names of the data sets, with the versions of their builders where the manifest has them."""
+    versions = dataset.get("builders")
+    if not versions:  # of a run before these were recorded
+        modules = (config or {}).get("data", {}).get("builders", ())
+        versions = {str(module).rpartition(".")[2]: "" for module in modules}
+    return ", ".join(f"{n} (version {v})" if v else n for n, v in versions.items())
 
 
 def _as_text(value: Any) -> str:

@@ -115,8 +115,9 @@ def write_external_report(
     report.add("## Excluded images", _excluded(left_out))
     if left_out:
         report.table(["Reason", "Images"], [[reason, f"{n:,}"] for reason, n in left_out.items()])
-    report.facts["config"] = document.read_json(run / CONFIG)
-    document.add_provenance(report, document.read_json(run / MANIFEST), predictions=external)
+    config = report.facts["config"] = document.read_json(run / CONFIG)
+    manifest = document.read_json(run / MANIFEST)
+    document.add_provenance(report, manifest, predictions=external, config=config)
     measured = report.facts["measured"] = environment()
     report.add(f"These are the run's. External test: `{measured['command']}`, {measured['time']}.")
     report.add("## Details")

@@ -104,8 +104,9 @@ def write_models_report(folder: Path | str) -> str:
     models = read_models(folder)
     # The models have other classes and images; the one with the most classes has all of both.
     widest = max(models, key=lambda m: (len(m.predictions[0].classes), len(m.predictions[0])))
+    of_widest = document.read_json(widest.folders[0] / "manifest.json")
     associations, warnings, left_out = confounding.confounding(
-        [document.read_predictions(widest.folders[0])]
+        [document.read_predictions(widest.folders[0])], document.counted(of_widest).get("all")
     )
     report = Report(
         folder, {"kind": "models", "models": [_facts(m) for m in models]}, left_out=left_out
@@ -141,7 +142,11 @@ def write_models_report(folder: Path | str) -> str:
     report.figure("roc", ranges.roc(curves), "ROC curves")
     _training_sizes(report, folder, models)
     document.add_provenance(
-        report, document.read_json(folder / "manifest.json"), predictions=models[0].predictions[0]
+        report,
+        document.read_json(folder / "manifest.json"),
+        predictions=models[0].predictions[0],
+        dataset=(of_widest or {}).get("dataset"),
+        config=document.read_json(widest.folders[0] / "config.json"),
     )
     level1 = widest.folders[0] / "level1"
     excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])

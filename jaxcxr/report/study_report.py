@@ -74,8 +74,13 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
         "of the mean."
     )
     _comparison(report, entries, main)
+    first = document.read_json(entries[0].folders[0] / "manifest.json") or {}
     document.add_provenance(
-        report, document.read_json(folder / "manifest.json"), predictions=everything[0]
+        report,
+        document.read_json(folder / "manifest.json"),
+        predictions=everything[0],
+        dataset=first.get("dataset"),
+        config=entries[0].config,
     )
     excluded.add_excluded(report, entries[0].folders[0])
 
@@ -277,7 +282,7 @@ def _times(report: Report, folder: Path, entries: Sequence[Entry]) -> None:
         report.left_out.append(f"Time per stage: no timings.json in {', '.join(missing)}.")
     if stages:
         report.add("### Time", "Summed over the folds; `predict` includes every split of its file.")
-        report.table(*document.timing_rows(stages, patched=True))
+        report.table(*document.timing_rows(stages, patched=bool(patched)))
         report.add(*_cost_of_patching(report, stages, entries))
     whole = document.read_json(folder / "stages.json")
     if whole:

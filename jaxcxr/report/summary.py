@@ -8,10 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxcxr.errors import InputError
+from jaxcxr.metrics import intervals
+from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import confounding, document, excluded, plots, segmentation_tables, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.study_report import write_study_report
+from jaxcxr.storage.predictions import Predictions
 
 __all__ = ["write_run_report", "write_segment_report", "write_study_report"]
 
@@ -32,9 +37,17 @@ def write_run_report(folder: Path | str) -> str:
     predictions = document.read_predictions(folder)
     splits = document.splits_of(predictions)
     scores = {s: tables.classification_scores(predictions.select(s)) for s in splits}
-    associations, warnings, left_out = confounding.confounding([predictions])
+    for split in set(_WITH_INTERVALS) & set(splits):
+        if (found := _intervals(predictions.select(split))) is not None:
+            scores[split]["intervals"] = found
+    manifest = document.read_json(folder / "manifest.json")
+    counts = document.counted(manifest)
+    associations, warnings, left_out = confounding.confounding([predictions], counts.get("all"))
     config = document.read_json(folder / "config.json")
-    name = f"{tables.learner_title(predictions.learner)}, fold {predictions.fold}"
+    name = tables.learner_title(predictions.learner)
+    has_folds = (config or {}).get("split", {}).get("folds") != 1
+    if has_folds:
+        name += f", fold {predictions.fold}"
     report = Report(
         folder,
         {
@@ -57,8 +70,7 @@ def write_run_report(folder: Path | str) -> str:
     report.table(*tables.scores_rows(scores[main]))
     _confusion(report, predictions.classes, scores[main], main, name)
 
-    manifest = document.read_json(folder / "manifest.json")
-    document.add_provenance(report, manifest, predictions=predictions)
+    document.add_provenance(report, manifest, predictions=predictions, config=config)
     excluded.add_excluded(report, folder)
 
     report.add("## Details")
@@ -67,18 +79,21 @@ def write_run_report(folder: Path | str) -> str:
         report.table(*tables.scores_rows(scores[split]))
         if split == "oof":
             _confusion(report, predictions.classes, scores[split], split, name)
-    for split in ("oof", "test"):
+    for split in ("oof", "test") if has_folds else ("test",):
         if split not in splits:
             report.left_out.append(f"Scores on {SPLIT_TITLES[split]}: predictions.npz has none.")
-    document.add_class_counts(report, document.class_counts(predictions))
-    if "train" not in splits:
+    document.add_class_counts(
+        report, document.all_class_counts(counts) or document.class_counts(predictions)
+    )
+    if not counts and "train" not in splits:
         report.left_out.append(
-            "Class distribution of the training images: predict.splits has no train."
+            "Training images in class distribution and confounding: manifest.json has no "
+            "split.counts, which every new training writes."
         )
     document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)
     document.add_timings(report, folder, patched=bool(document.uses_patches(config)))
-    document.add_overlays(report, folder)
+    document.add_overlays(report, folder, config=config)
     report.write()
 
     table = tables.text_table(*tables.scores_rows(scores[main]))
@@ -88,7 +103,7 @@ def write_run_report(folder: Path | str) -> str:
 def write_segment_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a finished segment run.
 
-    Reads segmentation_tables.json (needed): {"structures": {name: {"jaccard", "jaccard_smoothed",
+    Reads segmentation.json (needed): {"structures": {name: {"jaccard", "jaccard_smoothed",
     "dice"}}, "split", "images"}; then metrics.jsonl, manifest.json, timings.json, config.json,
     overlays/*.png.
 
@@ -96,7 +111,7 @@ def write_segment_report(folder: Path | str) -> str:
         the table for the terminal: Jaccard and Dice of each structure.
 
     Raises:
-        InputError: segmentation_tables.json is missing or lacks a field.
+        InputError: segmentation.json is missing or lacks a field.
     """
     folder = Path(folder)
     overlap = document.read_segmentation(folder)
@@ -105,14 +120,8 @@ def write_segment_report(folder: Path | str) -> str:
             f"{folder / 'segmentation.json'} is missing: the run has not finished; run its config "
             "again"
         )
-    report = Report(
-        folder,
-        {
-            "kind": "segment",
-            "segmentation": overlap,
-            "config": document.read_json(folder / "config.json"),
-        },
-    )
+    config = document.read_json(folder / "config.json")
+    report = Report(folder, {"kind": "segment", "segmentation": overlap, "config": config})
     report.open("Lung segmentation", [])
     where = f"{overlap['images']:,} {document.split_title(overlap['split'])}"
     parts = [f"{n} {r['jaccard']:.4f}" for n, r in overlap["structures"].items()]
@@ -120,22 +129,41 @@ def write_segment_report(folder: Path | str) -> str:
     report.table(*document.overlap_rows(overlap))
     report.add(document.OVERLAP_NOTE)
     segmentation_tables.add_details(report, overlap)
-    document.add_provenance(report, document.read_json(folder / "manifest.json"))
+    document.add_provenance(report, document.read_json(folder / "manifest.json"), config=config)
     excluded.add_excluded(report, folder)
     report.add("## Details")
     document.add_curves(report, folder, title="Lung segmentation")
     document.add_timings(report, folder, patched=False)
-    document.add_overlays(report, folder)
+    document.add_overlays(report, folder, config=config)
     report.write()
     table = tables.text_table(*document.overlap_rows(overlap))
     return "\n".join([f"Lung segmentation: {where}", table])
 
 
+# Validation images chose the checkpoint: an interval would not be of new patients.
+_WITH_INTERVALS = ("oof", "test")
+_OVERALL = ("accuracy", "macro_f1")
+
+
+def _intervals(predictions: Predictions) -> dict[str, Any] | None:
+    """95 % intervals over patients of macro-F1 and accuracy; None for fewer than two patients."""
+    scores = BootstrapScores(predictions.labels, predictions.probabilities)
+    low, high = intervals.bootstrap(scores.overall, predictions.patient_ids).tolist()
+    if np.isnan(low).any():
+        return None
+    ends = zip(_OVERALL, map(list, zip(low, high, strict=True)), strict=True)
+    return {"level": 0.95, "method": "bootstrap over patients", **dict(ends)}
+
+
 def _sentence(scores: dict[str, Any], split: str) -> str:
-    return (
-        f"Macro-F1 **{scores['macro_f1']:.4f}**, accuracy {scores['accuracy']:.4f} on "
-        f"{scores['images']:,} {SPLIT_TITLES[split]} of {scores['patients']:,} patients."
+    ends = scores.get("intervals")
+    shown = {n: f" ({ends[n][0]:.4f} to {ends[n][1]:.4f})" if ends else "" for n in _OVERALL}
+    text = (
+        f"Macro-F1 **{scores['macro_f1']:.4f}**{shown['macro_f1']}, accuracy "
+        f"{scores['accuracy']:.4f}{shown['accuracy']} on {scores['images']:,} "
+        f"{SPLIT_TITLES[split]} of {scores['patients']:,} patients."
     )
+    return text + " In brackets: 95 % intervals, bootstrap over patients." * bool(ends)
 
 
 def _confusion(

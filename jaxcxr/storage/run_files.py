@@ -30,6 +30,7 @@ _SCORES = {
     "pooled_jaccard": NUMBER,
     "pooled_dice": NUMBER,
 }
+_TABLES = {field: {str: {str: int}} for field in ("source", "age_group")}
 _UPSTREAM = {"path": str, "sha256": str}
 _SECTION = {"enabled?": (bool, str)}
 SHAPES: Mapping[str, Any] = {
@@ -40,8 +41,8 @@ SHAPES: Mapping[str, Any] = {
                                          "explain")},
     },
     MANIFEST: {
-        "dataset?": {"images?": _COUNT, "fingerprint?": str},
-        "split?": {"sha256?": str, "sizes?": {str: int}},
+        "dataset?": {"images?": _COUNT, "fingerprint?": str, "builders?": {str: str}},
+        "split?": {"sha256?": str, "sizes?": {str: int}, "counts?": {str: _TABLES}},
         "upstream?": [_UPSTREAM],
         "earlier_starts?": [dict],
         "versions?": dict,

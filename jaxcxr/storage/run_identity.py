@@ -62,8 +62,9 @@ def inputs(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a manifest that a resumed run must find unchanged."""
     flat = {name: dict(manifest[name]) for name in ("dataset", "split") if name in manifest}
     # Whether the images are the same is told by the fingerprint.
-    for listed in ("dropped", "notices"):
+    for listed in ("dropped", "notices", "builders"):
         flat.get("dataset", {}).pop(listed, None)
+    flat.get("split", {}).pop("counts", None)
     if "upstream" in manifest:  # where the files lie may change
         flat["upstream"] = {
             f"{number} ({Path(entry['path']).name})": entry["sha256"]

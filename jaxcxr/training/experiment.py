@@ -34,6 +34,7 @@ class DataRecord:
         reference: picture that the images' histograms were matched to, where `data.match` asks for
             it.
         mask_summary: see `data.Store`.
+        builders: name of each data set -> the version of its builder.
     """
 
     fingerprint: str
@@ -42,6 +43,7 @@ class DataRecord:
     notices: tuple[str, ...] = ()
     reference: Path | None = None
     mask_summary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    builders: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -365,7 +365,8 @@ def _announce(experiment: Experiment, now: LoopState, total: int, description: s
         print(f"resumed from step {now.resumed_at} of {total}", flush=True)
     print(
         f"{description}: {todo} step{'s'[: todo != 1]} on {devices} device{'s'[: devices != 1]}; "
-        "the first step compiles the program (minutes on a CPU; cached for later runs)\n"
+        "the first step compiles the program (minutes on a CPU; cached for later runs; XLA's lines "
+        "'Very slow compile?' are no error)\n"
         f"{experiment.placement}",
         flush=True,
     )

@@ -79,6 +79,7 @@ def _from_images(
         notices=store.dataset.notices,
         reference=store.reference,
         mask_summary=store.mask_summary,
+        builders=store.dataset.versions,
     )
     return Experiment(config, own, study, arrays, build(config, own), record)
 

@@ -115,7 +115,7 @@ def test_the_minority_class_is_that_with_the_fewest_test_images(tmp_path):
         *(fakes.write_run(tmp_path / name, fewer) for name in "ab"), draws=10
     )
     assert found.smallest == ("viral",)
-    assert comparison.verdicts(found)[1].startswith("Pneumonia virus (the minority class): ")
+    assert comparison.verdicts(found)[1].startswith("Viral pneumonia (the minority class): ")
 
 
 @pytest.mark.parametrize("classes", [("normal", "covid19"), fakes.CLASSES])

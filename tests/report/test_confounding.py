@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxcxr.report.confounding import confounding, normalised_mutual_information
+from jaxcxr.report.confounding import confounding, normalised_mutual_information, too_few
 from tests.report import fakes
 
 
@@ -49,3 +49,34 @@ def test_missing_sources_are_said_not_guessed() -> None:
         "Confounding of class and source",
         "Confounding of class and age group",
     ]
+
+
+def test_the_counts_of_a_run_take_the_place_of_its_predicted_images() -> None:
+    counts = {
+        "ccx": {"covid19": 200, "viral": 0, "bacterial": 0, "normal": 0},
+        "kcx": {"covid19": 0, "viral": 100, "bacterial": 90, "normal": 80},
+        "": {"covid19": 5, "viral": 0, "bacterial": 0, "normal": 0},
+    }
+    found, [warning], _ = confounding([fakes.predictions()], {"source": counts})
+    assert (found["source"]["images"], found["source"]["images_without"]) == (470, 5)
+    assert found["source"]["coverage"]["covid19"] == {"known": 200, "images": 205}
+    assert "" not in found["source"]["counts"]
+    assert "470 of 475 images have a known source." in warning
+
+
+def test_no_warning_rests_on_a_class_of_which_next_to_nothing_is_known() -> None:
+    row = {"bacterial": 0, "normal": 0}
+    counts = {
+        "adult": {"covid19": 3, "viral": 0, **row},
+        "paediatric": {"covid19": 0, "viral": 45, **row},
+        "": {"covid19": 42, "viral": 0, "bacterial": 0, "normal": 45},
+    }
+    found, warnings, _ = confounding([fakes.predictions()], {"age_group": counts})
+    facts = found["age_group"]
+    assert facts["normalised_mutual_information"] == pytest.approx(1.0)
+    assert warnings == []
+    assert too_few(facts) == {"covid19": (3, 45), "normal": (0, 45)}
+    counts[""]["covid19"] = counts[""]["normal"] = 0  # all there are is not too few
+    found, warnings, _ = confounding([fakes.predictions()], {"age_group": counts})
+    assert too_few(found["age_group"]) == {}
+    assert len(warnings) == 1

@@ -15,6 +15,7 @@ from PIL import Image
 from jaxcxr.errors import InputError
 from jaxcxr.report import summary, tables
 from jaxcxr.storage import files
+from jaxcxr.storage.predictions import Predictions
 from tests.report import fakes
 
 
@@ -112,7 +113,7 @@ def test_what_is_missing_is_named_and_not_invented(tmp_path: Path) -> None:
         "manifest.json",
         "metrics.jsonl",
         "timings.json",
-        "overlays",
+        "overlays/",
     ):
         assert words in said
     assert all(line in text for line in facts["left_out"])
@@ -147,3 +148,84 @@ def test_segment_report(tmp_path: Path) -> None:
     assert facts["segmentation"]["structures"]["lung"]["dice"] == 0.9474
     assert "Jaccard index on 12 held out images: **lung 0.9000**." in text
     assert "| train | 1 min 15 s |" in text
+    assert "### Training images" not in text and "Patches" not in text
+
+
+COUNTS = {
+    split: {"source": {"ccx": dict(zip(fakes.CLASSES, row, strict=True))}, "age_group": {}}
+    for split, row in {
+        "all": (40, 30, 20, 10), "train": (28, 21, 14, 7), "valid": (4, 3, 2, 1),
+        "oof": (0, 0, 0, 0), "test": (8, 6, 4, 2),
+    }.items()
+}  # fmt: skip
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Path:
+    """A whole-image run of one split, as qatar_cnn's."""
+    p = fakes.predictions(learner="qatar_cnn")
+    p = dataclasses.replace(p, split=np.where(p.split == "oof", "valid", p.split))
+    folder = fakes.write_run(tmp_path / "run", p, patched=False)
+    config = files.read_json(folder / "config.json")
+    files.write_json(
+        folder / "config.json",
+        {
+            **config,
+            "split": {"folds": 1},
+            "data": {"builders": ["tfds_builders.qatar_radiography"]},
+        },
+    )
+    return folder
+
+
+def test_a_whole_image_run_of_one_split_shows_what_it_has(single: Path) -> None:
+    files.write_png(single / "overlays" / "classes.png", np.zeros((8, 8), np.uint8))
+    assert summary.write_run_report(single).startswith("Qatar CNN: test images")
+    _, text = read(single)
+    assert text.startswith("# Qatar CNN\n")
+    assert "### Training images\n" in text
+    for word in ("Lungs", "atches", "fold"):
+        assert word not in text.partition("## Not available")[0].partition("## Details")[2]
+    assert "out-of-fold" not in text
+    assert "Training images in class distribution" in text  # it was not recorded, and says so
+
+
+def test_the_manifest_gives_data_sets_and_the_images_of_all_splits(single: Path) -> None:
+    manifest = {
+        **MANIFEST,
+        "dataset": {
+            "images": 100,
+            "builders": {"qatar_radiography": "1.2.0"},
+            "classes": ["viral"],
+        },
+        "split": {"counts": COUNTS},
+        "jaxcxr": {"version": "0.2.0", "changed": False},
+    }
+    files.write_json(single / "manifest.json", manifest)
+    summary.write_run_report(single)
+    facts, text = read(single)
+    assert "- Data set: qatar_radiography (version 1.2.0)\n- Classes: Viral pneumonia\n" in text
+    assert "- jaxcxr: version 0.2.0, no uncommitted changes\n" in text
+    assert "counts" not in text.partition("## Provenance")[2].partition("## Details")[0]
+    assert list(facts["class_counts"]) == ["train", "valid", "test"]
+    assert "| training   |       28 |" in text
+    assert facts["confounding"]["source"]["images"] == 100
+    assert "Training images in class distribution" not in text
+
+
+def test_test_scores_have_intervals_over_patients(single: Path) -> None:
+    summary.write_run_report(single)
+    facts, text = read(single)
+    scores = facts["splits"]["test"]
+    for name in ("macro_f1", "accuracy"):
+        low, high = scores["intervals"][name]
+        assert 0 < low < scores[name] < high <= 1
+        assert f"({low:.4f} to {high:.4f})" in text
+    assert "intervals" not in facts["splits"]["valid"]  # it chose the checkpoint
+    summary.write_run_report(single)
+    assert read(single)[0]["splits"] == facts["splits"]
+    one = Predictions.load(single / "predictions.npz")
+    dataclasses.replace(one, patient_ids=np.full(len(one), "p")).save(single / "predictions.npz")
+    summary.write_run_report(single)
+    facts, text = read(single)
+    assert "intervals" not in facts["splits"]["test"] and "In brackets" not in text

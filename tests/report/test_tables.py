@@ -12,6 +12,7 @@ import pytest
 from sklearn import metrics
 
 from jaxcxr.errors import InputError
+from jaxcxr.models import MODELS
 from jaxcxr.report import tables
 from tests.report import fakes
 
@@ -99,3 +100,8 @@ def test_markdown_table() -> None:
 def test_terminal_table() -> None:
     text = tables.text_table(["Class", "F1"], [["COVID-19", "0.9239"], ["Normal", "–"]])
     assert text == ("Class         F1\n────────────────\nCOVID-19  0.9239\nNormal         –")
+
+
+def test_every_network_has_a_readable_title() -> None:
+    assert set(MODELS) <= set(tables.LEARNER_TITLES)
+    assert not [t for t in tables.LEARNER_TITLES.values() if "_" in t or t == t.lower()]
