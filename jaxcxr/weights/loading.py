@@ -21,6 +21,7 @@ from jaxcxr.weights.merge import LoadResult, matches, merge
 from jaxcxr.weights.read import contents, read
 from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 
+_LARGEST = 1e8  # of a trained network; variances of 12-bit pixels reach millions
 NO_HASH = "finite values and shapes alone"
 # Of what `rename` does beside its tables; conversions of another number are made again.
 _CONVERSION = 1
@@ -90,7 +91,7 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         )
     except InputError as error:
         raise InputError(f"{source.path} does not fit {arch}.\n{error}") from error
-    doubts = _constant_kernels(source.path, renamed, merged)
+    doubts = _doubts(source.path, renamed, merged)
     return dataclasses.replace(merged, checked_by=checked_by, header=header, doubts=doubts)
 
 
@@ -202,23 +203,37 @@ def _check_no_integers(
         )
 
 
-def _constant_kernels(path: Path, renamed: ConvertedWeights, merged: LoadResult) -> tuple[str, ...]:
-    """A doubt about kernels of one value throughout; refuses a file that has no other."""
-    kernels = {
-        renamed.sources[name]: value
+def _doubts(path: Path, renamed: ConvertedWeights, merged: LoadResult) -> tuple[str, ...]:
+    """Doubts about arrays that no training ends with.
+
+    Kernels of one value throughout, norms that scale all by 0 or divide by a deviation of 0, and
+    values beyond any trained ones.
+
+    Raises:
+        InputError: all arrays of a kind are so.
+    """
+    used = {
+        name: value
         for name, value in renamed.arrays.items()
-        if name.endswith("/kernel")
-        and value.size > 1
-        and renamed.sources[name] not in merged.unused
+        if value.size > 1 and renamed.sources[name] not in merged.unused
     }
-    constant = [name for name, value in kernels.items() if value.min() == value.max()]
-    if not constant:
-        return ()
-    shown = ", ".join(constant[:3]) + (", ..." if len(constant) > 3 else "")
-    problem = f"{len(constant)} of {len(kernels)} kernels are one value throughout ({shown})"
-    if len(constant) == len(kernels):
-        raise InputError(f"{path}: {problem}: these are no trained weights; take another file")
-    return (f"{path}: {problem}, which no training ends with",)
+    doubts = []
+    for leaf, kind, is_strange, finding in (
+        ("kernel", "kernels", lambda v: v.min() == v.max(), "are one value throughout"),
+        ("scale", "scales of norms", lambda v: not v.any(), "are 0 throughout"),
+        ("var", "running variances", lambda v: not v.any(), "are 0 throughout"),
+        ("", "arrays", lambda v: np.abs(v).max() > _LARGEST, f"have values beyond {_LARGEST:.0e}"),
+    ):
+        arrays = {n: v for n, v in used.items() if n.rpartition("/")[2] == leaf or not leaf}
+        strange = [renamed.sources[name] for name, value in arrays.items() if is_strange(value)]
+        if not strange:
+            continue
+        shown = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+        problem = f"{len(strange)} of {len(arrays)} {kind} {finding} ({shown})"
+        if len(strange) == len(arrays):
+            raise InputError(f"{path}: {problem}: these are no trained weights; take another file")
+        doubts.append(f"{path}: {problem}, which no training ends with")
+    return tuple(doubts)
 
 
 def best_family(

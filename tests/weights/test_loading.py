@@ -228,6 +228,35 @@ def test_kernels_of_one_value_are_no_training_s(resnet, tmp_path, value):
         loaded(str(tmp_path / "all.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("leaf", "finding"),
+    [
+        ("running_var", "1 of 20 running variances are 0 throughout (bn1.running_var)"),
+        ("weight", "1 of 20 scales of norms are 0 throughout (bn1.weight)"),
+    ],
+)
+def test_norms_that_let_nothing_through_are_no_training_s(resnet, tmp_path, leaf, finding):
+    state = as_torch(resnet[0])
+    state[f"bn1.{leaf}"][:] = 0
+    save_file(state, tmp_path / "one.safetensors")
+    [doubt] = loaded(str(tmp_path / "one.safetensors")).doubts
+    assert finding in doubt
+    for name, value in state.items():
+        if name.endswith(leaf) and value.ndim == 1:
+            value[:] = 0
+    save_file(state, tmp_path / "all.safetensors")
+    with pytest.raises(InputError, match=r"20 of 20 .*these are no trained weights"):
+        loaded(str(tmp_path / "all.safetensors"))
+
+
+def test_a_value_beyond_all_trained_ones_is_told(resnet, tmp_path):
+    state = as_torch(resnet[0])
+    state["layer1.0.conv1.weight"][0, 0, 0, 0] = 1e37
+    save_file(state, tmp_path / "huge.safetensors")
+    [doubt] = loaded(str(tmp_path / "huge.safetensors")).doubts
+    assert "arrays have values beyond 1e+08 (layer1.0.conv1.weight)" in doubt
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (0, 2), (1, 1, 1, 1, 1)])
 @pytest.mark.parametrize("name", ["conv1.weight", "fc.weight", "block1_conv1/kernel", "fc1/kernel"])
 def test_an_array_of_any_shape_is_one_error(tmp_path, name, shape):
