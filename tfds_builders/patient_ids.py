@@ -146,6 +146,15 @@ def read(
     )
 
 
+def unnamed(problem: str, count: int) -> str:
+    """A notice about `count` images of unnamed patients: what `problem` says, and what follows."""
+    return (
+        f"{problem} {count} images: each counts as a patient of its own, so that images of one "
+        "patient may lie in training and test and scores come out too high "
+        "(data.patient_key='strict_patient_id' keeps them together)"
+    )
+
+
 def _notice(pairs: list[tuple[str, str]], problem: str) -> list[str]:
     if not pairs:
         return []

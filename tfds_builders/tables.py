@@ -16,6 +16,32 @@ from tfds_builders import file_names, rejection
 
 Row = Mapping[str, str]
 MAX_BYTES = 64 << 20  # NIH's table, the largest, has 8 MB
+# What the needed columns have in them, for the message about a missing one.
+_VALUES = {
+    "view": "PA, AP, AP Supine or AP Erect",
+    "view position": "PA or AP",
+    "projection": "PA or AP",
+    "modality": "X-ray, CR or DX",
+    "finding": "COVID-19 or No Finding",
+    "label": "COVID-19",
+    "finding labels": "No Finding or Infiltration|Pneumonia",
+    "patientid": "the patient, such as 12",
+    "patient_id": "the patient, such as 12",
+    "patient id": "the patient, such as 12",
+    "filename": "the file's name, such as a.png",
+    "imagename": "the file's name, such as a.png",
+    "image index": "the file's name, such as 00000001_000.png",
+    "image_id": "the file's name without .png, such as 00870a9c",
+    "image": "the file's name, such as a.png",
+    "file name": "the image, such as COVID-1",
+    "age": "years, such as 58",
+    "patient age": "years, such as 58",
+    "admission_offset": "the days from the X-ray to the admission, such as -4",
+    "url": "the address, or nothing",
+    "v7_id": "the mask's number, such as 964597",
+    "kcx_same_image": "kcx's file, such as person3_virus_15.jpeg, or nothing",
+    "ccx_same_image": "ccx's file, such as a.png, or nothing",
+}
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -155,9 +181,14 @@ def _header(path: Path, text: str, required: Sequence[str]) -> tuple[str, list[s
         if set(names).issuperset(required):
             return separator, header
         columns[separator] = [name for name in names if name]
-    missing = ", ".join(name for name in required if name not in columns[","])
+    missing = [name for name in required if name not in columns[","]]
     shown = textwrap.shorten(", ".join(columns[","]), 500) or "none"
-    raise ValueError(f"{path}: no column {missing}; it has {shown}")
+    fixes = [
+        f"`{name}`" + (f" with {_VALUES[name]}" if name in _VALUES else "") for name in missing
+    ]
+    raise ValueError(
+        f"{path}: no column {', '.join(missing)}; it has {shown}. Add {'; '.join(fixes)}"
+    )
 
 
 def _reader(text: str, separator: str) -> Iterator[list[str]]:

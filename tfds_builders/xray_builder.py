@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_builders import choices, image_files, manual_folder, rejection
+from tfds_builders import choices, image_files, manual_folder, patient_ids, rejection
 
 SPLIT = "main"  # TFDS reserves "all", which reads every split there is: both names read this one
 
@@ -173,9 +174,26 @@ class XrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        self._check_names()
         selection = self.select(dl_manager)
         self._record(selection)
-        return {SPLIT: self._generate_examples(selection.images)}
+        return {SPLIT: self._generate_examples(selection)}
+
+    def _check_names(self) -> None:
+        """Raises ValueError where MASKS and OWN_TEXTS cannot be features beside those of all."""
+        own = (*self.mask_names(), *self.OWN_TEXTS)
+        for name in own:
+            if name in ("image", *TEXTS):
+                raise ValueError(
+                    f"{self.name}: {name!r} in MASKS or OWN_TEXTS is a field of every example: "
+                    "choose another name"
+                )
+            if own.count(name) > 1:
+                raise ValueError(f"{self.name}: {name!r} is twice in MASKS and OWN_TEXTS")
+            if name.startswith("mask_") != (name in self.mask_names()):
+                raise ValueError(
+                    f"{self.name}: {name!r}: masks, and they alone, are named mask_<structure>"
+                )
 
     def _record(self, selection: Selection) -> None:
         """Writes the counts of used and rejected images to the metadata, beside the data.
@@ -201,8 +219,13 @@ class XrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "%s: kept %d images, rejected %s", self.name, selection.count, selection.rejected
         )
 
-    def _generate_examples(self, images: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        for example in self.examples(images):
+    def _generate_examples(self, selection: Selection) -> Iterator[tuple[str, dict[str, Any]]]:
+        seen: set[str] = set()
+        for example in self.examples(selection.images):
+            self._check(example)
+            if example.id in seen:
+                raise ValueError(f"{self.name}: two images have the id {example.id!r}")
+            seen.add(example.id)
             yield (
                 example.id,
                 {
@@ -212,3 +235,56 @@ class XrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     **example.own_texts,
                 },
             )
+        if len(seen) != selection.count:
+            raise ValueError(
+                f"{self.name}: `select` counts {selection.count} images, but `examples` gives "
+                f"{len(seen)}: what is not used belongs to `rejected`"
+            )
+
+    def _check(self, example: Example) -> None:
+        """Raises ValueError where an example is not as `Example` says; names image and field."""
+        if not isinstance(example.id, str) or not example.id.strip():
+            raise ValueError(f"{self.name}: an image has the id {example.id!r}: give it a name")
+        problem = _image_problem(example) or _text_problem(example, self.OWN_TEXTS)
+        if problem := problem or _mask_problem(example, self.mask_names()):
+            raise ValueError(f"{self.name}: {example.id}: {problem}")
+
+
+def _image_problem(example: Example) -> str:
+    if isinstance(example.image, bytes) and example.image:
+        return ""
+    kind = "empty" if isinstance(example.image, bytes) else f"a {type(example.image).__name__}"
+    return f"image is {kind}: must be the bytes of an image file, as path.read_bytes() gives them"
+
+
+def _text_problem(example: Example, own: Iterable[str]) -> str:
+    if problem := _other_names(example.own_texts, own, "own_texts", "OWN_TEXTS"):
+        return problem
+    texts = {name: getattr(example, name) for name in TEXTS} | dict(example.own_texts)
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            return f"{name} is {reprlib.repr(text)}: must be a text"
+    for name in ("patient_id", "strict_patient_id"):
+        if not patient_ids.key(texts[name]):
+            return f"{name} is {texts[name]!r}, which names no patient: reject the image"
+    return ""
+
+
+def _mask_problem(example: Example, own: Iterable[str]) -> str:
+    if problem := _other_names(example.masks, own, "masks", "MASKS"):
+        return problem
+    for name, mask in example.masks.items():
+        if not isinstance(mask, np.ndarray):
+            return f"{name} is a {type(mask).__name__}: must be an array [H, W]"
+        if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
+            return f"{name} is {mask.dtype}{list(mask.shape)}: must be bool or uint8 [H, W]"
+    return ""
+
+
+def _other_names(given: Mapping[str, Any], declared: Iterable[str], field: str, where: str) -> str:
+    declared = set(declared)
+    if missing := sorted(declared - set(given)):
+        return f"{field} lacks {', '.join(missing)}, which {where} declares"
+    if more := sorted(set(given) - declared):
+        return f"{field} has {', '.join(more)}, which {where} does not declare"
+    return ""

@@ -72,7 +72,7 @@ def check(
     findings = ""
     if known_findings:
         names = sorted(filter(None, known_findings), key=str.casefold)
-        findings = f" Findings that {name} has: {', '.join(names)}."
+        findings = f" Findings that {name} has: {', '.join(map(repr, names))}."
     if not images:
         raise InputError(
             f"none of the {count:,} images of {name} can be used: {'; '.join(lines(faults))}. "

@@ -9,13 +9,14 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
+import inspect
 import io
 import json
 import logging
 import os
 import pkgutil
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from jaxcxr.storage import files
 SPLIT = "all"
 PATIENT_KEYS = ("patient_id", "strict_patient_id")
 _TEXTS = ("id", *PATIENT_KEYS, "label", "finding", "view", "source", "age_group")
+_TABLE_SUFFIXES = (".csv", ".txt", ".json")
+_MAX_TABLE, _MAX_TABLES = 8 << 20, 64 << 20  # bytes of one table, and of all
 _TABLE = "jaxcxr_table_v2.npz"
 _REMOVE = "remove that folder, it is then prepared again"
 _log = logging.getLogger(__name__)
@@ -86,6 +89,8 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
     if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS and data_config.manual_dir:
         manual_dir = files.expanded(data_config.manual_dir, "give the whole path").resolve()
         root = root / f"manual-{_manual_fingerprint(manual_dir)[:16]}"
+    if code := _code_fingerprint(Path(inspect.getfile(builder_class))):
+        root = root / f"code-{code[:16]}"
 
     def find() -> Any:
         with files.reading(root / name, _REMOVE):
@@ -129,7 +134,9 @@ def _builder_class(module: str) -> tuple[Any, str]:
 
 
 def _manual_fingerprint(manual_dir: Path) -> str:
-    """sha256 over the path and every file's relative name, size and time, without reading files.
+    """sha256 over the path, every file's relative name, size and time, and the tables' contents.
+
+    No other file is read: a table that is edited may keep its size, and a copy its time.
 
     Another source gets its own folder of prepared data, so that an answer is never a stale one.
     Links are followed, and their targets are part of it: a data set may lie elsewhere. Every real
@@ -138,6 +145,7 @@ def _manual_fingerprint(manual_dir: Path) -> str:
     if not manual_dir.is_dir():
         raise InputError(f"data.manual_dir {manual_dir} is not a folder")
     entries, links, entered, left = [], [], set(), [""]
+    paths = {}
     while left:
         folder = left.pop()
         with contextlib.suppress(OSError), os.scandir(os.path.join(manual_dir, folder)) as found:
@@ -158,10 +166,49 @@ def _manual_fingerprint(manual_dir: Path) -> str:
                     else:
                         status = entry.stat()
                         entries.append((name, status.st_size, status.st_mtime_ns))
+                        paths[name] = entry.path
             left += reversed(below)
-    # Folders without links keep the fingerprint that they had before links were followed.
+    # Folders without links and tables keep the fingerprint that they had before these were in it.
     described = [str(manual_dir), sorted(entries), *([sorted(links)] if links else [])]
+    if tables := _table_hashes(entries, paths):
+        described.append(tables)
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def _table_hashes(
+    entries: Sequence[tuple[str, int, int]], paths: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """(name, sha256) of the tables among the files, CSV files first, as far as the limits go."""
+    found, total = [], 0
+    for name, size, _ in sorted(entries, key=lambda entry: (not _is_csv(entry[0]), entry[0])):
+        if not name.lower().endswith(_TABLE_SUFFIXES) or size > _MAX_TABLE:
+            continue
+        total += size
+        if total > _MAX_TABLES:
+            break
+        with contextlib.suppress(OSError):  # the builder says so, if it needs the file
+            found.append((name, hashlib.sha256(Path(paths[name]).read_bytes()).hexdigest()))
+    return found
+
+
+def _is_csv(name: str) -> bool:
+    return name.lower().endswith(".csv")
+
+
+def _code_fingerprint(file: Path) -> str:
+    """sha256 over the code of a builder of the user's own; '' for one that comes with jaxcxr.
+
+    VERSION is easily forgotten: changed code gets its own folder of prepared data.
+    """
+    folder = file.resolve().parent
+    if folder.is_relative_to(shipped.folder("tfds_builders").resolve()):
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _is_prepared(builder: Any) -> bool:

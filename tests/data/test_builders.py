@@ -1,7 +1,9 @@
 import errno
+import inspect
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from jaxcxr.data.dropped import Dropped
 from jaxcxr.errors import InputError
 from tests.data.fake_cxr.fake_cxr_dataset_builder import Builder, image_of, png
 from tests.data.fakes import data_config
+from tfds_builders.phantom_cxr import phantom_cxr_dataset_builder as phantom
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +227,46 @@ def test_the_fingerprint_follows_links_and_is_small_work(tmp_path):
     found.append(prepared._manual_fingerprint(manual))
     assert len(set(found)) == 3
     assert prepared._manual_fingerprint(manual) == found[-1]
+
+
+def test_a_table_that_is_edited_with_its_size_and_time_kept_is_prepared_anew(tmp_path):
+    config = manual_config(tmp_path, "normal\ncovid19\n")
+    labels = tmp_path / "manual" / "fake" / "labels.txt"
+    first, time = open_dataset(config), labels.stat().st_mtime_ns
+    labels.write_text("covid19\nnormal\n")
+    os.utime(labels, ns=(time, time))
+    assert open_dataset(config).labels.tolist() == [1, 0, 0] != first.labels.tolist()
+
+
+def test_tables_are_read_for_the_fingerprint_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "_MAX_TABLE", 8)
+    monkeypatch.setattr(prepared, "_MAX_TABLES", 12)
+
+    def follows(name, size):
+        path = tmp_path / name
+        path.write_bytes(b"a" * size)
+        before, status = prepared._manual_fingerprint(tmp_path), path.stat()
+        path.write_bytes(b"b" * size)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        changed = prepared._manual_fingerprint(tmp_path) != before
+        path.unlink()
+        return changed
+
+    assert follows("t.csv", 8) and follows("T.CSV", 8) and follows("t.json", 8)
+    assert not follows("t.csv", 9) and not follows("t.png", 8)
+    (tmp_path / "first.csv").write_bytes(b"12345678")
+    assert follows("a.txt", 4) and not follows("a.txt", 5)
+
+
+def test_changed_code_of_a_builder_of_ones_own_is_prepared_anew(tmp_path):
+    for name in ("fake_cxr_dataset_builder.py", "labels.py"):
+        (tmp_path / name).write_text("a = 1\n")
+    found = []
+    for text in ("a = 1\n", "a = 2\n", "a = 1\n"):
+        (tmp_path / "labels.py").write_text(text)
+        found.append(prepared._code_fingerprint(tmp_path / "fake_cxr_dataset_builder.py"))
+    assert found[0] == found[2] != found[1]
+    assert prepared._code_fingerprint(Path(phantom.__file__)) == ""
 
 
 def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
@@ -481,7 +524,8 @@ def test_a_full_disk_while_preparing_is_one_error(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_preparation_left_is_cleared_away(tmp_path):
-    leftover = tmp_path / "fake_cxr" / "n8_drawn_fake" / "incomplete.ABCDEF_1.0.0"
+    code = prepared._code_fingerprint(Path(inspect.getfile(Builder)))[:16]
+    leftover = tmp_path / f"code-{code}/fake_cxr/n8_drawn_fake/incomplete.ABCDEF_1.0.0"
     leftover.mkdir(parents=True)
     (leftover / "part").write_bytes(b"x")
     assert len(open_dataset(data_config(tmp_path))) == 10

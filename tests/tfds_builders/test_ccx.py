@@ -362,7 +362,7 @@ def test_one_file_of_two_patients_makes_them_one_and_is_said(tmp_path):
     builder = builds.prepare(Builder, tmp_path, write_ccx(tmp_path, rows, absent={"X.PNG"}))
     patients = builds.column(builds.read(builder), "patient_id")
     assert {patients[f"ccx-{name}"] for name in "xba"} == {"ccx-b"}
-    assert patients["ccx-c"] == "ccx-C"
+    assert patients["ccx-c"] == "ccx-c"
     assert any("'A' is 'B'" in notice for notice in builds.metadata(builder)["notices"])
 
 

@@ -263,3 +263,20 @@ def test_a_patient_of_another_set_is_one_however_that_set_spells_it(patients_of)
         ],
     }
     assert here == there[patients_of]()
+
+
+def test_a_label_of_another_spelling_is_an_unknown_finding(tmp_path):
+    labels = ("COVID-19", "covid-19", "", "COVID19", "COVID 19", "Covid_19", "Pneumonia")
+    files = [f"{800 + number}.jpg" for number in range(len(labels))]
+    rows = [row(name, name, label=label) for name, label in zip(files, labels, strict=True)]
+    builder = builds.prepare(Builder, tmp_path, write_set(tmp_path, files, rows))
+    found = builds.metadata(builder)
+    assert found["unknown_findings"] == ["COVID 19", "COVID19", "Covid_19", "Pneumonia"]
+    assert found["known_findings"] == ["", "COVID-19"]
+
+
+def test_images_whose_patient_nothing_says_are_told(tmp_path):
+    files = ["003.jpeg", "800.jpg", "801.jpg"]  # the first is an image of ccx
+    builder = builds.prepare(Builder, tmp_path, write_set(tmp_path, files, [row("800.jpg")]))
+    [notice] = builds.metadata(builder)["notices"]
+    assert notice.startswith("the table names no patient of 1 images: each counts as a patient")

@@ -164,3 +164,11 @@ def test_config_name_says_the_option():
 def test_needs_no_tensorflow(tmp_path):
     manual = write_hannover(tmp_path, [row("00000001"), row("00000002")])
     assert builds.count_without_tensorflow("hannover", tmp_path, manual) == 2
+
+
+@pytest.mark.parametrize("offset", ["43905", "-43905.0", "3651"])
+@pytest.mark.parametrize("rule", ["guideline", "published", "left_out"])
+def test_an_offset_of_more_than_ten_years_looks_like_a_date(tmp_path, offset, rule):
+    manual = write_hannover(tmp_path, [row("00870a9c", offset)])
+    with pytest.raises(ValueError, match=rf"00870a9c\.png: .*'{offset}' .* looks like a date"):
+        builds.prepare(Builder, tmp_path, manual, before_admission=rule)

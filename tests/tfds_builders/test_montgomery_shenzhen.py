@@ -254,3 +254,18 @@ def test_two_masks_of_one_image_are_an_error(tmp_path):
     write_mask(root / "lungs" / "masks" / "MCUCXR_0001_0_mask.png", half("right"))
     with pytest.raises(ValueError, match="are masks of one image: keep the right one"):
         builds.prepare(Builder, tmp_path, root)
+
+
+def test_two_files_of_one_image_are_a_copy_or_refused(tmp_path):
+    manual = write_pack(tmp_path, ["CHNCXR_0001_0", "CHNCXR_0002_0"])
+    first, other = (manual / f"lungs/cxr/CHNCXR_0001_0.{ending}" for ending in ("jpg", "jpeg"))
+    other.write_bytes(first.read_bytes())
+    builder = builds.prepare(Builder, tmp_path, manual)
+    assert len(builds.read(builder)) == 2
+    assert builds.metadata(builder)["rejected"] == {"same file under another ending": 1}
+    assert builds.metadata(builder)["faults"] == []
+    builds.write_image(other.with_suffix(".png"), seed=9, size=SIZE)
+    with pytest.raises(
+        ValueError, match=r"0001_0\.jpe?g and .*0001_0\.png are one image and differ"
+    ):
+        builds.prepare(Builder, tmp_path / "again", manual)

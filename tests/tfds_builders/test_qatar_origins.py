@@ -250,3 +250,9 @@ def test_a_child_is_one_patient_in_kcx_and_here_however_its_number_is_spelt(tmp_
     (child,) = builds.read(builds.prepare(Kcx, tmp_path, manual)).values()
     for key in ("patient_id", "strict_patient_id"):
         assert sum(example[key] == child[key] for example in found.values()) == 1
+
+
+def test_that_the_database_names_no_patients_is_told(tmp_path):
+    builder = builds.prepare(Builder, tmp_path, write_release(tmp_path))
+    [notice] = builds.metadata(builder)["notices"]
+    assert "names no patients of 5 images" in notice and "scores come out too high" in notice

@@ -285,3 +285,9 @@ def test_a_spreadsheet_in_place_of_the_table_is_said(tmp_path):
         require(manual)
     (manual / "fake/metadata.csv").write_text("")
     assert require(manual) == manual
+
+
+def test_a_missing_column_says_what_to_add(tmp_path):
+    (tmp_path / "t.csv").write_text("id\n1\n")
+    with pytest.raises(ValueError, match=r"Add `view` with PA, AP, AP Supine or AP Erect; `odd`$"):
+        tables.read_table(tmp_path / "t.csv", required=("id", "view", "odd"))

@@ -392,3 +392,36 @@ def test_a_child_is_one_patient_in_kcx_and_here_however_its_number_is_spelt(tmp_
     kcx = builds.read(builds.prepare(Kcx, tmp_path, tmp_path)).values()
     assert {e["strict_patient_id"] for e in (*found, *kcx)} == {"kcx-person3"}
     assert {e["patient_id"] for e in (*found, *kcx)} == {"kcx-train-virus-3"}
+
+
+def test_an_unknown_tag_is_told_as_an_unknown_finding(tmp_path):
+    for number, tag in enumerate(("No Pneumonia", "Viral_Pneumonia")):
+        image(tmp_path / f"v7/images/{number}.png", seed=number)
+        annotate(tmp_path, str(number), f"{number}.png", tags=(tag, f"PatientID:{number}"))
+    builder = builds.prepare(Builder, tmp_path, tmp_path)
+    assert builds.column(builds.read(builder), "label") == {"v7-0": "", "v7-1": "viral"}
+    found = builds.metadata(builder)
+    assert found["unknown_findings"] == ["'No Pneumonia'"]
+    assert "covid-19" in found["known_findings"]
+
+
+@pytest.mark.parametrize(
+    "corners", [(0.1, 0.1, 0.5, 0.6), (50, 50, 70, 70), (-30, -30, -5, -5)], ids=str
+)
+def test_lungs_that_are_not_on_the_image_are_a_fault(tmp_path, corners):
+    size = (60, 48)
+    for number, lungs in enumerate((square(*corners), square(5, 5, 20, 40))):
+        image(tmp_path / f"v7/images/{number}.png", seed=number, size=size)
+        annotate(
+            tmp_path,
+            str(number),
+            f"{number}.png",
+            shapes=[("Lung", lungs)],
+            tags=("COVID-19", "PatientID:1"),
+            size=size,
+        )
+    builder = builds.prepare(Builder, tmp_path, tmp_path)
+    assert list(builds.read(builder)) == ["v7-1"]
+    reason = "lung polygons outside the image, or not in pixels"
+    assert builds.metadata(builder)["rejected"] == {reason: 1}
+    assert builds.metadata(builder)["faults"] == [reason]

@@ -65,3 +65,34 @@ def test_tags_give_the_view_or_why_an_image_is_no_frontal_x_ray(names, view, rea
 )
 def test_tags_with_a_colon_have_a_value(names, age, patient):
     assert (tags.value(names, "Age"), tags.value(names, "PatientID")) == (age, patient)
+
+
+@pytest.mark.parametrize(
+    "names, label, finding",
+    [
+        (("viral  pneumonia",), "viral", "virus"),
+        (("Viral_Pneumonia", "covid-19"), "covid19", "COVID-19"),
+        (("no_pneumonia_(healthy)",), "normal", "normal"),
+    ],
+)
+def test_tags_are_read_in_any_spelling_of_blanks(names, label, finding):
+    assert (tags.label(names), tags.finding(names)) == (label, finding)
+    assert not tags.unknown(names)
+
+
+@pytest.mark.parametrize(
+    "names, unknown",
+    [
+        (("No Pneumonia", "X-ray", "Sex/M"), ["No Pneumonia"]),
+        (("COVID19", "Viral Pneumonia"), ["COVID19"]),  # a case of COVID-19, and not just viral
+        (("Pneumonia/Viral/COVID-19",), ["Pneumonia/Viral/COVID-19"]),
+        (("virus",), ["virus"]),
+        (("Atelectasis", "Portable"), ["Atelectasis"]),
+        (("Atelectasis", "COVID-19"), []),
+        (("X-ray", "Survival/Y", "location:Normal, Illinois"), []),
+    ],
+)
+def test_a_tag_that_may_be_a_finding_and_is_not_known_gives_no_class(names, unknown):
+    assert tags.unknown(names) == unknown
+    if unknown:
+        assert (tags.label(names), tags.finding(names)) == ("", ", ".join(map(repr, unknown)))

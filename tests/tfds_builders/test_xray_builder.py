@@ -1,5 +1,7 @@
 """The skeleton of the builders: what a data set says reaches its examples and its metadata."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -74,3 +76,76 @@ def test_options_of_another_builder_are_refused(tmp_path):
 def test_the_skeleton_is_no_data_set():
     with pytest.raises(TypeError, match="abstract"):
         XrayBuilder()
+
+
+def altered(**given):
+    """A builder whose second example has other fields, or whose class has other names."""
+
+    class Altered(Builder, skip_registration=True):
+        name = "tiny"
+        MASKS = given.pop("MASKS", Builder.MASKS)
+        OWN_TEXTS = given.pop("OWN_TEXTS", Builder.OWN_TEXTS)
+
+        def examples(self, images):
+            first, second = super().examples(images)
+            yield first
+            yield dataclasses.replace(second, **given)
+
+    return Altered
+
+
+LUNG = np.eye(3, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"id": "tiny-0"}, r"two images have the id 'tiny-0'"),
+        ({"id": " "}, r"an image has the id ' '"),
+        ({"id": None}, r"an image has the id None"),
+        ({"image": "a.png"}, r"tiny-1: image is a str: must be the bytes"),
+        ({"image": np.zeros((2, 2), np.uint8)}, r"tiny-1: image is a ndarray"),
+        ({"image": b""}, r"tiny-1: image is empty"),
+        ({"label": None}, r"tiny-1: label is None: must be a text"),
+        ({"patient_id": 3}, r"tiny-1: patient_id is 3: must be a text"),
+        ({"patient_id": ""}, r"tiny-1: patient_id is '', which names no patient"),
+        ({"strict_patient_id": "nan"}, r"tiny-1: strict_patient_id is 'nan', which names no"),
+        ({"masks": {}}, r"tiny-1: masks lacks mask_lung, which MASKS declares"),
+        (
+            {"masks": {"mask_lung": LUNG, "mask_heart": LUNG}},
+            r"tiny-1: masks has mask_heart, which MASKS does not declare",
+        ),
+        ({"masks": {"mask_lung": LUNG.astype(float)}}, r"tiny-1: mask_lung is float64\[3, 3\]"),
+        ({"masks": {"mask_lung": LUNG[..., None]}}, r"tiny-1: mask_lung is bool\[3, 3, 1\]"),
+        ({"masks": {"mask_lung": [[True]]}}, r"tiny-1: mask_lung is a list"),
+        ({"own_texts": {}}, r"tiny-1: own_texts lacks scanner, which OWN_TEXTS declares"),
+        (
+            {"own_texts": {"scanner": "a", "label": "b"}},
+            r"tiny-1: own_texts has label, which OWN_TEXTS does not declare",
+        ),
+        ({"own_texts": {"scanner": 1}}, r"tiny-1: scanner is 1: must be a text"),
+        ({"OWN_TEXTS": ("label",)}, r"'label' in MASKS or OWN_TEXTS is a field of every example"),
+        ({"MASKS": ("image",)}, r"'image' in MASKS or OWN_TEXTS is a field of every example"),
+        ({"MASKS": ("lung",)}, r"'lung': masks, and they alone, are named mask_"),
+        ({"OWN_TEXTS": ("mask_words",)}, r"'mask_words': masks, and they alone, are named mask_"),
+        ({"OWN_TEXTS": ("site", "site")}, r"'site' is twice in MASKS and OWN_TEXTS"),
+    ],
+    ids=str,
+)
+def test_an_example_that_is_not_as_declared_is_named_with_its_field(
+    tmp_path, folder, given, message
+):
+    with pytest.raises(ValueError, match=rf"tiny: {message}"):
+        builds.prepare(altered(**given), tmp_path, folder)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_examples_of_another_number_than_selected_are_refused(tmp_path, folder, count):
+    class Altered(Builder, skip_registration=True):
+        name = "tiny"
+
+        def select(self, dl_manager):
+            return dataclasses.replace(super().select(dl_manager), count=count)
+
+    with pytest.raises(ValueError, match=rf"`select` counts {count} images, .* gives 2"):
+        builds.prepare(Altered, tmp_path, folder)

@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import attributes, choices, github, image_files, xray_builder
+from tfds_builders import (
+    attributes,
+    choices,
+    github,
+    image_files,
+    patient_ids,
+    tables,
+    xray_builder,
+)
 from tfds_builders.covid_cxnet import collection
 
 # The newest commit: the authors closed the collection at 900 images.
 COMMIT = "3ade488b3828705706fc5f58c0667421d8b04a01"
+FINDINGS = ("COVID-19", "")
 URL = github.archive_url("armiro/COVID-CXNet", COMMIT)
 IMAGES = "chest_xray_images/covid19"
 INSTRUCTIONS = """\
@@ -33,7 +42,8 @@ class Builder(xray_builder.XrayBuilder):
     to be seen ('left_out' | 'covid19').
     """
 
-    VERSION = tfds.core.Version("1.2.1")  # 1.2: one id for all spellings of a patient
+    # 1.2: one id for all spellings of a patient; 1.2.2: unknown findings are faults
+    VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs({"no_findings": ("left_out", "covid19")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://github.com/armiro/COVID-CXNet"
@@ -53,7 +63,11 @@ class Builder(xray_builder.XrayBuilder):
             images=chosen,
             count=len(chosen),
             rejected=rejected,
-            notices=notices,
+            notices=[*notices, *_without_patient(chosen)],
+            unknown_findings=tables.unknown(
+                (image.row["label"] for image in chosen.values() if image.row is not None), FINDINGS
+            ),
+            known_findings=FINDINGS,
             more={
                 "without_row": sum(image.row is None for image in chosen.values()),
                 "of_other_sets": dict(sorted(known.items())),
@@ -82,6 +96,12 @@ class Builder(xray_builder.XrayBuilder):
                 if image.paediatric
                 else attributes.age_group(row.get("age", "")),
             )
+
+
+def _without_patient(chosen: dict[str, collection.Image]) -> list[str]:
+    """A notice about the images whose patient nothing says; empty if there are none."""
+    alone = sum(image.row is None and image.origin is None for image in chosen.values())
+    return [patient_ids.unnamed("the table names no patient of", alone)] if alone else []
 
 
 def read_png_or_jpeg(path: Path) -> bytes:

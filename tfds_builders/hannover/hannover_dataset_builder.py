@@ -24,6 +24,7 @@ from tfds_builders.hannover import patients
 COMMIT = "ad7ab099b425f16e06bba22322336b7d6a732965"  # the newest; data of version 2.0
 URL = github.archive_url("ml-workgroup/covid-19-image-repository", COMMIT)
 REQUIRED = ("patient_id", "image_id", "admission_offset", "modality", "projection")
+MAX_DAYS = 3650
 INSTRUCTIONS = """\
 Expected under the manual folder (github.com/ml-workgroup/covid-19-image-repository, cloned or
 unpacked; version 2.0 of the data, since version 1.0 has wrong dates):
@@ -43,7 +44,8 @@ class Builder(xray_builder.XrayBuilder):
     'guideline': the data set's authors' | 'published': COVID-CXNet's).
     """
 
-    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets
+    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets;
+    # offsets of years are refused
     VERSION = tfds.core.Version("1.2.2")
     BUILDER_CONFIGS = choices.all_configs(
         {"before_admission": ("left_out", "guideline", "published")}
@@ -112,13 +114,19 @@ def classify(admission_offset: str, *, rule: str) -> tuple[str, str]:
             normal.
 
     Raises:
-        ValueError: not a number.
+        ValueError: not a number, or of more than ten years.
     """
     days = math.nan
     if admission_offset:
         if not re.fullmatch(r"[+-]?\d+(\.\d+)?", admission_offset):
             raise ValueError(f"admission_offset {admission_offset!r} is not a number of days")
         days = float(admission_offset)
+        if abs(days) > MAX_DAYS:
+            raise ValueError(
+                f"admission_offset {admission_offset!r} is over {MAX_DAYS} days, ten years: it "
+                "looks like a date, as spreadsheets write it; put in the days from the X-ray to "
+                "the admission"
+            )
     if days > 14:
         return "" if rule == "left_out" else "normal", "more than 14 days before admission"
     if days < 7:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ NO_MASK = rejection.Reason("no mask")
 NOT_READ = rejection.Reason("image in a subfolder or of an extension that is not read")
 NO_IMAGE = rejection.Reason("mask without image")
 SAME_NAME = rejection.Reason("same name in another layout", is_fault=False)
+COPY = rejection.Reason("same file under another ending", is_fault=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +117,11 @@ LAYOUTS = (
 
 
 def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
-    """Pairs by name in a fixed order, and the unused files by reason."""
+    """Pairs by name in a fixed order, and the unused files by reason.
+
+    Raises:
+        ValueError: two files of one folder are one image and differ, or are its masks.
+    """
     pairs: dict[str, Pair] = {}
     rejected = rejection.Rejected()
     stems: set[str] = set()
@@ -127,6 +133,8 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
         rejected.add(NOT_READ, unread)
         # The mask of an image that is not read is not counted again.
         stems.update(path.stem for path in (*images, *map(Path, unread)))
+        images, copies = _without_copies(images)
+        rejected.add(COPY, [path.name for path in copies])
         for image, pair in layout.pairs(root, images).items():
             if isinstance(pair, Pair) and pair.name in pairs:
                 pair = SAME_NAME
@@ -137,6 +145,25 @@ def find_pairs(root: Path) -> tuple[dict[str, Pair], rejection.Rejected]:
     for layout in LAYOUTS:  # a mask's image may be in another layout, beside its copy there
         rejected.add(NO_IMAGE, layout.masks_without(root, stems))
     return pairs, rejected
+
+
+def _without_copies(images: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The first file of each image, and those of the same bytes under another ending.
+
+    Raises:
+        ValueError: the bytes of two files of one image differ.
+    """
+    first: dict[str, Path] = {}
+    kept, copies = [], []
+    for path in images:
+        other = first.setdefault(path.stem, path)
+        if other is path or not NAME.fullmatch(path.stem):
+            kept.append(path)
+        elif filecmp.cmp(other, path, shallow=False):
+            copies.append(path)
+        else:
+            raise ValueError(f"{other} and {path} are one image and differ: keep the right one")
+    return kept, copies
 
 
 def age_in_years(reading: str) -> str:

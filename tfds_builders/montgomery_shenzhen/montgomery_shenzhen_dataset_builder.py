@@ -34,7 +34,8 @@ class Builder(xray_builder.XrayBuilder):
 
     # 1.1: masks are read by what they are. 1.2: TIFF and BMP images; 16-bit colour masks; all files
     # are counted. 1.2.1: one mask of both lungs is said. 1.2.2: _mask may stand behind any name.
-    VERSION = tfds.core.Version("1.2.2")
+    # 1.2.3: two files of one image are copies, or refused.
+    VERSION = tfds.core.Version("1.2.3")
     BUILDER_CONFIGS = choices.all_configs({})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html"

@@ -31,6 +31,7 @@ class Origin:
     strict_patient_id: str
     view: str
     age_group: str
+    is_unknown: bool = False  # whose image it is
 
 
 def of_collection(image: layouts.Image) -> Origin:
@@ -52,6 +53,7 @@ def of_collection(image: layouts.Image) -> Origin:
         strict_patient_id=f"{source}-unknown",
         view="AP" if kermany else "",
         age_group="paediatric" if kermany else "",
+        is_unknown=True,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfds_builders import choices, mask_files, rejection, xray_builder
+from tfds_builders import choices, mask_files, patient_ids, rejection, xray_builder
 from tfds_builders.qatar_radiography import layouts, origins
 
 # Images; then by their keys: origins, addresses, mask files.
@@ -49,11 +49,15 @@ class Builder(xray_builder.XrayBuilder):
             masks, rejected = layouts.pair_with_masks(images)
             images = [image for image in images if image.key in masks]
         patients = [found[image.key].patient_id for image in images]
+        alone = sum(found[image.key].is_unknown for image in images)
         joined = collections.Counter(p.split("-")[0] for p in patients)
         return xray_builder.Selection(
             images=(images, found, urls, masks),
             count=len(images),
             rejected=rejected,
+            notices=[patient_ids.unnamed("the database names no patients of", alone)]
+            if alone
+            else [],
             more={
                 "release": version,
                 "findings": dict(collections.Counter(image.kind.finding for image in images)),

@@ -49,9 +49,20 @@ def draw(annotation: darwin.Annotation) -> np.ndarray:
     paths of one shape are filled by even and odd, what is outside is cut off, a later shape covers
     an earlier one.
     """
-    pixels = np.zeros((annotation.height, annotation.width), np.uint8)
+    return _draw(annotation, scale=1)
+
+
+def lung_fraction(annotation: darwin.Annotation) -> float:
+    """The part of the image that is drawn as lung, from a drawing of 128 pixels at most."""
+    scale = min(1, 128 / max(annotation.width, annotation.height))
+    return float((_draw(annotation, scale=scale) == LUNG).mean())
+
+
+def _draw(annotation: darwin.Annotation, *, scale: float) -> np.ndarray:
+    size = (max(1, round(scale * length)) for length in (annotation.height, annotation.width))
+    pixels = np.zeros(tuple(size), np.uint8)
     for shape in annotation.shapes:
-        paths = [np.rint(path).astype(np.int32) for path in shape.paths]
+        paths = [np.rint(scale * path).astype(np.int32) for path in shape.paths]
         cv2.fillPoly(pixels, paths, _VALUES[shape.name])
     return pixels
 

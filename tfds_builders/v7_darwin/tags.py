@@ -8,7 +8,7 @@ that are not named here are not used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfds_builders import attributes, rejection
 
@@ -45,27 +45,66 @@ TYPES = {
     "undefined pneumonia": "Pneumonia",
     "pneumonia": "Pneumonia",
 }
+# Tags that are no finding, besides those with a field ('Sex/M', 'Age:65').
+_NO_FINDINGS = frozenset({"x ray", "ct", "lateral", "portable"})
+_LIKE_A_FINDING = re.compile("covid|corona|sars|pneumon|healthy|normal", re.IGNORECASE)
 _VIEW = re.compile(r"view[/:](?P<view>.+)", re.IGNORECASE)
 
 
 def label(tags: Iterable[str]) -> str:
     """Class of the study; '' for none (fungal, undefined) and for tags that contradict each other.
 
-    COVID-19 comes with 'Viral Pneumonia', whose more special form it is.
+    COVID-19 comes with 'Viral Pneumonia', whose more special form it is. Beside a tag that may be
+    a finding and is not known there is no class either.
     """
-    classes = {CLASSES[tag] for tag in map(str.lower, tags) if tag in CLASSES}
+    tags = list(tags)
+    if unknown(tags):
+        return ""
+    classes = {_CLASSES[tag] for tag in map(attributes.same_spelling, tags) if tag in _CLASSES}
     if "covid19" in classes:
         classes.discard("viral")
     return classes.pop() if len(classes) == 1 else ""
 
 
 def finding(tags: Sequence[str]) -> str:
-    """Named causes ('COVID-19, ARDS'), else the type of pneumonia ('virus'), else ''."""
-    there = {tag.lower() for tag in tags}
-    for words in (CAUSES, TYPES):
+    """Named causes ('COVID-19, ARDS'), else the type of pneumonia ('virus'), else ''.
+
+    Tags that are not known, in quotation marks, where there are `unknown` ones.
+    """
+    return ", ".join(map(repr, unknown(tags))) or ", ".join(_known(tags))
+
+
+def _known(tags: Iterable[str]) -> list[str]:
+    there = set(map(attributes.same_spelling, tags))
+    for words in (_CAUSES, _TYPES):
         if found := dict.fromkeys(word for tag, word in words.items() if tag in there):
-            return ", ".join(found)
-    return ""
+            return list(found)
+    return []
+
+
+def unknown(tags: Sequence[str]) -> list[str]:
+    """The tags that may be findings and are not known.
+
+    Those that look like one ('COVID19', 'Pneumonia/Viral'); where no other tag is a finding, all
+    that are neither known nor have a field.
+    """
+    strange = [
+        tag
+        for tag in tags
+        if ":" not in tag and attributes.same_spelling(tag) not in (_FINDINGS | _NO_FINDINGS)
+    ]
+    like = [tag for tag in strange if _LIKE_A_FINDING.search(tag.partition("/")[0])]
+    if like or _known(tags):
+        return like
+    return [tag for tag in strange if tag and "/" not in tag]
+
+
+def _spelt(words: Mapping[str, str]) -> dict[str, str]:
+    return {attributes.same_spelling(tag): word for tag, word in words.items()}
+
+
+_CLASSES, _CAUSES, _TYPES = _spelt(CLASSES), _spelt(CAUSES), _spelt(TYPES)
+_FINDINGS = frozenset({*_CLASSES, *_CAUSES, *_TYPES})
 
 
 def view(tags: Iterable[str]) -> str:

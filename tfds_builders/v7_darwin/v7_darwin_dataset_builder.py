@@ -14,10 +14,12 @@ from tfds_builders import choices, file_names, ids, manual_folder, rejection, xr
 from tfds_builders.v7_darwin import darwin, pictures, regions, tags
 
 SEMANTIC_MASKS = "annotations/all-images-semantic-masks"
+MIN_LUNGS = 0.01  # of an image; one lung that is drawn alone has 5 % and more
 JSON = ("annotations/all-images", "annotations/covid-only")
 UNNAMED = rejection.Reason("mask whose image nothing names", is_fault=False)
 NO_LUNGS = rejection.Reason("no lung annotation")
 OTHER_SHAPE = rejection.Reason("image of another shape than its annotation")
+OFF_IMAGE = rejection.Reason("lung polygons outside the image, or not in pixels")
 UNREAD = rejection.Reason("annotation of another kind, or in a subfolder")
 AGAIN = rejection.Reason("same annotation in two exports", is_fault=False)
 NOT_FOUND = (UNNAMED, pictures.MISSING, pictures.SEVERAL)
@@ -74,6 +76,13 @@ class Builder(xray_builder.XrayBuilder):
             count=len(items),
             rejected=rejected,
             notices=notices,
+            # `tags.finding` has quotation marks around what is not known.
+            unknown_findings={
+                item.picture.finding
+                for item in items.values()
+                if item.picture.finding.startswith(("'", '"'))
+            },
+            known_findings={*tags.CLASSES, *tags.CAUSES, *tags.TYPES},
             more={
                 "masks_from_png": sum(item.mask is not None for item in items.values()),
                 "masks_from_polygons": sum(item.mask is None for item in items.values()),
@@ -127,6 +136,8 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
                 picture = NO_LUNGS
         if isinstance(picture, pictures.Picture) and not _fits(picture, annotation, mask):
             picture = OTHER_SHAPE
+        if isinstance(picture, pictures.Picture) and annotation is not None and mask is None:
+            picture = _on_image(annotation) or picture
         if isinstance(picture, rejection.Reason):
             name = f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
             rejected.add(picture, [name])
@@ -184,6 +195,14 @@ def _not_usable(annotation: darwin.Annotation) -> rejection.Reason | None:
     if annotation.unclear:
         return rejection.Reason(f"class that may be a lung or not: {', '.join(annotation.unclear)}")
     return None if annotation.has_lungs else NO_LUNGS
+
+
+def _on_image(annotation: darwin.Annotation) -> rejection.Reason | None:
+    """The reason to reject polygons of which hardly anything is on the image, or None.
+
+    So it is where coordinates are fractions of 1, or are of another image.
+    """
+    return OFF_IMAGE if regions.lung_fraction(annotation) < MIN_LUNGS else None
 
 
 def _has_lungs(mask: Path) -> bool:
