@@ -6,6 +6,7 @@ Readers of a run's files, the sections that every report has, and the writing of
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,21 @@ def all_class_counts(counts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     return {split: row for split, row in found.items() if any(row.values())}
 
 
+def _steps_per_epoch(report: Report) -> int:
+    """Steps of an epoch, 0 where config or manifest do not say."""
+    sizes = (report.facts.get("manifest") or {}).get("split", {}).get("sizes", {})
+    batch = (report.facts.get("config") or {}).get("train", {}).get("batch_size")
+    return math.ceil(sizes["train"] / batch) if batch and sizes.get("train") else 0
+
+
 def add_curves(report: Report, folder: Path, *, title: str) -> None:
     """Loss, score and learning-rate curves from metrics.jsonl."""
     rows = read_metrics(folder)
     report.facts["steps"] = max((row["step"] for row in rows), default=None)
     if rows:
         report.add("### Training")
-        report.figure("curves", plots.curves(rows, title=title), f"Training curves of {title}")
+        figure = plots.curves(rows, title=title, steps_per_epoch=_steps_per_epoch(report))
+        report.figure("curves", figure, f"Training curves of {title}")
     else:
         report.left_out.append("Training curves: the run folder has no metrics.jsonl with rows.")
 

@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
@@ -34,12 +34,17 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 INK, MUTED, RULE = "#222222", "#666666", "#D9D9D9"
 _FRACTION = LinearSegmentedColormap.from_list("share", ("#FFFFFF", "#9EC9E2", "#0B559F"))
 
+# By the names in files and by those that are shown.
 _SPLIT_COLOURS = {"train": ORANGE, "valid": BLUE, "oof": GREEN, "test": PURPLE}
+_SPLIT_COLOURS |= {"training": ORANGE, "validation": BLUE, "out-of-fold": GREEN}
+_SPLIT_COLOURS |= {"cross-validation": GREEN}
 # Without the patches' orange.
 _OUTLINE_COLOURS = (SKY, VERMILION, GREEN, PURPLE, YELLOW)
 _VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
 _SCORE_WORDS = ("f1", "accuracy", "jaccard", "dice", "auc", "precision", "recall")
 _MOST_LINES = len(COLOURS)
+_MOST_TICKS = 8
+_MARKS = "os^Dvx"
 _TITLES = {
     "train": "training",
     "valid": "validation",
@@ -121,17 +126,20 @@ def confusion_matrix(
     return figure
 
 
-def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Figure:
+def curves(
+    rows: Sequence[Mapping[str, Any]], *, title: str = "Training", steps_per_epoch: int = 0
+) -> Figure:
     """Loss, scores and learning rate over the steps, one panel for each kind that was logged.
 
     A key's last word tells the panel (`loss`; `f1`, `accuracy`, `jaccard`, ...; `learning_rate`),
-    what stands before its first slash the split and, where a panel has several, the colour. A mean
-    over one class is drawn once. At most six lines a panel, the averages over classes first; the
-    panel's label says where there were more.
+    what stands before its first slash the split, which has one colour in all panels; its lines in a
+    panel differ by dashes, marks and paleness. A mean over one class is drawn once. At most six
+    lines a panel, the averages over classes first; the panel's label says where there were more.
 
     Args:
         rows: what `metric_writer.read_metrics` returns: dicts with `step` and numbers.
         title: stands above the panels.
+        steps_per_epoch: stands below the axes; 0: unknown.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
@@ -150,6 +158,9 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
     if not panels:
         raise ValueError("no row holds a loss, a score or a learning rate: nothing to draw")
 
+    evaluated = sorted(
+        {step for key in lines if key.startswith("valid/") for step in lines[key][0]}
+    )
     figure = canvas(4.2 * len(panels) + 0.4, 3.4)
     figure.suptitle(title, fontsize=12, color=INK)
     for axes, (name, keys) in zip(
@@ -158,27 +169,31 @@ def curves(rows: Sequence[Mapping[str, Any]], *, title: str = "Training") -> Fig
         tidy(axes)
         keys = [key for key in keys if not _repeats(key, keys, lines)]
         shown = keys[:_MOST_LINES]
-        one_split = len({key.split("/")[0] for key in shown}) == 1 < len(shown)
         lines_of: dict[str, int] = {}
         for key in shown:
             split = key.split("/")[0]
             nth = lines_of[split] = lines_of.get(split, -1) + 1
             steps, values = lines[key]
             colour = _SPLIT_COLOURS.get(split, COLOURS[len(lines_of) % len(COLOURS)])
+            # The first line in full colour, further ones paler.
+            pale = tuple(1 - (1 - c) * (1 - 0.12 * nth) for c in to_rgb(colour))
             axes.plot(
                 steps,
                 values,
-                color=COLOURS[nth % len(COLOURS)] if one_split else colour,
-                linestyle="-" if one_split else ("-", "--", ":", "-.")[nth % 4],
+                color=pale,
+                linestyle=("-", "--", ":", "-.")[nth % 4],
                 linewidth=1.6,
-                marker="o" if len(steps) <= 25 else None,
-                markersize=3,
+                marker=_MARKS[nth % len(_MARKS)] if len(steps) <= 25 else None,
+                markersize=3.5,
                 label=_line_title(key),
             )
         left_out = f" ({len(shown)} of {len(keys)} lines)" if len(keys) > len(shown) else ""
         axes.set_ylabel(name + left_out)
-        axes.set_xlabel("Step")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlabel(f"Step ({steps_per_epoch:,} an epoch)" if steps_per_epoch else "Step")
+        if 1 < len(evaluated) <= _MOST_TICKS:
+            axes.set_xticks(evaluated)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if name == "Learning rate":
             rates = lines[shown[0]][1]
             # Cosine ends at 0.
@@ -213,9 +228,11 @@ def class_counts(
         heights = [int(counts[name].get(label, 0)) for label in classes]
         positions = np.arange(len(classes)) + (number - (len(groups) - 1) / 2) * width
         bars = axes.bar(
-            positions, heights, width * 0.92, label=name, color=COLOURS[number % len(COLOURS)]
-        )
-        axes.bar_label(bars, [f"{h:,}" for h in heights], fontsize=8, color=MUTED, padding=1)
+            positions, heights, width * 0.92, label=name,
+            color=_SPLIT_COLOURS.get(name, COLOURS[number % len(COLOURS)]),
+        )  # fmt: skip
+        labels = [f"{h:,}" if h else "" for h in heights]
+        axes.bar_label(bars, labels, fontsize=8, color=MUTED, padding=1)
     axes.set_xticks(range(len(classes)), [name.replace(" ", "\n") for name in classes])
     axes.tick_params(axis="x", length=0, labelsize=10)
     axes.set_ylabel("Images")

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -82,14 +83,33 @@ def test_curves_have_a_panel_for_each_kind_that_was_logged() -> None:
         plots.curves([{"step": 1, "images_per_second": 3.0}])
 
 
-def test_curves_draw_a_mean_over_one_class_once_and_lines_of_one_split_in_colours() -> None:
+def test_a_split_has_one_colour_in_all_panels_and_in_the_class_counts() -> None:
+    figure = plots.curves(
+        [{**ROWS[0], "valid/loss": 1.2, "valid/macro_f1": 0.4}, {**ROWS[1], "valid/accuracy": 0.4}],
+        steps_per_epoch=5,
+    )
+    colours = {
+        line.get_label(): to_hex(line.get_color()) for axes in figure.axes for line in axes.lines
+    }
+    assert colours["Training loss"] == plots.ORANGE.lower()
+    assert colours["Validation loss"] == plots.BLUE.lower()
+    assert colours["Validation accuracy"] == plots.BLUE.lower()
+    assert {axes.get_xlabel() for axes in figure.axes} == {"Step (5 an epoch)"}
+    assert [axes.get_xticks().tolist() for axes in figure.axes] == [[1, 2]] * 3  # evaluations
+    counts = plots.class_counts({"training": {"a": 5, "b": 0}, "validation": {"a": 1, "b": 2}})
+    bars = [to_hex(bars.patches[0].get_facecolor()) for bars in counts.axes[0].containers]
+    assert bars == [plots.ORANGE.lower(), plots.BLUE.lower()]
+    assert "0" not in texts(counts)
+
+
+def test_curves_draw_a_mean_over_one_class_once_and_lines_of_one_split_apart() -> None:
     rows = [
         {"step": s, "valid/jaccard": 0.1 * s, "valid/jaccard_lung": 0.1 * s, "valid/dice": 0.9}
         for s in (1, 2)
     ]
     (axes,) = plots.curves(rows).axes
     assert {line.get_label() for line in axes.lines} == {"Validation Dice", "Validation Jaccard"}
-    assert len({line.get_color() for line in axes.lines}) == 2
+    assert len({(line.get_linestyle(), line.get_marker()) for line in axes.lines}) == 2
     other = [{**row, "valid/jaccard_lung": 0.3} for row in rows]
     assert len(plots.curves(other).axes[0].lines) == 3
 
