@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 _RERUN = "rerun the same command"
 # A run mode, if it is known yet -> what happens then. Whatever else was interrupted starts again.
@@ -65,10 +66,10 @@ def _notice(reader: int) -> None:
             continue
         time.sleep(_PATIENCE_S)
         handler = signal.getsignal(number)
-        request = getattr(handler, "__self__", None)
+        request: Any = getattr(handler, "__self__", None)
         if handler is end or getattr(request, "ends_at_once", False):
             _leave(number)
-        elif hasattr(request, "ends_at_once"):
+        elif hasattr(request, "ends_at_once"):  # a `training.stop_request`
             if before == number:  # the second one leaves at once
                 _leave(number)
             before = number
