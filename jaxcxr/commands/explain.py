@@ -23,10 +23,14 @@ from jaxcxr.inference.best import best_variables
 from jaxcxr.inference.saliency import Explainer, grey
 from jaxcxr.ops.masks import IGNORE
 from jaxcxr.ops.text import conceal, find_text
+from jaxcxr.report.tables import class_title
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import is_classifier
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
+
+# explain.of -> what readers call it
+_OF = {"predicted": "predicted", "true": "reference"}
 
 
 @schema.checked
@@ -67,7 +71,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             tqdm(total=predictions, **progress) as bar,
             Album(
                 folder,
-                title=f"{saliency.TITLES[e.method]} of the {e.of} class",
+                title=f"{saliency.TITLES[e.method]} of the {_OF[e.of]} class",
                 classes=experiment.examples.classes,
             ) as album,
         ):
@@ -253,7 +257,7 @@ def _announcement(
     e, patches = config.explain, saliency.patches(config)
     line = saliency.TITLES[e.method]
     if layer:
-        line += f", {e.form}, on {layer.name}: {layer.height} x {layer.width} places"
+        line += f", {e.form}, on {layer.name}: feature map of {layer.height} x {layer.width}"
     line += f"\n{images} images, {predictions:,} predictions"
     if patches > 1:
         line += f" of {patches} patches"
@@ -264,9 +268,9 @@ def _table(index: dict) -> str:
     lines = [
         "fractions of the saliency in lungs and on text, beside those of the image",
         (
-            f"{'true class':20} {'input':>12} {'images':>6} {'right':>6} {'with any':>9} "
-            f"{'probability':>11} {'in lungs':>14} {'lungs in image':>15} "
-            f"{'on text':>13} {'text in image':>14}"
+            f"{'reference standard':20} {'input':>12} {'images':>6} {'correctly classified':>20} "
+            f"{'images with saliency':>20} {'probability':>11} {'in lungs':>14} "
+            f"{'lungs in image':>15} {'on text':>13} {'text in image':>14}"
         ),
     ]
     for label, of_class in index["classes"].items():
@@ -281,9 +285,17 @@ def _table(index: dict) -> str:
                 f"{share:.3f}" if share is not None else "-"
                 for share in (*shares, of_class["text_area"])
             ]
+            if not of_class["with_text"]:
+                shown[3] = "no text found"
             right, hot = (round(row[key] * of_class["images"]) for key in ("right", "with_heat"))
             lines.append(
-                f"{label:20} {name:>12} {of_class['images']:>6} {right:>6} {hot:>9} "
+                f"{class_title(label):20} {name.replace('_', ' '):>12} {of_class['images']:>6} "
+                f"{right:>20} {hot:>20} "
                 f"{shown[0]:>11} {shown[1]:>14} {shown[2]:>15} {shown[3]:>13} {shown[4]:>14}"
             )
+    if all(of_class["lung_area"] is None for of_class in index["classes"].values()):
+        lines.append(
+            "in lungs is empty, for no lung masks are known: give a segmenter's run with "
+            "--config.explain.masks.source=workdir --config.explain.masks.workdir=SEGMENTER"
+        )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The folder `explain/` of a run: pictures of the heat, contact sheets and the index."""
+"""The folder `explain/` of a run: pictures of the saliency, contact sheets and the index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcxr.report import plots, saliency_overlays
-from jaxcxr.storage.files import encode_png
+from jaxcxr.report.tables import class_title
 from jaxcxr.storage.names import PictureNames, on_disk
 from jaxcxr.storage.run_folder import RunFolder
 
@@ -43,6 +43,7 @@ class Album:
         sheets = PictureNames(reserved=("index.json", "votes"))
         self._sheet_names = {name: sheets.of(f"sheet_{name}") for name in classes}
         self._names = PictureNames(reserved=("index.json", "votes", *self._sheet_names.values()))
+        self._superpixels = False
         self._images: list[dict[str, Any]] = []
         self._sheets: dict[str, list[tuple[np.ndarray, np.ndarray, str]]] = {}
 
@@ -76,7 +77,7 @@ class Album:
         lungs: np.ndarray,
         superpixels: bool,
     ) -> None:
-        """Adds an X-ray with the heat on each of its inputs.
+        """Adds an X-ray with the saliency on each of its inputs.
 
         Args:
             entry: what `index.json` says of it: "id", "label", "explained", "lung_area",
@@ -90,26 +91,37 @@ class Album:
         if not self._folder.active:
             return
         draw = saliency_overlays.for_and_against if superpixels else saliency_overlays.overlay
-        picture = saliency_overlays.side_by_side(
-            [draw(image, values) for image, values in zip(images, heats, strict=True)]
-        )
+        panels = [draw(image, values) for image, values in zip(images, heats, strict=True)]
+        uniform = [not superpixels and saliency_overlays.nearly_uniform(values) for values in heats]
+        picture = saliency_overlays.side_by_side(panels)
         name = self._names.of(entry["id"])
-        self._folder.write_bytes(f"{_NEW}/{on_disk(name)}", encode_png(picture))
+        captions = _captions(entry, uniform)
+        title = (
+            f"{entry['id']}. Reference standard: {class_title(entry['label'])}. {self._title}: "
+            f"{class_title(entry['explained'])}. Research use only"
+        )
+        figure = saliency_overlays.picture(panels, captions, title=title, superpixels=superpixels)
+        self._folder.write_bytes(f"{_NEW}/{on_disk(name)}", plots.to_png(figure))
         if votes:
             shown = [
                 saliency_overlays.overlay(i, np.nan_to_num(v))
                 for i, v in zip(images, votes, strict=True)
             ]
-            self._folder.write_bytes(
-                f"{_NEW}/votes/{on_disk(name)}", encode_png(saliency_overlays.side_by_side(shown))
+            title = (
+                f"{entry['id']}. Fraction of a pixel's patches that chose "
+                f"{class_title(entry['explained'])}. Research use only"
             )
+            figure = saliency_overlays.picture(shown, captions, title=title)
+            self._folder.write_bytes(f"{_NEW}/votes/{on_disk(name)}", plots.to_png(figure))
         self._images.append({**entry, "picture": name})
         sheet = self._sheets.setdefault(entry["label"], [])
         if len(sheet) < _ON_A_SHEET:
             step = max(1, len(picture) // _THUMBNAIL)
             small = np.asarray(Image.fromarray(picture).reduce(step))
             outline = saliency_overlays.side_by_side([lungs] * len(images))[::step, ::step]
-            sheet.append((small, outline, _caption(entry)))
+            explained = f"{entry['id']}: {class_title(entry['explained'])}"
+            sheet.append((small, outline, "\n".join([explained, *captions])))
+        self._superpixels = superpixels
 
     def finish(self, header: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the sheets and `index.json`, and puts the folder in its place.
@@ -127,7 +139,8 @@ class Album:
                 pictures,
                 masks,
                 captions,
-                title=f"True class {name}: {self._title}. Research use only",
+                title=f"Reference standard {class_title(name)}: {self._title}. Research use only",
+                superpixels=self._superpixels,
             )
             self._folder.write_bytes(f"{_NEW}/{self._sheet_names[name]}", plots.to_png(figure))
         of_class = {
@@ -165,9 +178,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _caption(entry: Mapping[str, Any]) -> str:
-    lines = [f"{entry['id']}: {entry['explained']}"]
-    for name, row in entry["inputs"].items():
+def _captions(entry: Mapping[str, Any], uniform: Sequence[bool]) -> list[str]:
+    """What is said of each input; `uniform`: whether its saliency is nearly so."""
+    lines = []
+    for (name, row), is_uniform in zip(entry["inputs"].items(), uniform, strict=True):
         # One input has the width of a thumbnail.
         line = (
             f"{name.replace('_', ' ')} " * (len(entry["inputs"]) > 1)
@@ -177,5 +191,7 @@ def _caption(entry: Mapping[str, Any]) -> str:
             line += f", {100 * row['heat_in_lungs']:.0f} % in lungs"
         if row["heat_on_text"] is not None:
             line += f", {100 * row['heat_on_text']:.0f} % on text"
-        lines.append(line)
-    return "\n".join(lines)
+        elif not entry["text_area"]:
+            line += ", no text found"
+        lines.append(line + ", nearly uniform" * is_uniform)
+    return lines

@@ -9,7 +9,7 @@ from PIL import Image
 from jaxcxr.commands import explain, explain_album, train
 from jaxcxr.errors import InputError
 from jaxcxr.explain.occlusion import corners
-from jaxcxr.report.saliency_overlays import GAP
+from jaxcxr.report import saliency_overlays
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.predictions import Predictions
 from tests import tiny
@@ -31,6 +31,20 @@ def run(trained, **changes):
     fields, folder = trained
     explain.run(tiny.learner(**{**fields, **changes}), folder)
     return read_json(folder / "explain" / "index.json"), folder / "explain"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """(panels, captions) of every X-ray's own picture, in their order."""
+    seen = []
+    draw = saliency_overlays.picture
+
+    def spy(panels, captions, **options):
+        seen.append((panels, captions))
+        return draw(panels, captions, **options)
+
+    monkeypatch.setattr(saliency_overlays, "picture", spy)
+    return seen
 
 
 @pytest.mark.smoke
@@ -57,7 +71,7 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
         assert (seen["heat_on_text"] is None) or entry["text_area"] > 0
         assert 0.05 < entry["lung_area"] < 0.6
         with Image.open(written / f"{entry['id']}.png") as picture:
-            assert (picture.size, picture.mode) == ((SIDE, SIDE), "RGB")
+            assert picture.mode == "RGB"
         assert (written / "votes" / f"{entry['id']}.png").exists() == fields["patched"]
     for name, row in index["classes"].items():
         of_class = [entry for entry in index["images"] if entry["label"] == name]
@@ -78,13 +92,13 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
     # One block of a ResNet on 32 pixels: its only maps of 4 x 4 places or more.
     assert index["layer"] == {"name": "layer1", "height": 8, "width": 8, "channels": 6}
     printed = capsys.readouterr().out
-    assert "Grad-CAM, plain, on layer1: 8 x 8 places" in printed
+    assert "Grad-CAM, plain, on layer1: feature map of 8 x 8" in printed
     assert "fractions of the saliency in lungs" in printed
     assert printed.endswith("Research use only. Not for diagnosis.\n")
     assert f"{len(index['classes'])} contact sheets" in printed
 
 
-def test_images_need_not_be_square(tmp_path):
+def test_images_need_not_be_square(tmp_path, drawn):
     """V7's are cut by 10 pixels on three sides."""
     fields = {
         "patched": False,
@@ -98,13 +112,16 @@ def test_images_need_not_be_square(tmp_path):
         assert index["settings"]["method"] == method
         assert len(index["images"]) == 4
         for entry in index["images"]:
-            with Image.open(written / f"{entry['id']}.png") as picture:
-                assert picture.size == (SIDE - 16, SIDE - 4)
+            assert (written / f"{entry['id']}.png").exists()
+        assert len(drawn) == 4
+        assert {panels[0].shape for panels, _ in drawn} == {(SIDE - 4, SIDE - 16, 3)}
+        drawn.clear()
 
 
-def test_inputs_stand_side_by_side(trained):
+def test_inputs_stand_side_by_side(trained, drawn):
     names = ("original", "text_masked", "lung_masked")
     alone, _ = run(trained)
+    drawn.clear()
     index, written = run(trained, explain__inputs=names)
     for before, entry in zip(alone["images"], index["images"], strict=True):
         assert list(entry["inputs"]) == list(names)
@@ -115,8 +132,11 @@ def test_inputs_stand_side_by_side(trained):
             assert entry["inputs"]["text_masked"]["probability"] == pytest.approx(
                 found["probability"], abs=1e-5
             )
-        with Image.open(written / f"{entry['id']}.png") as picture:
-            assert picture.size == (3 * SIDE + 2 * GAP, SIDE)
+        assert (written / f"{entry['id']}.png").exists()
+    # Votes have pictures of their own.
+    for panels, captions in drawn:
+        assert [panel.shape for panel in panels] == [(SIDE, SIDE, 3)] * 3
+        assert [c.partition(" p = ")[0] for c in captions] == [n.replace("_", " ") for n in names]
     lung_masked = [e["inputs"]["lung_masked"]["probability"] for e in index["images"]]
     original = [e["inputs"]["original"]["probability"] for e in index["images"]]
     if trained[0]["patched"]:  # its patches are masked already
@@ -149,8 +169,8 @@ def test_occlusion_covers_squares_of_the_image(trained, of):
     assert not (written / "votes").exists()
 
 
-def test_lime_shows_superpixels(trained, capsys):
-    index, written = run(
+def test_lime_shows_superpixels(trained, drawn, capsys):
+    index, _ = run(
         trained, explain__method="lime", explain__per_class=1, explain__patches=1,
         explain__lime__samples=40, explain__lime__segments="slic", explain__lime__superpixels=9,
         explain__lime__positive_only=False,
@@ -161,10 +181,8 @@ def test_lime_shows_superpixels(trained, capsys):
         f"LIME\n{images} images, {images * 41} predictions: {images * 41} forward passes"
         in capsys.readouterr().out
     )
-    colours = set()
-    for entry in index["images"]:
-        with Image.open(written / f"{entry['id']}.png") as picture:
-            colours |= {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3)}
+    assert len(drawn) == images
+    colours = {tuple(c) for panels, _ in drawn for c in panels[0].reshape(-1, 3).tolist()}
     assert colours & {(0, 255, 0), (255, 0, 0)}
 
 
@@ -251,3 +269,16 @@ def test_mistakes_are_named_before_the_checkpoint_is_read(tmp_path):
         explain.run(config, tmp_path / "e")
     with pytest.raises(InputError, match="holds no finished training"):
         explain.run(tiny.learner(), tmp_path / "f")
+
+
+def test_the_table_says_what_it_lacks():
+    seen = {"probability": 0.5, "right": 1.0, "with_heat": 1.0}
+    row = {
+        "images": 2, "with_text": 0, "lung_area": None, "text_area": 0.0,
+        "inputs": {"original": {**seen, "heat_in_lungs": None, "heat_on_text": None}},
+    }  # fmt: skip
+    table = explain._table({"classes": {"ground_glass": row}})
+    assert "Ground glass " in table and "no text found" in table
+    assert table.count("--config.explain.masks.workdir=SEGMENTER") == 1
+    known = {**row, "lung_area": 0.3}
+    assert "SEGMENTER" not in explain._table({"classes": {"viral": known}})

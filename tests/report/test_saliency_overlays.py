@@ -28,6 +28,28 @@ def test_colour_is_where_the_heat_is(image):
     assert found.shape == (40, 48, 3)
 
 
+def test_the_anatomy_stays_visible_below_a_flat_map(image):
+    found = saliency_overlays.overlay(image, np.ones(image.shape)).astype(int)
+    brightness = found.sum(axis=-1)[0]
+    assert (np.diff(brightness) > 0).all()  # as the X-ray's
+    assert np.ptp(brightness) > 0.35 * 3 * 255 / 2
+
+
+def test_a_map_that_hardly_varies_is_called_nearly_uniform(image):
+    ramp = np.linspace(0.9, 1.1, image.size).reshape(image.shape)
+    assert saliency_overlays.nearly_uniform(ramp)
+    assert not saliency_overlays.nearly_uniform(np.linspace(0, 1, 100).reshape(10, 10))
+    assert not saliency_overlays.nearly_uniform(np.zeros((4, 4)))
+
+
+def test_a_picture_of_its_own_is_enlarged_by_a_whole_factor(image):
+    panel = saliency_overlays.overlay(image, np.zeros(image.shape))  # 40 x 48
+    pixels = plots.to_array(saliency_overlays.picture([panel] * 2, ["a", "b"], title="Class a"))
+    assert pixels.shape == (400 + 120, 130 + 2 * (480 + 12), 3)
+    for left in (20, 20 + 492):
+        np.testing.assert_array_equal(pixels[105:500:10, left + 5 : left + 480 : 10], panel)
+
+
 def test_superpixels_are_green_for_and_red_against(image):
     values = np.zeros(image.shape)
     values[4:14, 4:14], values[20:30, 20:30] = 0.3, -0.1
@@ -74,7 +96,7 @@ def test_a_sheet_has_as_many_a_row_as_fit(image, count, panels, columns):
     ratio, columns = picture.shape[1] / 48, min(columns, count)
     assert pixels.shape == (
         round(120 * (2.7 * -(-count // columns) + 0.5)),
-        int(120 * 2.3 * ratio * columns),
+        pytest.approx(120 * (2.3 * ratio * columns + 0.85), abs=1),  # and the colours' key
         3,
     )
     assert (pixels != 255).any(axis=-1).mean() > 0.3
