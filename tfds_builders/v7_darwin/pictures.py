@@ -59,7 +59,9 @@ class Pictures:
         self._own_stems = _by_key((path.stem, path) for path in self._own.values())
         pooled, _ = kcx.pool(root / kcx.FOLDER) if (root / kcx.FOLDER).is_dir() else ({}, [])
         self._kcx = _by_key((path.name, path) for path in pooled.values())
-        self._kcx_patients = {kcx_names.parse(path).patient_id for path in pooled.values()}
+        self._kcx_patients = {
+            name.patient_id for path in pooled.values() if (name := kcx_names.parse(path))
+        }
         self._kcx_of_key = _read_index(root, set(pooled.values()))
         self._ccx = _plain_files(root / "ccx" / "images")
         path = root / "ccx" / "metadata.csv"

@@ -59,8 +59,8 @@ def lung_fraction(annotation: darwin.Annotation) -> float:
 
 
 def _draw(annotation: darwin.Annotation, *, scale: float) -> np.ndarray:
-    size = (max(1, round(scale * length)) for length in (annotation.height, annotation.width))
-    pixels = np.zeros(tuple(size), np.uint8)
+    height, width = (max(1, round(scale * n)) for n in (annotation.height, annotation.width))
+    pixels = np.zeros((height, width), np.uint8)
     for shape in annotation.shapes:
         paths = [np.rint(scale * path).astype(np.int32) for path in shape.paths]
         cv2.fillPoly(pixels, paths, _VALUES[shape.name])
