@@ -44,7 +44,8 @@ def test_there_is_a_config_for_every_experiment():
         "v7_diagnosis",
         "v7_diagnosis_masked",
     }
-    comparators = {"efficientnet", "covid_net"}
+    lites = {f"{of}efficientnet_lite{n}" for of in ("", "patched_") for n in range(3)}
+    comparators = {"efficientnet", "covid_net", *lites}
     segmenters = {"fc_densenet103", "lung_unet", "v7_unet"}
     assert set(golden.CONFIGS) == learners | cxnet | studies | others | comparators | segmenters
 

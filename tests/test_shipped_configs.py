@@ -20,7 +20,9 @@ from tests import golden, tiny
 NAMES = golden.CONFIGS
 STUDIES = [name for name in NAMES if tiny.load(name).task == "study"]
 RUNS = [name for name in NAMES if name not in STUDIES]
-SAME_NETWORK = ("covid_cxnet_lungs", "covid_cxnet_multiclass", "chexnet_probe")  # as covid_cxnet
+# As covid_cxnet, and as patched_efficientnet_lite0 but for sizes.
+SAME_NETWORK = ("covid_cxnet_lungs", "covid_cxnet_multiclass", "chexnet_probe",
+                "patched_efficientnet_lite1", "patched_efficientnet_lite2")  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

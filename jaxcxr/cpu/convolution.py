@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcxr.cpu.reductions import channel_sums
 from jaxcxr.ops.convolution import at_least_float32, native_convolve, output_size
 
 # Measured limits, on two cores.
@@ -23,6 +24,7 @@ _NARROW_GROUP = 16  # channels
 _NARROWING = 4  # times as many channels in as out
 _VECTOR = 8  # images whose gradients XLA:CPU computes at a time
 _SMALL_BATCH = 16
+_ROWS = 16  # of a map, in one sum
 
 
 class Convolution(NamedTuple):
@@ -126,19 +128,109 @@ def _pointwise(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
     return jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:3], -1)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _depthwise(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
     """The sum over the taps of x, shifted, times the tap's weight of each channel.
 
-    XLA fuses it into one loop.
+    XLA fuses it into one loop, and so it does the gradient by x, a sum of the same kind. The one by
+    the kernel is a sum over pixels, which XLA:CPU takes channel after channel: `_sum_of_rows` adds
+    whole rows first.
 
-    The barriers keep what comes before and after, in the gradient too, out of that loop, where it
+    The barriers keep what comes before and after, in the gradient too, out of these loops, where it
     would be computed again for each tap, and compile for minutes.
     """
     x = jax.lax.optimization_barrier(x)
-    taps = _taps(x, kernel.shape, strides=this.strides, padding=this.padding)
-    weights = at_least_float32(kernel).reshape(len(taps), 1, 1, 1, -1)
-    out = functools.reduce(jnp.add, (tap * weights[i] for i, tap in enumerate(taps)))
+    out = _weighted(_taps(x, kernel.shape, strides=this.strides, padding=this.padding), kernel)
     return jax.lax.optimization_barrier(out.astype(x.dtype))
+
+
+def _weighted(taps: Sequence[jax.Array], kernel: jax.Array) -> jax.Array:
+    """The sum of [B, H, W, C] taps, each times its weights [C] in `kernel` [kh, kw, 1, C]."""
+    weights = at_least_float32(kernel).reshape(len(taps), 1, 1, 1, -1)
+    return functools.reduce(jnp.add, (tap * weights[i] for i, tap in enumerate(taps)))
+
+
+def _depthwise_backward(
+    this: Convolution, residuals: Any, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    x, cotangent = jax.lax.optimization_barrier((x, cotangent))
+    rows, columns, _, channels = kernel.shape
+
+    # By x: the gradient, spread out, with the turned kernel.
+    sides = [
+        (taps - 1 - margin, size + margin - (made - 1) * stride - 1, stride - 1)
+        for taps, margin, size, made, stride in zip(
+            kernel.shape[:2], this.padding, x.shape[1:3], cotangent.shape[1:3], this.strides,
+            strict=True,
+        )
+    ]  # fmt: skip
+    none = (0, 0, 0)
+    spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [none, *sides, none])
+    taps = _taps(jax.lax.optimization_barrier(spread), kernel.shape, strides=(1, 1), padding=(0, 0))
+    dx = jax.lax.optimization_barrier(_weighted(taps, kernel[::-1, ::-1]).astype(x.dtype))
+
+    padded = jnp.pad(x, [(0, 0), *((p, p) for p in this.padding), (0, 0)])
+    dkernel = _sum_of_products(padded, cotangent, (rows, columns), this.strides)
+    return dx, dkernel.reshape(rows, columns, 1, channels).astype(kernel.dtype)
+
+
+_depthwise.defvjp(with_operands(_depthwise), _depthwise_backward)
+
+
+def _sum_of_products(
+    x: jax.Array, y: jax.Array, window: tuple[int, int], strides: tuple[int, int]
+) -> jax.Array:
+    """Of each tap of a window, the sum over all pixels of `x`, shifted, times `y` [B, H, W, C].
+
+    Rows are added as they lie in memory; of large maps strip after strip of `_ROWS` rows, which
+    stay in the cache, and compile faster than an image at once.
+
+    Returns:
+        [taps, C] float32.
+    """
+    last = (y.shape[2] - 1) * strides[1] + 1
+
+    def add_rows(x: jax.Array, y: jax.Array) -> list[jax.Array]:
+        """[..., W, C] of each tap."""
+        rows = range(y.shape[-3])
+        return [
+            functools.reduce(
+                jnp.add,
+                (
+                    at_least_float32(
+                        x[..., top + i * strides[0], left : left + last : strides[1], :]
+                    )
+                    * y[..., i, :, :]
+                    for i in rows
+                ),
+            )
+            for top in range(window[0])
+            for left in range(window[1])
+        ]
+
+    if y.shape[1] <= _ROWS:
+        sums = add_rows(*jax.lax.optimization_barrier((x, y)))
+    else:
+        strips = -(-y.shape[1] // _ROWS)
+        made = -(-y.shape[1] // strips)
+        read = (made - 1) * strides[0] + window[0]
+        below = max(0, (strips * made - 1) * strides[0] + window[0] - x.shape[1])
+        rows = np.arange(strips)[:, None] * strides[0] * made + np.arange(read)
+        x = jnp.pad(x, [(0, 0), (0, below), (0, 0), (0, 0)])
+        x = x.at[:, rows].get(mode="promise_in_bounds").reshape(-1, read, *x.shape[2:])
+        y = jnp.pad(y, [(0, 0), (0, strips * made - y.shape[1]), (0, 0), (0, 0)])
+        y = y.reshape(-1, made, *y.shape[2:])
+
+        def add_strip(sums: list[jax.Array], strip: tuple[jax.Array, jax.Array]) -> Any:
+            return [a + b for a, b in zip(sums, add_rows(*strip), strict=True)], None
+
+        none = at_least_float32(jnp.zeros(y.shape[2:], y.dtype))
+        sums, _ = jax.lax.scan(
+            add_strip, [none] * math.prod(window), jax.lax.optimization_barrier((x, y))
+        )
+    sums = jax.lax.optimization_barrier(sums)
+    return jnp.stack([channel_sums(one) for one in sums])
 
 
 def _gathered(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:

