@@ -254,6 +254,19 @@ def test_the_segmenter_for_own_xrays_is_made(trained, type_it, with_flags, input
     assert (workdir / "xrays" / "predictions.csv").exists()
 
 
+def test_explain_gets_lungs_from_a_segmenter(runs, capsys, with_flags):
+    config = learner(patched=False, run="explain", explain__per_class=1)
+    config.explain.masks.source = "none"
+    RUNS["explain"](config.copy_and_resolve_references().unlock(), runs / "whole")
+    message = capsys.readouterr().out.partition("in lungs is empty")[2]
+    longer = with_flags(config, *flags_in(message, SEGMENTER=str(runs / "segmenter")))
+    masks = segmenter(run="predict", train__epochs=2.0, train__eval_every=2.0)
+    masks.predict.data = config.data.copy_and_resolve_references()
+    RUNS["predict"](masks, runs / "segmenter")
+    RUNS["explain"](longer, runs / "whole")
+    assert "in lungs is empty" not in capsys.readouterr().out
+
+
 def test_a_run_is_compared_with_another(tmp_path, with_flags):
     for name, network in (("a", "densenet161"), ("b", "resnet152")):
         fakes.write_run(tmp_path / name, fakes.predictions(learner=network))
@@ -456,6 +469,7 @@ FOLLOWED = {
     "needs masks.workdir, the folder of a finished segment run": "the_segmenter_of_a_learner",
     "give it a finished segment run": "the_segmenter_for_own_xrays",
     "is not the folder of a finished segment run": "the_segmenter_for_own_xrays",
+    "in lungs is empty": "explain_gets_lungs",
     "compare.other is empty": "a_run_is_compared_with_another",
     "is compared with itself": "a_run_is_compared_with_another",
     "to start from it": "an_export_runs",

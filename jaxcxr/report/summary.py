@@ -88,7 +88,7 @@ def write_run_report(folder: Path | str) -> str:
     if not counts and "train" not in splits:
         report.left_out.append(
             "Training images in class distribution and confounding: manifest.json has no "
-            "split.counts, which every new training writes."
+            "counts of the splits, which every new training writes."
         )
     document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)
