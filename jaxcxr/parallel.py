@@ -54,7 +54,7 @@ def initialize(
         if folder.startswith("~"):
             raise InputError(
                 f"parallel.compilation_cache={compilation_cache}: this user has no home folder "
-                "($HOME is not set): name another, or '' to compile anew at every start"
+                "($HOME is not set): name another, or '' to compile again at every start"
             )
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

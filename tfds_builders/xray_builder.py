@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -140,7 +141,7 @@ class XrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The masks of this config."""
         return self.MASKS
 
-    def manual_root(self, dl_manager: tfds.download.DownloadManager, *paths: str) -> Any:
+    def manual_root(self, dl_manager: tfds.download.DownloadManager, *paths: str) -> Path:
         """The manual folder, checked to have every one of `paths`.
 
         Raises:

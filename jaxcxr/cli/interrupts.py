@@ -59,7 +59,7 @@ def _notice(reader: int) -> None:
     Args:
         reader: a pipe with a byte for each signal that came, its number.
     """
-    before = 0
+    is_second = False
     while True:
         number = os.read(reader, 1)[0]
         if number not in (signal.SIGTERM, signal.SIGINT):
@@ -70,9 +70,9 @@ def _notice(reader: int) -> None:
         if handler is end or getattr(request, "ends_at_once", False):
             _leave(number)
         elif hasattr(request, "ends_at_once"):  # a `training.stop_request`
-            if before == number:  # the second one leaves at once
+            if is_second:  # of either kind: it leaves at once
                 _leave(number)
-            before = number
+            is_second = True
             if request.signal is None:
                 name = signal.Signals(number).name
                 os.write(2, f"\n{name}: {_HELD_UP}\n".encode())

@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.cpu.reductions import channel_sums
+from jaxcxr.cpu import gradients
+from jaxcxr.cpu.depthwise import depthwise
+from jaxcxr.cpu.windows import strips_of_rows, taps
 from jaxcxr.ops.convolution import at_least_float32, native_convolve, output_size
 
 # Measured limits, on two cores.
@@ -24,7 +26,6 @@ _NARROW_GROUP = 16  # channels
 _NARROWING = 4  # times as many channels in as out
 _VECTOR = 8  # images whose gradients XLA:CPU computes at a time
 _SMALL_BATCH = 16
-_ROWS = 16  # of a map, in one sum
 
 
 class Convolution(NamedTuple):
@@ -94,24 +95,6 @@ def convolve(
     return next(lowering for applies, lowering in _LOWERINGS if applies(this))(x, kernel, this)
 
 
-def with_operands(convolution: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    """The forward pass of a custom gradient: (`convolution(x, kernel, *options)`, (x, kernel))."""
-
-    def forward(x: jax.Array, kernel: jax.Array, *options: Any) -> tuple[Any, Any]:
-        return convolution(x, kernel, *options), (x, kernel)
-
-    return forward
-
-
-def computed_once(x: jax.Array) -> jax.Array:
-    """`x`, which XLA:CPU must not recompute for each of its users.
-
-    It does so with operations of one large operand (see `relu_of_sum` in models/layers.py), and
-    through them with all before them.
-    """
-    return jnp.where(jnp.isnan(x), jnp.nan, x)
-
-
 def _native(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
     return native_convolve(
         x, kernel, strides=this.strides, padding=this.padding, groups=this.groups
@@ -128,109 +111,8 @@ def _pointwise(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
     return jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:3], -1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _depthwise(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
-    """The sum over the taps of x, shifted, times the tap's weight of each channel.
-
-    XLA fuses it into one loop, and so it does the gradient by x, a sum of the same kind. The one by
-    the kernel is a sum over pixels, which XLA:CPU takes channel after channel: `_sum_of_rows` adds
-    whole rows first.
-
-    The barriers keep what comes before and after, in the gradient too, out of these loops, where it
-    would be computed again for each tap, and compile for minutes.
-    """
-    x = jax.lax.optimization_barrier(x)
-    out = _weighted(_taps(x, kernel.shape, strides=this.strides, padding=this.padding), kernel)
-    return jax.lax.optimization_barrier(out.astype(x.dtype))
-
-
-def _weighted(taps: Sequence[jax.Array], kernel: jax.Array) -> jax.Array:
-    """The sum of [B, H, W, C] taps, each times its weights [C] in `kernel` [kh, kw, 1, C]."""
-    weights = at_least_float32(kernel).reshape(len(taps), 1, 1, 1, -1)
-    return functools.reduce(jnp.add, (tap * weights[i] for i, tap in enumerate(taps)))
-
-
-def _depthwise_backward(
-    this: Convolution, residuals: Any, cotangent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
-    x, cotangent = jax.lax.optimization_barrier((x, cotangent))
-    rows, columns, _, channels = kernel.shape
-
-    # By x: the gradient, spread out, with the turned kernel.
-    sides = [
-        (taps - 1 - margin, size + margin - (made - 1) * stride - 1, stride - 1)
-        for taps, margin, size, made, stride in zip(
-            kernel.shape[:2], this.padding, x.shape[1:3], cotangent.shape[1:3], this.strides,
-            strict=True,
-        )
-    ]  # fmt: skip
-    none = (0, 0, 0)
-    spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [none, *sides, none])
-    taps = _taps(jax.lax.optimization_barrier(spread), kernel.shape, strides=(1, 1), padding=(0, 0))
-    dx = jax.lax.optimization_barrier(_weighted(taps, kernel[::-1, ::-1]).astype(x.dtype))
-
-    padded = jnp.pad(x, [(0, 0), *((p, p) for p in this.padding), (0, 0)])
-    dkernel = _sum_of_products(padded, cotangent, (rows, columns), this.strides)
-    return dx, dkernel.reshape(rows, columns, 1, channels).astype(kernel.dtype)
-
-
-_depthwise.defvjp(with_operands(_depthwise), _depthwise_backward)
-
-
-def _sum_of_products(
-    x: jax.Array, y: jax.Array, window: tuple[int, int], strides: tuple[int, int]
-) -> jax.Array:
-    """Of each tap of a window, the sum over all pixels of `x`, shifted, times `y` [B, H, W, C].
-
-    Rows are added as they lie in memory; of large maps strip after strip of `_ROWS` rows, which
-    stay in the cache, and compile faster than an image at once.
-
-    Returns:
-        [taps, C] float32.
-    """
-    last = (y.shape[2] - 1) * strides[1] + 1
-
-    def add_rows(x: jax.Array, y: jax.Array) -> list[jax.Array]:
-        """[..., W, C] of each tap."""
-        rows = range(y.shape[-3])
-        return [
-            functools.reduce(
-                jnp.add,
-                (
-                    at_least_float32(
-                        x[..., top + i * strides[0], left : left + last : strides[1], :]
-                    )
-                    * y[..., i, :, :]
-                    for i in rows
-                ),
-            )
-            for top in range(window[0])
-            for left in range(window[1])
-        ]
-
-    if y.shape[1] <= _ROWS:
-        sums = add_rows(*jax.lax.optimization_barrier((x, y)))
-    else:
-        strips = -(-y.shape[1] // _ROWS)
-        made = -(-y.shape[1] // strips)
-        read = (made - 1) * strides[0] + window[0]
-        below = max(0, (strips * made - 1) * strides[0] + window[0] - x.shape[1])
-        rows = np.arange(strips)[:, None] * strides[0] * made + np.arange(read)
-        x = jnp.pad(x, [(0, 0), (0, below), (0, 0), (0, 0)])
-        x = x.at[:, rows].get(mode="promise_in_bounds").reshape(-1, read, *x.shape[2:])
-        y = jnp.pad(y, [(0, 0), (0, strips * made - y.shape[1]), (0, 0), (0, 0)])
-        y = y.reshape(-1, made, *y.shape[2:])
-
-        def add_strip(sums: list[jax.Array], strip: tuple[jax.Array, jax.Array]) -> Any:
-            return [a + b for a, b in zip(sums, add_rows(*strip), strict=True)], None
-
-        none = at_least_float32(jnp.zeros(y.shape[2:], y.dtype))
-        sums, _ = jax.lax.scan(
-            add_strip, [none] * math.prod(window), jax.lax.optimization_barrier((x, y))
-        )
-    sums = jax.lax.optimization_barrier(sums)
-    return jnp.stack([channel_sums(one) for one in sums])
+    return depthwise(x, kernel, this.strides, this.padding)
 
 
 def _gathered(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
@@ -240,8 +122,8 @@ def _gathered(x: jax.Array, kernel: jax.Array, this: Convolution) -> jax.Array:
     batch, height, width, _ = x.shape
     out_height, out_width = output_size(x.shape, kernel.shape, strides, padding)
     x = x.reshape(batch, height, width, groups, group_in).transpose(3, 0, 1, 2, 4)
-    taps = _taps(x, kernel.shape, strides=strides, padding=padding)
-    pixels = jnp.concatenate(taps, axis=-1).reshape(groups, batch * out_height * out_width, -1)
+    seen = taps(x, kernel.shape, strides=strides, padding=padding)
+    pixels = jnp.concatenate(seen, axis=-1).reshape(groups, batch * out_height * out_width, -1)
     kernel = kernel.reshape(-1, groups, cout // groups).transpose(1, 0, 2)
     out = jnp.matmul(pixels, kernel).reshape(groups, batch, out_height, out_width, -1)
     return out.transpose(1, 2, 3, 0, 4).reshape(batch, out_height, out_width, cout)
@@ -316,7 +198,7 @@ def _wide_groups_backward(
     return dx, dkernel.transpose(1, 2, 0, 3)
 
 
-_wide_groups.defvjp(with_operands(_wide_groups), _wide_groups_backward)
+_wide_groups.defvjp(gradients.with_operands(_wide_groups), _wide_groups_backward)
 
 
 def _loop_over_groups(
@@ -372,28 +254,20 @@ def _strips_backward(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     strides, padding, strips = this.strides, this.padding, this.strips
-    cotangent = computed_once(cotangent)
+    cotangent = gradients.computed_once(cotangent)
     native = functools.partial(native_convolve, strides=strides, groups=1)
     (dx,) = jax.vjp(lambda x: native(x, kernel, padding=padding), x)[1](cotangent)
 
-    # Rows that a strip makes, and those that it sees; missing ones are zeros.
-    made = -(-cotangent.shape[1] // strips)
-    read = (made - 1) * strides[0] + kernel.shape[0]
-    below = max(0, (strips * made - 1) * strides[0] + kernel.shape[0] - padding[0] - x.shape[1])
-    rows = np.arange(strides[0] * made * strips, step=strides[0] * made)[:, None] + np.arange(read)
-    padded = jnp.pad(x, [(0, 0), (padding[0], below), (0, 0), (0, 0)])
-    parts = padded.at[:, rows].get(mode="promise_in_bounds").reshape(-1, read, *x.shape[2:])
-    cotangent = jnp.pad(
-        cotangent, [(0, 0), (0, strips * made - cotangent.shape[1]), (0, 0), (0, 0)]
+    parts, cotangent = strips_of_rows(
+        x, cotangent, strips=strips, window=kernel.shape[0], stride=strides[0], above=padding[0]
     )
-    cotangent = cotangent.reshape(-1, made, *cotangent.shape[2:])
     (dkernel,) = jax.vjp(lambda kernel: native(parts, kernel, padding=(0, padding[1])), kernel)[1](
         cotangent
     )
     return dx, dkernel
 
 
-_in_strips.defvjp(with_operands(_in_strips), _strips_backward)
+_in_strips.defvjp(gradients.with_operands(_in_strips), _strips_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -410,7 +284,7 @@ def _narrowing_backward(
     this: Convolution, residuals: Any, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
-    cotangent = computed_once(cotangent)
+    cotangent = gradients.computed_once(cotangent)
     (dx,) = jax.vjp(lambda x: _native(x, kernel, this), x)[1](cotangent)
     rows, columns, cin, cout = kernel.shape
     # By one gather, which compiles faster than joined slices.
@@ -429,28 +303,7 @@ def _narrowing_backward(
     return dx, dkernel.astype(kernel.dtype)
 
 
-_narrowing.defvjp(with_operands(_narrowing), _narrowing_backward)
-
-
-def _taps(
-    x: jax.Array, kernel: Sequence[int], *, strides: tuple[int, int], padding: tuple[int, int]
-) -> list[jax.Array]:
-    """Shifted views of `x`, one for each tap of a kernel, row by row.
-
-    `x` [..., H, W, C], padded and cut -> [..., H', W', C].
-    """
-    x = jnp.pad(x, [*[(0, 0)] * (x.ndim - 3), *((p, p) for p in padding), (0, 0)])
-    height, width = output_size((0, *x.shape[-3:]), kernel, strides, (0, 0))
-    return [
-        x[
-            ...,
-            row : row + (height - 1) * strides[0] + 1 : strides[0],
-            column : column + (width - 1) * strides[1] + 1 : strides[1],
-            :,
-        ]
-        for row in range(kernel[0])
-        for column in range(kernel[1])
-    ]
+_narrowing.defvjp(gradients.with_operands(_narrowing), _narrowing_backward)
 
 
 _LOWERINGS: tuple[tuple[Callable[[Convolution], bool], Callable[..., Any]], ...] = (

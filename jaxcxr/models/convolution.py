@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxcxr.cpu import convolution as cpu
+from jaxcxr.cpu import gradients
 from jaxcxr.ops.convolution import Lowering, native_convolve
 
 
@@ -54,7 +55,7 @@ def _transposed_backward(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     if lowering == "matmul":
-        cotangent = cpu.computed_once(cotangent)
+        cotangent = gradients.computed_once(cotangent)
     back = functools.partial(
         convolve, cotangent, strides=strides, padding=(0, 0), lowering=lowering
     )
@@ -62,4 +63,4 @@ def _transposed_backward(
     return dx, *kernel_vjp(x)
 
 
-convolve_transposed.defvjp(cpu.with_operands(convolve_transposed), _transposed_backward)
+convolve_transposed.defvjp(gradients.with_operands(convolve_transposed), _transposed_backward)

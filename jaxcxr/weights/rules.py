@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxcxr.errors import InputError
+from jaxcxr.models import MODELS
 
 Rule = tuple[str, str]
 
@@ -186,12 +187,11 @@ FAMILIES: dict[str, Family] = {
     ),
     "timm_efficientnet": Family("torch", (*_timm_efficientnet(), *_TORCH_LEAVES), _TORCH_LEFT_OUT),
     **{
-        f"efficientnet_lite{number}": Family(
-            "torch", (*_efficientnet_lite(blocks), *_TORCH_LEAVES), _TORCH_LEFT_OUT
+        name: Family(
+            "torch", (*_efficientnet_lite(row.keywords["blocks"]), *_TORCH_LEAVES), _TORCH_LEFT_OUT
         )
-        for number, blocks in enumerate(
-            ((1, 2, 2, 3, 3, 4, 1), (1, 3, 3, 4, 4, 5, 1), (1, 3, 3, 4, 4, 5, 1))
-        )
+        for name, row in MODELS.items()
+        if name.startswith("efficientnet_lite")
     },
     "chexnet_torch": Family(
         "torch",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcxr.cpu import convolution
+from jaxcxr.cpu import gradients
 from jaxcxr.models.convolution import convolve, convolve_transposed
 from tests.models.variables import normal, quick_jit
 
@@ -261,5 +261,5 @@ def test_what_makes_a_gradient_is_computed_once(kind, monkeypatch):
         return len(re.findall(r" = f32\[[\d,]*\]\S* add\(", program))
 
     assert additions() == 1
-    monkeypatch.setattr(convolution, "computed_once", lambda x: x)
+    monkeypatch.setattr(gradients, "computed_once", lambda x: x)
     assert additions() == 2

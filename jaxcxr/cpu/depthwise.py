@@ -1,0 +1,122 @@
+"""Depthwise convolutions for XLA:CPU, which has no fast path for them or their gradients."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcxr.cpu.gradients import with_operands
+from jaxcxr.cpu.reductions import channel_sums
+from jaxcxr.cpu.windows import strips_of_rows, taps
+from jaxcxr.ops.convolution import at_least_float32
+
+_ROWS = 16  # of a map, in one sum
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]
+) -> jax.Array:
+    """`ops.convolution.native_convolve` of each channel by itself, `kernel` [kh, kw, 1, C].
+
+    The sum over the taps of x, shifted, times the tap's weight of each channel.
+
+    XLA fuses it into one loop, and so it does the gradient by x, a sum of the same kind. The one by
+    the kernel is a sum over pixels, which XLA:CPU takes channel after channel:
+    `_sums_of_products` adds whole rows first.
+
+    The barriers keep what comes before and after, in the gradient too, out of these loops, where it
+    would be computed again for each tap, and compile for minutes.
+    """
+    x = jax.lax.optimization_barrier(x)
+    out = _weighted(taps(x, kernel.shape, strides=strides, padding=padding), kernel)
+    return jax.lax.optimization_barrier(out.astype(x.dtype))
+
+
+def _weighted(parts: Sequence[jax.Array], kernel: jax.Array) -> jax.Array:
+    """The sum of [B, H, W, C] parts, each times its weights [C] in `kernel` [kh, kw, 1, C]."""
+    weights = at_least_float32(kernel).reshape(len(parts), 1, 1, 1, -1)
+    return functools.reduce(jnp.add, (part * weights[i] for i, part in enumerate(parts)))
+
+
+def _backward(
+    strides: tuple[int, int], padding: tuple[int, int], residuals: Any, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    x, cotangent = jax.lax.optimization_barrier((x, cotangent))
+    rows, columns, _, channels = kernel.shape
+
+    # By x: the gradient, spread out, with the turned kernel.
+    sides = [
+        (window - 1 - margin, size + margin - (made - 1) * stride - 1, stride - 1)
+        for window, margin, size, made, stride in zip(
+            (rows, columns), padding, x.shape[1:3], cotangent.shape[1:3], strides, strict=True
+        )
+    ]
+    none = (0, 0, 0)
+    spread = jax.lax.optimization_barrier(
+        jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [none, *sides, none])
+    )
+    parts = taps(spread, kernel.shape, strides=(1, 1), padding=(0, 0))
+    dx = jax.lax.optimization_barrier(_weighted(parts, kernel[::-1, ::-1]).astype(x.dtype))
+
+    padded = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
+    dkernel = _sums_of_products(padded, cotangent, (rows, columns), strides)
+    return dx, dkernel.reshape(rows, columns, 1, channels).astype(kernel.dtype)
+
+
+depthwise.defvjp(with_operands(depthwise), _backward)
+
+
+def _sums_of_products(
+    x: jax.Array, y: jax.Array, window: tuple[int, int], strides: tuple[int, int]
+) -> jax.Array:
+    """Of each tap of a window, the sum over all pixels of `x`, shifted, times `y` [B, H, W, C].
+
+    Rows are added as they lie in memory; of large maps strip after strip of `_ROWS` rows, which
+    stay in the cache, and compile faster than an image at once.
+
+    Returns:
+        [taps, C] float32.
+    """
+    last = (y.shape[2] - 1) * strides[1] + 1
+
+    def add_rows(x: jax.Array, y: jax.Array) -> list[jax.Array]:
+        """[..., W, C] of each tap."""
+        rows = range(y.shape[-3])
+        return [
+            functools.reduce(
+                jnp.add,
+                (
+                    at_least_float32(
+                        x[..., top + i * strides[0], left : left + last : strides[1], :]
+                    )
+                    * y[..., i, :, :]
+                    for i in rows
+                ),
+            )
+            for top in range(window[0])
+            for left in range(window[1])
+        ]
+
+    if y.shape[1] <= _ROWS:
+        sums = add_rows(*jax.lax.optimization_barrier((x, y)))
+    else:
+        x, y = strips_of_rows(
+            x, y, strips=-(-y.shape[1] // _ROWS), window=window[0], stride=strides[0]
+        )
+
+        def add_strip(sums: list[jax.Array], strip: tuple[jax.Array, jax.Array]) -> Any:
+            return [a + b for a, b in zip(sums, add_rows(*strip), strict=True)], None
+
+        none = at_least_float32(jnp.zeros(y.shape[2:], y.dtype))
+        sums, _ = jax.lax.scan(
+            add_strip, [none] * math.prod(window), jax.lax.optimization_barrier((x, y))
+        )
+    sums = jax.lax.optimization_barrier(sums)
+    return jnp.stack([channel_sums(one) for one in sums])
