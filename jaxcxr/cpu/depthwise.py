@@ -15,7 +15,7 @@ from jaxcxr.cpu.reductions import channel_sums
 from jaxcxr.cpu.windows import strips_of_rows, taps
 from jaxcxr.ops.convolution import at_least_float32
 
-_ROWS = 16  # of a map, in one sum
+_ROWS = 28  # of a map, at a time
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -78,45 +78,24 @@ def _sums_of_products(
 ) -> jax.Array:
     """Of each tap of a window, the sum over all pixels of `x`, shifted, times `y` [B, H, W, C].
 
-    Rows are added as they lie in memory; of large maps strip after strip of `_ROWS` rows, which
-    stay in the cache, and compile faster than an image at once.
+    Image after image, which stays in the cache (of a large one, strip after strip of at most
+    `_ROWS` rows), and rows first, as they lie in memory. The loop also keeps XLA from computing
+    `x` and `y` again for each tap.
 
     Returns:
         [taps, C] float32.
     """
-    last = (y.shape[2] - 1) * strides[1] + 1
-
-    def add_rows(x: jax.Array, y: jax.Array) -> list[jax.Array]:
-        """[..., W, C] of each tap."""
-        rows = range(y.shape[-3])
-        return [
-            functools.reduce(
-                jnp.add,
-                (
-                    at_least_float32(
-                        x[..., top + i * strides[0], left : left + last : strides[1], :]
-                    )
-                    * y[..., i, :, :]
-                    for i in rows
-                ),
-            )
-            for top in range(window[0])
-            for left in range(window[1])
-        ]
-
-    if y.shape[1] <= _ROWS:
-        sums = add_rows(*jax.lax.optimization_barrier((x, y)))
-    else:
+    if y.shape[1] > _ROWS:
         x, y = strips_of_rows(
             x, y, strips=-(-y.shape[1] // _ROWS), window=window[0], stride=strides[0]
         )
 
-        def add_strip(sums: list[jax.Array], strip: tuple[jax.Array, jax.Array]) -> Any:
-            return [a + b for a, b in zip(sums, add_rows(*strip), strict=True)], None
+    def add_image(sums: list[jax.Array], image: tuple[jax.Array, jax.Array]) -> Any:
+        x, y = image
+        seen = taps(at_least_float32(x), window, strides=strides, padding=(0, 0))
+        return [total + (part * y).sum(0) for total, part in zip(sums, seen, strict=True)], None
 
-        none = at_least_float32(jnp.zeros(y.shape[2:], y.dtype))
-        sums, _ = jax.lax.scan(
-            add_strip, [none] * math.prod(window), jax.lax.optimization_barrier((x, y))
-        )
+    none = at_least_float32(jnp.zeros(y.shape[2:], y.dtype))
+    sums, _ = jax.lax.scan(add_image, [none] * math.prod(window), (x, y))
     sums = jax.lax.optimization_barrier(sums)
     return jnp.stack([channel_sums(one) for one in sums])
