@@ -19,8 +19,13 @@ SEALED = "checksums"  # the mark in finished.json that checksums.json is there
 REFERENCE = "reference.png"  # the image that all histograms are matched to
 _DEPTH = 60  # of objects in objects
 
+
+class Closed(dict[str, Any]):
+    """A shape {name: shape} of an object that has no other names."""
+
+
 # A shape is a type, a tuple of types, NUMBER, [shape] of a list, {str: shape} of any names, or
-# {name: shape}, where a name with ? may be missing and names beyond these are free.
+# {name: shape}, where a name with ? may be missing and names beyond these are free, or `Closed`.
 NUMBER = "number"
 _COUNT = (int, type(None))
 _SCORES = {
@@ -47,7 +52,8 @@ SHAPES: Mapping[str, Any] = {
         "earlier_starts?": [dict],
         "versions?": dict,
     },
-    FINISHED: {str: dict},
+    # Nothing else says that a run was trained: a mark whose name is damaged must not be missed.
+    FINISHED: Closed({"fit?": dict, "train?": dict, f"{SEALED}?": dict}),
     TIMINGS: {"stages": {str: {"seconds": NUMBER, "images?": _COUNT, "patches?": _COUNT}}},
     TRAINING: {"step": int, "best_step?": _COUNT, "best?": NUMBER},
     STAGES: {str: {"inputs": {str: str}, "seconds": NUMBER}},
@@ -110,6 +116,9 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
             continue
         if problem := misfit(value[plain], part, f"{prefix}{plain}"):
             return problem
+    if isinstance(shape, Closed):
+        known = {key.removesuffix("?") for key in shape}
+        return _first(f"{prefix}{key} is unknown" for key in value if key not in known)
     return ""
 
 

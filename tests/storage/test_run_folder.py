@@ -275,11 +275,11 @@ def test_finished_stages_are_remembered(tmp_path):
     with RunFolder.open(tmp_path, {}) as folder:
         assert not folder.is_finished("train")
         folder.mark_finished("train", {"split_sha256": "abc"})
-        folder.mark_finished("predict")
+        folder.mark_finished("fit")
     with RunFolder.open(tmp_path, {}) as folder:
         assert folder.is_finished("train")
-        assert folder.is_finished("predict")
-        assert not folder.is_finished("explain")
+        assert folder.is_finished("fit")
+        assert not folder.is_finished("checksums")
         assert folder.finished_info("train")["split_sha256"] == "abc"
 
 
@@ -525,6 +525,7 @@ def test_without_git_the_version_is_told(tmp_path, monkeypatch):
     [
         ("finished.json", "[]"),
         ("finished.json", '{"train": 5}'),
+        ("finished.json", '{"Fit": {}}'),  # one bit
         ("timings.json", '{"stages": 3}'),
         ("timings.json", '{"stages": {"train": {"seconds": "1", "images": 1, "patches": 1}}}'),
         ("training.json", '{"step": 1e999}'),
