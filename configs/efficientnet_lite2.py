@@ -30,6 +30,7 @@ EXPERIMENT = Experiment(
                 "data.image_size": 72,
                 "patches.size": 64,
                 "optim.learning_rate": 1e-3,
+                "model.norm_momentum": 0.9,
                 "train.epochs": 42.0,  # from random values it needs more steps than other learners
                 "train.eval_every": 21.0,
             },
@@ -43,6 +44,7 @@ EXPERIMENT = Experiment(
                 "train.epochs": 12.0,
                 "train.eval_every": 3.0,
                 "train.batch_size": 16,
+                "model.norm_momentum": 0.9,
                 "model.pretrained": "efficientnet_lite2.imagenet",
             },
         ],

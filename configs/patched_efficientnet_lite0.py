@@ -28,6 +28,7 @@ EXPERIMENT = Experiment(
                 "patches.eval_count": 16,
                 "patches.valid_count": 16,  # one program to compile for both
                 "optim.learning_rate": 2e-3,
+                "model.norm_momentum": 0.9,
                 "train.epochs": 42.0,  # from random values it needs more steps than other learners
                 "train.eval_every": 21.0,
             },
@@ -44,6 +45,7 @@ EXPERIMENT = Experiment(
                 "train.epochs": 12.0,
                 "train.eval_every": 3.0,
                 "train.batch_size": 16,
+                "model.norm_momentum": 0.9,
                 "model.pretrained": "efficientnet_lite0.imagenet",
             },
         ],

@@ -20,6 +20,7 @@ from jaxcxr.models.densenet import DenseNet
 from jaxcxr.models.efficientnet import EfficientNet
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.inception import InceptionV3
+from jaxcxr.models.layers import AS_PUBLISHED, NormTuning
 from jaxcxr.models.neural_weight import NeuralWeightModule
 from jaxcxr.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcxr.models.small_cnn import SmallCNN
@@ -97,6 +98,7 @@ def build(
     depth: float = 1.0,
     dtype: Any = jnp.float32,
     dropout: float | None = None,
+    norm_tuning: NormTuning = AS_PUBLISHED,
     **options: Any,
 ) -> nn.Module:
     """The network `name`, called with x [B, H, W, in_channels] float32.
@@ -110,11 +112,13 @@ def build(
         depth: factor on the repeats in each block; 1.0 is the published network.
         dtype: of the computation; parameters and logits stay float32.
         dropout: None is the published rate.
+        norm_tuning: of the batch norms.
         **options: fields of one model, e.g. `activation` of neural_weight_module, `remat` of
             fc_densenet103, `narrow` of unet.
 
     Raises:
-        InputError: for an unknown name, or an option that the model does not have.
+        InputError: for an unknown name, an option that the model does not have, or `norm_tuning` of
+            one without batch norms.
     """
     if name not in MODELS:
         raise InputError(f"Unknown model {name!r}. Known models: {', '.join(MODELS)}.")
@@ -133,6 +137,13 @@ def build(
         fields_set["depth"] = depth
     if dropout is not None:
         fields_set["dropout"] = dropout
+    if norm_tuning != AS_PUBLISHED:
+        if "norm_tuning" not in fields or factory.keywords.get("batch_norm") is False:  # VGG
+            raise InputError(
+                f"{name} has no batch norms: leave model.norm_momentum at 0 and "
+                "model.norm_statistics at batch"
+            )
+        fields_set["norm_tuning"] = norm_tuning
     if unknown := sorted(fields_set.keys() - fields):
         raise InputError(
             f"{name} has no option {', '.join(unknown)}. Known: {', '.join(sorted(fields))}."

@@ -129,6 +129,7 @@ class CovidNet(nn.Module):
             stage.
         dropout: rate before each dense layer; None is the published 0.
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the convolutions; parameters, batch statistics and dense layers stay float32.
     """
 
@@ -139,6 +140,7 @@ class CovidNet(nn.Module):
     flatten: bool = False
     in_channels: int = 3
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -148,7 +150,9 @@ class CovidNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=31, model="COVID-Net")
-        norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
+        norm = layers.batch_norm(
+            train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
+        )
         unit = functools.partial(
             Unit, norm=norm, conv=functools.partial(layers.Conv, dtype=self.dtype)
         )

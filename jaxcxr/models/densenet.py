@@ -118,6 +118,7 @@ class DenseNet(nn.Module):
             as published. COVID-CXNet has 10, and then both dense layers start as in Keras.
         head_dropout: rate before the logits; COVID-CXNet has .2.
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
@@ -127,6 +128,7 @@ class DenseNet(nn.Module):
     blocks: Sequence[int]
     in_channels: int = 3
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -143,7 +145,9 @@ class DenseNet(nn.Module):
             growth=layers.scaled(self.growth, self.width),
             blocks=[layers.scaled(n, self.depth) for n in self.blocks],
             dropout=self.dropout or 0.0,
-            norm=layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype),
+            norm=layers.batch_norm(
+                train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
+            ),
             conv=functools.partial(Conv, dtype=self.dtype),
             name="features",
         )(x, train=train)

@@ -218,6 +218,7 @@ class EfficientNet(nn.Module):
         width, depth: factors on the channels and on `blocks`.
         dropout: None is `rate`; stochastic depth has its own field.
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
@@ -231,6 +232,7 @@ class EfficientNet(nn.Module):
     stochastic_depth: float = 0.2
     in_channels: int = 3
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -250,6 +252,7 @@ class EfficientNet(nn.Module):
                 train=train,
                 axis_name=self.axis_name,
                 dtype=self.dtype,
+                tuning=self.norm_tuning,
                 **(_LITE_NORM if self.lite else {}),
             ),
             conv=functools.partial(layers.Conv, dtype=self.dtype),

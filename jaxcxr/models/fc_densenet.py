@@ -123,6 +123,7 @@ class FCDenseNet(nn.Module):
         dropout: rate of whole-channel dropout; None is the published .2.
         remat: recompute the dense blocks in the backward pass (less memory, more time).
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
@@ -133,6 +134,7 @@ class FCDenseNet(nn.Module):
     bottleneck: int = 15
     in_channels: int = 1
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -144,7 +146,9 @@ class FCDenseNet(nn.Module):
         """`x` [B, H, W, in_channels] -> logits [B, H, W, num_classes] and named maps."""
         layers.check_input(x, in_channels=self.in_channels, min_size=32, model="FC-DenseNet")
         dropout = 0.2 if self.dropout is None else self.dropout
-        norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
+        norm = layers.batch_norm(
+            train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
+        )
         conv = functools.partial(Conv, dtype=self.dtype)
         growth = layers.scaled(self.growth, self.width)
         down = [layers.scaled(n, self.depth) for n in self.down]

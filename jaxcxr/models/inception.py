@@ -200,12 +200,14 @@ class InceptionV3(nn.Module):
         width, depth: factors on the channels and on the blocks of each stage (3 A, 4 C, 2 E).
         dropout: rate before the classifier; None is the published .5.
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
     num_classes: int
     in_channels: int = 3
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -216,7 +218,11 @@ class InceptionV3(nn.Module):
         """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=27, model="Inception v3")
         norm = layers.batch_norm(
-            train=train, axis_name=self.axis_name, dtype=self.dtype, epsilon=1e-3
+            train=train,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            tuning=self.norm_tuning,
+            epsilon=1e-3,
         )
         unit = functools.partial(ConvUnit, width=self.width, norm=norm, dtype=self.dtype)
 

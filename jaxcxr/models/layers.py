@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import chex
 import flax.linen as nn
@@ -244,15 +244,43 @@ class BatchNorm(nn.Module):
         return mean, jnp.maximum(square - jnp.square(mean), 0.0), count
 
 
+class NormTuning(NamedTuple):
+    """How the batch norms of a network are trained.
+
+    Attributes:
+        momentum: fraction of the running statistics that a step keeps; None: the network's own.
+            Networks made for a million steps keep so much that after a few hundred steps of
+            fine-tuning their statistics are still those of weights long gone.
+        frozen: training, too, normalises with the running statistics, which stay as they are.
+    """
+
+    momentum: float | None = None
+    frozen: bool = False
+
+
+AS_PUBLISHED = NormTuning()
+
+
 def batch_norm(
-    *, train: bool, axis_name: str | None, dtype: Any = jnp.float32, **options: float
+    *,
+    train: bool,
+    axis_name: str | None,
+    dtype: Any = jnp.float32,
+    tuning: NormTuning = AS_PUBLISHED,
+    **options: float,
 ) -> Callable[..., BatchNorm]:
-    """A `BatchNorm` partial; `options`: its epsilon and momentum.
+    """A `BatchNorm` partial; `options`: the network's own epsilon and momentum.
 
     With `axis_name` its statistics are averaged over the devices while training.
     """
+    if tuning.momentum is not None:
+        options["momentum"] = tuning.momentum
     return functools.partial(
-        BatchNorm, use_running_average=not train, axis_name=axis_name, dtype=dtype, **options
+        BatchNorm,
+        use_running_average=not train or tuning.frozen,
+        axis_name=axis_name,
+        dtype=dtype,
+        **options,
     )
 
 

@@ -135,6 +135,7 @@ class ResNet(nn.Module):
         dropout: rate after the average; None is the published 0.
         head_hidden, head_dropout: as in `DenseNet`.
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the computation; parameters, batch statistics and logits stay float32.
     """
 
@@ -145,6 +146,7 @@ class ResNet(nn.Module):
     group_width: int = 64
     in_channels: int = 3
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -156,7 +158,9 @@ class ResNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=1, model="ResNet")
-        norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
+        norm = layers.batch_norm(
+            train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
+        )
         conv = functools.partial(layers.Conv, dtype=self.dtype)
         groups = layers.scaled(self.groups, self.width) if self.groups > 1 else 1
 

@@ -94,6 +94,7 @@ class VGG(nn.Module):
             AveragePooling2D (what is left at the border falls away); 0, and on a smaller map, the
             whole map. What is left is flattened as [H, W, C].
         axis_name: device axis over which batch statistics are averaged.
+        norm_tuning: of its batch norms.
         dtype: of the convolutions; parameters, batch statistics and the classifier stay float32.
     """
 
@@ -102,6 +103,7 @@ class VGG(nn.Module):
     batch_norm: bool
     in_channels: int = 3
     axis_name: str | None = None
+    norm_tuning: layers.NormTuning = layers.AS_PUBLISHED
     width: float = 1.0
     depth: float = 1.0
     dtype: Any = jnp.float32
@@ -114,7 +116,9 @@ class VGG(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
         layers.check_input(x, in_channels=self.in_channels, min_size=32, model="VGG")
-        norm = layers.batch_norm(train=train, axis_name=self.axis_name, dtype=self.dtype)
+        norm = layers.batch_norm(
+            train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
+        )
         out = Features(
             channels=[layers.scaled(c, self.width) for c in (64, 128, 256, 512, 512)],
             convolutions=[layers.scaled(n, self.depth) for n in self.convolutions],

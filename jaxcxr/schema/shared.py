@@ -124,6 +124,19 @@ MODEL = Section(
         "std": Field((), "pixels become (x - mean) / std", of=float, within=POSITIVE),
     }
 )
+BATCH_NORMS = {  # of `model`, for networks with batch norms
+    "norm_momentum": Field(
+        0.0,
+        "fraction of the running statistics of batch norms that a step keeps; 0 = the "
+        "network's own (0.9; of EfficientNet-Lite 0.99)",
+        within=BELOW_ONE,
+    ),
+    "norm_statistics": Field(
+        "batch",
+        "that batch norms take in training; running: those of the weights, which stay",
+        values=("batch", "running"),
+    ),
+}
 DTYPE = Field(
     "float32",
     "of the computation; parameters, losses, logits stay float32",

@@ -16,6 +16,7 @@ from jaxcxr.schema.field import (
     Section,
 )
 from jaxcxr.schema.shared import (
+    BATCH_NORMS,
     DTYPE,
     EVALUATE,
     MASKS,
@@ -41,7 +42,7 @@ _BRIGHTNESS = Field((1.0, 1.0), "range of factors", within=NOT_NEGATIVE, items=2
 
 CLASSIFY = task_config(
     "classify",
-    model=MODEL | {"dtype": DTYPE},
+    model=MODEL | BATCH_NORMS | {"dtype": DTYPE},
     train=train_section(
         "macro_f1", "macro_f1", "accuracy", "loss", meaning="metric of the validation patients"
     ),
@@ -223,6 +224,7 @@ SEGMENT = task_config(
         ),
     },
     model=MODEL
+    | BATCH_NORMS
     | {
         "name": "fc_densenet103",
         "in_channels": 1,

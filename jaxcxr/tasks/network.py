@@ -19,6 +19,7 @@ from jaxcxr import weights as pretrained
 from jaxcxr.data import output_classes
 from jaxcxr.errors import InputError
 from jaxcxr.models.initialise import initialise
+from jaxcxr.models.layers import NormTuning
 from jaxcxr.storage.names import is_weights_file
 from jaxcxr.tasks import input_sampler
 
@@ -57,6 +58,7 @@ class Network:
             width=m.width,
             depth=m.depth,
             dtype=dtype(m),
+            norm_tuning=norm_tuning(m),
         )
         size = (m.input_size, m.input_size) if m.input_size else input_sampler.input_size(config)
         self.shape = (*size, m.in_channels)
@@ -115,6 +117,11 @@ class Network:
             lambda a: function(*a), [a.reshape(-1, chunk, *a.shape[1:]) for a in padded]
         )
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], result)
+
+
+def norm_tuning(model: ConfigDict) -> NormTuning:
+    """How the batch norms of a network are trained, of a config's `model`."""
+    return NormTuning(model.norm_momentum or None, frozen=model.norm_statistics == "running")
 
 
 def dtype(model: ConfigDict) -> Any:

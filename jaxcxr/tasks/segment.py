@@ -30,7 +30,7 @@ from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
 from jaxcxr.ops.geometry import unit_float
 from jaxcxr.tasks.monitor import monitor
-from jaxcxr.tasks.network import dtype
+from jaxcxr.tasks.network import dtype, norm_tuning
 from jaxcxr.tasks.task import Batch, Prediction
 
 
@@ -233,6 +233,7 @@ def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Modu
         depth=m.depth,
         in_channels=m.in_channels,
         dtype=dtype(m),
+        norm_tuning=norm_tuning(m),
         **(
             {"remat": True} if m.remat else {}
         ),  # an option of some networks; unknown ones are refused

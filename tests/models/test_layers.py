@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcxr import models
+from jaxcxr.errors import InputError
 from jaxcxr.models import layers
+from jaxcxr.models.initialise import initialise
 from tests.models.variables import filled, normal
 
 
@@ -110,6 +114,47 @@ def test_batch_norm_has_torch_momentum_and_epsilon():
     np.testing.assert_allclose(state["batch_stats"]["mean"], [0.2], rtol=1e-5)
     # torch keeps the unbiased variance, 2 here.
     np.testing.assert_allclose(state["batch_stats"]["var"], [0.9 + 0.1 * 2], rtol=1e-5)
+
+
+def test_batch_norms_can_forget_faster_than_their_network_has_them():
+    tuning = layers.NormTuning(momentum=0.5)
+    x = jnp.asarray([[1.0], [3.0]])
+    norm = layers.batch_norm(train=True, axis_name=None, tuning=tuning, momentum=0.99)()
+    _, state = norm.apply(norm.init(jax.random.key(0), x), x, mutable=["batch_stats"])
+    np.testing.assert_allclose(state["batch_stats"]["mean"], [1.0], rtol=1e-5)
+
+
+def test_frozen_batch_norms_train_with_statistics_that_stay():
+    x = jnp.asarray([[1.0], [3.0]])
+    norm = layers.batch_norm(train=True, axis_name=None, tuning=layers.NormTuning(frozen=True))()
+    variables = norm.init(jax.random.key(0), x)
+    y, state = norm.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, x / np.sqrt(1 + 1e-5), rtol=1e-5)
+    chex.assert_trees_all_equal(state["batch_stats"], variables["batch_stats"])
+
+
+@pytest.mark.parametrize("name", [n for n in models.MODELS if n != "neural_weight_module"])
+def test_every_network_hands_its_tuning_to_all_its_batch_norms(name):
+    def norms(**options):
+        """Shapes of the running statistics."""
+        network = models.build(name, num_classes=2, in_channels=3, **options)
+        x = jax.ShapeDtypeStruct((2, 96, 96, 3), jnp.float32)
+        return initialise(network, None, x).get("batch_stats", {})
+
+    if not norms():
+        with pytest.raises(InputError, match=f"{name} has no batch norms"):
+            norms(norm_tuning=layers.NormTuning(frozen=True))
+        return
+    seen = []
+
+    def note(next_call, args, kwargs, context):
+        if isinstance(context.module, layers.BatchNorm):
+            seen.append((context.module.momentum, context.module.use_running_average))
+        return next_call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        norms(norm_tuning=layers.NormTuning(momentum=0.5, frozen=True))
+    assert set(seen) == {(0.5, True)}
 
 
 @pytest.mark.parametrize("lowering", ["native", "matmul"])
