@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="K of an image (default 100, the paper's; 4 with --quick)",
     )
     parser.add_argument(
-        "--batch", type=at_least_1, help="images of a training step (default 8; 2 with --quick)"
+        "--batch",
+        type=at_least_1,
+        help="images of a training step, half of EfficientNet-Lite's (default 8; 2 with --quick)",
     )
     parser.add_argument(
         "--quick",

@@ -179,7 +179,7 @@ def _scaling(o: Options) -> list[Case]:
             patches,
             "patches",
             1.0,
-            [{**few, "images": 1, "count": k, "compared": False} for k in patches],
+            [{**few, "images": 1, "count": k, "compared": 0} for k in patches],
         ),
         curve(
             "side",
@@ -193,7 +193,7 @@ def _scaling(o: Options) -> list[Case]:
                     "inputs": f"{s}.npz",
                     "images": 1,
                     "count": 16,
-                    "compared": False,
+                    "compared": 0,
                 }
                 for s in sides
             ],

@@ -26,6 +26,7 @@ PACKAGES = (
     "scikit-learn",
     "torch",
     "torchvision",
+    "efficientnet_lite_pytorch",
 )
 
 
@@ -36,7 +37,7 @@ def describe() -> tuple[dict[str, Any], dict[str, str]]:
     """
     missing = {
         name: f"{name} is not installed: requirements-benchmarks.txt has it"
-        for name in ("torch", "torchvision")
+        for name in ("torch", "torchvision", "efficientnet_lite_pytorch")
         if importlib.util.find_spec(name) is None
     }
     found: dict[str, Any] = {

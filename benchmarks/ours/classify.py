@@ -30,7 +30,7 @@ def draw_inputs(
     folder: Path, *, config: str, fields: Fields, images: int, count: int, inputs: str = INPUTS
 ) -> None:
     """Writes what a prediction reads: images, masks, and where the patches lie that our side will
-    take.
+    take, if it takes any.
 
     image [N, S, S] uint8; mask [N, S, S] uint8, 1 in the lungs; label [N] int32; centres [N, K, 2]
     (row, column).
@@ -38,13 +38,16 @@ def draw_inputs(
     c = experiments.load(config, fields)
     device.start(c)
     arrays = draw_phantoms(c, images)
-    keys = jax.vmap(lambda index: jax.random.fold_in(_predict_key(c), index))(
-        np.arange(images, dtype=np.int32)
-    )
-    centres = patches.evaluation_centres(
-        keys, arrays["mask"], count=count, sampling=c.patches.sampling
-    )
-    write_arrays(folder / inputs, {**arrays, "centres": centres})
+    if c.patches.enabled:
+        keys = jax.vmap(lambda index: jax.random.fold_in(_predict_key(c), index))(
+            np.arange(images, dtype=np.int32)
+        )
+        arrays["centres"] = np.asarray(
+            patches.evaluation_centres(
+                keys, arrays["mask"], count=count, sampling=c.patches.sampling
+            )
+        )
+    write_arrays(folder / inputs, arrays)
 
 
 def draw_batch(folder: Path, *, config: str, fields: Fields, images: int) -> None:
@@ -73,7 +76,7 @@ def predict(
     count: int,
     images: int = 1,
     inputs: str = INPUTS,
-    compared: bool = True,
+    compared: int = 1,
     devices: int = 1,
 ) -> Prepared:
     """`--config.run=predict` of images that lie in memory: crops, network, votes.
@@ -81,10 +84,11 @@ def predict(
     Args:
         folder: with the inputs, and the weights where a peer has drawn some.
         config, fields: of the experiment.
-        count: K.
+        count: K; 1 of whole images.
         images: the number of images, from the first one on.
         inputs: file of `draw_inputs`.
-        compared: whether the sides of the case compute the same.
+        compared: images of the first batch, from the first one on, of which all sides of the case
+            compute the same.
         devices: simulated ones, of a CPU.
     """
     c = experiments.load(config, fields)
@@ -105,9 +109,9 @@ def predict(
         found[:] = predict_rows(compiled.predict(count), variables, batches, _predict_key(c))
 
     def outputs() -> dict[str, np.ndarray]:
-        """Of the first image: it is the same however many follow."""
+        """Of the first images: they are the same however many follow."""
         return (
-            {name: found[0][name][:1] for name in ("mean_softmax", "vote_fraction")}
+            {name: found[0][name][:compared] for name in ("mean_softmax", "vote_fraction")}
             if compared
             else {}
         )

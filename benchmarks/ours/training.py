@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -19,8 +20,12 @@ from jaxcxr.training import steps
 
 
 def leave_out_dropout(model: str) -> None:
-    """Builds this row of MODELS without dropout from now on, in this process."""
-    models.MODELS[model] = functools.partial(models.MODELS[model], dropout=0.0)
+    """Builds this row of MODELS without dropout and stochastic depth from now on, in this
+    process.
+    """
+    row = models.MODELS[model]
+    rates = {"dropout", "stochastic_depth"} & {field.name for field in dataclasses.fields(row.func)}  # pyright: ignore
+    models.MODELS[model] = functools.partial(row, **dict.fromkeys(rates, 0.0))
 
 
 def first_state(config: ConfigDict, compiled: steps.Compiled, variables: Variables) -> TrainState:

@@ -1,8 +1,8 @@
-"""torchvision's learners: patched predictions and training steps."""
+"""Learners in PyTorch: predictions and training steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,16 @@ Fields = Mapping[str, Any]
 
 
 def draw_weights(folder: Path, *, config: str, fields: Fields) -> None:
-    """Writes the numbers of torchvision's random network, its norms' statistics taken from some of
+    """Writes the numbers of PyTorch's random network, its norms' statistics taken from some of
     the inputs.
     """
     c = experiments.load(config, fields)
     network = networks.classifier(c)
     given = read_arrays(folder / INPUTS)
-    # Of a training step what it sees, of a prediction the patches of its image.
-    seen = given["pixels"] if "pixels" in given else _crops(*_first(given), c)
-    networks.calibrate(network, _to_input(torch.from_numpy(seen[:16]), c))
+    # Of a training step what it sees, of a prediction what is cut of its images.
+    first = slice(16)
+    seen = given["pixels"][first] if "pixels" in given else _crops(given, c)[1](first)
+    networks.calibrate(network, _to_input(torch.from_numpy(seen), c))
     save_file(
         {name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS
     )
@@ -39,7 +40,7 @@ def draw_weights(folder: Path, *, config: str, fields: Fields) -> None:
 def predict(
     folder: Path, *, config: str, fields: Fields, form: str, where: str, one_by_one: bool
 ) -> Prepared:
-    """Votes and mean probabilities of the patches of the first image.
+    """Votes and mean probabilities: of the patches of the first image, or of whole images.
 
     Args:
         folder: with the inputs and the weights.
@@ -51,22 +52,22 @@ def predict(
     """
     c = experiments.load(config, fields)
     network = training.on_device(_network(c, folder).eval(), form, where)
-    image, mask, centres = _first(read_arrays(folder / INPUTS))
+    (images, each), crops = _crops(read_arrays(folder / INPUTS), c)
     chunk = 1 if one_by_one else c.patches.chunk
     found: dict[str, np.ndarray] = {}
 
     @torch.inference_mode()
     def run() -> None:
         logits = []
-        for first in range(0, len(centres), chunk):
-            pixels = torch.from_numpy(_crops(image, mask, centres[first : first + chunk], c))
+        for first in range(0, images * each, chunk):
+            pixels = torch.from_numpy(crops(slice(first, first + chunk)))
             x = training.laid_out(_to_input(pixels.to(where), c), form, where)
             with training.precision(form, where):
                 logits.append(network(x).float())
-        every = torch.cat(logits)
-        votes = F.one_hot(every.argmax(1), every.shape[1]).float()
-        found["mean_softmax"] = every.softmax(1).mean(0, keepdim=True).cpu().numpy()
-        found["vote_fraction"] = votes.mean(0, keepdim=True).cpu().numpy()
+        every = torch.cat(logits).unflatten(0, (images, each))
+        votes = F.one_hot(every.argmax(2), every.shape[2]).float()
+        found["mean_softmax"] = every.softmax(2).mean(1).cpu().numpy()
+        found["vote_fraction"] = votes.mean(1).cpu().numpy()
 
     return Prepared(run, lambda: found, lambda: device.measures(where))
 
@@ -98,12 +99,23 @@ def _network(config: ConfigDict, folder: Path) -> nn.Module:
     return network
 
 
-def _first(given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first image with its mask and its patches' centres."""
-    return given["image"][0], given["mask"][0], given["centres"][0]
-
-
 def _crops(
+    given: Mapping[str, np.ndarray], config: ConfigDict
+) -> tuple[tuple[int, int], Callable[[slice], np.ndarray]]:
+    """((images, crops of each), what cuts some of all crops: [N, P, P] float32 in [0, 1])."""
+    if not config.patches.enabled:
+        images = given["image"]
+        return (len(images), 1), lambda some: _middles(images[some], config.patches.size)
+    image, mask, centres = given["image"][0], given["mask"][0], given["centres"][0]
+    return (1, len(centres)), lambda some: _patches(image, mask, centres[some], config)
+
+
+def _middles(images: np.ndarray, size: int) -> np.ndarray:
+    top, left = ((side - size) // 2 for side in images.shape[1:])
+    return images[:, top : top + size, left : left + size].astype(np.float32) / 255
+
+
+def _patches(
     image: np.ndarray, mask: np.ndarray, centres: np.ndarray, config: ConfigDict
 ) -> np.ndarray:
     """Patches [N, P, P] float32 in [0, 1] around centres [N, 2], moved inside the image; 0 outside

@@ -1,5 +1,5 @@
-"""PyTorch networks equal to ours: torchvision's learners, and segmenters written from their papers'
-descriptions.
+"""PyTorch networks equal to ours: learners of torchvision and, EfficientNet-Lite, of another
+package, and segmenters written from their papers' descriptions.
 
 The segmenters' modules carry the names of our parameter trees, so that our numbers go in without a
 table.
@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import Tensor, nn
 
+from benchmarks.settings import is_lite
+
 DENSENETS = {
     "densenet161": dict(num_init_features=96, growth_rate=48, block_config=(6, 12, 36, 24))
 }
@@ -27,11 +29,15 @@ VGGS = {"vgg19_bn": (2, 2, 4, 4, 4)}
 
 
 def classifier(config: ConfigDict) -> nn.Module:
-    """torchvision's network of a learner's config, with its own random numbers (seeded) and without
-    dropout.
+    """The network of a learner's config, with its own random numbers (seeded) and without dropout
+    and stochastic depth.
     """
     torch.manual_seed(config.seed)
-    network = _torchvision(config.model.name, len(config.data.classes), config.model.depth)
+    m, classes = config.model, len(config.data.classes)
+    if is_lite(m.name):
+        network = _lite(m.name, classes, m.depth, side=m.input_size or config.patches.size)
+    else:
+        network = _torchvision(m.name, classes, m.depth)
     for part in network.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
@@ -56,11 +62,27 @@ def _torchvision(name: str, classes: int, depth: float) -> nn.Module:
         ):
             plan += [channels] * count + ["M"]
         return models.VGG(models.vgg.make_layers(plan, batch_norm=True), num_classes=classes)
+    if name == "efficientnet_b4":
+        network = models.efficientnet_b4(num_classes=classes, stochastic_depth_prob=0.0)
+        for i, stage in enumerate(network.features[1:-1], start=1):
+            network.features[i] = stage[: _scaled([len(stage)], depth)[0]]
+        return network
     if name == "inception_v3" and depth == 1:
         return models.Inception3(
             num_classes=classes, aux_logits=True, transform_input=False, init_weights=True
         )
     raise ValueError(f"there is no network of torchvision for {name} at depth {depth}")
+
+
+def _lite(name: str, classes: int, depth: float, *, side: int) -> nn.Module:
+    """`side`: of the images, for which it pads as TensorFlow does."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    if depth != 1:
+        raise ValueError(f"there is no {name} at depth {depth}")
+    return EfficientNet.from_name(
+        name.replace("_", "-"), num_classes=classes, image_size=side, drop_connect_rate=0.0
+    )
 
 
 def _scaled(counts: Sequence[int], depth: float) -> tuple[int, ...]:

@@ -7,8 +7,10 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import cases, experiments, harness, machine, report
 from benchmarks.harness import Case, CaseResult, Side, SideResult
+from benchmarks.ours import training
 from benchmarks.protocol import Job
-from benchmarks.settings import LEARNERS, Options
+from benchmarks.settings import LEARNERS, SIDES, Options
+from jaxcxr import models
 
 MACHINE = {"cpu": "a CPU", "cores": 2, "jax": {"platform": "cpu"}}
 
@@ -71,6 +73,51 @@ def test_the_machines_peak_is_measured_with_any_choice():
     assert chosen[:2] == ["peak/matmul", "peak/copy"]
     assert set(chosen[2:]) == {f"step/{name}/whole" for name in LEARNERS}
     assert command.choose(known, []) == known
+
+
+@pytest.mark.parametrize(
+    ("learner", "package", "batch"),
+    [
+        ("efficientnet_b4", "torchvision", 8),
+        ("efficientnet_lite1", "efficientnet_lite_pytorch", 16),
+    ],
+)
+def test_depthwise_networks_see_whole_images_of_several_sides(learner, package, batch):
+    known = {case.name: case for case in cases.all_cases(Options())}
+    for side in SIDES:
+        for what, draw in (("step", "draw_batch"), ("predict", "draw_inputs")):
+            case = known[f"{what}/{learner}/{side}"]
+            inputs, weights = case.prepare
+            assert inputs.function == f"benchmarks.ours.classify:{draw}"
+            assert inputs.arguments["images"] == batch
+            config = experiments.load(inputs.arguments["config"], inputs.arguments["fields"])
+            assert (config.model.name, config.patches.size) == (learner, side)
+            assert not config.patches.enabled
+            peers = [peer.job for peer in case.sides if peer.name.startswith("PyTorch")]
+            assert len(peers) == 5 and not any(job.arguments.get("one_by_one") for job in peers)
+            assert all({"torch", package} <= {*job.needs} for job in (weights, *peers))
+
+
+def test_a_batch_of_whole_images_is_compared_as_a_whole():
+    [case] = command.choose(cases.all_cases(Options(batch=3)), ["predict/efficientnet_lite0/96"])[
+        2:
+    ]
+    ours = next(side.job.arguments for side in case.sides if side.name == "jaxcxr")
+    assert ours["images"] == ours["compared"] == ours["fields"]["evaluate.batch_size"] == 6
+
+
+def test_the_documentation_counts_the_cases():
+    text = (harness.ROOT / "docs" / "PERFORMANCE.md").read_text()
+    assert f"`--list` names the {len(cases.all_cases(Options()))} cases" in text
+
+
+@pytest.mark.parametrize("learner", ["densenet161", "efficientnet_b4"])
+def test_training_steps_leave_out_all_that_is_drawn(learner, monkeypatch):
+    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
+    training.leave_out_dropout(learner)
+    network = models.build(learner, num_classes=4)
+    rates = [getattr(network, name, 0.0) for name in ("dropout", "stochastic_depth")]
+    assert rates == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("quick", [False, True])
