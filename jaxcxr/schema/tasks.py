@@ -45,7 +45,14 @@ CLASSIFY = task_config(
     model=MODEL | BATCH_NORMS | {"dtype": DTYPE},
     train=train_section(
         "macro_f1", "macro_f1", "accuracy", "loss", meaning="metric of the validation patients"
-    ),
+    )
+    | {
+        "shuffle_labels": Field(
+            False,
+            "Negative control: training images are given each other's labels, and so are those of "
+            "validation. What such a run scores on the test images was not learnt from labels.",
+        ),
+    },
     evaluate=EVALUATE
     | {
         "data": DATA.but(

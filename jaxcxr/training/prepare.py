@@ -67,6 +67,15 @@ def _from_images(
     study = split(config, Examples.of(store.dataset))
     own = with_targets(config, study)
     arrays: dict[str, Any] = {"image": store.images, "label": own.examples.labels}
+    notices = store.dataset.notices
+    if config.train.get("shuffle_labels"):
+        arrays["label"] = _shuffled(own, config.seed)
+        notices += (
+            "negative control: the labels of the training and validation images are shuffled "
+            "(train.shuffle_labels)",
+        )
+        if parallel.is_main():
+            print(f"note: {notices[-1]}", flush=True)
     if store.masks is not None:
         arrays["mask"] = store.masks
     upstream = ()
@@ -76,12 +85,21 @@ def _from_images(
         fingerprint=store.dataset.fingerprint,
         upstream=upstream,
         dropped=_all_dropped(config, store),
-        notices=store.dataset.notices,
+        notices=notices,
         reference=store.reference,
         mask_summary=store.mask_summary,
         builders=store.dataset.versions,
     )
     return Experiment(config, own, study, arrays, build(config, own), record)
+
+
+def _shuffled(own: SplitExamples, seed: int) -> np.ndarray:
+    """Labels [N]: dealt anew among the training images, and among those of validation."""
+    labels, draws = own.examples.labels.copy(), np.random.default_rng(seed)
+    for name in ("train", "valid"):
+        rows = own.splits[name]
+        labels[rows] = draws.permutation(labels[rows])
+    return labels
 
 
 def _all_dropped(config: ConfigDict, store: data.Store) -> dict[str, Dropped]:

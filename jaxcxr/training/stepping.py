@@ -118,7 +118,7 @@ def train_batches(experiment: Experiment, arrays: Mapping[str, Any]) -> Any:
         batch_size=config.train.batch_size,
         seed=config.seed,
         balance=config.train.balance,
-        labels=experiment.examples.labels,
+        labels=experiment.arrays["label"],
         process_index=parallel.process_index(),
         process_count=parallel.process_count(),
     )
