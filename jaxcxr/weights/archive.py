@@ -28,6 +28,9 @@ class Archive:
             self._members = {member.filename: member for member in self._zip.infolist()}
             if len(self._members) < len(self._zip.infolist()):
                 raise ValueError("two members of one name")
+            for name in self._members:  # nothing is unpacked here, but no weights are called so
+                if name.startswith("/") or ".." in name.split("/"):
+                    raise ValueError(f"a member that lies outside: {bounds.shown(name)}")
         except BaseException:
             self._file.close()
             raise

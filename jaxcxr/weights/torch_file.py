@@ -59,9 +59,11 @@ def _zipped(path: Path) -> dict[str, np.ndarray]:
             raise InputError(
                 f"{path} is a TorchScript program, not weights: save its state_dict() there"
             )
-        tensors = _state_dict(
-            path, torch_pickle.load(io.BytesIO(archive.read(f"{root}data.pkl", _PICKLE_BYTES)))
-        )
+        pickled = archive.read(f"{root}data.pkl", _PICKLE_BYTES)
+        file = io.BytesIO(pickled)
+        tensors = _state_dict(path, torch_pickle.load(file))
+        if file.tell() != len(pickled):
+            raise ValueError("data.pkl goes on after its pickle")
         order = (
             archive.read(f"{root}byteorder", 16)
             if f"{root}byteorder" in archive.names
@@ -98,7 +100,11 @@ def _legacy(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("numbers of another byte order")
         storages: dict[str, Storage] = {}
         tensors = _state_dict(path, torch_pickle.load(pickles, storages))
-        keys, places = [str(key) for key in torch_pickle.load(pickles)], {}
+        listed, places = torch_pickle.load(pickles), {}
+        if not isinstance(listed, list):
+            raise ValueError("no list of storages")
+        # Text alone: the text of lists that hold each other 60 deep would never end.
+        keys = [torch_pickle.storage_key(key) for key in listed]
         at = pickles.tell()
         for key in keys:
             places[key] = at

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickletools
+import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ _STORAGES = {
     for module in ("torch", "torch.cuda")
     for name, dtype in _NUMBERS.items()
 }
+_STORAGE_KEY = re.compile(r"[\w-]{1,100}", re.ASCII)  # numbers, as PyTorch writes them
 _MARK = object()
 
 
@@ -141,6 +143,8 @@ class _Machine:
         raise ValueError("no mark on the stack")
 
     def put(self, index: int) -> None:
+        if index > _MOST_WORK:  # they are numbered one after another
+            raise ValueError(f"a memo of {index:,} values")
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -167,7 +171,11 @@ class _Machine:
         self.push_global(f"{module:.{_NAME_LENGTH}}.{name:.{_NAME_LENGTH}}")
 
     def push_global(self, name: str) -> None:
-        self.stack.append(_Global(name[:_NAME_LENGTH]))
+        """A name of something: unknown ones are refused whether or not the pickle uses them."""
+        name = name[:_NAME_LENGTH]
+        if name not in _FUNCTIONS and name not in _STORAGES and name not in _INERT:
+            raise MoreThanArraysError(name if name.isprintable() else ascii(name))
+        self.stack.append(_Global(name))
 
     def persistent(self) -> None:
         """Of PyTorch: ("storage", type, key, device, count).
@@ -184,7 +192,7 @@ class _Machine:
             raise MoreThanArraysError("a view of a storage, which PyTorch wrote before 2017")
         if storage_type.name not in _STORAGES:
             raise MoreThanArraysError(storage_type.name)
-        storage = Storage(_key(key), _STORAGES[storage_type.name], _natural(count))
+        storage = Storage(storage_key(key), _STORAGES[storage_type.name], _natural(count))
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError("one storage with two types or sizes")
         self.stack.append(storage)
@@ -209,8 +217,9 @@ class _Machine:
 
     def build(self) -> None:
         """State of an object: of an OrderedDict it is `_metadata`, which says nothing of arrays."""
-        self.stack.pop()
-        if not isinstance(self.stack[-1], dict):
+        state = self.stack.pop()
+        is_metadata = isinstance(state, dict) and state.keys() <= {"_metadata"}
+        if not isinstance(self.stack[-1], dict) or not is_metadata:
             raise MoreThanArraysError("an object with a state")
 
 
@@ -225,13 +234,31 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
     return result
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+def _default_dict(factory: Any = None) -> dict[Any, Any]:
+    """Without what it would make of keys that are not there."""
+    if factory is not None and not isinstance(factory, _Global):
+        raise ValueError("a dict whose values are made by what is no function")
+    return {}
+
+
+def _tensor(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
+) -> Tensor:
+    """A view of a storage; what is said of gradients says nothing of its numbers."""
     if (
         not isinstance(storage, Storage)
         or not isinstance(shape, tuple)
         or not isinstance(strides, tuple)
     ):
         raise ValueError("a tensor of no storage")
+    if metadata:  # the numbers are stored with another sign
+        raise MoreThanArraysError("a tensor that is a negated or conjugated view")
     if len(shape) != len(strides) or len(shape) > _MOST_DIMENSIONS:
         raise ValueError(f"a tensor of {len(shape)} dimensions and {len(strides)} strides")
     found = Tensor(
@@ -245,14 +272,22 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Ten
     return found
 
 
-def _parameter(data: Any, *_: Any) -> Tensor:
+def _parameter(data: Any, requires_grad: Any = False, hooks: Any = None) -> Tensor:
     if not isinstance(data, Tensor):
         raise ValueError("a parameter that is no tensor")
     return data
 
 
-def _size(dimensions: Any = ()) -> tuple[Any, ...]:
-    return tuple(dimensions)
+def _size(dimensions: Any = ()) -> tuple[int, ...]:
+    if not isinstance(dimensions, tuple | list):  # a long text would become millions of letters
+        raise ValueError("a size that is no list of numbers")
+    return tuple(map(_natural, dimensions))
+
+
+def _device(kind: Any, number: Any = None) -> None:
+    """Where a tensor was, which is of no interest."""
+    if not isinstance(kind, str) or not isinstance(number, int | None):
+        raise ValueError("a device without a name")
 
 
 def _natural(value: Any) -> int:
@@ -268,6 +303,14 @@ def _key(value: Any) -> str:
     if isinstance(value, int) and -(2**62) < value < 2**62:
         return str(value)
     raise MoreThanArraysError("a dict with keys that are no names")
+
+
+def storage_key(value: Any) -> str:
+    """The key of a storage, which names its bytes in the file: no path, nothing nested."""
+    key = _key(value)
+    if not _STORAGE_KEY.fullmatch(key):
+        raise ValueError(f"a storage with the key {key[:_NAME_LENGTH]!a}")
+    return key
 
 
 # Instructions that push their argument, those that push something new, and those that do something.
@@ -287,7 +330,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "MEMOIZE": lambda machine, argument: machine.put(len(machine.memo)),
     "BINGET": lambda machine, argument: machine.get(argument),
     "LONG_BINGET": lambda machine, argument: machine.get(argument),
-    "GLOBAL": lambda machine, argument: machine.push_global(argument.replace(" ", ".")),
+    "GLOBAL": lambda machine, argument: machine.push_global(argument.replace(" ", ".", 1)),
     "STACK_GLOBAL": lambda machine, argument: machine.stack_global(),
     "TUPLE": lambda machine, argument: machine.stack.append(tuple(machine.pop_mark())),
     "TUPLE1": lambda machine, argument: machine.to_tuple(1),
@@ -308,10 +351,17 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
-    "collections.defaultdict": lambda *_: {},
+    "collections.defaultdict": _default_dict,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.Size": _size,
-    "torch.device": lambda *_: None,
+    "torch.device": _device,
 }
+# Names that checkpoints mention and nothing here needs: of a defaultdict's values, and of dtypes.
+_INERT = {
+    "builtins.dict", "builtins.list", "builtins.int", "builtins.float",
+    "__builtin__.dict", "__builtin__.list", "__builtin__.int", "__builtin__.float",
+    "torch.float64", "torch.float32", "torch.float16", "torch.bfloat16", "torch.int64",
+    "torch.int32", "torch.int16", "torch.int8", "torch.uint8", "torch.bool", "torch.strided",
+}  # fmt: skip
