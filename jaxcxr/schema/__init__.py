@@ -15,9 +15,11 @@ from jaxcxr.schema.building import (
     run_name,
 )
 from jaxcxr.schema.checking import (
+    LATER,
     RETIRED,
     check,
     checked,
+    completed,
     field_names,
     holds_stages,
     section_of,
@@ -29,7 +31,7 @@ from jaxcxr.schema.tasks import KINDS
 from jaxcxr.schema.uses import check_read, is_read, names_without
 
 __all__ = [
-    "KINDS", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table", "check",
-    "check_preset", "check_read", "checked", "config", "field_names", "holds_stages", "is_read",
-    "merged", "names_without", "run_name", "section_of", "stages", "unknown_field",
+    "KINDS", "LATER", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table", "check",
+    "check_preset", "check_read", "checked", "completed", "config", "field_names", "holds_stages",
+    "is_read", "merged", "names_without", "run_name", "section_of", "stages", "unknown_field",
 ]  # fmt: skip

@@ -18,6 +18,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETIRED = ("data.cache_dir",)  # fields of earlier versions, which their run folders have
+# Fields whose default is what runs did before there was the field.
+LATER = ("model.norm_momentum", "model.norm_statistics", "train.shuffle_labels")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -65,6 +67,18 @@ def check(config: ConfigDict) -> None:
         for name in _unknown(stage, section, prefix):
             if name.removeprefix(prefix) not in RETIRED:
                 raise unknown_field(name, [prefix + known for known, _ in section.flat()])
+
+
+def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run folder with those fields of LATER that it is older than."""
+    complete = {k: completed(v) if isinstance(v, Mapping) else v for k, v in saved.items()}
+    section = KINDS.get(str(saved.get("task")), Section({}))
+    for name in LATER:
+        part, _, field = name.partition(".")
+        known = section.get(part)
+        if isinstance(known, Section) and field in known and isinstance(complete.get(part), dict):
+            complete[part].setdefault(field, known[field].default)
+    return complete
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:

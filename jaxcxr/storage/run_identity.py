@@ -103,13 +103,14 @@ def with_absolute_paths(config: Mapping[str, Any], folder: Path) -> dict[str, An
 
 
 def moved(saved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A saved configuration whose run folder is now `folder`.
+    """A saved configuration whose run folder is now `folder`, with `schema.completed`'s fields.
 
     Paths that moved along with it lead there again.
     """
+    saved = schema.completed(saved)
     before = saved.get("workdir")
     if not isinstance(before, str) or not before or before == os.path.abspath(folder):
-        return dict(saved)
+        return saved
 
     def follow(text: str) -> str:
         new = os.path.normpath(os.path.join(os.path.abspath(folder), os.path.relpath(text, before)))
