@@ -76,8 +76,9 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
     for name in LATER:
         part, _, field = name.partition(".")
         known = section.get(part)
-        if isinstance(known, Section) and field in known and isinstance(complete.get(part), dict):
-            complete[part].setdefault(field, known[field].default)
+        later = known.get(field) if isinstance(known, Section) else None
+        if isinstance(later, Field) and isinstance(complete.get(part), dict):
+            complete[part].setdefault(field, later.default)
     return complete
 
 
