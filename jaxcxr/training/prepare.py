@@ -94,7 +94,7 @@ def _from_images(
 
 
 def _shuffled(own: SplitExamples, seed: int) -> np.ndarray:
-    """Labels [N]: dealt anew among the training images, and among those of validation."""
+    """Labels [N], permuted within the training images and within the validation images."""
     labels, draws = own.examples.labels.copy(), np.random.default_rng(seed)
     for name in ("train", "valid"):
         rows = own.splits[name]
