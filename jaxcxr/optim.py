@@ -35,6 +35,7 @@ def build(
     clip_norm: float,
     freeze: Sequence[str] = (),
     decay_on: Sequence[str] = (),
+    layer_rates: Sequence[str] = (),
 ) -> optax.GradientTransformation:
     """The update rule without its learning rate, which `with_learning_rate` sets.
 
@@ -52,6 +53,12 @@ def build(
             as they are.
         decay_on: patterns of those that weight decay acts on, () for all. Keras's
             kernel_regularizer=l2(x) of some layers is weight_decay=2x on these.
+        layer_rates: "pattern=factor", on the learning rate of the parameters that match; of several
+            patterns the first counts, and the rate of what matches none is not changed.
+
+    Raises:
+        InputError: no such name, a pattern that is no regular expression or matches nothing, or
+            no factor of 0 or more.
     """
     parts: list[optax.GradientTransformation] = []
     if freeze:
@@ -60,7 +67,7 @@ def build(
         parts.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay:
         mask = (
-            functools.partial(_matching, patterns=decay_on, field="decay_on") if decay_on else None
+            functools.partial(matching, patterns=decay_on, field="decay_on") if decay_on else None
         )
         parts.append(optax.add_decayed_weights(weight_decay, mask))
     if l1:
@@ -73,17 +80,19 @@ def build(
         raise InputError(f"optim.name={name!r} is unknown; known: {', '.join(OPTIMIZERS)}")
     if freeze:
         parts.append(_freeze(freeze))  # again: weight decay and L1 have been added since
+    if layer_rates:
+        parts.append(_scale_layers(layer_rates))
     parts.append(optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=0.0))
     return optax.chain(*parts)
 
 
 def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
     def init(params: Any) -> optax.EmptyState:
-        _matching(params, patterns=patterns, field="freeze")
+        matching(params, patterns=patterns, field="freeze")
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        frozen = _matching(updates, patterns=patterns, field="freeze")
+        frozen = matching(updates, patterns=patterns, field="freeze")
         return jax.tree.map(
             lambda stays, value: jnp.zeros_like(value) if stays else value, frozen, updates
         ), state
@@ -91,23 +100,65 @@ def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def _matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
+def _scale_layers(layer_rates: Sequence[str]) -> optax.GradientTransformation:
+    patterns, factors = [], []
+    for text in layer_rates:
+        pattern, sign, number = text.rpartition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = math.nan
+        if not (pattern and sign and 0 <= factor < math.inf):
+            raise InputError(
+                f"optim.layer_rates has {text!r}: write 'pattern=factor', such as '^features/=0.1'"
+            )
+        patterns.append(pattern)
+        factors.append(factor)
+
+    def init(params: Any) -> optax.EmptyState:
+        matching(params, patterns=patterns, field="layer_rates")
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        scales = [
+            next((f for p, f in zip(patterns, factors, strict=True) if re.search(p, name)), 1.0)
+            for name in names(updates)
+        ]
+        tree = jax.tree.unflatten(jax.tree.structure(updates), scales)
+        return jax.tree.map(lambda scale, value: scale * value, tree, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
     """Pytree of bools: whether one of the patterns is in the parameter's name.
 
     Raises:
-        InputError: a pattern is in no name.
+        InputError: a pattern is in no name, or is no regular expression.
     """
-    names = jax.tree_util.tree_map_with_path(
-        lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), params
-    )
-    leaves = jax.tree.leaves(names)
+    leaves = names(params)
     for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InputError(
+                f"optim.{field}: {pattern!r} is no regular expression: {error}"
+            ) from error
         if not any(re.search(pattern, name) for name in leaves):
             raise InputError(
                 f"optim.{field}: {pattern!r} matches no parameter; there are {leaves[0]} ... "
                 f"{leaves[-1]}"
             )
-    return jax.tree.map(lambda name: any(re.search(pattern, name) for pattern in patterns), names)
+    found = [any(re.search(pattern, name) for pattern in patterns) for name in leaves]
+    return jax.tree.unflatten(jax.tree.structure(params), found)
+
+
+def names(params: Any) -> list[str]:
+    """'features/conv0/kernel', ... of each leaf, in the order of `jax.tree.leaves`."""
+    return [
+        jax.tree_util.keystr(keys, simple=True, separator="/")
+        for keys, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
 
 
 def _add_l1(factor: float) -> optax.GradientTransformation:

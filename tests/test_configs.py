@@ -40,6 +40,7 @@ def test_there_is_a_config_for_every_experiment():
     others = {
         "qatar_cnn",
         "qatar_cnn_augmented",
+        "qatar_lite",
         "qatar_vgg16",
         "v7_diagnosis",
         "v7_diagnosis_masked",

@@ -217,6 +217,55 @@ def test_frozen_parameters_stay_whatever_is_added_to_their_gradient():
     np.testing.assert_allclose(updates["fc"]["kernel"], -0.1, rtol=1e-3)
 
 
+def test_layers_have_rates_of_their_own_and_the_first_pattern_counts():
+    options = dict(weight_decay=0.1, l1=0.0, momentum=0.0, clip_norm=0.0)
+    rates = ("^features/b/=0", "^features/=0.25", "kernel$=3")
+    layer = lambda: {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([0.5, 4.0])}  # noqa: E731
+    params = {"features": {"a": layer(), "b": layer()}, "fc": layer()}
+    grads = jax.tree.map(lambda leaf: 2 * leaf, params)
+
+    def updates(name, rate, **more):
+        optimizer = optim.build(name, **options, **more)
+        current = state.create({"params": params}, optimizer)
+        current = optim.with_learning_rate(current, jnp.float32(rate))
+        return jax.jit(optimizer.update)(grads, current.opt_state, current.params)[0]
+
+    for name in ("adam", "sgd"):
+        found = updates(name, 0.1, layer_rates=rates)
+        # What a part would do as a network of its own at that rate.
+        for part, rate in {
+            ("features", "a", "kernel"): 0.025, ("features", "a", "bias"): 0.025,
+            ("features", "b", "kernel"): 0.0, ("features", "b", "bias"): 0.0,
+            ("fc", "kernel"): 0.3, ("fc", "bias"): 0.1,
+        }.items():  # fmt: skip
+            ours, theirs = found, updates(name, rate)
+            for key in part:
+                ours, theirs = ours[key], theirs[key]
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, err_msg=f"{name} {part}")
+            assert rate == 0 or np.asarray(ours).all()
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        ("^features/", r"write 'pattern=factor', such as '\^features/=0\.1'"),
+        ("^features/=", "write 'pattern=factor'"),
+        ("=0.1", "write 'pattern=factor'"),
+        ("^features/=-1", "write 'pattern=factor'"),
+        ("^features/=inf", "write 'pattern=factor'"),
+        ("^features/=nan", "write 'pattern=factor'"),
+        ("^feature_=0.1", r"'\^feature_' matches no parameter; there are fc/kernel"),
+        ("^(features/=0.1", r"'\^\(features/' is no regular expression: missing \)"),
+    ],
+)
+def test_a_rate_that_cannot_be_is_named(rate, message):
+    with pytest.raises(InputError, match=f"optim.layer_rates.*{message}"):
+        optimizer = optim.build(
+            "sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, layer_rates=(rate,)
+        )
+        state.create({"params": {"fc": {"kernel": jnp.ones(3)}}}, optimizer)
+
+
 def test_a_pattern_that_freezes_nothing_is_named():
     optimizer = optim.build(
         "sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^feature_",)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from jaxcxr.storage.checkpoint import Checkpointer
 from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.training import loop
+from jaxcxr.training import frozen_features, loop
 from jaxcxr.training.examples import SplitExamples
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
@@ -71,6 +72,8 @@ def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
         )
     if config.model.pretrained and not has_checkpoints:
         find_pretrained(config.model)
+    if config.train.get("cache_features"):
+        frozen_features.check(experiment)
 
 
 def find_pretrained(model: ConfigDict) -> weights.Source:
@@ -96,15 +99,20 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
     ):
         if parallel.is_main():
             training_pictures.write_inputs(experiment, folder, writer)
+        pretrained: Callable[[Variables], Variables] | None = None
+        if config.model.pretrained:
+            pretrained = functools.partial(with_weights, experiment, folder)
+        if config.train.get("cache_features"):
+            first = loop.first_variables(experiment, checkpoints, pretrained)
+            experiment = frozen_features.with_features(experiment, first)
+            pretrained = lambda _: first  # noqa: E731
         result = loop.fit(
             experiment,
             checkpoints,
             writer,
             valid_count=valid_count(config),
             description=f"{config.task} {config.model.name}",
-            pretrained=functools.partial(with_weights, experiment, folder)
-            if config.model.pretrained
-            else None,
+            pretrained=pretrained,
         )
         patches = config.patches.train_count if "patches" in config else 1
         images = result["images"]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-import hashlib
-import json
+import functools
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,8 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from jaxcxr.data import mask_looks, preprocessing
+from jaxcxr.data import derived, mask_looks, preprocessing
 from jaxcxr.data.dataset import Dataset
-from jaxcxr.data.locking import locked
 from jaxcxr.data.mask_looks import MaskLook
 from jaxcxr.data.mask_sources import MaskSource
 from jaxcxr.data.preprocessing import Prepared, Preprocessing
@@ -29,7 +26,6 @@ from jaxcxr.storage.run_files import REFERENCE
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
 CODE_VERSION = 6
-META = "meta.json"
 # Data sets stored as negatives, whose published equalisation (Oh's code) saturates this many pixels
 # at the dark end of the negative. No other set has such a tail.
 NEGATIVE_TAIL = {"jsrt": 10}
@@ -109,33 +105,15 @@ def build_store(
         "preprocessing": settings.to_json(),
         "masks": masks.fingerprint(dataset) if masks else None,
     }
-    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    cache_dir = files.expanded(cache_dir, "give the whole path")
+    key = derived.key(made_of)
     # A folder of that name is whole, since it was renamed to it: no lock is needed to read it,
     # which may be where nobody can write.
-    folder = cache_dir / key
-    if shared_dir is not None and _is_intact(Path(shared_dir) / key):
+    folder = files.expanded(cache_dir, "give the whole path") / key
+    if shared_dir is not None and derived.is_intact(Path(shared_dir) / key):
         folder = Path(shared_dir) / key
-    elif not _is_intact(folder):
-        try:
-            with locked(cache_dir / f".{key[:16]}.lock"):
-                if not _is_intact(folder):
-                    if folder.exists():
-                        problem = manifests.problem(folder / META)
-                        _log.warning(
-                            "prepared images: %s %s; preparing them again", folder, problem
-                        )
-                    _build(folder, dataset, settings, masks)
-        except OSError as error:
-            if files.is_disk_full(error):
-                raise InputError(
-                    files.disk_full(folder, "what was prepared before is untouched")
-                    + " data.data_dir chooses another place."
-                ) from error
-            raise InputError(
-                f"the prepared images cannot be written to {cache_dir}: {error.strerror or error}. "
-                "Set data.data_dir to a folder that can be written to"
-            ) from error
+    elif not derived.is_intact(folder):
+        write = functools.partial(_write, dataset=dataset, settings=settings, masks=masks)
+        derived.make(folder, write, what="prepared images")
     return _open(folder, dataset, settings, masks, max_bad_images)
 
 
@@ -199,57 +177,47 @@ def _reference(
     return None
 
 
-def _build(
-    folder: Path, dataset: Dataset, settings: Preprocessing, masks: MaskSource | None
-) -> None:
-    """Writes images.u8, masks.u8 and meta.json into a temporary folder, then renames it."""
-    temporary = folder.parent / f".building-{folder.name}"
-    for leftover in (folder, temporary):  # damaged, or of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
+def _write(
+    folder: Path, *, dataset: Dataset, settings: Preprocessing, masks: MaskSource | None
+) -> dict[str, Any]:
+    """Writes images.u8 and masks.u8, and returns what meta.json says of them."""
     kept, bad, mismatched, empty, few_levels = [], {}, [], [], []
     looks: dict[str, MaskLook] = {}
     reference = _reference(dataset, settings, masks)
-    try:
-        if reference is not None:
-            files.write_png(temporary / REFERENCE, reference)
-        with open(temporary / "images.u8", "wb") as images, open(temporary / "masks.u8", "wb") as m:
-            for index, result in enumerate(_results(dataset, settings, masks, reference)):
-                name, prepared = dataset.ids[index].item(), result.prepared
-                if prepared is None:
-                    if result.unreadable:
-                        bad[name] = result.unreadable
-                    else:
-                        mismatched.append(result.mismatch)
-                    continue
-                if result.look is not None:
-                    looks[name] = result.look
-                if prepared.empty:
-                    empty.append(name)
-                if not (prepared.empty and masks and masks.on_empty == "drop"):
-                    kept.append(index)
-                    if prepared.few_levels:
-                        few_levels.append(name)
-                    images.write(np.ascontiguousarray(prepared.image).data)
-                    if prepared.mask is not None:
-                        m.write(np.ascontiguousarray(prepared.mask).data)
-        # With the whole image as the stand-in a run goes on without any lung.
-        images = 0 if masks and masks.on_empty == "whole_image" else len(dataset) - len(bad)
-        _raise_mask_errors(mismatched, empty, masks, images=images)
-        meta = {
-            "settings": settings.to_json(),
-            "kept": kept,
-            "bad": bad,
-            "empty": empty,
-            "few_levels": few_levels,
-            "has_masks": masks is not None,
-            "masks": mask_looks.summary(looks, masks.structures) if masks else {},
-        }
-        manifests.write(temporary / META, meta)
-        os.rename(temporary, folder)
-        files.fsync_folder(folder.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    if reference is not None:
+        files.write_png(folder / REFERENCE, reference)
+    with open(folder / "images.u8", "wb") as images, open(folder / "masks.u8", "wb") as m:
+        for index, result in enumerate(_results(dataset, settings, masks, reference)):
+            name, prepared = dataset.ids[index].item(), result.prepared
+            if prepared is None:
+                if result.unreadable:
+                    bad[name] = result.unreadable
+                else:
+                    mismatched.append(result.mismatch)
+                continue
+            if result.look is not None:
+                looks[name] = result.look
+            if prepared.empty:
+                empty.append(name)
+            if not (prepared.empty and masks and masks.on_empty == "drop"):
+                kept.append(index)
+                if prepared.few_levels:
+                    few_levels.append(name)
+                images.write(np.ascontiguousarray(prepared.image).data)
+                if prepared.mask is not None:
+                    m.write(np.ascontiguousarray(prepared.mask).data)
+    # With the whole image as the stand-in a run goes on without any lung.
+    count = 0 if masks and masks.on_empty == "whole_image" else len(dataset) - len(bad)
+    _raise_mask_errors(mismatched, empty, masks, images=count)
+    return {
+        "settings": settings.to_json(),
+        "kept": kept,
+        "bad": bad,
+        "empty": empty,
+        "few_levels": few_levels,
+        "has_masks": masks is not None,
+        "masks": mask_looks.summary(looks, masks.structures) if masks else {},
+    }
 
 
 def _results(
@@ -290,15 +258,6 @@ def _raise_mask_errors(
         )
 
 
-def _is_intact(folder: Path) -> bool:
-    """Returns whether a finished store exists, with the bytes that were written.
-
-    All of it is hashed: the run reads these bytes anyway (docs/PERFORMANCE.md, "Choices in the
-    code").
-    """
-    return folder.exists() and manifests.problem(folder / META) is None
-
-
 def _open(
     folder: Path,
     dataset: Dataset,
@@ -306,7 +265,7 @@ def _open(
     masks: MaskSource | None,
     max_bad_images: int,
 ) -> Store:
-    meta = manifests.read(folder / META)
+    meta = manifests.read(folder / derived.META)
     if meta is None:
         raise InputError(f"the prepared images in {folder} were removed while they were read")
     bad, kept = meta["bad"], meta["kept"]

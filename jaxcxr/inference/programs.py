@@ -56,7 +56,7 @@ class Programs:
 
         @functools.lru_cache(maxsize=4)
         def predict(count: int) -> Program:
-            return _compiled(of_batch(count))
+            return compiled(of_batch(count))
 
         @functools.lru_cache(maxsize=4)
         def predict_resident(count: int) -> Program:
@@ -66,12 +66,12 @@ class Programs:
                 rows = {**gather(context["arrays"], batch["index"]), **batch}
                 return of_batch(count)(variables, rows, context["key"])
 
-            return _compiled(of_rows)
+            return compiled(of_rows)
 
         @functools.lru_cache(maxsize=4)
         def explain(count: int, of: str, layer: str, form: str) -> Program:
             assert isinstance(task, Classify)
-            return _compiled(
+            return compiled(
                 functools.partial(task.explain, count=count, of=of, layer=layer, form=form)
             )
 
@@ -158,7 +158,7 @@ def predict_rows(
         yield fetched(running)
 
 
-def _compiled(function: Program) -> Program:
+def compiled(function: Program) -> Program:
     """A task's function of a batch for all devices, with the batch's "index" and "weight"."""
 
     def with_rows(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:

@@ -33,6 +33,9 @@ _DENSENET121: Row = functools.partial(DenseNet, stem=64, growth=32, blocks=(6, 1
 _RESNET50: Row = functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3))
 _VGG16: Row = functools.partial(VGG, convolutions=(2, 2, 3, 3, 3), batch_norm=False)
 _lite = functools.partial(functools.partial, EfficientNet, stem=32, last=1280, lite=True)
+_LITE0: Row = _lite(
+    channels=(16, 24, 40, 80, 112, 192, 320), blocks=(1, 2, 2, 3, 3, 4, 1), rate=0.2
+)
 _COVID_CXNET_HEAD: dict[str, Any] = dict(head_hidden=10, head_dropout=0.2)
 
 # name -> module class with the published sizes. FLANNEL's five base learners come first, in the
@@ -57,9 +60,7 @@ MODELS: dict[str, Row] = {
         blocks=(2, 4, 4, 6, 6, 8, 2),
         rate=0.4,
     ),
-    "efficientnet_lite0": _lite(
-        channels=(16, 24, 40, 80, 112, 192, 320), blocks=(1, 2, 2, 3, 3, 4, 1), rate=0.2
-    ),
+    "efficientnet_lite0": _LITE0,
     "efficientnet_lite1": _lite(
         channels=(16, 24, 40, 80, 112, 192, 320), blocks=(1, 3, 3, 4, 4, 5, 1), rate=0.2
     ),
@@ -73,6 +74,7 @@ MODELS: dict[str, Row] = {
     "covid_net_large": functools.partial(CovidNet, projection=1 / 2, expansion=3 / 4),
     "qatar_cnn": functools.partial(SmallCNN, channels=(32, 16, 16), hidden=(512, 256), rate=0.2),
     "qatar_vgg16": functools.partial(_VGG16, head_hidden=128, head_dropout=0.5),
+    "qatar_lite": functools.partial(_LITE0, head_hidden=128, head_dropout=0.5),
     "v7_diagnosis": functools.partial(SmallCNN, channels=(32, 64), hidden=(64,)),
     "fc_densenet103": functools.partial(FCDenseNet),
     "unet_cxnet": functools.partial(UNet, channels=(32, 64, 128, 256, 512)),

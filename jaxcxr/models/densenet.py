@@ -109,7 +109,8 @@ class DenseNet(nn.Module):
 
     Returns:
         logits [B, num_classes] float32, and {"stage1" ... "stage4": block outputs,
-        "features": [B, h, w, c], the map that is averaged for the classifier}.
+        "features": [B, h, w, c], the map that is averaged for the classifier, "pooled": [B, c], its
+        average}.
 
     Attributes:
         width, depth: factors on the channels and on the layers of each block.
@@ -137,10 +138,30 @@ class DenseNet(nn.Module):
     head_dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
+    def __call__(
+        self, x: jax.Array | None, train: bool, pooled: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class.
+
+        `pooled`: out["pooled"] of an earlier call, which takes the place of `x`.
+        """
+        out = {} if x is None else self._maps(x, train)
+        if pooled is None:
+            pooled = layers.at_least_float32(out["features"]).mean((1, 2))
+        logits = classifier(
+            pooled,
+            self.num_classes,
+            hidden=self.head_hidden,
+            dropout=self.head_dropout,
+            train=train,
+            bias_init=nn.initializers.zeros,
+            name="classifier",
+        )
+        return logits, {**out, "pooled": pooled}
+
+    def _maps(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
         layers.check_input(x, in_channels=self.in_channels, min_size=29, model="DenseNet")
-        out = Features(
+        return Features(
             stem=layers.scaled(self.stem, self.width),
             growth=layers.scaled(self.growth, self.width),
             blocks=[layers.scaled(n, self.depth) for n in self.blocks],
@@ -151,14 +172,3 @@ class DenseNet(nn.Module):
             conv=functools.partial(Conv, dtype=self.dtype),
             name="features",
         )(x, train=train)
-        pooled = layers.at_least_float32(out["features"]).mean((1, 2))
-        logits = classifier(
-            pooled,
-            self.num_classes,
-            hidden=self.head_hidden,
-            dropout=self.head_dropout,
-            train=train,
-            bias_init=nn.initializers.zeros,
-            name="classifier",
-        )
-        return logits, out

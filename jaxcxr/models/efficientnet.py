@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.models import layers
+from jaxcxr.models.head import classifier
 
 # Of each stage, for all sizes of the network (Tan and Le, table 1).
 EXPANSIONS = (1, 6, 6, 6, 6, 6, 6)
@@ -204,7 +205,7 @@ class EfficientNet(nn.Module):
 
     Returns:
         logits [B, num_classes] float32, and {"stage1" ... "stage7": stage outputs, "features": [B,
-        h, w, c], the map that is averaged for the classifier}.
+        h, w, c], the map that is averaged for the classifier, "pooled": [B, c], its average}.
 
     Attributes:
         stem, channels, last: channels of the first convolution, of the stages and of the last
@@ -216,7 +217,8 @@ class EfficientNet(nn.Module):
             shortcut alone while training: 0 in the first block, and growing linearly to this (which
             a block after the last would have).
         width, depth: factors on the channels and on `blocks`.
-        dropout: None is `rate`; stochastic depth has its own field.
+        dropout: None is `rate`, or `head_dropout`; stochastic depth has its own field.
+        head_hidden, head_dropout: as in `DenseNet`; 0 hidden units: its own classifier.
         axis_name: device axis over which batch statistics are averaged.
         norm_tuning: of its batch norms.
         dtype: of the computation; parameters, batch statistics and logits stay float32.
@@ -237,12 +239,38 @@ class EfficientNet(nn.Module):
     depth: float = 1.0
     dtype: Any = jnp.float32
     dropout: float | None = None
+    head_hidden: int = 0
+    head_dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
+    def __call__(
+        self, x: jax.Array | None, train: bool, pooled: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class.
+
+        `pooled`: out["pooled"] of an earlier call, which takes the place of `x`.
+        """
+        out = {} if x is None else self._maps(x, train)
+        if pooled is None:
+            pooled = layers.at_least_float32(out["features"]).mean((1, 2))
+        rate = self.head_dropout if self.head_hidden else self.rate
+        rate = rate if self.dropout is None else self.dropout
+        if self.head_hidden:
+            logits = classifier(
+                pooled,
+                self.num_classes,
+                hidden=self.head_hidden,
+                dropout=rate,
+                train=train,
+                name="classifier",
+            )
+        else:
+            logits = Classifier(self.num_classes, rate, name="classifier")(pooled, train=train)
+        return logits, {**out, "pooled": pooled}
+
+    def _maps(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
         layers.check_input(x, in_channels=self.in_channels, min_size=1, model="EfficientNet")
-        out = Features(
+        return Features(
             stem=layers.scaled(self.stem, self.width),
             channels=[layers.scaled(c, self.width) for c in self.channels],
             last=layers.scaled(self.last, self.width),
@@ -259,6 +287,3 @@ class EfficientNet(nn.Module):
             lite=self.lite,
             name="features",
         )(x, train=train)
-        pooled = layers.at_least_float32(out["features"]).mean((1, 2))
-        rate = self.rate if self.dropout is None else self.dropout
-        return Classifier(self.num_classes, rate, name="classifier")(pooled, train=train), out

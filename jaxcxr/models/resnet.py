@@ -124,7 +124,8 @@ class ResNet(nn.Module):
 
     Returns:
         logits [B, num_classes] float32, and {"stage1" ... "stage4": stage outputs,
-        "features": [B, h, w, c], the last of them, averaged for the classifier}.
+        "features": [B, h, w, c], the last of them, averaged for the classifier, "pooled": [B, c],
+        its average}.
 
     The last BatchNorm of a block starts at scale 0, so an untrained block is its shortcut (Goyal et
     al., 2017, 5.1; torchvision's `zero_init_residual`): from random values 152 layers learn sooner.
@@ -155,8 +156,27 @@ class ResNet(nn.Module):
     head_dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
+    def __call__(
+        self, x: jax.Array | None, train: bool, pooled: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class.
+
+        `pooled`: out["pooled"] of an earlier call, which takes the place of `x`.
+        """
+        out = {} if x is None else self._maps(x, train)
+        if pooled is None:
+            pooled = layers.at_least_float32(out["features"]).mean((1, 2))
+        logits = classifier(
+            nn.Dropout(self.dropout or 0.0, deterministic=not train)(pooled),
+            self.num_classes,
+            hidden=self.head_hidden,
+            dropout=self.head_dropout,
+            train=train,
+            name="fc",
+        )
+        return logits, {**out, "pooled": pooled}
+
+    def _maps(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
         layers.check_input(x, in_channels=self.in_channels, min_size=1, model="ResNet")
         norm = layers.batch_norm(
             train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
@@ -185,15 +205,4 @@ class ResNet(nn.Module):
                 conv=conv,
                 name=f"layer{i + 1}",
             )(x)
-        out["features"] = x
-        x = layers.at_least_float32(x).mean((1, 2))
-        x = nn.Dropout(self.dropout or 0.0, deterministic=not train)(x)
-        logits = classifier(
-            x,
-            self.num_classes,
-            hidden=self.head_hidden,
-            dropout=self.head_dropout,
-            train=train,
-            name="fc",
-        )
-        return logits, out
+        return {**out, "features": x}

@@ -82,7 +82,8 @@ class VGG(nn.Module):
 
     Returns:
         logits [B, num_classes] float32, and {"stage1" ... "stage5": maps before each max pool,
-        "features": [B, h, w, c], the last pool's output}.
+        "features": [B, h, w, c], the last pool's output, "pooled": [B, n], what the classifier
+        reads}.
 
     Attributes:
         convolutions: number of convolutions in each of the five stages.
@@ -113,44 +114,53 @@ class VGG(nn.Module):
     head_pool: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class."""
+    def __call__(
+        self, x: jax.Array | None, train: bool, pooled: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`x` [B, H, W, in_channels] -> logits [B, num_classes] and named maps; see the class.
+
+        `pooled`: out["pooled"] of an earlier call, which takes the place of `x`.
+        """
+        out = {} if x is None else self._maps(x, train)
+        if pooled is None:
+            pooled = self._pooled(layers.at_least_float32(out["features"]))
+        if self.head_hidden:
+            logits = classifier(
+                pooled,
+                self.num_classes,
+                hidden=self.head_hidden,
+                dropout=self.head_dropout if self.dropout is None else self.dropout,
+                train=train,
+                name="classifier",
+            )
+        else:
+            logits = Classifier(
+                hidden=layers.scaled(4096, self.width),
+                num_classes=self.num_classes,
+                dropout=0.5 if self.dropout is None else self.dropout,
+                name="classifier",
+            )(pooled, train=train)
+        return logits, {**out, "pooled": pooled}
+
+    def _maps(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
         layers.check_input(x, in_channels=self.in_channels, min_size=32, model="VGG")
         norm = layers.batch_norm(
             train=train, axis_name=self.axis_name, dtype=self.dtype, tuning=self.norm_tuning
         )
-        out = Features(
+        return Features(
             channels=[layers.scaled(c, self.width) for c in (64, 128, 256, 512, 512)],
             convolutions=[layers.scaled(n, self.depth) for n in self.convolutions],
             norm=norm if self.batch_norm else None,
             conv=functools.partial(layers.Conv, use_bias=True, dtype=self.dtype),
             name="features",
         )(x)
-        x = layers.at_least_float32(out["features"])
-        if self.head_hidden:
-            return self._other_head(x, train), out
-        x = layers.adaptive_avg_pool(x, 7)
-        # Flattened as [C, H, W]: torch's order, so that its weights need no reshuffling.
-        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
-        logits = Classifier(
-            hidden=layers.scaled(4096, self.width),
-            num_classes=self.num_classes,
-            dropout=0.5 if self.dropout is None else self.dropout,
-            name="classifier",
-        )(x, train=train)
-        return logits, out
 
-    def _other_head(self, x: jax.Array, train: bool) -> jax.Array:
+    def _pooled(self, x: jax.Array) -> jax.Array:
         window = self.head_pool
+        if not self.head_hidden:
+            # Flattened as [C, H, W]: torch's order, so that its weights need no reshuffling.
+            x = layers.adaptive_avg_pool(x, 7).transpose(0, 3, 1, 2)
+            return x.reshape(x.shape[0], -1)
         if 0 < window <= min(x.shape[1:3]):
-            x = layers.avg_pool(x, window, stride=window).reshape(x.shape[0], -1)
-        else:
-            x = x.mean((1, 2))
-        return classifier(
-            x,
-            self.num_classes,
-            hidden=self.head_hidden,
-            dropout=self.head_dropout if self.dropout is None else self.dropout,
-            train=train,
-            name="classifier",
-        )
+            return layers.avg_pool(x, window, stride=window).reshape(x.shape[0], -1)
+        return x.mean((1, 2))

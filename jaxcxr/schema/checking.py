@@ -19,7 +19,13 @@ T = TypeVar("T")
 
 RETIRED = ("data.cache_dir",)  # fields of earlier versions, which their run folders have
 # Fields whose default is what runs did before there was the field.
-LATER = ("model.norm_momentum", "model.norm_statistics", "train.shuffle_labels")
+LATER = (
+    "model.norm_momentum",
+    "model.norm_statistics",
+    "optim.layer_rates",
+    "train.cache_features",
+    "train.shuffle_labels",
+)
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 

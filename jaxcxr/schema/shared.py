@@ -175,6 +175,11 @@ OPTIM = Section(
             (),
             "Regular expressions of parameters that stay as they are, such as '^features/'.",
         ),
+        "layer_rates": Field(
+            (),
+            "'pattern=factor' on the learning rate of the parameters that the regular expression "
+            "matches, such as '^features/=0.1'; of several the first counts.",
+        ),
         "plateau_patience": Field(
             0, "evaluations without improvement before `decay`; 0 = never", within=NOT_NEGATIVE
         ),

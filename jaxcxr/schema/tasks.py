@@ -47,6 +47,12 @@ CLASSIFY = task_config(
         "macro_f1", "macro_f1", "accuracy", "loss", meaning="metric of the validation patients"
     )
     | {
+        "cache_features": Field(
+            False,
+            "The features of each image are computed once, and each step trains the layers after "
+            "them. It needs optim.freeze of all other layers, model.norm_statistics=running and "
+            "whole images without augmentation.",
+        ),
         "shuffle_labels": Field(
             False,
             "Negative control: training images are given each other's labels, and so are those of "

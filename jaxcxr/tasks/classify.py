@@ -51,7 +51,7 @@ class Classify:
         self._sampler = input_sampler.build(config)
         self.inputs = self._sampler.inputs
         ones = np.ones(self._network.classes) if class_weights is None else class_weights
-        self._weights = jnp.asarray(ones, jnp.float32)
+        self.class_weights = jnp.asarray(ones, jnp.float32)
 
     @staticmethod
     def needs_lungs(config: ConfigDict) -> bool:
@@ -85,20 +85,25 @@ class Classify:
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
-        labels = jnp.repeat(batch["label"], k)
+        return self._losses(logits, out, batch["label"]), dict(updated)
+
+    def _losses(self, logits: jax.Array, out: Any, labels: jax.Array) -> jax.Array:
+        """[B], of the logits [B k, classes] of k patches of each image."""
+        b, k = len(labels), len(logits) // len(labels)
+        labels = jnp.repeat(labels, k)
 
         def classification_loss(logits: jax.Array) -> jax.Array:
             return losses.weighted_cross_entropy(
                 self._network.as_classes(logits),
                 labels,
-                class_weights=self._weights,
+                class_weights=self.class_weights,
                 label_smoothing=self._config.loss.label_smoothing,
             )
 
         per_patch = classification_loss(logits)
         if "aux_logits" in out:
             per_patch += self._config.loss.aux_weight * classification_loss(out["aux_logits"])
-        return per_patch.reshape(b, k).mean(axis=1), dict(updated)
+        return per_patch.reshape(b, k).mean(axis=1)
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0
@@ -114,7 +119,11 @@ class Classify:
             pixels.reshape(b * k, *pixels.shape[2:]),
         )
         chex.assert_shape(logits, (b * k, self._network.classes))
-        result = patches.aggregate(logits.reshape(b, k, self._network.classes))
+        return self._aggregated(logits.reshape(b, k, self._network.classes))
+
+    def _aggregated(self, logits: jax.Array) -> Prediction:
+        """Of logits [B, K, C] of patches."""
+        result = patches.aggregate(logits)
         return {**result, "probabilities": result[self._config.patches.aggregate]}
 
     def explain(

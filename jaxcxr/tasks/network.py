@@ -5,6 +5,7 @@ And two classes from a single logit.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,19 @@ class Network:
         """Logits [N, C] of pixels [N, P, P] or [N, P, P, c], in evaluation mode."""
         logits, _ = self.module.apply(variables, self.to_input(pixels), train=False)  # pyright: ignore
         return self.as_classes(logits)
+
+    def pooled(self, variables: Any, pixels: jax.Array) -> jax.Array:
+        """What the network's last layers read [N, D] of pixels as in `logits`, in evaluation mode.
+
+        Of networks that `takes_pooled`.
+        """
+        _, out = self.module.apply(variables, self.to_input(pixels), train=False)  # pyright: ignore
+        return out["pooled"]  # pyright: ignore
+
+    @property
+    def takes_pooled(self) -> bool:
+        """Whether the network can be called with what its last layers read, instead of pixels."""
+        return "pooled" in inspect.signature(type(self.module).__call__).parameters
 
     def in_chunks(self, function: Callable[..., Any], *arrays: jax.Array) -> Any:
         """function(*arrays [N, ...]) -> pytree of [N, ...], a chunk at a time.

@@ -291,6 +291,20 @@ class _Loop:
         return now.plateau.factor * o.learning_rate * factor
 
 
+def first_variables(
+    experiment: Experiment,
+    checkpointer: Checkpointer,
+    pretrained: Callable[[Variables], Variables] | None,
+) -> Variables:
+    """What `fit` begins with, the newest sound checkpoint's or new ones; see there."""
+    task, optimizer = experiment.task, experiment.compiled.optimizer
+    new = states.create(task.init(experiment.config.seed), optimizer)
+    restored = checkpointer.restore_latest(new.without_optimizer())
+    if restored is not None:
+        return restored.state.variables
+    return new.variables if pretrained is None else pretrained(new.variables)
+
+
 def fit(
     experiment: Experiment,
     checkpointer: Checkpointer,

@@ -40,7 +40,11 @@ class Compiled(Programs):
 @once_per_kind
 def compile_for(config: ConfigDict, task: Task) -> Compiled:
     """The programs for a config, each compiled when it is first called."""
-    o = config.optim
+    return programs_of_task(task, config.optim)
+
+
+def programs_of_task(task: Task, o: ConfigDict) -> Compiled:
+    """The programs for a task; `o`: the config's section of the optimiser."""
     optimizer = optim.build(
         o.name,
         weight_decay=o.weight_decay,
@@ -49,6 +53,7 @@ def compile_for(config: ConfigDict, task: Task) -> Compiled:
         clip_norm=o.clip_norm,
         freeze=tuple(o.freeze),
         decay_on=tuple(o.decay_on),
+        layer_rates=tuple(o.layer_rates),
     )
     return Compiled(
         **vars(Programs.of(task)),

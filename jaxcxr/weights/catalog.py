@@ -37,6 +37,7 @@ HEADS = {
     "fc_densenet": ("head",), "covid_cxnet": ("classifier", "hidden"),
     "covid_cxnet_resnet": ("fc", "hidden"), "unet": ("head",), "efficientnet": ("classifier/1",),
     "covid_net": ("classifier",), "qatar_cnn": ("dense_2",), "qatar_vgg": ("classifier", "hidden"),
+    "qatar_lite": ("classifier", "hidden"),
     "v7_diagnosis": ("dense_1",),
 }  # fmt: skip
 FIRST_CONVS = {
@@ -44,7 +45,7 @@ FIRST_CONVS = {
     "inception": "Conv2d_1a_3x3/conv", "covid_cxnet_base": "conv_layer1", "fc_densenet": "stem",
     "covid_cxnet": "features/conv0", "covid_cxnet_resnet": "conv1", "unet": "down1/conv1",
     "efficientnet": "features/0/0", "covid_net": "stem/conv", "qatar_cnn": "conv2d",
-    "qatar_vgg": "features/0",
+    "qatar_vgg": "features/0", "qatar_lite": "features/0/0",
     "v7_diagnosis": "conv2d",
 }  # fmt: skip
 

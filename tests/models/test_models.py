@@ -61,6 +61,12 @@ IMAGE_ROWS = {
             "efficientnet_lite2": 6_092_072,
         }.items()
     },
+    # Lite0 without its classifier, 1280 x 128 + 128, and 128 x classes + classes.
+    "qatar_lite": Row(
+        {3: {3: 4_652_008 - 1_281_000 + 163_968 + 387}},
+        (*(f"stage{i}" for i in range(1, 8)), "features"),
+        odd=(9, 5),
+    ),
     # vgg16 without its classifier, 512 x 128 + 128, and 128 x classes + classes.
     "qatar_vgg16": Row({3: {3: 14_714_688 + 65_664 + 387}}, VGG_STAGES),
     # This project's count, the inner widths being its own; test_covid_net.py has the published ones
@@ -124,6 +130,7 @@ def test_output_shapes_for_small_and_odd_inputs(name):
         logits, out, _ = shapes(shrunk(name, in_channels=channels), 2, height, width, channels)
         expected = (2, height, width, 3) if name in SEGMENTERS else (2, 3)
         assert logits.shape == expected and logits.dtype == jnp.float32
+        out.pop("pooled", None)  # test_pooled.py
         assert set(out) == set(row.stages)
         assert all(feature_map.ndim == 4 and feature_map.size for feature_map in out.values())
 
