@@ -1,5 +1,6 @@
 """Threads that decode share what they may take."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +27,15 @@ def test_threads_hold_no_more_than_the_budget_together():
 
 def test_more_than_the_budget_is_held_alone_and_errors_give_it_back():
     budget = MemoryBudget(100)
-    for _ in range(3):
-        try:
-            with budget.hold(1000):
+
+    def take_too_much_then_all() -> None:
+        for _ in range(3):
+            with contextlib.suppress(ValueError), budget.hold(1000):
                 raise ValueError
-        except ValueError:
+        with budget.hold(60), budget.hold(40):
             pass
-    with budget.hold(60), budget.hold(40):
-        pass
+
+    thread = threading.Thread(target=take_too_much_then_all, daemon=True)
+    thread.start()
+    thread.join(timeout=10)
+    assert not thread.is_alive(), "it waits for bytes that were never given back"
