@@ -25,8 +25,8 @@ FROZEN = {
     "model.norm_statistics": "running",
     "optim.freeze": ("^features/",),
     "train.cache_features": True,
-    "train.epochs": 60.0,
-    "train.eval_every": 5.0,
+    "train.epochs": 20.0,
+    "train.eval_every": 1.0,
 }
 EXPERIMENT = Experiment(
     "classify",
