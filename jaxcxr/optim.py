@@ -81,7 +81,7 @@ def build(
     if freeze:
         parts.append(_freeze(freeze))  # again: weight decay and L1 have been added since
     if layer_rates:
-        parts.append(_scale_layers(layer_rates))
+        parts.append(_scale_layers(layer_rates, freeze))
     parts.append(optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=0.0))
     return optax.chain(*parts)
 
@@ -100,7 +100,9 @@ def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def _scale_layers(layer_rates: Sequence[str]) -> optax.GradientTransformation:
+def _scale_layers(
+    layer_rates: Sequence[str], freeze: Sequence[str]
+) -> optax.GradientTransformation:
     patterns, factors = [], []
     for text in layer_rates:
         pattern, sign, number = text.rpartition("=")
@@ -117,6 +119,13 @@ def _scale_layers(layer_rates: Sequence[str]) -> optax.GradientTransformation:
 
     def init(params: Any) -> optax.EmptyState:
         matching(params, patterns=patterns, field="layer_rates")
+        trained = [n for n in names(params) if not any(re.search(p, n) for p in freeze)]
+        for pattern in patterns:
+            if not any(re.search(pattern, name) for name in trained):
+                raise InputError(
+                    f"optim.layer_rates: {pattern!r} matches only parameters that optim.freeze "
+                    f"keeps as they are: take them out of optim.freeze={tuple(freeze)}"
+                )
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -145,9 +154,10 @@ def matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
                 f"optim.{field}: {pattern!r} is no regular expression: {error}"
             ) from error
         if not any(re.search(pattern, name) for name in leaves):
+            starts = dict.fromkeys(name.partition("/")[0] for name in leaves)
             raise InputError(
-                f"optim.{field}: {pattern!r} matches no parameter; there are {leaves[0]} ... "
-                f"{leaves[-1]}"
+                f"optim.{field}: {pattern!r} matches no parameter; their names begin with "
+                f"{', '.join(starts)}, such as {leaves[0]}"
             )
     found = [any(re.search(pattern, name) for pattern in patterns) for name in leaves]
     return jax.tree.unflatten(jax.tree.structure(params), found)

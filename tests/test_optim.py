@@ -254,7 +254,10 @@ def test_layers_have_rates_of_their_own_and_the_first_pattern_counts():
         ("^features/=-1", "write 'pattern=factor'"),
         ("^features/=inf", "write 'pattern=factor'"),
         ("^features/=nan", "write 'pattern=factor'"),
-        ("^feature_=0.1", r"'\^feature_' matches no parameter; there are fc/kernel"),
+        (
+            "^feature_=0.1",
+            r"'\^feature_' matches no parameter; their names begin with fc, such as fc/kernel",
+        ),
         ("^(features/=0.1", r"'\^\(features/' is no regular expression: missing \)"),
     ],
 )
@@ -266,12 +269,24 @@ def test_a_rate_that_cannot_be_is_named(rate, message):
         state.create({"params": {"fc": {"kernel": jnp.ones(3)}}}, optimizer)
 
 
+def test_a_rate_of_frozen_layers_alone_is_named():
+    options = dict(weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^features/",))
+    params = {"features": {"kernel": jnp.ones(3)}, "fc": {"kernel": jnp.ones(3)}}
+    state.create({"params": params}, optim.build("sgd", **options, layer_rates=("kernel=0.1",)))
+    optimizer = optim.build("sgd", **options, layer_rates=("^features/=0.1",))
+    with pytest.raises(
+        InputError, match=r"'\^features/' matches only parameters that optim.freeze"
+    ):
+        state.create({"params": params}, optimizer)
+
+
 def test_a_pattern_that_freezes_nothing_is_named():
     optimizer = optim.build(
         "sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0, freeze=("^feature_",)
     )
     with pytest.raises(
-        InputError, match=r"optim\.freeze: '\^feature_' matches no parameter; there are fc/kernel"
+        InputError,
+        match=r"optim\.freeze: '\^feature_' matches no parameter; their names begin with fc, such as fc/kernel",
     ):
         state.create({"params": {"fc": {"kernel": jnp.ones(3)}}}, optimizer)
 

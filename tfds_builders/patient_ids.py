@@ -151,7 +151,8 @@ def unnamed(problem: str, count: int) -> str:
     return (
         f"{problem} {count} images: each counts as a patient of its own, so that images of one "
         "patient may lie in training and test and scores come out too high "
-        "(data.patient_key='strict_patient_id' keeps them together)"
+        "(data.patient_key='strict_patient_id' keeps them together, where that leaves enough "
+        "patients for a split)"
     )
 
 

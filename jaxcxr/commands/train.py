@@ -149,9 +149,16 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
         classes = data.output_classes(experiment.config.data)
         weights.header.check_classes(source.path, loaded.header, classes)
     mean, std = normalisation(experiment.config)
+    says, trained_with = f"the header of {source.path}", loaded.header
+    if entry:
+        says = f"the catalogue's {entry.name}"
+        trained_with = {
+            name: ",".join(map(str, values))
+            for name, values in (("mean", entry.mean), ("std", entry.std))
+        }
     doubts = [
         *loaded.doubts,
-        *weights.header.other_normalisation(source.path, loaded.header, mean=mean, std=std),
+        *weights.header.other_normalisation(says, trained_with, mean=mean, std=std),
     ]
     if parallel.is_main():
         for doubt in doubts:

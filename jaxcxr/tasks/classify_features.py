@@ -94,16 +94,6 @@ class ClassifyFeatures(Classify):
 
 def _check(config: ConfigDict, network: Network) -> None:
     """Raises InputError where one computation of an image's features does not do for all steps."""
-    if not network.takes_pooled:
-        raise InputError(
-            f"train.cache_features: {config.model.name} cannot be called with its features; leave "
-            "it at False"
-        )
-    if config.model.norm_statistics != "running" and network.init(None).get("batch_stats"):
-        raise InputError(
-            "train.cache_features takes each image's features alone, without batch statistics: set "
-            "model.norm_statistics to running"
-        )
     p, a = config.patches, config.augment
     is_crop = input_sampler.input_size(config) != Preprocessing.of(config.data).shape[:2]
     changes = {
@@ -116,9 +106,20 @@ def _check(config: ConfigDict, network: Network) -> None:
         "augment.vflip": a.vflip,
         "augment.brightness": tuple(a.brightness) != (1.0, 1.0),
     }
+    off = "set --config.train.cache_features=False"
     if changing := [name for name, changes_pixels in changes.items() if changes_pixels]:
+        whole = " (patches.size=0 is the whole image)" if "patches.size" in changing else ""
         raise InputError(
             "train.cache_features computes the features of each image once, but these fields show "
-            f"the network other pixels of it at each step: {', '.join(changing)}. Turn them off "
-            "(patches.size=0 is the whole image), or train.cache_features"
+            f"the network other pixels of it at each step: {', '.join(changing)}. Turn them off"
+            f"{whole}, or {off}"
+        )
+    if not network.takes_pooled:
+        raise InputError(
+            f"train.cache_features: {config.model.name} cannot be called with its features; {off}"
+        )
+    if config.model.norm_statistics != "running" and network.init(None).get("batch_stats"):
+        raise InputError(
+            "train.cache_features takes each image's features alone, without statistics of a "
+            f"batch: set --config.model.norm_statistics=running, or {off}"
         )

@@ -59,7 +59,8 @@ def _task(experiment: Experiment) -> ClassifyFeatures:
     if free := sorted(name for name in frozen if not frozen[name] and name not in task.trained()):
         raise InputError(
             f"train.cache_features: {len(free)} parameters before the last layers are to be "
-            f"trained, such as {free[0]}: freeze them by optim.freeze, such as ('^features/',)"
+            f"trained, such as {free[0]}: freeze them, by --config.optim.freeze=\"('^"
+            f"{free[0].partition('/')[0]}/',)\" or so, or set --config.train.cache_features=False"
         )
     return task
 
@@ -83,6 +84,8 @@ def _features(experiment: Experiment, task: ClassifyFeatures, variables: Variabl
             return {"shape": features.shape, "network": config.model.name}
 
         derived.make(folder, write, what="features")
+    elif parallel.is_main():
+        print(f"features of {len(images)} images: found in {folder}", flush=True)
     return np.memmap(folder / _FILE, np.float32, "r").reshape(len(images), -1)
 
 

@@ -30,9 +30,16 @@ def check_classes(path: Path, header: Mapping[str, str], classes: Sequence[str])
 
 
 def other_normalisation(
-    path: Path, header: Mapping[str, str], *, mean: Sequence[float], std: Sequence[float]
+    source: str, header: Mapping[str, str], *, mean: Sequence[float], std: Sequence[float]
 ) -> list[str]:
-    """Warnings where a run normalises its input otherwise than the weights were trained with."""
+    """Warnings where a run normalises its input otherwise than the weights were trained with.
+
+    Args:
+        source: what says how they were: "the header of FILE".
+        header: "mean" and "std" as that has them, numbers with commas.
+        mean: of the run, one for all channels or one each.
+        std: the same.
+    """
     warnings = []
     for name, own in (("mean", mean), ("std", std)):
         try:
@@ -40,9 +47,11 @@ def other_normalisation(
         except ValueError:  # none, or not ours
             continue
         one_each = len(named) == len(own) or 1 in (len(named), len(own))
-        if not one_each or not np.allclose(named, own, rtol=1e-5, atol=1e-7):
+        # A network of one channel has the sum of the kernels, and takes the mean.
+        is_mean = len(own) == 1 and np.isclose(np.mean(named), own[0], rtol=1e-5, atol=1e-7)
+        if not is_mean and not (one_each and np.allclose(named, own, rtol=1e-5, atol=1e-7)):
             warnings.append(
-                f"model.{name} is {_shown(own)}, and the header of {path} says that its weights "
+                f"model.{name} is {_shown(own)}, and {source} says that its weights "
                 f"were trained with {_shown(named)}: set model.{name} to that"
             )
     return warnings
