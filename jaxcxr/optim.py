@@ -23,6 +23,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.state import TrainState
 
 OPTIMIZERS = ("adam", "sgd")
+_MOST = 1e6  # factor on a learning rate
 SCHEDULES = ("constant", "cosine", "milestones")
 
 
@@ -88,7 +89,12 @@ def build(
 
 def _freeze(patterns: Sequence[str]) -> optax.GradientTransformation:
     def init(params: Any) -> optax.EmptyState:
-        matching(params, patterns=patterns, field="freeze")
+        kept = matching(params, patterns=patterns, field="freeze")
+        if all(jax.tree.leaves(kept)):
+            raise InputError(
+                f"optim.freeze={tuple(patterns)} keeps every parameter as it is, so that nothing "
+                "is trained"
+            )
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -110,7 +116,7 @@ def _scale_layers(
             factor = float(number)
         except ValueError:
             factor = math.nan
-        if not (pattern and sign and 0 <= factor < math.inf):
+        if not (pattern and sign and 0 <= factor <= _MOST):
             raise InputError(
                 f"optim.layer_rates has {text!r}: write 'pattern=factor', such as '^features/=0.1'"
             )
@@ -149,7 +155,7 @@ def matching(params: Any, *, patterns: Sequence[str], field: str) -> Any:
     for pattern in patterns:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise InputError(
                 f"optim.{field}: {pattern!r} is no regular expression: {error}"
             ) from error

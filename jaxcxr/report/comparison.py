@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxcxr import schema
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals, paired
 from jaxcxr.metrics.by_rows import OF_A_CLASS, BootstrapScores
@@ -357,7 +358,7 @@ def _add_differing_fields(report: Report, comparison: Comparison) -> None:
         report.facts["differing_fields"] = None
         report.add("Not available: a run folder has no config.json.")
         return
-    fields = run_identity.differing_fields(a, b)
+    fields = run_identity.differing_fields(schema.completed(a), schema.completed(b))
     report.facts["differing_fields"] = {name: list(pair) for name, pair in fields.items()}
     if fields:
         report.table(

@@ -84,7 +84,9 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
         known = section.get(part)
         later = known.get(field) if isinstance(known, Section) else None
         if isinstance(later, Field) and isinstance(complete.get(part), dict):
-            complete[part].setdefault(field, later.default)
+            default = later.default  # as JSON has it
+            default = list(default) if isinstance(default, tuple) else default
+            complete[part].setdefault(field, default)
     return complete
 
 

@@ -30,6 +30,7 @@ def read(folder: Path) -> ConfigDict:
             f"start one with --config=EXPERIMENT {hints.in_folder(folder)}"
         )
     saved = run_identity.moved(run_files.read(path), folder)
+    _check_names(path, saved)
     saved.pop("workdir", None)
     if not {"task", "run"} <= saved.keys():
         raise InputError(
@@ -81,6 +82,18 @@ def complete(folder: Path) -> Iterator[None]:
             f"{folder / CONFIG} lacks the field {name}, which this version of jaxcxr reads: give "
             "the experiment file with it (--config=...), or train again"
         ) from error
+
+
+def _check_names(path: Path, section: Mapping[str, Any]) -> None:
+    """Raises InputError where a name or a text is one that no config can have."""
+    for name, value in section.items():
+        if not name or "." in name or (isinstance(value, str) and "\0" in value):
+            raise InputError(
+                f"{path} is damaged ({name!r} is no field of a config): put the file back, or "
+                "delete the run folder and start the run again."
+            )
+        if isinstance(value, Mapping):
+            _check_names(path, value)
 
 
 def _restored(value: Any) -> Any:

@@ -42,8 +42,9 @@ SHAPES: Mapping[str, Any] = {
     CONFIG: {
         "task?": str, "workdir?": str, "seed?": int, "patches?": _SECTION, "level1?": dict,
         "masks?": {"workdir?": str},
-        **{f"{name}?": dict for name in ("data", "model", "optim", "train", "split", "study",
-                                         "explain")},
+        **{f"{name}?": dict for name in ("model", "optim", "train", "split", "study", "explain",
+                                         "parallel")},
+        "data?": {"data_dir?": str, "manual_dir?": str},
     },
     MANIFEST: {
         "dataset?": {"images?": _COUNT, "fingerprint?": str, "builders?": {str: str}},
@@ -77,6 +78,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     value = files.read_json(path)
     problem = "" if _depth(value) <= _DEPTH else f"is nested more than {_DEPTH} deep"
     problem = problem or misfit(value, SHAPES.get(Path(path).name, dict))
+    if not problem and Path(path).name == FINISHED and "train" in value and "fit" not in value:
+        problem = "train without fit"
     if problem:
         raise InputError(
             f"{path} is damaged ({problem}): put the file back, or delete the run folder and "

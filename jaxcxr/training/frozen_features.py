@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -80,7 +81,7 @@ def _features(experiment: Experiment, task: ClassifyFeatures, variables: Variabl
         features = _computed(experiment, task, variables)
 
         def write(temporary: Path) -> Mapping[str, Any]:
-            features.tofile(temporary / _FILE)
+            (temporary / _FILE).write_bytes(np.ascontiguousarray(features).data)
             return {"shape": features.shape, "network": config.model.name}
 
         derived.make(folder, write, what="features")
@@ -113,7 +114,8 @@ def _made_of(
         "model": json.loads(config.model.to_json_best_effort()),
         "batch": config.evaluate.batch_size,
         "devices": [parallel.device_count(), parallel.platform()],
-        "jax": jax.__version__,
+        "versions": [jax.__version__, jaxlib.__version__],
+        "precision": str(jax.config.jax_default_matmul_precision),
     }
 
 

@@ -274,8 +274,8 @@ def test_upstream_is_the_hash_of_a_file_or_of_a_folders_manifest(tmp_path):
 def test_finished_stages_are_remembered(tmp_path):
     with RunFolder.open(tmp_path, {}) as folder:
         assert not folder.is_finished("train")
-        folder.mark_finished("train", {"split_sha256": "abc"})
         folder.mark_finished("fit")
+        folder.mark_finished("train", {"split_sha256": "abc"})
     with RunFolder.open(tmp_path, {}) as folder:
         assert folder.is_finished("train")
         assert folder.is_finished("fit")
@@ -371,6 +371,7 @@ def test_a_workdir_that_cannot_be_a_folder_is_one_line_that_says_why(tmp_path):
 def read_only(tmp_path, monkeypatch):
     """A claimed folder on a disk that can only be read: what would write fails as there."""
     with RunFolder.open(tmp_path / "run", CONFIG) as folder:
+        folder.mark_finished("fit")
         folder.mark_finished("train")
     real = os.open
 
@@ -526,7 +527,11 @@ def test_without_git_the_version_is_told(tmp_path, monkeypatch):
         ("finished.json", "[]"),
         ("finished.json", '{"train": 5}'),
         ("finished.json", '{"Fit": {}}'),  # one bit
+        ("finished.json", '{"train": {}}'),
+        ("config.json", '{"parallel": "x"}'),
         ("timings.json", '{"stages": 3}'),
+        ("finished.json", '{"train": {}}'),
+        ("config.json", '{"parallel": "x"}'),
         ("timings.json", '{"stages": {"train": {"seconds": "1", "images": 1, "patches": 1}}}'),
         ("training.json", '{"step": 1e999}'),
         ("training.json", '{"step": true}'),

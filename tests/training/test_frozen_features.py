@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -102,6 +105,23 @@ def test_damaged_ones_are_computed_again(tmp_path, capsys, caplog):
     assert results[0]["splits"] == results[1]["splits"]
 
 
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    """A quota, say: a short file must never be vouched for."""
+
+    def fail(path, content):
+        with open(path, "wb") as file:
+            file.write(bytes(content)[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "write_bytes", fail)
+        with pytest.raises(InputError, match=r"disk is full|no space"):
+            train.run(config(), tmp_path)
+    assert cached_folders(config()) == []
+    train.run(config(), tmp_path)
+    assert len(cached_folders(config())) == 1
+
+
 def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path):
     train.run(config(), tmp_path / "whole")
     half = config(checkpoint__every_minutes=0.0)
@@ -118,6 +138,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"optim__freeze": ("",)}, "keeps every parameter as it is, so that nothing is trained"),
         ({"optim__freeze": ()}, r"9 parameters before the last layers.*optim\.freeze"),
         ({"optim__freeze": ("^layer1/",)}, "3 parameters before the last layers.*bn1/bias"),
         ({"model__norm_statistics": "batch"}, "--config.model.norm_statistics=running"),

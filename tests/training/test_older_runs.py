@@ -32,7 +32,7 @@ def test_a_run_older_than_a_field_did_what_its_default_says(tmp_path):
 
 def test_fields_that_came_later_are_those_of_the_task(tmp_path):
     of = {task: schema.completed({"task": task, "model": {}, "train": {}}) for task in schema.KINDS}
-    assert of["classify"]["train"] == {"shuffle_labels": False}
+    assert of["classify"]["train"] == {"cache_features": False, "shuffle_labels": False}
     assert set(of["segment"]["model"]) == {"norm_momentum", "norm_statistics"}
     assert of["segment"]["train"] == of["ensemble"]["model"] == {}
     study = schema.completed({"learners": {"vgg": {"task": "classify", "model": {}}}})
