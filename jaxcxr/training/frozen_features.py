@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -114,8 +114,8 @@ def _made_of(
         "model": json.loads(config.model.to_json_best_effort()),
         "batch": config.evaluate.batch_size,
         "devices": [parallel.device_count(), parallel.platform()],
-        "versions": [jax.__version__, jaxlib.__version__],
-        "precision": str(jax.config.jax_default_matmul_precision),
+        "versions": [jax.__version__, importlib.metadata.version("jaxlib")],
+        "precision": str(jax.config.read("jax_default_matmul_precision")),
     }
 
 

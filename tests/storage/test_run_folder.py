@@ -18,7 +18,7 @@ import pytest
 
 import jaxcxr
 from jaxcxr.errors import InputError
-from jaxcxr.storage import files, folder_lock, provenance
+from jaxcxr.storage import files, folder_lock, provenance, run_config
 from jaxcxr.storage.folder_lock import LOCK
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
@@ -528,10 +528,7 @@ def test_without_git_the_version_is_told(tmp_path, monkeypatch):
         ("finished.json", '{"train": 5}'),
         ("finished.json", '{"Fit": {}}'),  # one bit
         ("finished.json", '{"train": {}}'),
-        ("config.json", '{"parallel": "x"}'),
-        ("timings.json", '{"stages": 3}'),
         ("finished.json", '{"train": {}}'),
-        ("config.json", '{"parallel": "x"}'),
         ("timings.json", '{"stages": {"train": {"seconds": "1", "images": 1, "patches": 1}}}'),
         ("training.json", '{"step": 1e999}'),
         ("training.json", '{"step": true}'),
@@ -548,6 +545,22 @@ def test_a_file_of_another_shape_is_damaged(tmp_path, name, content):
         pytest.raises(InputError, match=rf"{name} is damaged \("),
     ):
         folder.read_json(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"task": "classify", "run": "train", "parallel": "x"}',
+        '{"task": "classify", "run": "train", "optim": {"a.b": 1}}',
+        '{"task": "classify", "run": "train", "optim.l1": 1}',
+        '{"task": "classify", "run": "train", "data": {"data_dir": "/a\\u0000b"}}',
+        '{"task": "classify", "run": "train", "": 1}',
+    ],
+)
+def test_a_config_that_no_run_can_have_is_damaged(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged \("):
+        run_config.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["run [2024]", "a]", "back\\slash"])
