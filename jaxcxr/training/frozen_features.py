@@ -115,7 +115,7 @@ def _made_of(
         "batch": config.evaluate.batch_size,
         "devices": [parallel.device_count(), parallel.platform()],
         "versions": [jax.__version__, importlib.metadata.version("jaxlib")],
-        "precision": str(jax.config.read("jax_default_matmul_precision")),
+        "precision": str(jax.config.jax_default_matmul_precision),  # pyright: ignore
     }
 
 
