@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from jaxcxr import data, exported, run_modes, weights
 from jaxcxr.cli import command_line
 from jaxcxr.cli.dispatch import RUNS
-from jaxcxr.commands import evaluate
+from jaxcxr.commands import evaluate, train
 from jaxcxr.errors import InputError
 from jaxcxr.storage import run_checksums
 from jaxcxr.storage.files import encode_png
@@ -447,6 +447,23 @@ def test_folds_that_share_patients_are_made_by_patient(with_flags):
     assert with_flags(tiny.learner(), *flags_in(message)).split.group_by == "patient"
 
 
+def test_features_are_computed_once_or_not(with_flags):
+    config = tiny.learner(
+        patched=False, patches__flip=False, patches__size=0, train__cache_features=True
+    )
+
+    def check(c: ConfigDict) -> None:
+        train.check(prepare(c), has_checkpoints=False)
+
+    for _ in ("norm_statistics", "freeze"):
+        does, does_not = flags_in(refusal(lambda config=config: check(config)))
+        check(with_flags(config, does_not))
+        config = with_flags(config, does)
+    check(config)
+    config.patches.flip = True
+    check(with_flags(config, *flags_in(refusal(lambda: check(config)))))
+
+
 def test_a_finished_segmenter_names_the_command_that_writes_masks(runs, type_it):
     shutil.rmtree(runs / "segmenter" / "masks", ignore_errors=True)
     told = evaluate.closing(RunFolder(runs / "segmenter"))
@@ -488,6 +505,8 @@ FOLLOWED = {
     "the command that trained this run with --config.run=predict": "masks_that_are_gone",
     "add --config.model.head=new": "weights_of_another_head",
     "--config.split.group_by=patient": "folds_that_share_patients",
+    "--config.train.cache_features=False": "features_are_computed_once_or_not",
+    "--config.model.norm_statistics=running": "features_are_computed_once_or_not",
 }
 NOT_FOLLOWED = {
     "predict it as a whole with": "tests/commands/test_own_xrays.py predicts with and without",

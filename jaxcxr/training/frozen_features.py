@@ -58,10 +58,12 @@ def _task(experiment: Experiment) -> ClassifyFeatures:
     )
     frozen = _frozen(config, task.init(None)["params"])
     if free := sorted(name for name in frozen if not frozen[name] and name not in task.trained()):
+        parts = sorted({name.partition("/")[0] for name in frozen.keys() - task.trained()})
         raise InputError(
             f"train.cache_features: {len(free)} parameters before the last layers are to be "
-            f"trained, such as {free[0]}: freeze them, by --config.optim.freeze=\"('^"
-            f"{free[0].partition('/')[0]}/',)\" or so, or set --config.train.cache_features=False"
+            f"trained, such as {free[0]}: freeze them, by "
+            f"--config.optim.freeze=\"('^({'|'.join(parts)})/',)\", or set "
+            "--config.train.cache_features=False"
         )
     return task
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.data import DatasetMasks, FolderMasks, Preprocessing, build_store, store
+from jaxcxr.data import DatasetMasks, FolderMasks, Preprocessing, build_store, derived, store
 from jaxcxr.data.preprocessing import prepare
 from jaxcxr.errors import InputError
 from tests.data.fakes import encode, make_dataset
@@ -118,7 +118,7 @@ def test_a_prepared_data_set_is_read_where_nobody_can_write(tmp_path, monkeypatc
     def refuse(path):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(store, "locked", refuse)
+    monkeypatch.setattr(derived, "locked", refuse)
     np.testing.assert_array_equal(build(dataset, tmp_path).images, expected)
     shared = build_store(
         dataset,

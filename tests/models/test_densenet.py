@@ -16,6 +16,7 @@ def test_published_maps_and_names_at_224_pixels():
         "stage3": (14, 14, 2112),
         "stage4": (7, 7, 2208),
         "features": (7, 7, 2208),
+        "pooled": (2208,),
     }
     features = variables["params"]["features"]
     assert features["conv0"]["kernel"].shape == (7, 7, 3, 96)

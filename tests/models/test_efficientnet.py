@@ -31,6 +31,7 @@ def test_published_maps_and_names_at_380_pixels():
         "stage6": (12, 12, 272),
         "stage7": (12, 12, 448),
         "features": (12, 12, 1792),
+        "pooled": (1792,),
     }
     leaves = flax.traverse_util.flatten_dict(variables["params"], sep="/")
     found = {name: leaf.shape for name, leaf in leaves.items()}
@@ -65,6 +66,7 @@ def test_lites_published_maps_at_224_pixels():
         "stage6": (7, 7, 192),
         "stage7": (7, 7, 320),
         "features": (7, 7, 1280),
+        "pooled": (1280,),
     }
     names = flax.traverse_util.flatten_dict(variables["params"], sep="/")
     assert not [name for name in names if "/fc1/" in name]

@@ -262,6 +262,7 @@ def test_a_network_has_the_features_of_the_row_that_it_adds_a_head_to():
     } == {
         "covid_cxnet": "densenet121",
         "covid_cxnet_resnet50": "resnet50",
+        "qatar_lite": "efficientnet_lite0",
         "qatar_vgg16": "vgg16",
     }
 

@@ -25,6 +25,7 @@ def test_published_maps_at_224_pixels():
         "stage3": (14, 14, 1024),
         "stage4": (7, 7, 2048),
         "features": (7, 7, 2048),
+        "pooled": (2048,),
     }
 
 
