@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0's ImageNet features, frozen, and a new head: VGG-16's recipe in a minute.
+"""EfficientNet-Lite0's ImageNet features, frozen, and a new head: VGG-16's recipe in minutes.
 
 Section 3.3.3's head (average, dense 128, ReLU, logits), on a network whose weights the package
 index has. The features of each image are computed once, so that an epoch takes a second; other

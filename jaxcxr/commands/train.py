@@ -103,6 +103,7 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
         if config.model.pretrained:
             pretrained = functools.partial(with_weights, experiment, folder)
         if config.train.get("cache_features"):
+            # Read here, once: features need them before the loop has its arrays.
             first = loop.first_variables(experiment, checkpoints, pretrained)
             experiment = frozen_features.with_features(experiment, first)
             pretrained = lambda _: first  # noqa: E731
