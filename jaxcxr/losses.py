@@ -163,6 +163,7 @@ def pixel_binary_cross_entropy(
     labels: jax.Array | np.ndarray,
     *,
     background_weight: float = 1.0,
+    labelled: jax.Array | np.ndarray | None = None,
     ignore: int = 255,
 ) -> jax.Array:
     """Mean over an image's pixels of the sigmoid cross-entropy, itself the mean over structures.
@@ -174,6 +175,7 @@ def pixel_binary_cross_entropy(
         logits: [B, H, W, S], one per structure.
         labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
         background_weight: of a pixel of background; those of structures weigh 1.
+        labelled: [B, S] bool, the structures over which an image's mean is; None: all.
         ignore: label of pixels that do not count.
 
     Returns:
@@ -185,9 +187,35 @@ def pixel_binary_cross_entropy(
     counts = labels != ignore
     targets = jax.nn.one_hot(jnp.where(counts, labels, 0), logits.shape[-1] + 1)[..., 1:]
     weights = jnp.where(labels == 0, background_weight, 1.0) * counts
-    losses = binary_cross_entropy(logits, targets).mean(axis=-1) * weights
+    where = None if labelled is None else jnp.asarray(labelled)[:, None, None, :]
+    losses = binary_cross_entropy(logits, targets).mean(axis=-1, where=where) * weights
     total = weights.sum(axis=(1, 2))
     return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
+
+
+def soft_dice(
+    logits: jax.Array | np.ndarray, labels: jax.Array | np.ndarray, *, ignore: int = 255
+) -> jax.Array:
+    """1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1) of each structure's probabilities p and mask t.
+
+    The soft Dice loss (Milletari et al., 2016) without squares, smoothed by a pixel.
+
+    Args:
+        logits: [B, H, W, S], one per structure.
+        labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
+        ignore: label of pixels that do not count.
+
+    Returns:
+        [B, S] float32 in [0, 1].
+    """
+    chex.assert_rank(logits, 4)
+    chex.assert_shape(labels, logits.shape[:-1])
+    counts = (jnp.asarray(labels) != ignore)[..., None]
+    numbers = jnp.arange(1, logits.shape[-1] + 1).reshape(1, 1, 1, -1)
+    targets = (jnp.asarray(labels)[..., None] == numbers).astype(jnp.float32)
+    p = jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)) * counts
+    both, either = (p * targets).sum((1, 2)), p.sum((1, 2)) + targets.sum((1, 2))
+    return 1 - (2 * both + 1) / (either + 1)
 
 
 def inverse_frequency(

@@ -47,7 +47,7 @@ def test_there_is_a_config_for_every_experiment():
     }
     lites = {f"{of}efficientnet_lite{n}" for of in ("", "patched_") for n in range(3)}
     comparators = {"efficientnet", "covid_net", *lites}
-    segmenters = {"fc_densenet103", "lung_unet", "v7_unet"}
+    segmenters = {"fc_densenet103", "lung_unet", "lungs", "v7_unet"}
     assert set(golden.CONFIGS) == learners | cxnet | studies | others | comparators | segmenters
 
 

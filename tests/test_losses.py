@@ -248,3 +248,31 @@ def test_losses_run_under_jit_and_vmap(logits, labels):
     np.testing.assert_allclose(
         jax.jit(jax.vmap(focal))(logits, labels), focal(logits, labels), rtol=1e-5
     )
+
+
+def test_soft_dice_is_that_of_the_pixels_that_count():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 5, 4, 2)).astype(np.float32)
+    labels = rng.choice(np.array([0, 1, 2, 255]), (3, 5, 4))
+    found = losses.soft_dice(logits, labels)
+    for b in range(3):
+        for s in range(2):
+            p = 1 / (1 + np.exp(-logits[b, ..., s][labels[b] != 255]))
+            t = labels[b][labels[b] != 255] == s + 1
+            expected = 1 - (2 * p[t].sum() + 1) / (p.sum() + t.sum() + 1)
+            assert found[b, s] == pytest.approx(expected, rel=1e-5)
+    exact = np.where(labels[..., None] == np.array([1, 2]), 40.0, -40.0)
+    np.testing.assert_allclose(losses.soft_dice(exact, labels), 0, atol=1e-6)
+
+
+def test_a_structure_that_an_image_is_not_labelled_for_does_not_count():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(2, 5, 4, 2)).astype(np.float32)
+    labels = np.stack([rng.choice([0, 1], (5, 4)), rng.choice([0, 2], (5, 4))])
+    labelled = np.array([[True, False], [False, True]])
+    found = losses.pixel_binary_cross_entropy(logits, labels, labelled=labelled)
+    for b in range(2):
+        alone = losses.pixel_binary_cross_entropy(
+            logits[b : b + 1, ..., b : b + 1], np.minimum(labels[b : b + 1], 1)
+        )
+        assert found[b] == pytest.approx(float(alone[0]), rel=1e-6)

@@ -26,7 +26,7 @@ from jaxcxr.state import Variables
 from jaxcxr.storage import files
 from jaxcxr.storage.files import sha256_file
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import TASKS, Task, task_of
+from jaxcxr.tasks import TASKS, Task, segment, task_of
 from jaxcxr.tasks.task import Prediction
 from jaxcxr.weights.safetensors_file import to_bytes
 
@@ -159,6 +159,9 @@ def _program(config: ConfigDict, task: Task, names: Any) -> Callable[..., jax.Ar
 
 def _structures(config: ConfigDict, prediction: Prediction) -> jax.Array:
     """`segment.masks_at` of `predict.threshold`, within a program: ids [B, S, S] uint8."""
+    if wanted := segment.wanted_structure(config):
+        number = tuple(config.masks.structures).index(wanted)
+        prediction = segment.structure_alone(prediction, number)
     threshold = config.predict.threshold
     if threshold == 0.5:
         return prediction["mask"]

@@ -122,9 +122,8 @@ def _classes(config: ConfigDict) -> list[str]:
 
 def normalisation(config: ConfigDict) -> tuple[list[float], list[float]]:
     """(mean, std) of pixels in [0, 1], one for all channels or one each."""
-    if not task_of(config).has_classes:
-        return [0.5], [0.5]
-    mean, std = network.normalisation(config.model)
+    is_segmenter = not task_of(config).has_classes
+    mean, std = network.normalisation(config.model, segmenter=is_segmenter)
     return [float(str(value)) for value in mean.ravel()], [
         float(str(value)) for value in std.ravel()
     ]

@@ -87,6 +87,8 @@ def measure(
     sums: Sums = {}
     for prediction in experiment.predict(variables, experiment.splits[split], count=0):
         batch = experiment.host_batch(prediction)
+        by_source = bool(experiment.config.masks.by_source)
+        labelled = segment.labelled(batch["mask"], structures) if by_source else None
         weights = {ALL: batch["weight"]}
         weights |= {
             name: (batch["label"] == n).astype(np.float32) for n, name in enumerate(classes)
@@ -96,7 +98,7 @@ def measure(
             for name, weight in weights.items():
                 here = (
                     SegmentationOverlap.from_batch(
-                        mask, batch["mask"], weight, structures=structures
+                        mask, batch["mask"], weight, structures=structures, labelled=labelled
                     ),
                     PooledOverlap.from_batch(mask, batch["mask"], weight, structures=structures),
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,8 +38,8 @@ def open_dataset(data_config: Any) -> Dataset:
         data_config: has builders (module names), options ({short name: builder options}),
             data_dir ('' = $TFDS_DATA_DIR or ~/tensorflow_datasets), manual_dir, classes
             (() = none: every label is 0), relabel (label of a builder -> class, '' = leave out),
-            patient_key, max_dropped, and limit (0 = all; else the largest number of images, from a
-            fixed stratified sample of patients).
+            sources (() = all), patient_key, max_dropped, and limit (0 = all; else the largest
+            number of images, from a fixed stratified sample of patients).
 
     Returns:
         The images, ordered by builder and then by id, so that neither TFDS' shuffling nor the
@@ -69,7 +70,30 @@ def open_dataset(data_config: Any) -> Dataset:
         patient_key=data_config.patient_key,
         max_dropped=data_config.max_dropped,
     )
+    dataset = of_sources(dataset, data_config.sources)
     return subsample_patients(dataset, data_config.limit, seed=0)
+
+
+def of_sources(dataset: Dataset, sources: Sequence[str]) -> Dataset:
+    """The images of some sources, of () all; the others are counted in `dropped`.
+
+    Raises:
+        InputError: a source of which there is no image.
+    """
+    if not sources:
+        return dataset
+    there = np.unique(dataset.sources).tolist()
+    if unknown := sorted({*sources} - {*there}):
+        raise InputError(
+            f"data.sources names {', '.join(unknown)}, and the images are of {', '.join(there)}"
+        )
+    dropped = dict(dataset.dropped)
+    for source in there:
+        if source not in sources:
+            names = dataset.ids[dataset.sources == source].tolist()
+            dropped[f"source {source} is not in data.sources"] = Dropped.of(names, is_fault=False)
+    kept = dataset.take(np.flatnonzero(np.isin(dataset.sources, sources)))
+    return dataclasses.replace(kept, dropped=dropped)
 
 
 def label_counts(data_config: Any) -> dict[str, int]:
@@ -89,7 +113,7 @@ def label_map(data_config: Any) -> dict[str, str]:
 
     See `jaxcxr.schema.data`, `data.relabel`.
     """
-    return _pairs("data.relabel", data_config.relabel)
+    return pairs("data.relabel", data_config.relabel)
 
 
 def output_classes(data_config: Any) -> tuple[str, ...]:
@@ -111,7 +135,7 @@ def target_map(data_config: Any) -> dict[str, str]:
         InputError: `targets` does not say what becomes of each of `classes`.
     """
     classes = tuple(data_config.classes)
-    mapping = _pairs("data.targets", data_config.targets)
+    mapping = pairs("data.targets", data_config.targets)
     if mapping and set(mapping) != set(classes):
         raise InputError(
             f"data.targets must map each of data.classes {classes}, but has {tuple(mapping)}"
@@ -119,8 +143,8 @@ def target_map(data_config: Any) -> dict[str, str]:
     return mapping or {name: name for name in classes}
 
 
-def _pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
-    """('viral=cap', 'other=') -> {'viral': 'cap', 'other': ''}."""
+def pairs(field: str, texts: Sequence[str]) -> dict[str, str]:
+    """('viral=cap', 'other=') -> {'viral': 'cap', 'other': ''}; `field` is named in errors."""
     pairs = [text.partition("=") for text in texts]
     for text, (name, sign, _) in zip(texts, pairs, strict=True):
         if not (name and sign):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -67,6 +67,8 @@ class DatasetMasks:
             that no structure claims are ignored anyway.
         shrink_to: side S of the images that the masks are for; they are then made by `shrunk`. 0
             leaves them as stored.
+        by_source: source of an image -> which of `structures` its mask of lungs shows; {}: every
+            image has a mask of each structure.
     """
 
     structures: tuple[str, ...] = ("lung",)
@@ -74,9 +76,15 @@ class DatasetMasks:
     on_implausible: OnImplausible = "error"
     ignore: str = ""
     shrink_to: int = 0
+    by_source: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         check_options(self.structures, self.on_empty, self.on_implausible)
+        if strange := sorted({*self.by_source.values()} - {*self.structures}):
+            raise InputError(
+                f"masks.by_source names {', '.join(strange)}, which is not in masks.structures "
+                f"({', '.join(self.structures)})"
+            )
         if self.ignore in self.structures:
             raise InputError(
                 f"masks.ignore is '{self.ignore}', which masks.structures names as something to "
@@ -86,12 +94,23 @@ class DatasetMasks:
     def check(self, dataset: Dataset) -> None:
         """See `MaskSource.check`."""
         dataset.require_masks(self._names)
+        sources = np.unique(dataset.sources).tolist()
+        if self.by_source and (missing := sorted({*sources} - {*self.by_source})):
+            raise InputError(
+                "masks.by_source does not say which structure the masks of "
+                f"{', '.join(missing)} show: add '{missing[0]}=STRUCTURE', of "
+                f"{', '.join(self.structures)}"
+            )
 
     def fingerprint(self, dataset: Dataset) -> str:
         """See `MaskSource.fingerprint`."""
         self.check(dataset)
         hashes = [dataset.mask_hashes[name].tolist() for name in self._names]
-        further = [self.ignore, self.shrink_to] if self.ignore or self.shrink_to else []
+        further: list[object] = []
+        if self.ignore or self.shrink_to:
+            further += [self.ignore, self.shrink_to]
+        if self.by_source:
+            further += [sorted(self.by_source.items()), dataset.sources.tolist()]
         return sha256_of("data set", self.structures, self.on_empty, hashes, *further)
 
     def read(self, dataset: Dataset, index: int) -> np.ndarray:
@@ -100,13 +119,18 @@ class DatasetMasks:
         for name, layer in zip(self._names, layers, strict=True):
             if layer.shape != layers[0].shape:
                 raise InputError(
-                    f"masks of {dataset.ids[index]} differ in size: {self.structures[0]} "
+                    f"masks of {dataset.ids[index]} differ in size: {self._names[0]} "
                     f"{_size(layers[0].shape)}, {name} {_size(layer.shape)}"
                 )
         combined = np.zeros(layers[0].shape, np.uint8)
-        for layer in layers[: len(self.structures)]:
+        shown = layers[: len(layers) - bool(self.ignore)]
+        numbers = range(1, len(shown) + 1)
+        if self.by_source:
+            structure = self.by_source[dataset.sources[index].item()]
+            numbers = (self.structures.index(structure) + 1,)
+        for layer in shown:
             combined[layer == 127] = IGNORE
-        for number, layer in enumerate(layers[: len(self.structures)], start=1):
+        for number, layer in zip(numbers, shown, strict=True):
             combined[layer > 127] = number
         if self.ignore:
             combined[layers[-1] > 127] = IGNORE
@@ -118,7 +142,8 @@ class DatasetMasks:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*self.structures, self.ignore) if self.ignore else self.structures
+        shown = ("lung",) if self.by_source else self.structures
+        return (*shown, self.ignore) if self.ignore else shown
 
 
 def check_options(structures: Sequence[str], on_empty: str, on_implausible: str = "warn") -> None:

@@ -40,10 +40,11 @@ class MaskProvider:
             extras = {
                 "ignore": m.ignore,
                 "shrink_to": config.data.image_size if m.resize == "linear" else 0,
+                "by_source": data.pairs("masks.by_source", m.by_source),
             }
             if m.source != "dataset" and any(extras.values()):
                 raise InputError(
-                    "masks.ignore and masks.resize go with masks.source='dataset', not "
+                    "masks.ignore, resize and by_source go with masks.source='dataset', not "
                     f"{m.source!r}"
                 )
         if m.source == "none":

@@ -202,8 +202,11 @@ class Predictor:
 
     def lungs(self, prediction: dict[str, np.ndarray]) -> np.ndarray:
         """Of a segmenter's prediction: lungs [B, S, S] bool."""
+        structures = tuple(self.config.masks.structures)
+        if wanted := segment.wanted_structure(self.config):
+            prediction = segment.structure_alone(prediction, structures.index(wanted))
         masks = segment.masks_at(prediction, self.config.predict.threshold)
-        return np.isin(masks, data.lung_ids(self.config.masks.structures))
+        return np.isin(masks, data.lung_ids(structures))
 
 
 def reference_file(config: ConfigDict, folder: RunFolder) -> Path:

@@ -46,6 +46,7 @@ class SegmentationOverlap(MergeableMetric):
         weight: jax.Array | np.ndarray | None = None,
         *,
         structures: tuple[str, ...],
+        labelled: jax.Array | np.ndarray | None = None,
         ignore: int = 255,
     ) -> Self:
         """The overlap of a batch.
@@ -55,19 +56,21 @@ class SegmentationOverlap(MergeableMetric):
             labels: [B, H, W] integer structure ids, or `ignore` where a pixel counts for nothing.
             weight: [B], 0 for padding; None weighs all 1.
             structures: names of ids 1, 2, ...
+            labelled: [B, S] bool, the structures that count in an image; None: all.
             ignore: label of pixels that do not count.
         """
         predicted, labels, weight = checked_masks(predicted, labels, weight)
         counted = labels != ignore
         sums, weights = [], []
         for number in range(1, len(structures) + 1):
+            counts = weight if labelled is None else weight * jnp.asarray(labelled)[:, number - 1]
             target, positive = labels == number, (predicted == number) & counted
             i = (target & positive).sum(axis=(1, 2)).astype(jnp.float32)
             u = (target | positive).sum(axis=(1, 2)).astype(jnp.float32)
             some = jnp.maximum(u, 1.0)
             scores = jnp.stack([i / some, (i + 1) / (u + 1), 2 * i / (i + some)], axis=-1)
-            present = jnp.where(u > 0, weight, 0.0)
-            weights_of_scores = jnp.stack([present, weight, present], axis=-1)
+            present = jnp.where(u > 0, counts, 0.0)
+            weights_of_scores = jnp.stack([present, counts, present], axis=-1)
             sums.append((scores * weights_of_scores).sum(axis=0))
             weights.append(weights_of_scores.sum(axis=0))
         return cls(jnp.stack(sums), jnp.stack(weights), tuple(structures))

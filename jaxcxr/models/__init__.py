@@ -21,6 +21,7 @@ from jaxcxr.models.efficientnet import EfficientNet
 from jaxcxr.models.fc_densenet import FCDenseNet
 from jaxcxr.models.inception import InceptionV3
 from jaxcxr.models.layers import AS_PUBLISHED, NormTuning
+from jaxcxr.models.lite_unet import LiteUNet
 from jaxcxr.models.neural_weight import NeuralWeightModule
 from jaxcxr.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcxr.models.small_cnn import SmallCNN
@@ -86,6 +87,7 @@ MODELS: dict[str, Row] = {
         deep_dropout=0.5,
         narrow=2,
     ),
+    "lite_unet": functools.partial(LiteUNet),
     "neural_weight_module": functools.partial(NeuralWeightModule),
 }
 
@@ -162,6 +164,8 @@ def backbone(name: str) -> str:
     other its own.
     """
     row = MODELS[name]
+    if row.func is LiteUNet:  # its encoder is the beginning of that network
+        return "efficientnet_lite0"
     plain = {field: value for field, value in row.keywords.items() if not field.startswith("head_")}
     return next(
         n

@@ -30,7 +30,7 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
 # TensorFlow's BatchNorm: epsilon, and the fraction of the running statistics that stays.
-_LITE_NORM = {"epsilon": 1e-3, "momentum": 0.99}
+LITE_NORM = {"epsilon": 1e-3, "momentum": 0.99}
 
 
 class Unit(nn.Module):
@@ -148,7 +148,10 @@ class Stage(nn.Module):
 
 
 class Features(nn.Module):
-    """Stem "0", stages "1" ... "7", 1x1 convolution "8"."""
+    """Stem "0", stages "1" ... "7", 1x1 convolution "8", unless `last` is 0.
+
+    Of fewer `channels` than there are stages, the first ones.
+    """
 
     stem: int
     channels: Sequence[int]
@@ -175,7 +178,8 @@ class Features(nn.Module):
             out[f"stage{i + 1}"] = x = Stage(drops, STRIDES[i], branch, name=str(i + 1))(
                 x, train=train
             )
-        out["features"] = Unit(self.last, 1, **common, name=str(len(self.blocks) + 1))(x)
+        if self.last:
+            out["features"] = Unit(self.last, 1, **common, name=str(len(self.blocks) + 1))(x)
         return out
 
 
@@ -281,7 +285,7 @@ class EfficientNet(nn.Module):
                 axis_name=self.axis_name,
                 dtype=self.dtype,
                 tuning=self.norm_tuning,
-                **(_LITE_NORM if self.lite else {}),
+                **(LITE_NORM if self.lite else {}),
             ),
             conv=functools.partial(layers.Conv, dtype=self.dtype),
             lite=self.lite,

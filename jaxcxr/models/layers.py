@@ -114,6 +114,17 @@ def pad_same(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]) ->
     return jnp.pad(x, [(0, 0), *sides, (0, 0)]) if any(map(any, sides)) else x
 
 
+def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+    """Repeats the last row and column until `multiple` divides H and W.
+
+    `x` is [B, H, W, C], and itself where nothing is missing.
+    """
+    rows, columns = (-length % multiple for length in x.shape[1:3])
+    if not rows and not columns:
+        return x
+    return jnp.pad(x, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+
+
 def relu_of_sum(branch: jax.Array, shortcut: jax.Array) -> jax.Array:
     """`nn.relu` of the sum, the end of a residual block; NaN stays NaN.
 

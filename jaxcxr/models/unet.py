@@ -132,7 +132,7 @@ class UNet(nn.Module):
 
         out = {}
         height, width = x.shape[1:3]
-        x = _pad_to_multiple(x, 2**poolings)
+        x = layers.pad_to_multiple(x, 2**poolings)
         for i in range(1, poolings + 1):
             x = block(channels[i - 1], name=f"down{i}")(x)
             if i == poolings:
@@ -163,14 +163,3 @@ class UNet(nn.Module):
                 raise InputError(
                     f"U-Net: {name}={getattr(self, name)!r}; known: {', '.join(allowed)}."
                 )
-
-
-def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
-    """Repeats the last row and column until `multiple` divides H and W.
-
-    `x` is [B, H, W, C], and itself where nothing is missing.
-    """
-    rows, columns = (-length % multiple for length in x.shape[1:3])
-    if not rows and not columns:
-        return x
-    return jnp.pad(x, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")

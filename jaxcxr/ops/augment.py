@@ -1,5 +1,8 @@
 """Random turns, zooms, shifts, mirrorings and brightness, as COVID-CXNet trained with (paper 3.2).
 
+`Looks` has what else X-rays of other hospitals differ in: contrast, gamma, noise, devices and
+letters, black borders, and white for black.
+
 Published ranges: the base model max_rotation=90, hflip=vflip=0.5; CXNet max_rotation=170,
 hflip=vflip=0.5, zoom=(0.8, 1.5), shift=0.2 (three classes: 0.1), fill=0 and brightness 0.5 to 1.3.
 The draws follow Keras's ImageDataGenerator, which made them; what an image becomes depends on its
@@ -7,6 +10,8 @@ own key alone.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import chex
 import jax
@@ -146,3 +151,78 @@ def random_brightness(
     image = jnp.asarray(image)
     factor = jax.random.uniform(key, minval=low, maxval=high).astype(image.dtype)
     return jnp.clip(image * factor, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """Random changes of how an X-ray looks, each drawn anew for an image; the default is none.
+
+    Call with a key and an image [H, W] or [H, W, C] float in [0, 1].
+
+    Attributes:
+        brightness: range of factors, see `random_brightness`.
+        contrast: range of factors on the distance of each pixel from the image's mean.
+        gamma: range of exponents; the logarithm is uniform.
+        noise: greatest standard deviation of Gaussian noise.
+        objects: greatest number of rectangles of one grey each, at most a quarter of the side wide
+            and high, as devices and letters.
+        borders: greatest width of a black border, fraction of the side, drawn for each of the four.
+        inverted: probability of white for black.
+    """
+
+    brightness: tuple[float, float] = (1.0, 1.0)
+    contrast: tuple[float, float] = (1.0, 1.0)
+    gamma: tuple[float, float] = (1.0, 1.0)
+    noise: float = 0.0
+    objects: int = 0
+    borders: float = 0.0
+    inverted: float = 0.0
+
+    def __call__(self, key: chex.PRNGKey, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The image's shape and type, in [0, 1]; and [H, W] bool, what a border hides."""
+        if self == Looks(brightness=self.brightness):  # the key of runs without the others
+            low, high = self.brightness
+            image = random_brightness(key, image, low=low, high=high)
+            return image, jnp.zeros(image.shape[:2], bool)
+        keys = jax.random.split(key, 7)
+        low, high = self.brightness
+        image = random_brightness(keys[0], image, low=low, high=high)
+        factor = jax.random.uniform(keys[1], minval=self.contrast[0], maxval=self.contrast[1])
+        image = jnp.clip((image - image.mean()) * factor + image.mean(), 0, 1)
+        low, high = np.log(self.gamma)
+        exponent = jnp.exp(jax.random.uniform(keys[2], minval=low, maxval=high))
+        image = jnp.maximum(image, 1e-6) ** exponent
+        for object_key in jax.random.split(keys[3], self.objects):
+            image = _with_rectangle(object_key, image)
+        deviation_key, noise_key = jax.random.split(keys[4])
+        deviation = jax.random.uniform(deviation_key, maxval=self.noise)
+        image = image + deviation * jax.random.normal(noise_key, image.shape)
+        image = jnp.where(jax.random.bernoulli(keys[5], self.inverted), 1 - image, image)
+        hidden = self._border(keys[6], image.shape[:2])
+        shown = ~hidden if image.ndim == 2 else ~hidden[..., None]
+        return jnp.clip(image, 0, 1) * shown, hidden
+
+    def _border(self, key: chex.PRNGKey, shape: tuple[int, ...]) -> jax.Array:
+        """[H, W] bool: the pixels of four borders, half of which have no width."""
+        width_key, some_key = jax.random.split(key)
+        widths = jax.random.uniform(width_key, (4,), maxval=self.borders)
+        top, bottom, left, right = widths * jax.random.bernoulli(some_key, shape=(4,))
+        y, x = _places(shape)
+        return (y < top) | (y > 1 - bottom) | (x < left) | (x > 1 - right)
+
+
+def _with_rectangle(key: chex.PRNGKey, image: jax.Array) -> jax.Array:
+    """An image with a rectangle of one grey at a random place; in half of the images with none."""
+    there_key, grey_key, place_key, size_key = jax.random.split(key, 4)
+    centre, size = jax.random.uniform(place_key, (2,)), jax.random.uniform(size_key, (2,)) ** 2 / 4
+    y, x = _places(image.shape)
+    inside = (jnp.abs(y - centre[0]) < size[0] / 2) & (jnp.abs(x - centre[1]) < size[1] / 2)
+    inside &= jax.random.bernoulli(there_key)
+    inside = inside if image.ndim == 2 else inside[..., None]
+    return jnp.where(inside, jax.random.uniform(grey_key), image)
+
+
+def _places(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """The middles of an image's pixels, y [H, 1] and x [1, W], from 0 to 1 across the image."""
+    y, x = ((jnp.arange(length) + 0.5) / length for length in shape[:2])
+    return y[:, None], x[None]

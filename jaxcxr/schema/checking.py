@@ -20,9 +20,21 @@ T = TypeVar("T")
 RETIRED = ("data.cache_dir",)  # fields of earlier versions, which their run folders have
 # Fields whose default is what runs did before there was the field.
 LATER = (
+    "augment.borders",
+    "augment.contrast",
+    "augment.gamma",
+    "augment.inverted",
+    "augment.noise",
+    "augment.objects",
+    "data.sources",
+    "evaluate.data.sources",
+    "loss.dice",
+    "masks.by_source",
     "model.norm_momentum",
     "model.norm_statistics",
     "optim.layer_rates",
+    "predict.data.sources",
+    "predict.structure",
     "train.cache_features",
     "train.shuffle_labels",
 )
@@ -80,13 +92,13 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
     complete = {k: completed(v) if isinstance(v, Mapping) else v for k, v in saved.items()}
     section = KINDS.get(str(saved.get("task")), Section({}))
     for name in LATER:
-        part, _, field = name.partition(".")
-        known = section.get(part)
-        later = known.get(field) if isinstance(known, Section) else None
-        if isinstance(later, Field) and isinstance(complete.get(part), dict):
+        *parts, field = name.split(".")
+        later, part = section.find(name), complete
+        for key in parts:
+            part = part.get(key) if isinstance(part, dict) else None
+        if isinstance(later, Field) and isinstance(part, dict):
             default = later.default  # as JSON has it
-            default = list(default) if isinstance(default, tuple) else default
-            complete[part].setdefault(field, default)
+            part.setdefault(field, list(default) if isinstance(default, tuple) else default)
     return complete
 
 

@@ -87,7 +87,13 @@ _OPTIONS = Section(
             {
                 "missing_images": Field(
                     "error", "annotations without a picture", values=("error", "left_out")
-                )
+                ),
+                "licences": Field(
+                    "any",
+                    "of the pictures; open: those that allow changes and commercial use (KCX, and "
+                    "CCX's rows of CC BY)",
+                    values=("any", "open"),
+                ),
             }
         ),
     },
@@ -119,6 +125,10 @@ DATA = Section(
             '"class=target": the class that this run learns, applied after the split; "class=" '
             "excludes its images from the run; () learns all classes unchanged. For the levels of "
             "a hierarchy, which have a common split.",
+        ),
+        "sources": Field(
+            (),
+            "Images of these sources alone, such as montgomery of montgomery_shenzhen; () = all.",
         ),
         "patient_key": Field(
             "patient_id",

@@ -65,8 +65,8 @@ CLASSIFY = task_config(
             {"builders": ()},
             meaning="Another labelled data set to measure the finished run on; builders = () is "
             "none. Pixels and classes are the run's own: of the fields only builders, options, "
-            "data_dir and manual_dir ('' = data's), relabel (onto data.classes), patient_key, "
-            "limit and max_bad_images count here.",
+            "data_dir and manual_dir ('' = data's), sources, relabel (onto data.classes), "
+            "patient_key, limit and max_bad_images count here.",
         ),
         "same_source": Field(
             "left_out",
@@ -230,6 +230,12 @@ SEGMENT = task_config(
             "",
             "Mask of the data set whose pixels count for nothing, in loss and metrics; '' = none.",
         ),
+        "by_source": Field(
+            (),
+            "'source=structure': what the data set's lung mask of that source shows, of "
+            "masks.structures, such as montgomery=lung_field. An image is then labelled for that "
+            "structure alone; () = every image is labelled for all.",
+        ),
         "resize": Field(
             "nearest",
             "linear: interpolated, then a structure above 0.5 (V7 paper, 4.2)",
@@ -270,6 +276,11 @@ SEGMENT = task_config(
             "Lowest probability of a structure; values other than 0.5 need sigmoid outputs.",
             read_by=("train", "evaluate", "predict", "export"),
         ),
+        "structure": Field(
+            "",
+            "With masks.by_source, the structure that images without masks are given; '' = the "
+            "last of masks.structures.",
+        ),
         "masked_images": Field(True, "also write the images, zero outside the lungs"),
     },
     augment=Section(
@@ -281,6 +292,27 @@ SEGMENT = task_config(
                 False, "mirror left and right; not where structures are left and right ones"
             ),
             "brightness": _BRIGHTNESS,
+            "contrast": Field(
+                (1.0, 1.0),
+                "range of factors on the distance from the mean",
+                within=NOT_NEGATIVE,
+                items=2,
+            ),
+            "gamma": Field((1.0, 1.0), "range of exponents", within=POSITIVE, items=2),
+            "noise": Field(
+                0.0,
+                "greatest standard deviation of Gaussian noise; white is 1",
+                within=NOT_NEGATIVE,
+            ),
+            "objects": Field(
+                0, "greatest number of grey rectangles, as devices and letters", within=NOT_NEGATIVE
+            ),
+            "borders": Field(
+                0.0,
+                "greatest width of a black border, fraction of the side; its mask is ignored",
+                within=BELOW_ONE,
+            ),
+            "inverted": Field(0.0, "probability of white for black", within=FRACTION),
         },
         "of training images and their masks together",
     ),
@@ -294,6 +326,11 @@ SEGMENT = task_config(
             "background_weight": Field(
                 0.5,
                 "of background pixels; structures weigh 1 (published code)",
+                within=NOT_NEGATIVE,
+            ),
+            "dice": Field(
+                0.0,
+                "weight of the soft Dice loss that is added; needs binary_cross_entropy",
                 within=NOT_NEGATIVE,
             ),
         }

@@ -146,10 +146,14 @@ def dtype(model: ConfigDict) -> Any:
     return DTYPES[model.dtype]
 
 
-def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+def normalisation(model: ConfigDict, *, segmenter: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(mean, std) of pixels in [0, 1], each [1, 1, 1, 1 or channels] float32.
 
     See `model.mean` of the config schema.
+
+    Args:
+        model: section of the config.
+        segmenter: of one; its weights in a file are taken for this project's own, which has 0.5.
 
     Raises:
         InputError: the weights are a file, whose normalisation nothing tells; or not one number per
@@ -157,15 +161,16 @@ def normalisation(model: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """
     numbers: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}  # FLANNEL's
     if model.pretrained and not (model.mean and model.std):
-        if is_weights_file(model.pretrained):
+        if not is_weights_file(model.pretrained):
+            entry = pretrained.catalog.find(model.pretrained)
+            numbers = {"mean": entry.mean, "std": entry.std}
+        elif not segmenter:
             raise InputError(
                 f"model.pretrained={model.pretrained!r}: a file does not say how its input was "
                 "normalised, and may be gone when the run is evaluated: set model.mean and "
                 f"model.std ({_known(pretrained.find(model.pretrained).entry)}, of pixels in [0, "
                 "1])"
             )
-        entry = pretrained.catalog.find(model.pretrained)
-        numbers = {"mean": entry.mean, "std": entry.std}
     for name, configured in (("mean", model.mean), ("std", model.std)):
         values = tuple(configured) or numbers[name]
         if len(values) not in (1, model.in_channels):

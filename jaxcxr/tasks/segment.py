@@ -7,12 +7,16 @@ takes another threshold. The loss may be
 - cross_entropy, for a single structure (COVID-CXNet's U-Net): as sigmoid(z) is its probability
   in softmax([0, z]), the cross-entropy is the binary one;
 - binary_cross_entropy (Zhang, section 4): of each structure against the rest.
+
+With `masks.by_source` the structures are conventions of what a lung is (air-filled fields, or with
+the heart and opaque parts inside). They overlap, and an image's mask shows one of them: the
+structure that it has pixels of is the one that loss and scores count.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -22,6 +26,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
+from jaxcxr.data.mask_sources import IGNORE
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import Mean, SegmentationOverlap
 from jaxcxr.metrics.segmentation_overlap import SCORES
@@ -30,8 +35,10 @@ from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
 from jaxcxr.ops.geometry import unit_float
 from jaxcxr.tasks.monitor import monitor
-from jaxcxr.tasks.network import dtype, norm_tuning
+from jaxcxr.tasks.network import dtype, norm_tuning, normalisation
 from jaxcxr.tasks.task import Batch, Prediction
+
+NEVER = -30.0  # log-odds of a structure that an image is not given
 
 
 class Segment:
@@ -59,6 +66,8 @@ class Segment:
         self._sigmoid = config.model.outputs == "sigmoid"
         outputs = len(self._structures) + (not self._sigmoid)
         self._module = _network(config, outputs, axis_name)
+        self._by_source = bool(config.masks.by_source)
+        self._mean, self._std = normalisation(config.model, segmenter=True)
         background = config.loss.background_weight
         self._class_weights = jnp.asarray([background] + [1.0] * len(self._structures))
 
@@ -70,8 +79,9 @@ class Segment:
 
     @staticmethod
     def check_prediction(config: ConfigDict) -> None:
-        """See `Task.check_prediction`: the threshold."""
+        """See `Task.check_prediction`: the threshold, and the structure."""
         check_threshold(config.predict.threshold, sigmoid=config.model.outputs == "sigmoid")
+        wanted_structure(config)
 
     def init(self, seed: int | None) -> Any:
         """See `Task.init`."""
@@ -106,10 +116,13 @@ class Segment:
         """Segmentation of images [B, S, S].
 
         `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids;
-        `loss`: [B] when the batch has a mask.
+        `loss`: [B] when the batch has a mask. With `masks.by_source` an image that has a mask
+        is given the structure which that shows; see `structure_alone` for others.
         """
         del key, count  # nothing is drawn
         logits, _ = self._module.apply(variables, self._to_network(batch["image"]), train=False)
+        if self._by_source and "mask" in batch:
+            logits = jnp.where(self._labelled(batch["mask"])[:, None, None], logits, NEVER)
         result = {"mask": self._over_classes(logits).argmax(-1).astype(jnp.uint8)}
         if self._sigmoid:
             result["log_odds"] = logits
@@ -125,21 +138,27 @@ class Segment:
                 jnp.asarray(batch["mask"]),
                 jnp.asarray(batch["weight"]),
                 structures=self._structures,
+                labelled=labelled(batch["mask"], self._structures) if self._by_source else None,
             ),
             "loss": Mean.from_batch(jnp.asarray(prediction["loss"]), jnp.asarray(batch["weight"])),
         }
 
     def _to_network(self, images: jax.Array) -> jax.Array:
-        """Network input [B, S, S, channels] in [-1, 1] of pixels 0 to 255.
+        """Network input [B, S, S, channels], normalised, of pixels 0 to 255.
 
         The pixels are [B, S, S] or [B, S, S, channels], enhanced by the store.
         """
-        pixels = images.astype(jnp.float32) / 127.5 - 1.0
-        return (
-            pixels
-            if pixels.ndim == 4
-            else jnp.repeat(pixels[..., None], self._config.model.in_channels, axis=-1)
-        )
+        pixels = images.astype(jnp.float32)
+        if pixels.ndim == 3:
+            pixels = jnp.repeat(pixels[..., None], self._config.model.in_channels, axis=-1)
+        if (self._mean == 0.5).all() and (self._std == 0.5).all():
+            return pixels / 127.5 - 1.0  # the digits of earlier runs
+        return (pixels / 255 - self._mean) / self._std
+
+    def _labelled(self, mask: jax.Array) -> jax.Array:
+        """`labelled` on the device."""
+        numbers = jnp.arange(1, len(self._structures) + 1).reshape(1, 1, 1, -1)
+        return (mask[..., None] == numbers.astype(mask.dtype)).any((1, 2))
 
     def _over_classes(self, logits: jax.Array) -> jax.Array:
         """Network output -> logits [B, S, S, 1 + structures]."""
@@ -150,10 +169,56 @@ class Segment:
         mask = mask.astype(jnp.int32)
         if self._config.loss.name == "binary_cross_entropy":
             weight = self._config.loss.background_weight
-            return losses.pixel_binary_cross_entropy(logits, mask, background_weight=weight)
+            which = self._labelled(mask) if self._by_source else None
+            loss = losses.pixel_binary_cross_entropy(
+                logits, mask, background_weight=weight, labelled=which
+            )
+            if dice := self._config.loss.dice:
+                loss += dice * losses.soft_dice(logits, mask).mean(axis=-1, where=which)
+            return loss
         return losses.pixel_cross_entropy(
             self._over_classes(logits), mask, class_weights=self._class_weights
         )
+
+
+def wanted_structure(config: ConfigDict) -> str:
+    """The structure that X-rays without masks are given, '' for each of them.
+
+    Raises:
+        InputError: `predict.structure` is none of them, or there is nothing to choose from.
+    """
+    wanted, structures = config.predict.structure, tuple(config.masks.structures)
+    if not config.masks.by_source:
+        if wanted:
+            raise InputError(
+                f"predict.structure={wanted!r} chooses between structures that overlap, which go "
+                "with masks.by_source: leave it out"
+            )
+        return ""
+    if wanted and wanted not in structures:
+        raise InputError(f"predict.structure is {wanted!r}: choose {' or '.join(structures)}")
+    return wanted or structures[-1]
+
+
+def structure_alone(prediction: Prediction, number: int) -> Prediction:
+    """A prediction without masks in its batch, of one of several structures that overlap.
+
+    Args:
+        prediction: arrays of `Task.predict`, with log-odds.
+        number: its place among the structures, from 0.
+    """
+    log_odds = prediction["log_odds"]
+    xp = jnp if isinstance(log_odds, jax.Array) else np  # within an exported program, or after one
+    wanted = np.arange(log_odds.shape[-1]).reshape(1, 1, 1, -1) == number
+    log_odds = xp.where(wanted, log_odds, NEVER)
+    mask = xp.where(log_odds[..., number] > 0, number + 1, 0).astype(np.uint8)
+    return prediction | {"log_odds": log_odds, "mask": mask}
+
+
+def labelled(mask: Any, structures: Sequence[str]) -> np.ndarray:
+    """[B, S] bool of structure ids [B, H, W]: which structures an image has pixels of."""
+    mask = np.asarray(mask)
+    return np.stack([(mask == n).any((1, 2)) for n in range(1, len(structures) + 1)], axis=-1)
 
 
 def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
@@ -198,9 +263,18 @@ def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | No
 
     Images are float32 in [0, 255]. None: as they are.
     """
-    low, high = a.brightness
-    if not (a.max_rotation or a.shift or a.hflip) and (*a.zoom, low, high) == (1.0,) * 4:
-        return None
+    looks = augment.Looks(
+        brightness=tuple(a.brightness),
+        contrast=tuple(a.contrast),
+        gamma=tuple(a.gamma),
+        noise=a.noise,
+        objects=a.objects,
+        borders=a.borders,
+        inverted=a.inverted,
+    )
+    if not (a.max_rotation or a.shift or a.hflip) and (*a.zoom,) == (1.0, 1.0):
+        if looks == augment.Looks():
+            return None
     move = functools.partial(
         augment.random_affine,
         max_rotation=a.max_rotation,
@@ -212,13 +286,10 @@ def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | No
     def augment_one(
         key: jax.Array, image: jax.Array, mask: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        affine_key, light_key = jax.random.split(key)
-        brightened = augment.random_brightness(
-            light_key, move(affine_key, unit_float(image)), low=low, high=high
-        )
-        return 255 * brightened, move(affine_key, mask.astype(jnp.float32), order=0).astype(
-            mask.dtype
-        )
+        affine_key, looks_key = jax.random.split(key)
+        image, hidden = looks(looks_key, move(affine_key, unit_float(image)))
+        mask = move(affine_key, mask.astype(jnp.float32), order=0).astype(mask.dtype)
+        return 255 * image, jnp.where(hidden, IGNORE, mask).astype(mask.dtype)
 
     return jax.vmap(augment_one)
 
@@ -261,6 +332,12 @@ def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:
     if loss == "binary_cross_entropy" and outputs != "sigmoid":
         raise InputError(
             f"loss.name='binary_cross_entropy' needs model.outputs='sigmoid', not {outputs!r}"
+        )
+    if loss == "cross_entropy" and (config.loss.dice or config.masks.by_source):
+        field = "loss.dice" if config.loss.dice else "masks.by_source"
+        raise InputError(
+            f"{field} needs a sigmoid for each structure: set model.outputs='sigmoid' and "
+            "loss.name='binary_cross_entropy'"
         )
     if loss == "cross_entropy" and outputs == "sigmoid" and len(structures) != 1:
         raise InputError(

@@ -29,6 +29,7 @@ def data_config(folder, **changes) -> ml_collections.ConfigDict:
         "classes": ("normal", "covid19"),
         "relabel": (),
         "targets": (),
+        "sources": (),
         "patient_key": "patient_id",
         "limit": 0,
         "max_dropped": 0.2,

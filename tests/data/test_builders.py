@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import inspect
 import os
@@ -86,6 +87,22 @@ def test_strict_patient_key_merges_patients(folder):
 
 def test_limit_takes_at_most_so_many_images(folder):
     assert len(open_dataset(data_config(folder, limit=5))) <= 5
+
+
+def test_images_of_other_sources_are_left_out_and_counted(folder):
+    every = open_dataset(data_config(folder))
+    assert open_dataset(data_config(folder, sources=("fake",))).fingerprint == every.fingerprint
+    with pytest.raises(InputError, match="names kcx, and the images are of fake"):
+        open_dataset(data_config(folder, sources=("kcx",)))
+    sources = np.where(np.arange(len(every)) < 3, "kcx", "fake")
+    mixed = dataclasses.replace(every, sources=sources)
+    some = builders.of_sources(mixed, ("kcx",))
+    assert some.ids.tolist() == every.ids[:3].tolist()
+    reason = "source fake is not in data.sources"
+    assert some.dropped[reason] == Dropped(len(every) - 3, tuple(every.ids[3:6]))
+    assert (
+        not some.dropped[reason].is_fault and some.dropped.keys() - {reason} == every.dropped.keys()
+    )
 
 
 def test_several_builders_are_joined_and_may_not_share_ids(folder):

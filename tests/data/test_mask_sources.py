@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 
@@ -171,3 +172,28 @@ def test_a_scaled_mask_fits(mask):
 def test_a_mask_of_another_shape_does_not_fit(mask):
     with pytest.raises(InputError, match=f"x: the mask is {mask[1]}x{mask[0]} .* image 80x100"):
         check_same_aspect("x", (100, 80), mask)
+
+
+def of_sources(*sources):
+    rows = [{"image": IMAGE, "mask_lung": encode(LEFT)} for _ in sources]
+    return dataclasses.replace(make_dataset(rows), sources=np.array(sources))
+
+
+def test_what_a_mask_shows_may_follow_from_the_source():
+    source = DatasetMasks(
+        structures=("field", "lung"), by_source={"montgomery": "field", "kcx": "lung"}
+    )
+    data = of_sources("montgomery", "kcx")
+    source.check(data)
+    np.testing.assert_array_equal(source.read(data, 0), [[0, 1, 1, 0], [0, 255, 0, 0]])
+    np.testing.assert_array_equal(source.read(data, 1), [[0, 2, 2, 0], [0, 255, 0, 0]])
+    assert source.fingerprint(data) != DatasetMasks().fingerprint(data)
+    assert source.fingerprint(data) != source.fingerprint(of_sources("kcx", "montgomery"))
+
+
+def test_sources_and_structures_that_are_not_named_are_refused():
+    with pytest.raises(InputError, match="names hilum, which is not in masks.structures"):
+        DatasetMasks(structures=("lung",), by_source={"kcx": "hilum"})
+    source = DatasetMasks(structures=("field", "lung"), by_source={"kcx": "lung"})
+    with pytest.raises(InputError, match="does not say which structure the masks of montgomery"):
+        source.check(of_sources("montgomery", "kcx"))

@@ -110,3 +110,17 @@ def test_overlaps_add_over_devices_by_psum(masks):
 def test_masks_of_different_sizes_are_refused(masks):
     with pytest.raises(AssertionError):
         SegmentationOverlap.from_batch(masks[0][:, :5], masks[1], structures=NAMES)
+
+
+def test_a_structure_that_an_image_is_not_labelled_for_has_no_score():
+    predicted = np.zeros((2, 4, 4), np.uint8)
+    labels = predicted.copy()
+    labels[0, :2], predicted[0, :1] = 1, 1
+    labels[1, :2], predicted[1, :2] = 2, 2
+    labelled = np.array([[True, False], [False, True]])
+    scores = SegmentationOverlap.from_batch(
+        predicted, labels, structures=("field", "lung"), labelled=labelled
+    ).compute()
+    assert scores["field"]["jaccard_smoothed"] == pytest.approx((4 + 1) / (8 + 1))
+    assert scores["lung"]["jaccard_smoothed"] == 1.0
+    assert scores["field"]["dice"] == pytest.approx(2 / 3) and scores["lung"]["dice"] == 1.0

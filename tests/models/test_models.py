@@ -79,6 +79,10 @@ IMAGE_ROWS = {
     # COVID-CXNet's and zhixuhao/unet's published sizes.
     "unet_cxnet": Row({1: {1: 7_759_521}}, UNET_STAGES),
     "unet": Row({1: {1: 31_031_685}}, UNET_STAGES),
+    # This project's own; test_lite_unet.py has its encoder beside EfficientNet-Lite0's.
+    "lite_unet": Row(
+        {3: {1: 785_009, 2: 785_026}}, (*(f"stage{i}" for i in range(1, 6)), "features")
+    ),
     # bfortuner/pytorch_tiramisu: lungs and heart on X-rays, and CamVid.
     "fc_densenet103": Row(
         {1: {4: 9_319_428}, 3: {12: 9_322_348}},
@@ -262,6 +266,7 @@ def test_a_network_has_the_features_of_the_row_that_it_adds_a_head_to():
     } == {
         "covid_cxnet": "densenet121",
         "covid_cxnet_resnet50": "resnet50",
+        "lite_unet": "efficientnet_lite0",
         "qatar_lite": "efficientnet_lite0",
         "qatar_vgg16": "vgg16",
     }

@@ -205,3 +205,50 @@ def test_bytes_and_dark_factors_are_refused(image):
         augment.random_affine(key, (255 * image).astype(np.uint8))
     with pytest.raises(ValueError, match=r"brightness from 1.3 to 0.5"):
         augment.random_brightness(key, image, low=1.3, high=0.5)
+
+
+LOOKS = augment.Looks(
+    brightness=(0.6, 1.4),
+    contrast=(0.6, 1.4),
+    gamma=(0.6, 1.67),
+    noise=0.05,
+    objects=3,
+    borders=0.2,
+    inverted=0.3,
+)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_looks_stay_in_range_and_say_what_a_border_hides(channels):
+    image = np.random.default_rng(2).random((21, 16, *channels)).astype(np.float32)
+    keys = jax.random.split(jax.random.key(0), 20)
+    looks, hidden = jax.jit(jax.vmap(lambda key: LOOKS(key, image)))(keys)
+    assert looks.shape == (20, *image.shape) and hidden.shape == (20, 21, 16)
+    assert looks.min() >= 0 and looks.max() <= 1
+    assert not np.asarray(looks)[np.asarray(hidden)].any()
+    assert 0 < hidden.mean() < 0.3
+    assert len(np.unique(np.asarray(looks).mean((1, 2)).round(6), axis=0)) == 20  # all differ
+
+
+def test_looks_change_nothing_by_default_and_brightness_alone_is_as_before(image):
+    key = jax.random.key(3)
+    same, hidden = augment.Looks()(key, image)
+    np.testing.assert_array_equal(same, image)
+    assert not hidden.any()
+    bright, _ = augment.Looks(brightness=(0.5, 1.3))(key, image)
+    before = augment.random_brightness(key, image, low=0.5, high=1.3)
+    np.testing.assert_array_equal(bright, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"contrast": (0.5, 0.5)}, lambda x: (x - x.mean()) * 0.5 + x.mean()),
+        ({"gamma": (2.0, 2.0)}, lambda x: x**2),
+        ({"inverted": 1.0}, lambda x: 1 - x),
+    ],
+)
+def test_each_look_is_its_formula(image, options, expected):
+    looks, hidden = augment.Looks(**options)(jax.random.key(0), image)
+    np.testing.assert_allclose(looks, expected(image), atol=1e-6)
+    assert not hidden.any()

@@ -350,3 +350,86 @@ def test_a_left_lung_is_not_mirrored_into_a_right_one():
     c.augment.hflip = True
     with pytest.raises(InputError, match="augment.hflip=True makes a left lung of a right one"):
         segment.Segment(c, axis_name="data")
+
+
+@pytest.fixture(scope="module")
+def conventions():
+    """(task, variables, batch): two structures that overlap, each image labelled for one."""
+    c = tiny.change(
+        tiny.load("fc_densenet103"),
+        model__name="unet_cxnet",
+        model__outputs="sigmoid",
+        model__width=0.1,
+        loss__name="binary_cross_entropy",
+        loss__dice=0.5,
+        masks__by_source=("a=field", "b=lung"),
+    )
+    c.masks.structures = ("field", "lung")
+    c.data.image_size = 32
+    task = segment.Segment(c, axis_name="data")
+    rng = np.random.default_rng(0)
+    mask = np.stack([rng.choice(np.array([0, n, 255], np.uint8), (32, 32)) for n in (1, 2)])
+    batch = {
+        "image": rng.integers(0, 256, (2, 32, 32), dtype=np.uint8),
+        "mask": mask,
+        "weight": np.ones(2, np.float32),
+    }
+    return task, filled(task.init(0)), batch
+
+
+def test_an_image_is_scored_for_the_structure_that_its_mask_shows(conventions):
+    task, variables, batch = conventions
+    predict = quick_jit(lambda v, b: task.predict(v, b, jax.random.key(0)))
+    found = jax.device_get(predict(variables, batch))
+    free = jax.device_get(predict(variables, {"image": batch["image"]}))
+    for n in range(2):
+        alone = jax.device_get(segment.structure_alone(free, n))
+        np.testing.assert_array_equal(found["mask"][n], alone["mask"][n])
+        np.testing.assert_array_equal(found["log_odds"][n], alone["log_odds"][n])
+        assert set(np.unique(alone["mask"])) <= {0, n + 1}
+        at_least = segment.masks_at(alone, 0.3) == n + 1
+        np.testing.assert_array_equal(at_least, free["log_odds"][..., n] > np.log(0.3 / 0.7))
+        z, labels = free["log_odds"][n : n + 1, ..., n : n + 1], batch["mask"][n : n + 1]
+        one = np.where(labels == n + 1, 1, labels)
+        expected = losses.pixel_binary_cross_entropy(z, one, background_weight=0.5)
+        expected += 0.5 * losses.soft_dice(z, one)[:, 0]
+        assert found["loss"][n] == pytest.approx(float(expected[0]), rel=1e-5)
+    scores = task.metrics(batch, found)["overlap"].compute()
+    for n, name in enumerate(("field", "lung")):
+        there = batch["mask"][n] != 255
+        a, b = (found["mask"][n] == n + 1) & there, batch["mask"][n] == n + 1
+        assert scores[name]["dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
+        smoothed = ((a & b).sum() + 1) / ((a | b).sum() + 1)
+        assert scores[name]["jaccard_smoothed"] == pytest.approx(smoothed)
+
+
+def test_what_does_not_go_with_structures_by_source_is_refused():
+    c = tiny.change(tiny.load("fc_densenet103"), masks__by_source=("a=lung",))
+    with pytest.raises(InputError, match="masks.by_source needs a sigmoid"):
+        segment.Segment(c, axis_name="data")
+    c = tiny.load("fc_densenet103")
+    assert segment.wanted_structure(c) == ""
+    c.predict.structure = "lung"
+    with pytest.raises(InputError, match="go with masks.by_source: leave it out"):
+        segment.Segment.check_prediction(c)
+    c.masks.by_source, c.masks.structures = ("a=lung",), ("field", "lung")
+    assert segment.wanted_structure(c) == "lung"
+    c.predict.structure = ""
+    assert segment.wanted_structure(c) == "lung"
+    c.predict.structure = "heart"
+    with pytest.raises(InputError, match="choose field or lung"):
+        segment.wanted_structure(c)
+
+
+def test_the_input_is_normalised_as_the_config_says():
+    c = tiny.change(tiny.load("fc_densenet103"), model__width=0.05, model__depth=0.05)
+    c.data.image_size = 32
+    plain, other = segment.Segment(c, axis_name="data"), c.copy_and_resolve_references()
+    other.model.mean, other.model.std = (0.25,), (0.125,)
+    other = segment.Segment(other, axis_name="data")
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32), dtype=np.uint8)
+    shifted = {"image": (np.float32(image) / 255 - 0.25) / 0.125 * 127.5 + 127.5}
+    variables, key = filled(plain.init(0)), jax.random.key(0)
+    a = quick_jit(lambda v, b: other.predict(v, b, key)["mask"])(variables, {"image": image})
+    b = quick_jit(lambda v, b: plain.predict(v, b, key)["mask"])(variables, shifted)
+    assert (np.asarray(a) == np.asarray(b)).mean() > 0.999

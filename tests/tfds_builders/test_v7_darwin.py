@@ -425,3 +425,27 @@ def test_lungs_that_are_not_on_the_image_are_a_fault(tmp_path, corners):
     reason = "lung polygons outside the image, or not in pixels"
     assert builds.metadata(builder)["rejected"] == {reason: 1}
     assert builds.metadata(builder)["faults"] == [reason]
+
+
+def test_pictures_without_an_open_licence_are_left_out_on_demand(tmp_path):
+    licences = {
+        "a.jpg": "CC BY 4.0",
+        "b.jpg": "cc by",
+        "c.jpg": "CC BY-NC-SA",
+        "d.jpg": "CC BY-ND 4.0",
+        "e.jpg": "",
+        "f.jpg": "CC0",
+    }
+    write_ccx(tmp_path, [(str(n), name) for n, name in enumerate(licences)])
+    table = tmp_path / "ccx" / "metadata.csv"
+    head, *rows = table.read_text().splitlines()
+    given = [f"{row},{licence}" for row, licence in zip(rows, licences.values(), strict=True)]
+    table.write_text("\n".join([f"{head},license", *given]) + "\n")
+    write_kcx(tmp_path, "train/NORMAL/IM-0115-0001.jpeg")
+    for key, name in enumerate([*licences, "IM-0115-0001.jpeg"]):
+        annotate(tmp_path, str(key), name, tags=COVID)
+    every = builds.prepare(Builder, tmp_path / "every", tmp_path)
+    assert len(builds.read(every)) == 7
+    builder = builds.prepare(Builder, tmp_path, tmp_path, licences="open")
+    assert sorted(builds.read(builder)) == ["v7-0", "v7-1", "v7-5", "v7-6"]
+    assert builds.metadata(builder)["rejected"] == {"picture without an open licence": 3}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
@@ -21,6 +22,8 @@ from tfds_builders.v7_darwin import darwin, regions, tags
 # Without a picture an annotation is an error, unless the option missing_images leaves it out on
 # purpose.
 MISSING = rejection.Reason("missing image", is_fault=False)
+# Neither NC nor ND, nor SA, which would bind what is made of the picture.
+OPEN_LICENCE = re.compile(r"(CC BY|CC0)( \d\.\d)?", re.IGNORECASE)
 SEVERAL = rejection.Reason("several images of one name", is_fault=False)
 
 
@@ -66,10 +69,21 @@ class Pictures:
         self._ccx = _plain_files(root / "ccx" / "images")
         path = root / "ccx" / "metadata.csv"
         self._ccx_names, self._ccx_patients = _read_ccx(path, set(self._ccx))
+        self._open_names = _read_open_names(path)
         listed = metadata.read_metadata(path).rows if path.is_file() else ()
         others = (metadata.Row(patient, "", "", "", "", "") for patient in tagged)
         patients = metadata.read_patients([*listed, *others])
         self._ids, self.notices = patients.ids, patients.notices
+
+    def is_open(self, picture: Picture, annotation: darwin.Annotation | None) -> bool:
+        """Whether the licence of a picture allows changes and commercial use.
+
+        KCX's is CC BY 4.0. A picture of CCX has one of its own, in metadata.csv.
+        """
+        if picture.source == "kcx":
+            return True
+        names = {picture.image.name, *(annotation.names if annotation else ())}
+        return any(self._ccx_names.get(name, name) in self._open_names for name in names)
 
     def own_not_named(
         self, annotations: Iterable[darwin.Annotation], keys: Iterable[str]
@@ -211,6 +225,17 @@ def _read_ccx(path: Path, files: set[str]) -> tuple[dict[str, str], dict[str, st
         {name: found.get(now, now) for name, now in original.items()},
         {name: same[0].patient for name, same in rows.items()},
     )
+
+
+def _read_open_names(path: Path) -> set[str]:
+    """The file names whose rows of ccx's table have an open licence."""
+    rows = tables.read_table(path, required=metadata.REQUIRED).rows if path.is_file() else ()
+    licences: dict[str, set[str]] = {}
+    for row in rows:
+        licences.setdefault(row["filename"], set()).add(row.get("license", "").strip())
+    return {
+        name for name, given in licences.items() if all(OPEN_LICENCE.fullmatch(x) for x in given)
+    }
 
 
 def _folder(name: str) -> str:

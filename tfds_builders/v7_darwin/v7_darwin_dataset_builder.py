@@ -17,6 +17,7 @@ SEMANTIC_MASKS = "annotations/all-images-semantic-masks"
 MIN_LUNGS = 0.01  # of an image; one lung that is drawn alone has 5 % and more
 JSON = ("annotations/all-images", "annotations/covid-only")
 UNNAMED = rejection.Reason("mask whose image nothing names", is_fault=False)
+NOT_OPEN = rejection.Reason("picture without an open licence", is_fault=False)
 NO_LUNGS = rejection.Reason("no lung annotation")
 OTHER_SHAPE = rejection.Reason("image of another shape than its annotation")
 OFF_IMAGE = rejection.Reason("lung polygons outside the image, or not in pixels")
@@ -53,20 +54,26 @@ class Item:
 class Builder(xray_builder.XrayBuilder):
     """v7labs/covid-19-xray-dataset.
 
-    Option `missing_images`: annotations whose picture is not found are an 'error' (all are counted
-    and the first ones named) | 'left_out' (counted in the metadata).
+    Options:
+        missing_images: annotations whose picture is not found are an 'error' (all are counted and
+            the first ones named) | 'left_out' (counted in the metadata).
+        licences: of the pictures, 'any' | 'open' (those that allow changes and commercial use: KCX,
+            and rows of CCX with CC BY; the others are counted).
     """
 
     # 1.2: classes and patients in any spelling. 1.2.2: patients as in other sets; unknown findings
-    # and lungs outside the image are faults.
-    VERSION = tfds.core.Version("1.2.2")
-    BUILDER_CONFIGS = choices.all_configs({"missing_images": ("error", "left_out")})
+    # and lungs outside the image are faults. 1.3: option licences.
+    VERSION = tfds.core.Version("1.3.0")
+    BUILDER_CONFIGS = choices.all_configs(
+        {"missing_images": ("error", "left_out"), "licences": ("any", "open")}
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://github.com/v7labs/covid-19-xray-dataset"
     MASKS = ("mask_lung", "mask_ignore")
 
     def select(self, dl_manager: tfds.download.DownloadManager) -> xray_builder.Selection:
-        items, rejected, notices = select(self.manual_root(dl_manager, "v7/annotations"))
+        root = self.manual_root(dl_manager, "v7/annotations")
+        items, rejected, notices = select(root, open_only=self.options["licences"] == "open")
         missing = [reason for reason in NOT_FOUND if rejected.names(reason)]
         if missing and self.options["missing_images"] == "error":
             raise manual_folder.missing_data(self.name, _not_found(rejected, missing), INSTRUCTIONS)
@@ -106,8 +113,14 @@ class Builder(xray_builder.XrayBuilder):
             )
 
 
-def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
+def select(
+    root: Path, *, open_only: bool = False
+) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
     """The usable annotations below `root` by id, sorted; the rejected ones by reason; notices.
+
+    Args:
+        root: the manual folder.
+        open_only: of pictures whose licence allows changes and commercial use.
 
     Raises:
         ValueError: a damaged file, or two JSON files of one image that differ.
@@ -138,6 +151,8 @@ def select(root: Path) -> tuple[dict[str, Item], rejection.Rejected, list[str]]:
             picture = OTHER_SHAPE
         if isinstance(picture, pictures.Picture) and annotation is not None and mask is None:
             picture = _on_image(annotation) or picture
+        if isinstance(picture, pictures.Picture) and open_only:
+            picture = picture if available.is_open(picture, annotation) else NOT_OPEN
         if isinstance(picture, rejection.Reason):
             name = f"{key} ({annotation.names[0]})" if annotation and annotation.names else key
             rejected.add(picture, [name])
