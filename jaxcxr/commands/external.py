@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxcxr import data, parallel
-from jaxcxr.data import dropped, leakage, xray_files
+from jaxcxr.data import dropped, leakage, lung_doubts
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
@@ -125,7 +125,7 @@ def _predict(
             # Its pixels have served.
             results[row_of[result.id]] = dataclasses.replace(result, prepared=None, lungs=None)
         elif isinstance(result.error, NoLungs):
-            excluded[result.id] = xray_files.NO_LUNGS
+            excluded[result.id] = lung_doubts.NO_LUNGS
         elif isinstance(result.error, InputError) and result.shape is None:
             excluded[result.id] = _UNREADABLE
         else:

@@ -20,9 +20,8 @@ from jaxcxr.exported import enlarged
 from jaxcxr.inference import xray_predictions
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.inference.predictor import Predictor, eval_count
-from jaxcxr.inference.saliency import grey
 from jaxcxr.inference.xray_predictions import Result, Source
-from jaxcxr.report import plots
+from jaxcxr.report import lung_outlines
 from jaxcxr.storage.files import encode_png
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.run_identity import OTHER_LUNGS
@@ -70,7 +69,8 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
                 total=len(sources), desc="X-rays", unit="image", disable=not parallel.is_main()
             ) as bar,
         ):
-            for result in xray_predictions.predict(predictor, masks, sources):
+            found = xray_predictions.predict(predictor, masks, sources, pictures=OVERLAYS in kinds)
+            for result in found:
                 _write(results, result, kinds)
                 bar.update()
         count = results.predicted
@@ -106,15 +106,12 @@ def _write(results: Results, result: Result, kinds: list[str]) -> None:
 
 
 def _draw(results: Results, result: Result, kinds: list[str]) -> None:
-    """The lungs at the X-ray's own size; what the network gets, with its lungs outlined."""
-    assert result.prepared is not None
+    """The lungs at the X-ray's own size; the X-ray with its lungs outlined."""
     if MASKS in kinds:
         assert result.lungs is not None and result.shape is not None
         mask = enlarged(result.lungs, result.shape)
         results.picture(MASKS, result.id, encode_png(mask.astype(np.uint8) * 255))
     if OVERLAYS in kinds:
-        title = f"{result.name}\nResearch use only"
-        figure = plots.mask_overlay(
-            grey(result.prepared.image[None])[0], result.prepared.mask, title=title
-        )
-        results.picture(OVERLAYS, result.id, plots.to_png(figure))
+        assert result.picture is not None
+        outlined = lung_outlines.lung_outline(result.picture, result.lungs)
+        results.picture(OVERLAYS, result.id, encode_png(outlined))

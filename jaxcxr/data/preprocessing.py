@@ -295,6 +295,22 @@ def resized(pixels: np.ndarray, levels: np.ndarray, settings: Preprocessing) -> 
     return np.clip(np.rint(small), 0, 255).astype(np.uint8)
 
 
+def picture(pixels: np.ndarray, *, longest: int) -> np.ndarray:
+    """An X-ray to look at: its own proportions, neither equalised nor sharpened.
+
+    Args:
+        pixels: [H, W] uint8 or uint16, lungs dark.
+        longest: greatest side, pixels; smaller images stay as they are.
+
+    Returns:
+        [h, w] uint8.
+    """
+    levels = np.rint(grey_levels(pixels, Preprocessing(equalise=False))).astype(np.uint8)
+    image = Image.fromarray(levels[pixels])
+    image.thumbnail((longest, longest), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
 def _bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Float values [h, w] at another (width, height)."""
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))

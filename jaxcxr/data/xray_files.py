@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 from PIL import Image
-from scipy import ndimage, stats
+from scipy import stats
 
 from jaxcxr.data import decoding, dicom, memory_budget
 from jaxcxr.data.preprocessing import FEWEST_LEVELS, Prepared
@@ -38,9 +38,6 @@ FEW_LEVELS = "implausible intensity range: too few grey levels for an X-ray"
 SEES_FEW = f"the network sees fewer than {FEWEST_LEVELS} grey levels of it"
 SATURATED = "implausible intensity range: half of the pixels are the darkest or the brightest"
 INVERTED = "looks inverted: lungs and air should be dark"
-NO_LUNGS = "no lungs found"
-SMALL_LUNGS = "lungs under 5 % of the image"
-NOT_TWO_LUNGS = "the lungs found are not two separate fields: a lateral view, or a poor lung mask"
 
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
 
@@ -262,25 +259,6 @@ def look_at(pixels: np.ndarray) -> tuple[str, ...]:
 def look_at_view(view: Prepared, warnings: tuple[str, ...]) -> tuple[str, ...]:
     """Warnings about an X-ray after preprocessing, in addition to those about its file."""
     return (SEES_FEW,) if view.few_levels and not {FLAT, FEW_LEVELS} & {*warnings} else ()
-
-
-def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
-    """Warnings about a lung mask [h, w] bool.
-
-    In 264 masks by hand, of Montgomery, Shenzhen, Kermany's and the COVID-19 image data sets, lungs
-    take 9.9 % of the image or more, and the second largest connected piece holds 37 % of their area
-    or more.
-    """
-    area = int(lungs.sum())
-    if not area:
-        return (NO_LUNGS,)
-    labels, _ = ndimage.label(lungs)  # pyright: ignore[reportGeneralTypeIssues]
-    pieces = np.sort(np.bincount(labels.ravel())[1:])[::-1]
-    checks = {
-        SMALL_LUNGS: area < 0.05 * lungs.size,
-        NOT_TWO_LUNGS: len(pieces) < 2 or bool(pieces[1] < 0.15 * area),
-    }
-    return tuple(text for text, holds in checks.items() if holds)
 
 
 def _dicom_pixels(encoded: bytes) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcxr.data import xray_files
+from jaxcxr.data import lung_doubts, preprocessing, xray_files
 from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.data.xray_files import XRay, XRayFile
 from jaxcxr.errors import InputError
@@ -20,6 +20,7 @@ from jaxcxr.exported import enlarged
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.inference.predictor import Predictor
 
+PICTURE = 1024  # pixels of the longer side of `Result.picture`
 _THREADS = 4
 
 
@@ -58,6 +59,7 @@ class Result:
         shape: (H, W) of its pixels; None: it could not be read.
         pixels: of an X-ray whose lungs are yet to be found.
         prepared: what the network gets of it.
+        picture: [h, w] uint8 to look at, see `preprocessing.picture`; None unless asked for.
         prediction: the task's arrays for it.
         vote_share: [C], the fraction of its patches that chose each class; None where there are no
             patches.
@@ -71,6 +73,7 @@ class Result:
     shape: tuple[int, ...] | None = None
     pixels: np.ndarray | None = None
     prepared: Any = None
+    picture: np.ndarray | None = None
     prediction: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     vote_share: np.ndarray | None = None
     lungs: np.ndarray | None = None
@@ -101,24 +104,30 @@ class Result:
             pixels=None,
             prepared=prepared,
             lungs=lungs,
-            warnings=(*known, *xray_files.look_at_lungs(lungs)),
+            warnings=(*known, *lung_doubts.look_at_lungs(lungs)),
         )
 
 
 def predict(
-    predictor: Predictor, masks: MaskProvider, sources: Iterable[Source]
+    predictor: Predictor,
+    masks: MaskProvider,
+    sources: Iterable[Source],
+    *,
+    pictures: bool = False,
 ) -> Iterator[Result]:
     """Results of X-rays; what goes wrong with one is its error and stops no other.
 
     The patches of an image follow from its own pixels: which other X-rays there are changes
     nothing. Memory holds a batch of `evaluate.batch_size` and a few that are read ahead. The
     results come in the order of the sources, but for those that cannot be read, which wait for no
-    batch.
+    batch. `pictures`: each has its `picture`.
     """
     size = predictor.config.evaluate.batch_size
     waiting: list[Result] = []
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        for result in _read_ahead(pool, functools.partial(_read, predictor, masks), sources):
+        for result in _read_ahead(
+            pool, functools.partial(_read, predictor, masks, pictures), sources
+        ):
             if result.error is not None:
                 yield result
                 continue
@@ -141,7 +150,7 @@ def _read_ahead(
         yield ahead.popleft().result()
 
 
-def _read(predictor: Predictor, masks: MaskProvider, source: Source) -> Result:
+def _read(predictor: Predictor, masks: MaskProvider, pictures: bool, source: Source) -> Result:
     """An X-ray as the first network takes it."""
     result = Result(id=source.id, name=source.name or source.id)
     try:
@@ -151,7 +160,8 @@ def _read(predictor: Predictor, masks: MaskProvider, source: Source) -> Result:
         prepared = first.prepare(xray.pixels, mask, result.name, structures=masks.structures)
         warnings = (*xray.warnings, *xray_files.look_at_view(prepared, xray.warnings))
         pixels = xray.pixels if masks.segmenter else None
-        return result.replace(pixels=pixels, prepared=prepared, warnings=warnings)
+        shown = preprocessing.picture(xray.pixels, longest=PICTURE) if pictures else None
+        return result.replace(pixels=pixels, prepared=prepared, picture=shown, warnings=warnings)
     except Exception as error:
         return result.replace(error=error)
 
@@ -175,8 +185,9 @@ def _predict_batch(
             and not predictor.can_use(result.prepared)
         ):
             reason = (
-                f"{xray_files.NO_LUNGS} (masks.on_empty={predictor.config.masks.on_empty!r}): look "
-                "at the X-ray, or predict it as a whole with --config.masks.on_empty=whole_image"
+                f"{lung_doubts.NO_LUNGS} (masks.on_empty={predictor.config.masks.on_empty!r}): "
+                "look at the X-ray, or predict it as a whole with "
+                "--config.masks.on_empty=whole_image"
             )
             batch[number] = result.replace(error=NoLungs(reason))
     yield from (result for result in batch if result.error is not None)

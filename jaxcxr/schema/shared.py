@@ -309,7 +309,7 @@ PREDICT = Section(
             "Your own X-rays instead: a file, folder or pattern of pictures and DICOM -> xrays/",
             read_by=("predict", "enhance"),
         ),
-        "overlays": Field(False, "also draw each of these with the outline of its lungs"),
+        "overlays": Field(False, "Also draw each of these with the outline of its lungs."),
     },
     read_by=("predict",),
     identity=False,

@@ -17,7 +17,7 @@ from PIL import Image
 from jaxcxr import data
 from jaxcxr.commands import predict, train, xray_results
 from jaxcxr.commands.xray_results import NOTE, Results
-from jaxcxr.data import xray_files
+from jaxcxr.data import lung_doubts, xray_files
 from jaxcxr.errors import InputError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.xray_predictions import Result
@@ -397,10 +397,10 @@ def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inpu
     monkeypatch.setattr(Predictor, "lungs", none_in_the_first)
     rows = run(runs, "patched", inputs)
     assert (
-        xray_files.NO_LUNGS in rows["a.png"]["warnings"]
+        lung_doubts.NO_LUNGS in rows["a.png"]["warnings"]
         and float(rows["a.png"]["lung_area_share"]) == 0
     )
-    assert xray_files.NO_LUNGS not in rows["b.png"]["warnings"]
+    assert lung_doubts.NO_LUNGS not in rows["b.png"]["warnings"]
     for on_empty in ("error", "drop"):
         with pytest.raises(InputError, match="1 of 5 files could not be used"):
             run(runs, "patched", inputs, masks__on_empty=on_empty)
@@ -411,7 +411,7 @@ def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inpu
         )
     # A learner of whole images can do without.
     rows = run(runs, "whole", inputs, masks__workdir=str(runs / "segmenter"))
-    assert xray_files.NO_LUNGS in rows["a.png"]["warnings"]
+    assert lung_doubts.NO_LUNGS in rows["a.png"]["warnings"]
     assert float(rows["b.png"]["lung_area_share"]) > 0
 
 

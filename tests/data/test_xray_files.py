@@ -291,24 +291,6 @@ def test_colour_pages_and_turned_pictures_are_mentioned():
     assert xray_files.read(pages, "x").warnings == (xray_files.PAGES,)
 
 
-def lungs(*, width: int, gap: bool = True) -> np.ndarray:
-    mask = np.zeros((64, 64), bool)
-    mask[20:50, 32 - 2 - width : 30] = True
-    mask[20:50, 34 : 34 + width] = True
-    mask[30:34, 30:34] = not gap
-    return mask
-
-
-def test_lungs_that_are_missing_small_or_not_two_are_mentioned():
-    assert xray_files.look_at_lungs(lungs(width=12)) == ()
-    assert xray_files.look_at_lungs(lungs(width=3)) == (xray_files.SMALL_LUNGS,)
-    assert xray_files.look_at_lungs(lungs(width=12, gap=False)) == (xray_files.NOT_TWO_LUNGS,)
-    assert xray_files.look_at_lungs(np.zeros((64, 64), bool)) == (xray_files.NO_LUNGS,)
-    one = lungs(width=12)
-    one[:, :32] = False
-    assert xray_files.look_at_lungs(one) == (xray_files.NOT_TWO_LUNGS,)
-
-
 def test_few_grey_levels_in_the_networks_view_are_mentioned_once():
     few = prepare(
         chest() // 6, None, Preprocessing(image_size=224, equalise=False, gamma=1.0), name="x"
