@@ -41,6 +41,8 @@ _AUGMENTED = {
     "augment.objects": 4,
     "augment.borders": 0.1,
     "augment.inverted": 0.05,
+    "augment.hflip": True,  # neither structure is a left or a right one
+    "augment.quarter_turns": 0.15,  # then lungs lie visibly wrong, instead of being no lungs
 }
 
 EXPERIMENT = Experiment(

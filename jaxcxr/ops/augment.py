@@ -125,6 +125,18 @@ def affine(
     )
 
 
+def random_quarter_turns(key: chex.PRNGKey, probability: float) -> jax.Array:
+    """0, or with a probability 1, 2 or 3: int32, for `quarter_turned`."""
+    some_key, turns_key = jax.random.split(key)
+    turns = jax.random.randint(turns_key, (), 1, 4)
+    return jnp.where(jax.random.bernoulli(some_key, probability), turns, 0)
+
+
+def quarter_turned(image: jax.Array, turns: jax.Array) -> jax.Array:
+    """A square image [S, S] or [S, S, C] turned counter-clockwise by 90 degrees, 0 to 3 times."""
+    return jnp.stack([jnp.rot90(image, n) for n in range(4)])[turns]
+
+
 def random_brightness(
     key: chex.PRNGKey, image: jax.Array | np.ndarray, *, low: float, high: float
 ) -> jax.Array:

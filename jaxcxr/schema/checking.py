@@ -26,6 +26,7 @@ LATER = (
     "augment.inverted",
     "augment.noise",
     "augment.objects",
+    "augment.quarter_turns",
     "data.sources",
     "evaluate.data.sources",
     "loss.dice",

@@ -292,6 +292,11 @@ SEGMENT = task_config(
                 False, "mirror left and right; not where structures are left and right ones"
             ),
             "brightness": _BRIGHTNESS,
+            "quarter_turns": Field(
+                0.0,
+                "probability of a turn by 90, 180 or 270 degrees, as files lie on their side",
+                within=FRACTION,
+            ),
             "contrast": Field(
                 (1.0, 1.0),
                 "range of factors on the distance from the mean",

@@ -272,9 +272,9 @@ def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | No
         borders=a.borders,
         inverted=a.inverted,
     )
-    if not (a.max_rotation or a.shift or a.hflip) and (*a.zoom,) == (1.0, 1.0):
-        if looks == augment.Looks():
-            return None
+    moves = a.max_rotation or a.shift or a.hflip or tuple(a.zoom) != (1.0, 1.0) or a.quarter_turns
+    if not moves and looks == augment.Looks():
+        return None
     move = functools.partial(
         augment.random_affine,
         max_rotation=a.max_rotation,
@@ -289,7 +289,11 @@ def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | No
         affine_key, looks_key = jax.random.split(key)
         image, hidden = looks(looks_key, move(affine_key, unit_float(image)))
         mask = move(affine_key, mask.astype(jnp.float32), order=0).astype(mask.dtype)
-        return 255 * image, jnp.where(hidden, IGNORE, mask).astype(mask.dtype)
+        mask = jnp.where(hidden, IGNORE, mask).astype(mask.dtype)
+        if a.quarter_turns:
+            turns = augment.random_quarter_turns(jax.random.fold_in(key, 1), a.quarter_turns)
+            image, mask = (augment.quarter_turned(array, turns) for array in (image, mask))
+        return 255 * image, mask
 
     return jax.vmap(augment_one)
 

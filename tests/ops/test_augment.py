@@ -252,3 +252,13 @@ def test_each_look_is_its_formula(image, options, expected):
     looks, hidden = augment.Looks(**options)(jax.random.key(0), image)
     np.testing.assert_allclose(looks, expected(image), atol=1e-6)
     assert not hidden.any()
+
+
+def test_quarter_turns_are_exact_and_as_frequent_as_asked(square):
+    for turns in range(4):
+        turned = augment.quarter_turned(jnp.asarray(square), jnp.asarray(turns))
+        np.testing.assert_array_equal(turned, np.rot90(square, turns))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    drawn = jax.vmap(lambda key: augment.random_quarter_turns(key, 0.3))(keys)
+    shares = np.bincount(np.asarray(drawn), minlength=4) / 4000
+    np.testing.assert_allclose(shares, [0.7, 0.1, 0.1, 0.1], atol=0.02)
