@@ -33,7 +33,8 @@ FOLDER = "xrays"
 def predict_inputs(config: ConfigDict, workdir: Path) -> None:
     """Predicts own X-rays with the best checkpoint of a trained workdir.
 
-    `--config.run=predict --config.predict.inputs=...`
+    `--config.run=predict --config.predict.inputs=...`. Where no training has begun, a config that
+    takes weights with their head (`model.head=pretrained`) predicts with these as they are.
 
     Writes `xrays/predictions.csv` and `.jsonl` below the run folder: of a classifier the class
     probabilities, of a segmenter the share of the lungs, and their masks as `xrays/masks/<id>.png`.
@@ -57,6 +58,8 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
     ) as folder:
         listed = xray_files.find(config.predict.inputs, leave_out=folder.path / FOLDER)
         predictor = Predictor.load(folder, config)
+        if predictor.weights and parallel.is_main():
+            print(f"nothing was trained here: predicts with {predictor.weights} as it is")
         masks = MaskProvider.for_others(config, folder, labelled=False)
         folder.claim()
         kinds = [MASKS] * predictor.is_segmenter + [OVERLAYS] * bool(config.predict.overlays)
@@ -84,7 +87,8 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
                 "inputs": config.predict.inputs,
                 "model": config.model.name,
                 "patches_an_image": patches,
-                "lungs_from": segmenter.folder if segmenter else None,
+                "lungs_from": segmenter.origin if segmenter else None,
+                "weights": predictor.weights or None,
             },
             hidden=listed.hidden,
         )

@@ -305,8 +305,8 @@ def picture(pixels: np.ndarray, *, longest: int) -> np.ndarray:
     Returns:
         [h, w] uint8.
     """
-    levels = np.rint(grey_levels(pixels, Preprocessing(equalise=False))).astype(np.uint8)
-    image = Image.fromarray(levels[pixels])
+    plain = Preprocessing(image_size=longest, equalise=False, gamma=1.0)
+    image = Image.fromarray(np.rint(grey_levels(pixels, plain)).astype(np.uint8)[pixels])
     image.thumbnail((longest, longest), Image.Resampling.BOX)
     return np.asarray(image)
 

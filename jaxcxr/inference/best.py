@@ -38,6 +38,11 @@ def training_result(folder: RunFolder) -> dict[str, Any]:
     return result
 
 
+def has_begun(folder: RunFolder) -> bool:
+    """Whether a training of the run has begun, so that nothing else may stand in for it."""
+    return folder.is_finished("fit") or (folder.path / CHECKPOINTS).exists()
+
+
 def best_variables(task: Task, folder: RunFolder) -> Variables:
     """The variables of the step that `training.json` names as the best, on the devices.
 

@@ -13,11 +13,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import data, hints, parallel
+from jaxcxr import weights as pretrained
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.errors import InputError
 from jaxcxr.exported import seed_of
-from jaxcxr.inference.best import best_variables
+from jaxcxr.inference.best import best_variables, has_begun
 from jaxcxr.inference.programs import Program, Programs, predict_rows, programs_of
 from jaxcxr.state import Variables
 from jaxcxr.storage import run_checksums, run_config
@@ -52,6 +53,7 @@ class Predictor:
         reference: [S, S] uint8 picture whose histogram every image gets, where `data.match` asks
             for it.
         folder: of its run, where it is read from one.
+        weights: the name of weights that it has as they are, without training; '' else.
     """
 
     config: ConfigDict
@@ -59,10 +61,14 @@ class Predictor:
     variables: Variables
     reference: np.ndarray | None = None
     folder: Path | None = None
+    weights: str = ""
 
     @classmethod
     def load(cls, run: RunFolder | Path | str, config: ConfigDict | None = None) -> Predictor:
         """The best checkpoint of a finished training; the run's data are not needed.
+
+        Where no training has begun and the config takes weights with their head
+        (`model.head=pretrained`), these as they are.
 
         Args:
             run: its folder.
@@ -86,6 +92,8 @@ class Predictor:
                 )
             kind.check_prediction(config)
             programs, reference = programs_of(config), None
+            if config.model.head == "pretrained" and not has_begun(folder):
+                return cls.of_weights(config, programs)
             if config.data.match != "none":
                 path = reference_file(config, folder)
                 run_checksums.check(folder, REFERENCE)
@@ -93,6 +101,36 @@ class Predictor:
             return cls(
                 config, programs, best_variables(programs.task, folder), reference, folder.path
             )
+
+    @classmethod
+    def of_weights(cls, config: ConfigDict, programs: Programs | None = None) -> Predictor:
+        """The network of a config with `model.pretrained` and its head, without any training.
+
+        Raises:
+            InputError: no weights are named, they cannot be had, or do not fit; or the images need
+                the histogram of a training image.
+        """
+        c = config.model
+        if not c.pretrained:
+            raise InputError("model.head=pretrained needs weights, and model.pretrained names none")
+        if config.data.match != "none":
+            raise InputError(
+                f"data.match={config.data.match!r} gives all images the histogram of one training "
+                "image, and nothing was trained here: train first"
+            )
+        programs = programs or programs_of(config)
+        loaded = pretrained.load(
+            pretrained.find(c.pretrained), programs.task.init(None), arch=c.name, new_head=False
+        )
+        if programs.task.has_classes:
+            classes = data.output_classes(config.data)
+            pretrained.header.check_classes(Path(c.pretrained), loaded.header, classes)
+        return cls(config, programs, parallel.place(loaded.variables), weights=c.pretrained)
+
+    @property
+    def origin(self) -> str:
+        """What it is of: its run's folder, or its weights as they are."""
+        return self.weights or str(self.folder or "")
 
     @property
     def task(self) -> Task:

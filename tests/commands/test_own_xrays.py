@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,10 +22,10 @@ from jaxcxr.data import lung_doubts, xray_files
 from jaxcxr.errors import InputError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.xray_predictions import Result
-from jaxcxr.report import plots
 from jaxcxr.storage import files
 from jaxcxr.storage.files import encode_png, read_json
 from jaxcxr.storage.predictions import Predictions
+from jaxcxr.weights import safetensors_file
 from tests import tiny
 from tests.data import dicoms
 
@@ -266,7 +267,7 @@ def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch)
     """Unforeseen errors in reading, in finding lungs, in drawing and in writing; the pictures go
     with their row.
     """
-    read, overlay, prepare = xray_files.read_file, plots.mask_overlay, Predictor.prepare
+    read, picture, prepare = xray_files.read_file, Results.picture, Predictor.prepare
     write = files.write_bytes
 
     def raising(name, error, call):
@@ -288,7 +289,7 @@ def test_whatever_goes_wrong_with_one_file_is_its_row(runs, inputs, monkeypatch)
         xray_files, "read_file", raising("a.png", RuntimeError("<x at 0x7f> Quincunx"), read)
     )
     monkeypatch.setattr(Predictor, "prepare", raising("b.png", MemoryError(), prepare))
-    monkeypatch.setattr(plots, "mask_overlay", raising("c.tif", ValueError("no formula"), overlay))
+    monkeypatch.setattr(Results, "picture", raising("c.tif", ValueError("no formula"), picture))
 
     def refused(path, content):
         if Path(path).name == "d.dcm.png":
@@ -426,7 +427,8 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
             mask = np.asarray(picture)
         assert mask.shape == (48, 48) and set(np.unique(mask)) <= {0, 255}
         assert (mask > 0).mean() == pytest.approx(float(row["lung_area_share"]), abs=0.05)
-        assert (runs / "segmenter" / "xrays" / "overlays" / f"{name}.png").exists()
+        with Image.open(runs / "segmenter" / "xrays" / "overlays" / f"{name}.png") as picture:
+            assert picture.mode == "RGB" and picture.size[0] == 576  # twelve times, and a note
 
 
 def test_a_second_call_begins_anew_and_says_what_it_replaces(runs, inputs, capsys):
@@ -500,6 +502,47 @@ def test_a_patched_learner_without_a_segmenter_says_how_to_make_one(runs, inputs
     message = str(raised.value)
     assert "--config.masks.workdir=SEGMENTER" in message
     assert "python main.py --config=configs/fc_densenet103.py --workdir=SEGMENTER" in message
+
+
+def weights_of(runs: Path, name: str, path: Path, **header: str) -> str:
+    """The weights of a trained run as a safetensors file."""
+    flat = jax.tree_util.tree_flatten_with_path(Predictor.load(runs / name).variables)[0]
+    arrays = {
+        jax.tree_util.keystr(keys, simple=True, separator="/").partition("/")[2]: np.asarray(value)
+        for keys, value in flat
+    }
+    path.write_bytes(safetensors_file.to_bytes(arrays, {"format": "jaxcxr", **header}))
+    return str(path)
+
+
+def test_without_a_training_weights_that_bring_their_head_predict_as_they_are(
+    runs, inputs, tmp_path, capsys
+):
+    trained = run(runs, "segmenter", inputs)
+    weights = weights_of(runs, "segmenter", tmp_path / "lungs.safetensors")
+    fields = {"model__pretrained": weights, "model__head": "pretrained"}
+    config = segmenter(predict__inputs=str(inputs), **fields)
+    capsys.readouterr()
+    predict.run(config, tmp_path / "fresh")
+    assert f"nothing was trained here: predicts with {weights} as it is" in capsys.readouterr().out
+    assert rows_of(tmp_path / "fresh") == trained
+    assert read_json(tmp_path / "fresh" / "xrays" / "summary.json")["lungs_from"] == weights
+
+    # What has begun to train is predicted with its own checkpoint, or not at all.
+    (tmp_path / "fresh" / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="holds no finished training"):
+        predict.run(config, tmp_path / "fresh")
+
+
+def test_weights_of_other_classes_or_none_predict_nothing(runs, inputs, tmp_path):
+    c = learner(patched=False, predict__inputs=str(inputs), model__head="pretrained")
+    with pytest.raises(InputError, match=r"needs weights, and model\.pretrained names none"):
+        predict.run(c, tmp_path / "none")
+    classes = ",".join(reversed(c.data.classes))
+    c.model.pretrained = weights_of(runs, "whole", tmp_path / "w.safetensors", classes=classes)
+    c.model.mean, c.model.std = (0.5,), (0.5,)
+    with pytest.raises(InputError, match="in another order"):
+        predict.run(c, tmp_path / "others")
 
 
 def test_mistakes_are_named(runs, inputs, tmp_path):
