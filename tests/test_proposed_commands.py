@@ -453,7 +453,7 @@ def test_features_are_computed_once_or_not(with_flags):
     )
 
     def check(c: ConfigDict) -> None:
-        train.check(prepare(c), has_checkpoints=False)
+        train.check(c, has_checkpoints=False)
 
     for _ in ("norm_statistics", "freeze"):
         does, does_not = flags_in(refusal(lambda config=config: check(config)))

@@ -41,10 +41,12 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 print(f"{workdir} is finished; nothing to do. Its result:\n")
                 print(evaluate.closing(folder))
             return
-        experiment = prepare(config)
         is_fitted = folder.is_finished("fit")
         if not is_fitted:
-            check(experiment, has_checkpoints=(folder.path / best.CHECKPOINTS).exists())
+            check(config, has_checkpoints=(folder.path / best.CHECKPOINTS).exists())
+        experiment = prepare(config)
+        if not is_fitted:
+            check_split(experiment)
         run_checksums.unseal(folder)
         folder.write_manifest(manifest(experiment))
         predict.keep_reference(experiment, folder)
@@ -57,23 +59,26 @@ def run(config: ConfigDict, workdir: Path) -> None:
         folder.mark_finished("train", {"split_sha256": experiment.own.sha256})
 
 
-def check(experiment: Experiment, *, has_checkpoints: bool) -> None:
-    """Raises InputError for what training would only meet later, before a folder is claimed for it.
+def check(config: ConfigDict, *, has_checkpoints: bool) -> None:
+    """Raises InputError for what training would only meet later, before any data are opened.
 
     Args:
-        experiment: what is to be trained.
+        config: of what is to be trained.
         has_checkpoints: training has begun, and needs no weights to begin with.
     """
-    config = experiment.config
-    if not len(experiment.splits["valid"]):
-        raise InputError(
-            f"split.valid_fraction={config.split.valid_fraction} leaves no validation patients, "
-            "which choose the checkpoint; raise it"
-        )
+    if config.train.get("cache_features"):
+        frozen_features.check(config)
     if config.model.pretrained and not has_checkpoints:
         find_pretrained(config.model)
-    if config.train.get("cache_features"):
-        frozen_features.check(experiment)
+
+
+def check_split(experiment: Experiment) -> None:
+    """Raises InputError where there is nothing to choose the checkpoint by."""
+    if not len(experiment.splits["valid"]):
+        raise InputError(
+            f"split.valid_fraction={experiment.config.split.valid_fraction} leaves no validation "
+            "patients, which choose the checkpoint; raise it"
+        )
 
 
 def find_pretrained(model: ConfigDict) -> weights.Source:

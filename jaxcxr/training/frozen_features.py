@@ -29,9 +29,9 @@ CODE_VERSION = 1
 _FILE = "features.f32"
 
 
-def check(experiment: Experiment) -> None:
+def check(config: ConfigDict) -> None:
     """Raises InputError where a config's features are not the same at every step of a training."""
-    _task(experiment)
+    _task(config, None)
 
 
 def with_features(experiment: Experiment, variables: Variables) -> Experiment:
@@ -43,7 +43,7 @@ def with_features(experiment: Experiment, variables: Variables) -> Experiment:
         experiment: of whole images, with `train.cache_features`.
         variables: of the network; only the last layers will change.
     """
-    task = _task(experiment)
+    task = _task(experiment.config, experiment.task.class_weights)
     return dataclasses.replace(
         experiment,
         arrays={**experiment.arrays, POOLED: _features(experiment, task, variables)},
@@ -51,11 +51,8 @@ def with_features(experiment: Experiment, variables: Variables) -> Experiment:
     )
 
 
-def _task(experiment: Experiment) -> ClassifyFeatures:
-    config = experiment.config
-    task = ClassifyFeatures(
-        config, axis_name=parallel.sync_axis(), class_weights=experiment.task.class_weights
-    )
+def _task(config: ConfigDict, class_weights: np.ndarray | None) -> ClassifyFeatures:
+    task = ClassifyFeatures(config, axis_name=parallel.sync_axis(), class_weights=class_weights)
     frozen = _frozen(config, task.init(None)["params"])
     if free := sorted(name for name in frozen if not frozen[name] and name not in task.trained()):
         parts = sorted({name.partition("/")[0] for name in frozen.keys() - task.trained()})
