@@ -40,6 +40,8 @@ def _line(lungs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """[H, W] bool: the pixels next to the lungs; not their edge with the image's border."""
     # Linearly enlarged, the steps of a smaller mask are a smooth line.
     soft = Image.fromarray(np.where(lungs, np.float32(1), np.float32(0)))
-    inside = np.asarray(soft.resize(shape[::-1], Image.Resampling.BILINEAR)) > 0.5
+    height, width = shape
+    inside = np.asarray(soft.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
     thickness = max(1, round(max(shape) / 400))
-    return ndimage.binary_dilation(inside, iterations=thickness) & ~inside
+    grown = np.asarray(ndimage.binary_dilation(inside, iterations=thickness), bool)
+    return grown & ~inside
