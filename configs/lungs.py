@@ -16,7 +16,7 @@ Number to reach: Dice .977 on Montgomery (CXR-Seg, 2025), .956 on V7's held-out 
 
 from ml_collections import ConfigDict
 
-from configs.common import within
+from configs.common import FOUR_CLASSES, within
 from jaxcxr.schema import Experiment
 
 _REAL = {
@@ -79,7 +79,7 @@ EXPERIMENT = Experiment(
         "small": [
             _REAL,
             _AUGMENTED,
-            within("predict", {"data.builders": ("tfds_builders.montgomery_shenzhen",)}),
+            within("predict", FOUR_CLASSES),
             {
                 "data.image_size": 256,
                 "model.pretrained": "efficientnet_lite0.imagenet",
@@ -92,7 +92,7 @@ EXPERIMENT = Experiment(
         "paper": [
             _REAL,
             _AUGMENTED,
-            within("predict", {"data.builders": ("tfds_builders.montgomery_shenzhen",)}),
+            within("predict", FOUR_CLASSES),
             {
                 "data.image_size": 512,
                 "model.pretrained": "efficientnet_lite0.imagenet",
