@@ -48,6 +48,7 @@ LEARNER_TITLES = {
     "fc_densenet103": "FC-DenseNet103",
     "unet_cxnet": "U-Net of COVID-CXNet",
     "unet": "U-Net",
+    "lite_unet": "Lite U-Net",
     "covid_cxnet_hierarchical": "COVID-CXNet, hierarchical",
     "flannel": "FLANNEL",
     "neural_weight_module": "FLANNEL",

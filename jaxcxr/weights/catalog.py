@@ -39,11 +39,7 @@ HEADS = {
     "covid_net": ("classifier",), "qatar_cnn": ("dense_2",), "qatar_vgg": ("classifier", "hidden"),
     "qatar_lite": ("classifier", "hidden"),
     "v7_diagnosis": ("dense_1",),
-    # All after its encoder, and what EfficientNet-Lite0 has after that.
-    "lite_unet": (
-        "head", "deepest", "average", "up_stage3", "up_stage2", "up_stage1",
-        "features/6", "features/7", "features/8", "classifier/1",
-    ),
+    "lite_unet": ("head",),
 }  # fmt: skip
 FIRST_CONVS = {
     "densenet": "features/conv0", "resnet": "conv1", "resnext": "conv1", "vgg": "features/0",
@@ -52,6 +48,16 @@ FIRST_CONVS = {
     "efficientnet": "features/0/0", "covid_net": "stem/conv", "qatar_cnn": "conv2d",
     "qatar_vgg": "features/0", "qatar_lite": "features/0/0",
     "v7_diagnosis": "conv2d", "lite_unet": "features/0/0",
+}  # fmt: skip
+
+
+# Architecture whose encoder is that of another -> modules that only one of the two has, its own
+# first.
+BEYOND_ENCODERS = {
+    "lite_unet": (
+        "deepest", "average", "up_stage3", "up_stage2", "up_stage1",
+        "features/6", "features/7", "features/8", "classifier",
+    ),
 }  # fmt: skip
 
 

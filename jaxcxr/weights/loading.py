@@ -85,7 +85,7 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         merged = merge(
             renamed,
             template,
-            new_head=catalog.head_of(arch) if new_head else (),
+            new_head=_new_parts(renamed, arch) if new_head else (),
             first_conv=catalog.first_conv_of(arch),
             allow_missing=allow_missing,
         )
@@ -105,6 +105,17 @@ def _check_arch(name: str, source_arch: str, arch: str, new_head: bool) -> None:
             f"{name} are weights of {source_arch}, and {arch} has its features under another head: "
             "add --config.model.head=new"
         )
+
+
+def _new_parts(renamed: ConvertedWeights, arch: str) -> tuple[str, ...]:
+    """The modules that keep the template's values with a new head.
+
+    Of a file that has nothing of a network's decoder only the encoder is used.
+    """
+    decoder = catalog.BEYOND_ENCODERS.get(arch, ())
+    if any(name.startswith(f"{part}/") for part in decoder[:1] for name in renamed.arrays):
+        decoder = ()
+    return (*catalog.head_of(arch), *decoder)
 
 
 def _dispensable(arch: str, new_head: bool) -> set[str]:

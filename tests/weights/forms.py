@@ -15,7 +15,7 @@ from jaxcxr.models.initialise import initialise
 SIDE = {
     "densenet121": 64, "inception_v3": 75, "resnet18": 64, "resnet50": 64, "vgg16": 64,
     "covid_cxnet": 64, "covid_cxnet_resnet50": 64, "qatar_vgg16": 64, "efficientnet_b4": 64,
-    "efficientnet_lite0": 64, "efficientnet_lite2": 64,
+    "efficientnet_lite0": 64, "efficientnet_lite2": 64, "lite_unet": 64,
 }  # fmt: skip
 DEPTH = {
     "densenet121": 0.3,

@@ -184,3 +184,28 @@ def test_features_without_a_head_are_converted_as_the_plain_network(
     out = tmp_path / "out.safetensors"
     assert main(["convert", str(path), str(out)]) == 0
     assert f"{out}: vgg16, 26 arrays" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("of", ["efficientnet_lite0", "lite_unet"])
+def test_a_segmenter_takes_its_encoder_of_a_classifier_and_all_but_the_head_of_its_own(path, of):
+    given = network(of, classes=5)
+    flat = jax.tree_util.tree_flatten_with_path(given)[0]
+    names = [jax.tree_util.keystr(keys, simple=True, separator="/") for keys, _ in flat]
+    arrays = {name.partition("/")[2]: v for name, (_, v) in zip(names, flat, strict=True)}
+    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, path)
+    first = network("lite_unet", classes=2, seed=1)
+    merged = weights.load(weights.find(str(path)), first, arch="lite_unet", new_head=True)
+    found, encoder = merged.variables, ("0", "1", "2", "3", "4", "5")
+    for collection in ("params", "batch_stats"):
+        for part in encoder:
+            jax.tree.map(
+                np.testing.assert_array_equal,
+                found[collection]["features"][part],
+                given[collection]["features"][part],
+            )
+    new = {name.partition("/")[0] for name in merged.newly_initialized}
+    decoder = {"deepest", "average", "up_stage3", "up_stage2", "up_stage1"}
+    assert new == {"head"} | (decoder if of != "lite_unet" else set())
+    unused = {"/".join(name.split("/")[:2]) for name in merged.unused}
+    left_out = {"features/6", "features/7", "features/8", "classifier/1"}
+    assert unused == (left_out if of != "lite_unet" else {"head/kernel", "head/bias"})
