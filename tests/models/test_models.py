@@ -26,7 +26,7 @@ class Row:
     odd: tuple[int, int] = (37, 45)
 
 
-SEGMENTERS = ("fc_densenet103", "unet_cxnet", "unet")
+SEGMENTERS = ("fc_densenet103", "lite_unet", "unet_cxnet", "unet")
 UNET_STAGES = ("stage1", "stage2", "stage3", "stage4", "bottleneck", "features")
 VGG_STAGES = ("stage1", "stage2", "stage3", "stage4", "stage5", "features")
 IMAGE_ROWS = {
