@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from jaxcxr import schema
@@ -12,14 +14,34 @@ from jaxcxr.storage.files import read_json, write_json
 from tests import tiny
 
 
-def test_a_run_older_than_a_field_did_what_its_default_says(tmp_path):
+def segmenter(**fields):
+    c = tiny.shrink(tiny.load("fc_densenet103"))
+    c.model.name, c.model.width = tiny.ONE_DOWN, 0.2
+    return tiny.change(c, **fields)
+
+
+def without_later_fields(config: dict) -> set[str]:
+    """Deletes the fields of LATER from a configuration, and says which it had."""
+    had = set()
+    for name in schema.LATER:
+        *parts, field = name.split(".")
+        section = config
+        for part in parts:
+            section = section.get(part, {})
+        if field in section:
+            had.add(name)
+            del section[field]
+    return had
+
+
+@pytest.mark.parametrize("make", [tiny.learner, segmenter])
+def test_a_run_older_than_a_field_did_what_its_default_says(make, tmp_path):
     """It predicts with the folder alone, and the same command goes on."""
-    folder, config = tmp_path / "run", tiny.learner(train__epochs=0.0)
+    folder, config = tmp_path / "run", make(train__epochs=0.0)
     train.run(config, folder)
     saved, marks = (read_json(folder / name) for name in ("config.json", "finished.json"))
-    for name in schema.LATER:
-        section, _, field = name.partition(".")
-        del saved[section][field]
+    had = without_later_fields(saved)
+    assert {"data.sources", "model.norm_momentum", "optim.layer_rates"} <= had
     write_json(folder / "config.json", saved)
     (folder / "checksums.json").unlink()  # of the whole config.json
     write_json(folder / "finished.json", {k: v for k, v in marks.items() if k != "checksums"})
@@ -28,6 +50,16 @@ def test_a_run_older_than_a_field_did_what_its_default_says(tmp_path):
     config.model.norm_momentum = 0.5
     with pytest.raises(InputError, match="different configuration"):
         train.run(config, folder)
+
+
+def test_every_later_field_is_one_of_some_task():
+    had = [without_later_fields(section_defaults(task)) for task in ("classify", "segment")]
+    assert set.union(*had) == set(schema.LATER)
+
+
+def section_defaults(task: str) -> dict:
+    config = tiny.learner() if task == "classify" else segmenter()
+    return json.loads(config.to_json_best_effort())
 
 
 def test_fields_that_came_later_are_those_of_the_task(tmp_path):
