@@ -82,6 +82,11 @@ class FolderMasks:
             )
         self._look_for_strangers()
 
+    def expected(self, dataset: Dataset) -> tuple[str, ...]:
+        """See `MaskSource.expected`."""
+        del dataset
+        return self.structures
+
     def fingerprint(self, dataset: Dataset) -> str:
         """See `MaskSource.fingerprint`."""
         self.check(dataset)

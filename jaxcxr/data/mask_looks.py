@@ -104,7 +104,12 @@ def _mean_column(inside: np.ndarray) -> float:
     return float(np.average(np.arange(inside.shape[1]), weights=inside.sum(axis=0)))
 
 
-def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[str, Any]:
+def summary(
+    looks: Mapping[str, MaskLook],
+    structures: Sequence[str],
+    *,
+    expected: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Summary statistics of the masks of a set, as JSON values.
 
     "doubts" are sentences about properties that no set of lungs has. "implausible" is true if one
@@ -113,6 +118,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
     Args:
         looks: by image id.
         structures: names of the masked structures; the mean is judged for lungs only.
+        expected: those of which some mask should have pixels; None: all.
     """
     times = collections.Counter(mask.sha256 for mask in looks.values() if mask.fraction)
     odd = {
@@ -129,6 +135,7 @@ def summary(looks: Mapping[str, MaskLook], structures: Sequence[str]) -> dict[st
     absent = [
         name
         for number, name in enumerate(structures, start=1)
+        if name in (structures if expected is None else expected)
         if any(mask.columns for mask in looks.values())
         and not any(number in mask.columns for mask in looks.values())
     ]

@@ -45,6 +45,10 @@ class MaskSource(Protocol):
         """Raises InputError if some image of `dataset` has no mask here."""
         ...
 
+    def expected(self, dataset: Dataset) -> tuple[str, ...]:
+        """The structures of which a data set's masks show some."""
+        ...
+
     def fingerprint(self, dataset: Dataset) -> str:
         """sha256 over all that `read` depends on, without decoding a mask."""
         ...
@@ -101,6 +105,13 @@ class DatasetMasks:
                 f"{', '.join(missing)} show: add '{missing[0]}=STRUCTURE', of "
                 f"{', '.join(self.structures)}"
             )
+
+    def expected(self, dataset: Dataset) -> tuple[str, ...]:
+        """See `MaskSource.expected`."""
+        if not self.by_source:
+            return self.structures
+        shown = {self.by_source[source] for source in np.unique(dataset.sources).tolist()}
+        return tuple(name for name in self.structures if name in shown)
 
     def fingerprint(self, dataset: Dataset) -> str:
         """See `MaskSource.fingerprint`."""

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +216,12 @@ def _write(
         "empty": empty,
         "few_levels": few_levels,
         "has_masks": masks is not None,
-        "masks": mask_looks.summary(looks, masks.structures) if masks else {},
+        "masks": _summary(looks, masks, dataset) if masks else {},
     }
+
+
+def _summary(looks: Mapping[str, MaskLook], masks: MaskSource, dataset: Dataset) -> dict[str, Any]:
+    return mask_looks.summary(looks, masks.structures, expected=masks.expected(dataset))
 
 
 def _results(

@@ -262,12 +262,17 @@ def read_segmentation(folder: Path) -> dict[str, Any] | None:
 
 
 def overlap_rows(overlap: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of Jaccard and Dice, one row per structure."""
+    """Header and rows of Jaccard and Dice, one row per structure; – where no image shows it."""
     rows = [
-        [name.replace("_", " ").capitalize(), *(f"{row[key]:.4f}" for key in _OVERLAPS)]
+        [name.replace("_", " ").capitalize(), *(score_text(row[key]) for key in _OVERLAPS)]
         for name, row in overlap["structures"].items()
     ]
     return ["Structure", "Jaccard", "Jaccard, smoothed", "Dice"], rows
+
+
+def score_text(score: float | None) -> str:
+    """Four digits; – for None, what no image has a score of."""
+    return "–" if score is None else f"{score:.4f}"
 
 
 _OVERLAPS = ("jaccard", "jaccard_smoothed", "dice")

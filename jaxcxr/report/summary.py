@@ -124,7 +124,7 @@ def write_segment_report(folder: Path | str) -> str:
     report = Report(folder, {"kind": "segment", "segmentation": overlap, "config": config})
     report.open("Lung segmentation", [])
     where = f"{overlap['images']:,} {document.split_title(overlap['split'])}"
-    parts = [f"{n} {r['jaccard']:.4f}" for n, r in overlap["structures"].items()]
+    parts = [f"{n} {document.score_text(r['jaccard'])}" for n, r in overlap["structures"].items()]
     report.add("## Result", f"Jaccard index on {where}: **{', '.join(parts)}**.")
     report.table(*document.overlap_rows(overlap))
     report.add(document.OVERLAP_NOTE)

@@ -17,6 +17,7 @@ from typing import Any
 
 from jaxcxr.errors import InputError
 
+LUNGS = "lite_unet.lungs"  # the ready-made lungs
 IMAGENET = IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHESTXRAY14 = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia",
@@ -86,6 +87,7 @@ class Entry:
         top1: ImageNet accuracy in per cent as published; 0 unknown.
         note: further facts that users need.
         package: the Python package that has the file in it, as `pip install` calls it.
+        is_shipped: the file comes with jaxcxr.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Entry:
     top1: float = 0.0
     note: str = ""
     package: str = ""
+    is_shipped: bool = False
 
     @property
     def arch(self) -> str:
@@ -425,9 +428,29 @@ def _packaged() -> Iterator[Entry]:
         )
 
 
+def _shipped() -> Iterator[Entry]:
+    yield Entry(
+        name=LUNGS,
+        urls=(),
+        file="lungs.safetensors",
+        family="jaxcxr",
+        licence="Apache-2.0; its data: lungs.md beside the file",
+        paper="this project, configs/lungs.py",
+        sha256="0343a997d549f37354b6804237160f6ba4fb2223c7e883e62e3094523b67a40c",
+        size=1622060,
+        input_size=256,
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        classes=2,
+        labels=("lung_field", "lung"),
+        note="Half precision. lungs.md beside the file has data, licences, numbers and limits.",
+        is_shipped=True,
+    )
+
+
 CATALOG: dict[str, Entry] = {
     entry.name: entry
-    for source in (_timm, _torchvision, _keras, _chest, _covid_cxnet, _packaged)
+    for source in (_shipped, _timm, _torchvision, _keras, _chest, _covid_cxnet, _packaged)
     for entry in source()
 }
 

@@ -20,6 +20,7 @@ from jaxcxr.storage import files
 from jaxcxr.weights import kinds
 from jaxcxr.weights.catalog import CATALOG, Entry
 
+SHIPPED = Path(__file__).resolve().parent / "shipped"
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
 _MOST_BYTES = 4 << 30  # of a file whose size nobody tells; the largest published one has 0.6 GB
@@ -76,6 +77,8 @@ def fetch(entry: Entry) -> Path:
 
 def place(entry: Entry) -> Path:
     """The path of an entry's file: in the package that brings it, else in the cache."""
+    if entry.is_shipped:
+        return SHIPPED / entry.file
     cached = cache_dir() / entry.name / entry.file
     if not entry.package or cached.is_file():
         return cached
