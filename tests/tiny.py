@@ -55,7 +55,8 @@ def shrink(config: ConfigDict) -> ConfigDict:
         config.train.epochs = 3.0
         return config
     config.model.width = config.model.depth = 0.05
-    config.model.pretrained = ""  # a network of that width has no published weights
+    # A network of that width has no published weights.
+    config.model.pretrained, config.model.head = "", "new"
     if config.task == "segment":
         if config.model.outputs == "softmax":
             config.masks.structures = ("left_lung", "right_lung")
