@@ -179,7 +179,7 @@ def pixel_binary_cross_entropy(
         ignore: label of pixels that do not count.
 
     Returns:
-        [B] float32; 0 for an image whose every pixel is ignored.
+        [B] float32; 0 for an image whose every pixel is ignored, or that is labelled for nothing.
     """
     chex.assert_rank(logits, 4)
     chex.assert_shape(labels, logits.shape[:-1])
@@ -187,10 +187,19 @@ def pixel_binary_cross_entropy(
     counts = labels != ignore
     targets = jax.nn.one_hot(jnp.where(counts, labels, 0), logits.shape[-1] + 1)[..., 1:]
     weights = jnp.where(labels == 0, background_weight, 1.0) * counts
-    where = None if labelled is None else jnp.asarray(labelled)[:, None, None, :]
-    losses = binary_cross_entropy(logits, targets).mean(axis=-1, where=where) * weights
+    each = binary_cross_entropy(logits, targets)
+    if labelled is None:
+        losses = each.mean(axis=-1) * weights
+    else:
+        losses = mean_of_labelled(each, jnp.asarray(labelled)[:, None, None, :]) * weights
     total = weights.sum(axis=(1, 2))
     return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
+
+
+def mean_of_labelled(values: jax.Array, labelled: jax.Array) -> jax.Array:
+    """Means of `values` [..., S] over the last axis where `labelled` (bool); 0 where nothing is."""
+    count = jnp.broadcast_to(labelled, values.shape).sum(axis=-1)
+    return jnp.where(labelled, values, 0.0).sum(axis=-1) / jnp.maximum(count, 1)
 
 
 def soft_dice(

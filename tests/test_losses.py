@@ -276,3 +276,12 @@ def test_a_structure_that_an_image_is_not_labelled_for_does_not_count():
             logits[b : b + 1, ..., b : b + 1], np.minimum(labels[b : b + 1], 1)
         )
         assert found[b] == pytest.approx(float(alone[0]), rel=1e-6)
+
+
+def test_the_mean_of_what_is_labelled_has_gradients_of_that_alone():
+    values, labelled = jnp.asarray([[1.0, 3.0], [5.0, 7.0]]), jnp.asarray([[True, False]] * 2)
+    np.testing.assert_array_equal(losses.mean_of_labelled(values, labelled), [1, 5])
+    nothing = jnp.zeros((2, 2), bool)
+    gradient = jax.grad(lambda v: losses.mean_of_labelled(v, nothing).sum())(values)
+    np.testing.assert_array_equal(gradient, 0)
+    np.testing.assert_array_equal(losses.mean_of_labelled(values, nothing), 0)

@@ -108,7 +108,8 @@ class Segment:
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
-        return self._image_losses(logits, mask), dict(updated)
+        # Of the mask before it was moved: an image may have lost its lungs on the way.
+        return self._image_losses(logits, mask, shown_by=batch["mask"]), dict(updated)
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0
@@ -127,7 +128,8 @@ class Segment:
         if self._sigmoid:
             result["log_odds"] = logits
         if "mask" in batch:
-            result["loss"] = self._image_losses(logits, batch["mask"])
+            mask = batch["mask"]
+            result["loss"] = self._image_losses(logits, mask, shown_by=mask)
         return result
 
     def metrics(self, batch: Batch, prediction: Prediction) -> Any:
@@ -164,17 +166,25 @@ class Segment:
         """Network output -> logits [B, S, S, 1 + structures]."""
         return jnp.pad(logits, ((0, 0),) * 3 + ((1, 0),)) if self._sigmoid else logits
 
-    def _image_losses(self, logits: jax.Array, mask: jax.Array) -> jax.Array:
-        """Network output and ids [B, S, S] -> losses [B]."""
+    def _image_losses(
+        self, logits: jax.Array, mask: jax.Array, *, shown_by: jax.Array
+    ) -> jax.Array:
+        """Network output and ids [B, S, S] -> losses [B].
+
+        `shown_by`: ids that say which structures an image is labelled for, with masks.by_source.
+        """
         mask = mask.astype(jnp.int32)
         if self._config.loss.name == "binary_cross_entropy":
             weight = self._config.loss.background_weight
-            which = self._labelled(mask) if self._by_source else None
+            which = self._labelled(shown_by) if self._by_source else None
             loss = losses.pixel_binary_cross_entropy(
                 logits, mask, background_weight=weight, labelled=which
             )
             if dice := self._config.loss.dice:
-                loss += dice * losses.soft_dice(logits, mask).mean(axis=-1, where=which)
+                each = losses.soft_dice(logits, mask)
+                loss += dice * (
+                    each.mean(axis=-1) if which is None else losses.mean_of_labelled(each, which)
+                )
             return loss
         return losses.pixel_cross_entropy(
             self._over_classes(logits), mask, class_weights=self._class_weights

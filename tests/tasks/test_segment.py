@@ -433,3 +433,11 @@ def test_the_input_is_normalised_as_the_config_says():
     a = quick_jit(lambda v, b: other.predict(v, b, key)["mask"])(variables, {"image": image})
     b = quick_jit(lambda v, b: plain.predict(v, b, key)["mask"])(variables, shifted)
     assert (np.asarray(a) == np.asarray(b)).mean() > 0.999
+
+
+def test_an_image_that_shows_nothing_has_no_loss_instead_of_one_that_is_no_number(conventions):
+    task, variables, batch = conventions
+    nothing = batch | {"mask": np.zeros_like(batch["mask"])}
+    found = quick_jit(lambda v, b: task.predict(v, b, jax.random.key(0)))(variables, nothing)
+    np.testing.assert_array_equal(found["loss"], 0)
+    assert not np.asarray(found["mask"]).any()
