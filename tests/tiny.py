@@ -77,7 +77,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
 
 def _phantoms(section: ConfigDict) -> None:
     classes = tuple(section.classes)
-    section.builders = ("tfds_builders.phantom_cxr",)
+    section.builders, section.sources = ("tfds_builders.phantom_cxr",), ()
     section.options.phantom_cxr = ConfigDict(
         {"size": 48, "patients": 24, "seed": 0, "confounder": 0.0}
     )
