@@ -1,6 +1,7 @@
 """What an installation holds, and that its dependencies are those of a checkout."""
 
 import ast
+import fnmatch
 import os
 import re
 import shutil
@@ -156,3 +157,23 @@ def test_the_wheel_has_every_package_below_one_name(monkeypatch):
         for path in (ROOT / folder).rglob("__init__.py")
     }
     assert set(given["packages"]) == expected
+
+
+def test_the_wheel_has_every_file_that_is_no_code():
+    given = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {path.parent for path in (ROOT / "jaxcxr").rglob("__init__.py")}
+
+    def is_given(path: Path) -> bool:
+        of_any = path.parent in packages and any(
+            fnmatch.fnmatch(path.name, pattern) for pattern in given["package-data"]["*"]
+        )
+        return of_any or any(
+            path.relative_to(ROOT).match(f"{package.replace('.', '/')}/{pattern}")
+            for package, patterns in given["package-data"].items()
+            for pattern in patterns
+            if package != "*"
+        )
+
+    files = [path for path in (ROOT / "jaxcxr").rglob("*") if path.is_file()]
+    others = [path for path in files if path.suffix not in (".py", ".pyc")]
+    assert others and [str(path) for path in others if not is_given(path)] == []
