@@ -167,7 +167,7 @@ def random_brightness(
 
 @dataclasses.dataclass(frozen=True)
 class Looks:
-    """Random changes of how an X-ray looks, each drawn anew for an image; the default is none.
+    """Random changes of how an X-ray looks, chosen for each image; the default is none.
 
     Call with a key and an image [H, W] or [H, W, C] float in [0, 1].
 
