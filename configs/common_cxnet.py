@@ -3,6 +3,7 @@
 from configs.common import (
     CCX_KCX,
     FEW_STEPS,
+    FOUND_LUNGS,
     MILESTONES,
     ONE_CROP,
     PHANTOM_LUNGS,
@@ -62,6 +63,7 @@ CXNET_SMALL = merged(
     _REDUCED,
     CCX_KCX,
     WITHOUT_LUNGS,
+    FOUND_LUNGS,
     {
         "optim.weight_decay": 1e-4,
         "patches.max_rotation": 5.0,

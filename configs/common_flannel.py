@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from configs.common import (
     FEW_STEPS,
+    FOUND_LUNGS,
     FOUR_CLASSES,
     MILESTONES,
     NO_MASKS,
@@ -21,6 +22,7 @@ _PHANTOM = merged(PHANTOM_LUNGS, FEW_STEPS, {"split.folds": 3})
 _SMALL = merged(
     FOUR_CLASSES,
     WITHOUT_LUNGS,
+    FOUND_LUNGS,
     FEW_STEPS,
     {"split.folds": 3, "optim.weight_decay": 1e-4, "patches.max_rotation": 5.0},
 )
@@ -37,11 +39,11 @@ WHOLE_IMAGE_PAPER = merged(_PAPER, MILESTONES, {"data.equalise": False})
 # Patched FLANNEL: lung patches (paper 2.2). In reduced presets a patch is a quarter of the side.
 PATCHES = {"patches.enabled": True}
 PATCHES_PHANTOM = _PHANTOM
-PATCHES_SMALL = merged(_SMALL, {"masks.source": "workdir"})
+PATCHES_SMALL = merged(_SMALL, {"masks.source": "ready"})
 PATCHES_PAPER = merged(
     _PAPER,
     {
-        "masks.source": "workdir",
+        "masks.source": "ready",  # in the study FC-DenseNet103's, the paper's
         "patches.max_rotation": 5.0,
         "optim.weight_decay": 0.1,
         "optim.l1": 1e-5,

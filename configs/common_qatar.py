@@ -1,6 +1,13 @@
 """Tables of the experiments on the COVID-19 Radiography Database."""
 
-from configs.common import NO_MASKS, ONE_CROP, PHANTOM_LUNGS, UNIT_RANGE, WITHOUT_LUNGS
+from configs.common import (
+    FOUND_LUNGS,
+    NO_MASKS,
+    ONE_CROP,
+    PHANTOM_LUNGS,
+    UNIT_RANGE,
+    WITHOUT_LUNGS,
+)
 from jaxcxr.schema import merged
 
 QATAR = merged(
@@ -30,7 +37,7 @@ QATAR_PAPER = merged(
         "data.classes": ("normal", "covid19", "viral"),
     },
 )
-QATAR_SMALL = merged(QATAR_PAPER, {"patches.max_rotation": 5.0})
+QATAR_SMALL = merged(QATAR_PAPER, FOUND_LUNGS, {"patches.max_rotation": 5.0})
 
 # ImageDataGenerator's ranges; usual ones, since the paper gives no numbers.
 AUGMENTED = {

@@ -4,8 +4,7 @@ Paper: Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in Frontal Chest X-ra
 Learning" (2020).
 Command: python main.py --config=configs/covid_cxnet_multiclass.py
          python main.py --config=configs/covid_cxnet_multiclass.py:small \
-             --config.data.manual_dir=DATA_DIR \
-             --config.masks.workdir=RUN_OF_lung_unet
+             --config.data.manual_dir=DATA_DIR
 Time: phantoms 3.5 minutes on two CPU cores, compilation included.
 Number to reach: the paper's accuracy is 81.04 %, F-score of COVID-19 0.85 (:paper).
 """
@@ -57,7 +56,7 @@ EXPERIMENT = Experiment(
             CXNET_SMALL,
             THREE_SMALL,
             {
-                "masks.source": "workdir",
+                "masks.source": "ready",
                 "data.image_size": 96,
                 "patches.size": 96,
                 "optim.learning_rate": 1e-3,
@@ -70,7 +69,7 @@ EXPERIMENT = Experiment(
             CXNET_PAPER,
             THREE_PAPER,
             {
-                "masks.source": "workdir",
+                "masks.source": "ready",
                 "data.image_size": 320,
                 "patches.size": 320,
                 "model.pretrained": "densenet121.chexnet",

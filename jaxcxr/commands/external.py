@@ -106,8 +106,8 @@ def _predict(
             stored.check(dataset)
         except InputError as error:
             raise InputError(
-                f"evaluate.data: {error}: --config.masks.workdir=SEGMENTER, the folder of such a "
-                "run"
+                f"evaluate.data: {error}: --config.masks.source=ready finds them with the "
+                "ready-made segmenter, --config.masks.workdir=SEGMENTER with your own"
             ) from error
 
     def source(row: int) -> Source:

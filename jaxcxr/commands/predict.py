@@ -13,6 +13,7 @@ from tqdm import tqdm
 from jaxcxr import data, parallel, schema
 from jaxcxr.commands import own_xrays
 from jaxcxr.errors import InputError
+from jaxcxr.inference import dataset_masks
 from jaxcxr.inference.best import best_variables, check_best
 from jaxcxr.inference.predictor import Predictor, eval_count
 from jaxcxr.storage import run_checksums
@@ -21,7 +22,7 @@ from jaxcxr.storage.run_files import REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import task_of
 from jaxcxr.training.experiment import Experiment
-from jaxcxr.training.prepare import open_store, prepare
+from jaxcxr.training.prepare import prepare
 
 
 @schema.checked
@@ -116,27 +117,16 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     """
     config = predictor.config
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
-    section = data.with_default_dirs(config.predict.data, config.data)
-    for name in data.Preprocessing.fields():  # the segmenter sees images as in training
-        section[name] = config.data[name]
-    store = open_store(section, masks=None)
-    dataset = store.dataset
-    folder.claim()
-    started = time.monotonic()
-    with (
-        _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer,
-        tqdm(total=len(dataset), desc="masks", unit="image", disable=writer is None) as bar,
-    ):
-        for prediction in predictor.rows({"image": store.images}, np.arange(len(dataset))):
-            if writer is not None:
-                for row, lungs in zip(
-                    prediction["index"], predictor.lungs(prediction), strict=True
-                ):
-                    writer.write(int(row), lungs)
-            bar.update(len(prediction["index"]))
-    folder.add_timing(
-        "masks", seconds=time.monotonic() - started, images=len(dataset), patches=len(dataset)
+    store = dataset_masks.open_images(
+        predictor, data.with_default_dirs(config.predict.data, config.data)
     )
+    folder.claim()
+    started, count = time.monotonic(), len(store)
+    with _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer:
+        for row, lungs in dataset_masks.find(predictor, store):
+            if writer is not None:
+                writer.write(row, lungs)
+    folder.add_timing("masks", seconds=time.monotonic() - started, images=count, patches=count)
     if writer is not None:
         empty = writer.empty
         note = (
@@ -144,7 +134,7 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
             if empty
             else ""
         )
-        print(f"wrote {len(dataset)} lung masks to {folder.path / 'masks'}{note}")
+        print(f"wrote {count} lung masks to {folder.path / 'masks'}{note}")
 
 
 def _mask_writer(

@@ -1,4 +1,7 @@
-"""Where lung masks come from: a data set's files, a segment run's network, or nowhere."""
+"""Where lung masks come from.
+
+A data set's files, a segment run, the ready-made segmenter, or nowhere.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcxr import data, hints
+from jaxcxr import data, hints, parallel
 from jaxcxr.errors import InputError
+from jaxcxr.inference import dataset_masks
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import needs_lungs, task_of
+from jaxcxr.weights.catalog import LUNGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +27,14 @@ class MaskProvider:
         stored: of the images of a data set, in files; what training, evaluation and explanations
             read.
         segmenter: finds the lungs of any X-ray in its pixels.
+        found_by: of stored masks that a segmenter made: its run's folder, or its weights.
+        files: of earlier runs that stored masks come from.
     """
 
     stored: data.MaskSource | None = None
     segmenter: Predictor | None = None
+    found_by: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -52,19 +61,37 @@ class MaskProvider:
         if m.source == "dataset":
             options = {"on_empty": m.on_empty, "on_implausible": m.on_implausible, **extras}
             return cls(data.DatasetMasks(structures=tuple(m.structures), **options))
+        if m.source == "ready":
+            if m.workdir:
+                raise InputError(
+                    f"masks.workdir={m.workdir!r} is a segment run's, and masks.source='ready' "
+                    "takes the masks of the ready-made segmenter: add "
+                    "--config.masks.source=workdir, or leave masks.workdir out"
+                )
+            return cls._in(dataset_masks.ready(config.data), LUNGS, m)
         if not m.workdir:
             raise InputError(
                 "masks.source='workdir' needs masks.workdir, the folder of a finished segment "
-                "run; make one with\n"
-                f"{hints.segmenter(config.data)}"
+                "run. --config.masks.source=ready takes the ready-made segmenter instead; a run "
+                f"of your own is made with\n{hints.segmenter(config.data)}"
             )
-        return cls(data.FolderMasks(Path(m.workdir), structures=("lung",), on_empty=m.on_empty))
+        return cls._in(Path(m.workdir), m.workdir, m)
+
+    @classmethod
+    def _in(cls, folder: Path, found_by: str, settings: ConfigDict) -> MaskProvider:
+        """Masks that a segmenter has written below a folder."""
+        return cls(
+            stored=data.FolderMasks(folder, structures=("lung",), on_empty=settings.on_empty),
+            found_by=found_by,
+            files=(folder / "masks" / "index.json",),
+        )
 
     @classmethod
     def for_others(cls, config: ConfigDict, folder: RunFolder, *, labelled: bool) -> MaskProvider:
         """Masks of X-rays that are not the run's own.
 
-        The segmenter is `masks.workdir`'s, else the one whose masks the run was trained with.
+        The segmenter is `masks.workdir`'s, else the one whose masks the run was trained with, else
+        the ready-made one.
 
         Args:
             config: of the run.
@@ -73,22 +100,21 @@ class MaskProvider:
                 nothing but the classifier asks for lungs.
 
         Raises:
-            InputError: lungs are needed and nothing finds them.
+            InputError: `masks.workdir` is not the folder of a finished segment run.
         """
         if not task_of(config).has_classes or (labelled and not needs_lungs(config)):
             return cls()
         m = config.masks
         if workdir := m.workdir or folder.config().get("masks", {}).get("workdir", ""):
             return cls(segmenter=load_segmenter(Path(workdir)))
-        if labelled:
+        if labelled and m.source != "ready":
             return cls(data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty))
-        if needs_lungs(config):
-            raise InputError(
-                "this learner looks at lungs, and nothing says where these are in your X-rays: "
-                "give it a finished segment run, --config.masks.workdir=SEGMENTER. Make one with\n"
-                f"{hints.any_segmenter('SEGMENTER')}"
-            )
-        return cls()
+        if not needs_lungs(config):
+            return cls()
+        segmenter = Predictor.ready()
+        if parallel.is_main():
+            print(f"lungs: found by {segmenter.origin}, the ready-made segmenter", flush=True)
+        return cls(segmenter=segmenter)
 
 
 def load_segmenter(path: Path) -> Predictor:
@@ -96,8 +122,8 @@ def load_segmenter(path: Path) -> Predictor:
     folder = RunFolder(path)
     if folder.config().get("task") != "segment" or not folder.is_finished("train"):
         raise InputError(
-            f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one "
-            "with\n"
-            f"{hints.any_segmenter(path)}"
+            f"masks.workdir={str(path)!r} is not the folder of a finished segment run. "
+            "--config.masks.source=ready --config.masks.workdir= takes the ready-made segmenter; a "
+            f"run of your own is made with\n{hints.any_segmenter(path)}"
         )
     return Predictor.load(folder)

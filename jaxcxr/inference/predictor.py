@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, hints, parallel
+from jaxcxr import data, hints, parallel, shipped
 from jaxcxr import weights as pretrained
 from jaxcxr.data import decoding, preprocessing
 from jaxcxr.data.preprocessing import Prepared
@@ -126,6 +126,14 @@ class Predictor:
             classes = data.output_classes(config.data)
             pretrained.header.check_classes(Path(c.pretrained), loaded.header, classes)
         return cls(config, programs, parallel.place(loaded.variables), weights=c.pretrained)
+
+    @classmethod
+    def ready(cls) -> Predictor:
+        """The ready-made segmenter: `configs/lungs.py` with the weights that come with jaxcxr."""
+        config = shipped.config("lungs")
+        devices = parallel.device_count()
+        config.evaluate.batch_size = -(-config.evaluate.batch_size // devices) * devices
+        return cls.of_weights(config)
 
     @property
     def origin(self) -> str:

@@ -68,7 +68,12 @@ ON_IMPLAUSIBLE = Field(
 )
 MASKS = Section(
     {
-        "source": Field("dataset", "of the lung masks", values=("dataset", "workdir", "none")),
+        "source": Field(
+            "dataset",
+            "of the lung masks: those that the data set brings; ready: of the ready-made segmenter "
+            "(configs/lungs.py); workdir: of your own",
+            values=("dataset", "ready", "workdir", "none"),
+        ),
         "workdir": Field("", "a finished segment run, for source = workdir", compiled=False),
         "structures": Field(
             ("lung",),

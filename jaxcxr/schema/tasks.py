@@ -196,7 +196,9 @@ CLASSIFY = task_config(
             "masks": Section(
                 {
                     "source": Field(
-                        "none", "as masks.source", values=("dataset", "workdir", "none")
+                        "none",
+                        "as masks.source",
+                        values=("dataset", "ready", "workdir", "none"),
                     ),
                     "workdir": Field("", "as masks.workdir"),
                 },

@@ -21,7 +21,7 @@ from jaxcxr.storage.names import is_weights_file
 VOLATILE = (*schema.names_without("identity"), "workdir", *schema.RETIRED)
 # Where other X-rays than the run's own are predicted: a classifier stays what it is, whoever finds
 # the lungs for it.
-OTHER_LUNGS = (*VOLATILE, "masks.workdir", "masks.on_empty")
+OTHER_LUNGS = (*VOLATILE, "masks.source", "masks.workdir", "masks.on_empty")
 # Fields that name files and folders: where these lie may change, as when a study is moved.
 _PATHS = (
     "masks.workdir",

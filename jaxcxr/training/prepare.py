@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import data, parallel, schema
-from jaxcxr.data import dropped
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.errors import InputError
+from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.tasks import task_of
 from jaxcxr.training import placement, stacking, steps
@@ -30,40 +29,12 @@ def prepare(config: ConfigDict) -> Experiment:
     return _PREPARE[config.task](config)
 
 
-def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.Store:
-    """The preprocessed images of a data section.
-
-    Only process 0 prepares, the others wait for it.
-    """
-
-    def build() -> data.Store:
-        dataset = data.open_dataset(section)
-        if parallel.is_main():
-            dropped.print_once(dataset.dropped, dataset.notices)
-        return data.build_store(
-            dataset,
-            data.Preprocessing.of(section),
-            masks=masks,
-            cache_dir=data.cache_dir(section),
-            shared_dir=data.shared_cache_dir(section),
-            max_bad_images=section.max_bad_images,
-        )
-
-    if not parallel.is_main():
-        parallel.barrier("store")
-        return build()
-    try:
-        return build()
-    finally:
-        # Also after an error, which the others then meet themselves instead of waiting forever.
-        parallel.barrier("store")
-
-
 def _from_images(
     config: ConfigDict,
     build: Callable[[ConfigDict, SplitExamples], steps.Compiled],
 ) -> Experiment:
-    store = open_store(config.data, masks=MaskProvider.for_run(config).stored)
+    masks = MaskProvider.for_run(config)
+    store = open_store(config.data, masks=masks.stored)
     study = split(config, Examples.of(store.dataset))
     own = with_targets(config, study)
     arrays: dict[str, Any] = {"image": store.images, "label": own.examples.labels}
@@ -78,16 +49,13 @@ def _from_images(
             print(f"note: {notices[-1]}", flush=True)
     if store.masks is not None:
         arrays["mask"] = store.masks
-    upstream = ()
-    if config.masks.source == "workdir":
-        upstream = (Path(config.masks.workdir) / "masks" / "index.json",)
     record = DataRecord(
         fingerprint=store.dataset.fingerprint,
-        upstream=upstream,
+        upstream=masks.files,
         dropped=_all_dropped(config, store),
         notices=notices,
         reference=store.reference,
-        mask_summary=store.mask_summary,
+        mask_summary=store.mask_summary | ({"found_by": masks.found_by} if masks.found_by else {}),
         builders=store.dataset.versions,
     )
     return Experiment(config, own, study, arrays, build(config, own), record)

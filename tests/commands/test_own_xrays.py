@@ -77,7 +77,7 @@ def _no_training_data(monkeypatch):
     def refuse(*_):
         raise AssertionError("the training data was opened")
 
-    monkeypatch.setattr("jaxcxr.training.prepare.open_store", refuse)
+    monkeypatch.setattr("jaxcxr.inference.image_store.open_store", refuse)
 
 
 def run(runs: Path, name: str, inputs, **fields) -> dict[str, dict]:

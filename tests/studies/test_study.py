@@ -12,10 +12,11 @@ from PIL import Image
 
 from jaxcxr.commands import predict, train
 from jaxcxr.errors import InputError
+from jaxcxr.inference.image_store import open_store
 from jaxcxr.storage.files import read_json, sha256_file, write_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.studies import study
-from jaxcxr.training.prepare import open_store, prepare
+from jaxcxr.training.prepare import prepare
 from tests import tiny
 
 LEARNERS = ("densenet161", "vgg19_bn")

@@ -1,0 +1,105 @@
+"""Lung masks of every image of a data set, found by a segmenter.
+
+`predict` of a segment run keeps them in its folder. Those of the ready-made segmenter lie beside
+the prepared images, for every run that reads the data set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxcxr import data, parallel, weights
+from jaxcxr.data import derived
+from jaxcxr.inference.image_store import open_store
+from jaxcxr.inference.predictor import Predictor
+
+# Part of the cache key: raise it whenever the ready-made segmenter finds other lungs in the same
+# images with the same weights.
+CODE_VERSION = 1
+
+
+def open_images(segmenter: Predictor, section: ConfigDict) -> data.Store:
+    """The images of a data section, prepared as the segmenter's own."""
+    section = section.copy_and_resolve_references()
+    for name in data.Preprocessing.fields():
+        section[name] = segmenter.config.data[name]
+    return open_store(section, masks=None)
+
+
+def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, np.ndarray]]:
+    """Row of each image and its lungs [S, S] bool; the predictions of all processes together."""
+    rows = np.arange(len(store))
+    with tqdm(
+        total=len(store), desc="masks", unit="image", disable=not parallel.is_main()
+    ) as progress:
+        for prediction in segmenter.rows({"image": store.images}, rows):
+            lungs = segmenter.lungs(prediction)
+            yield from zip(prediction["index"].tolist(), lungs, strict=True)
+            progress.update(len(lungs))
+
+
+def ready(section: ConfigDict) -> Path:
+    """The folder of the ready-made segmenter's masks of a data section, as `FolderMasks` reads it.
+
+    They are found once, and kept beside the prepared images under a hash of images, weights and
+    settings. Which version of JAX found them is no part of it: a run that is resumed after an
+    upgrade keeps the masks that it began with.
+
+    Raises:
+        InputError: an image cannot be read, the weights are damaged, or the disk is full.
+    """
+    segmenter = Predictor.ready()
+    store = open_images(segmenter, section)
+    folder = data.cache_dir(section).with_name("lungs") / derived.key(_made_of(segmenter, store))
+    # All processes predict together, so they must want it together.
+    if parallel.agree(not derived.is_intact(folder)):
+        if parallel.is_main():
+            print(
+                f"finding the lungs of {len(store)} images with {segmenter.origin}, the ready-made "
+                "segmenter",
+                flush=True,
+            )
+        # As bits, since all are found before the first is written: one process alone writes, and
+        # may find that another run has been faster.
+        found = [(row, np.packbits(lungs)) for row, lungs in find(segmenter, store)]
+        shape = store.images.shape[1:3]
+
+        def write(temporary: Path) -> Mapping[str, Any]:
+            with data.writing_masks(
+                temporary, store.dataset, masked_images=False, bad_images=list(store.bad_ids)
+            ) as writer:
+                for row, bits in found:
+                    lungs = np.unpackbits(bits, count=shape[0] * shape[1])
+                    writer.write(row, lungs.reshape(shape).astype(bool))
+            return {"segmenter": segmenter.origin, "empty": writer.empty}
+
+        try:
+            if parallel.is_main():
+                derived.make(folder, write, what="lung masks")
+        finally:
+            # Also after an error, which the others then meet when they read the folder.
+            parallel.barrier("lungs")
+    elif parallel.is_main():
+        print(f"lungs of {len(store)} images by {segmenter.origin}: found in {folder}", flush=True)
+    return folder
+
+
+def _made_of(segmenter: Predictor, store: data.Store) -> dict[str, Any]:
+    """What the masks follow from."""
+    c = segmenter.config
+    return {
+        "code_version": CODE_VERSION,
+        "images": [store.dataset.fingerprint, sorted(store.bad_ids)],
+        "preprocessing": data.Preprocessing.of(c.data).to_json(),
+        "weights": weights.CATALOG[c.model.pretrained].sha256,
+        "model": json.loads(c.model.to_json_best_effort()),
+        "masks": json.loads(c.masks.to_json_best_effort()),
+        "predict": [c.predict.threshold, c.predict.structure],
+    }
