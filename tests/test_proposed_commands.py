@@ -28,11 +28,12 @@ from jaxcxr.cli.dispatch import RUNS
 from jaxcxr.commands import evaluate, train
 from jaxcxr.errors import InputError
 from jaxcxr.storage import run_checksums
-from jaxcxr.storage.files import encode_png
+from jaxcxr.storage.files import encode_png, read_json
 from jaxcxr.storage.predictions import Predictions, _check_patients, check_same_split
 from jaxcxr.storage.run_files import REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training.prepare import prepare
+from jaxcxr.weights.catalog import LUNGS
 from tests import tiny
 from tests.commands.test_own_xrays import learner, segmenter
 from tests.data import test_builders, test_mask_looks, test_store
@@ -238,32 +239,40 @@ def test_the_segmenter_of_a_learner_without_masks_is_made(type_it, monkeypatch, 
     assert (tmp_path / "learner" / "report.md").exists()
 
 
-def test_the_segmenter_for_own_xrays_is_made(trained, type_it, with_flags, inputs, tmp_path):
-    """Of two messages: nothing says where lungs are, and a folder that is no segmenter's."""
-    config = learner(patched=True, predict__inputs=str(inputs))
-    workdir, made = tmp_path / "learner", str(tmp_path / "SEGMENTER")
-    RUNS["train"](config.copy_and_resolve_references().unlock(), workdir)
+def test_a_folder_that_is_no_segmenters_is_answered_with_two_others(
+    trained, type_it, with_flags, inputs, tmp_path
+):
+    """The ready-made segmenter, and the command that makes one there."""
+    made = str(tmp_path / "SEGMENTER")
+    config = learner(patched=True, predict__inputs=str(inputs), masks__workdir=made)
+    workdir = tmp_path / "learner"
+    RUNS["train"](learner(patched=True), workdir)
     config.run = "predict"
     message = refusal(lambda: RUNS["predict"](config, workdir))
-    [flag] = flags_in(message.partition("Make one")[0], SEGMENTER=made)
-    longer = with_flags(config, flag)
-    message = refusal(lambda: RUNS["predict"](longer, workdir))
     assert f"masks.workdir={made!r}" in message
+    without = tiny.change(config.copy_and_resolve_references().unlock(), masks__workdir="")
+    RUNS["predict"](with_flags(without, *flags_in(message.partition("; a run")[0])), workdir)
+    assert read_json(workdir / "xrays" / "summary.json")["lungs_from"] == LUNGS
     type_it(command_in(message))
-    RUNS["predict"](longer, workdir)
-    assert (workdir / "xrays" / "predictions.csv").exists()
+    RUNS["predict"](config, workdir)
+    assert read_json(workdir / "xrays" / "summary.json")["lungs_from"] == made
 
 
-def test_explain_gets_lungs_from_a_segmenter(runs, capsys, with_flags):
+def test_a_learner_with_a_segmenter_takes_its_masks_or_ready_ones(with_flags, tmp_path):
+    config = tiny.learner(masks__source="ready", masks__workdir="SEGMENTER")
+    message = refusal(lambda: RUNS["train"](config, tmp_path / "learner"))
+    longer = with_flags(config, *flags_in(message))
+    assert longer.masks.source == "workdir"
+    message = refusal(lambda: RUNS["train"](longer, tmp_path / "learner"))
+    assert "SEGMENTER" in message and "does not exist" in message
+
+
+def test_explain_finds_lungs(runs, capsys, with_flags):
     config = learner(patched=False, run="explain", explain__per_class=1)
     config.explain.masks.source = "none"
     RUNS["explain"](config.copy_and_resolve_references().unlock(), runs / "whole")
     message = capsys.readouterr().out.partition("in lungs is empty")[2]
-    longer = with_flags(config, *flags_in(message, SEGMENTER=str(runs / "segmenter")))
-    masks = segmenter(run="predict", train__epochs=2.0, train__eval_every=2.0)
-    masks.predict.data = config.data.copy_and_resolve_references()
-    RUNS["predict"](masks, runs / "segmenter")
-    RUNS["explain"](longer, runs / "whole")
+    RUNS["explain"](with_flags(config, *flags_in(message)), runs / "whole")
     assert "in lungs is empty" not in capsys.readouterr().out
 
 
@@ -399,8 +408,9 @@ def test_an_external_set_without_masks_gets_a_segmenter(trained, with_flags, mon
 
     monkeypatch.setattr(data.DatasetMasks, "check", without_masks)
     message = refusal(lambda: RUNS["evaluate"](config, tmp_path / "patched"))
-    longer = with_flags(config, *flags_in(message, SEGMENTER=str(trained / "segmenter")))
-    RUNS["evaluate"](longer, tmp_path / "patched")
+    ready, own = flags_in(message, SEGMENTER=str(trained / "segmenter"))
+    for flag in (ready, own):
+        RUNS["evaluate"](with_flags(config, flag), tmp_path / "patched")
 
 
 def test_masks_that_are_gone_are_made_again(runs, type_it, tmp_path):
@@ -484,9 +494,10 @@ FOLLOWED = {
     "and that name among --config.predict.splits": "a_split_that_was_not_predicted",
     "predict with the run's own data once": "a_reference_image_that_is_gone",
     "needs masks.workdir, the folder of a finished segment run": "the_segmenter_of_a_learner",
-    "give it a finished segment run": "the_segmenter_for_own_xrays",
-    "is not the folder of a finished segment run": "the_segmenter_for_own_xrays",
-    "in lungs is empty": "explain_gets_lungs",
+    "is not the folder of a finished segment run": "a_folder_that_is_no_segmenters",
+    "takes the masks of the ready-made segmenter: add": "takes_its_masks_or_ready_ones",
+    "in lungs is empty": "explain_finds_lungs",
+    "which needs lung masks: set --config.explain.masks.source=ready": "explain_finds_lungs",
     "compare.other is empty": "a_run_is_compared_with_another",
     "is compared with itself": "a_run_is_compared_with_another",
     "to start from it": "an_export_runs",
@@ -501,7 +512,7 @@ FOLLOWED = {
     "--config.masks.on_empty=whole_image or drop": "doubtful_masks",
     "--config.masks.on_implausible=warn": "doubtful_masks",
     "say what they are, --config.evaluate.data.relabel": "an_external_set_is_told",
-    "--config.masks.workdir=SEGMENTER, the folder of such a run": "an_external_set_without_masks",
+    "finds them with the ready-made segmenter": "an_external_set_without_masks",
     "the command that trained this run with --config.run=predict": "masks_that_are_gone",
     "add --config.model.head=new": "weights_of_another_head",
     "--config.split.group_by=patient": "folds_that_share_patients",

@@ -104,8 +104,11 @@ class MaskProvider:
         """
         if not task_of(config).has_classes or (labelled and not needs_lungs(config)):
             return cls()
-        m = config.masks
-        if workdir := m.workdir or folder.config().get("masks", {}).get("workdir", ""):
+        m, trained_with = config.masks, folder.config().get("masks", {}).get("workdir", "")
+        workdir = m.workdir or trained_with
+        if m.source == "ready" and workdir == trained_with:  # said in its place
+            workdir = ""
+        if workdir:
             return cls(segmenter=load_segmenter(Path(workdir)))
         if labelled and m.source != "ready":
             return cls(data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty))
@@ -122,8 +125,8 @@ def load_segmenter(path: Path) -> Predictor:
     folder = RunFolder(path)
     if folder.config().get("task") != "segment" or not folder.is_finished("train"):
         raise InputError(
-            f"masks.workdir={str(path)!r} is not the folder of a finished segment run. "
-            "--config.masks.source=ready --config.masks.workdir= takes the ready-made segmenter; a "
-            f"run of your own is made with\n{hints.any_segmenter(path)}"
+            f"masks.workdir={str(path)!r} is not the folder of a finished segment run. Without it "
+            "--config.masks.source=ready takes the ready-made segmenter; a run of your own is made "
+            f"with\n{hints.any_segmenter(path)}"
         )
     return Predictor.load(folder)

@@ -264,7 +264,8 @@ def test_mistakes_are_named_before_the_checkpoint_is_read(tmp_path):
         patched=False, explain__inputs=("original", "lung_masked"), explain__masks__source="none"
     )
     with pytest.raises(
-        InputError, match=r"lung_masked, which needs lung masks: set explain\.masks\.source"
+        InputError,
+        match=r"lung_masked, which needs lung masks: set --config\.explain\.masks\.source",
     ):
         explain.run(config, tmp_path / "e")
     with pytest.raises(InputError, match="holds no finished training"):
@@ -279,6 +280,6 @@ def test_the_table_says_what_it_lacks():
     }  # fmt: skip
     table = explain._table({"classes": {"ground_glass": row}})
     assert "Ground glass " in table and "no text found" in table
-    assert table.count("--config.explain.masks.workdir=SEGMENTER") == 1
+    assert table.count("--config.explain.masks.source=ready") == 1
     known = {**row, "lung_area": 0.3}
-    assert "SEGMENTER" not in explain._table({"classes": {"viral": known}})
+    assert "masks.source" not in explain._table({"classes": {"viral": known}})

@@ -26,6 +26,7 @@ from jaxcxr.storage import files
 from jaxcxr.storage.files import encode_png, read_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.weights import safetensors_file
+from jaxcxr.weights.catalog import LUNGS
 from tests import tiny
 from tests.data import dicoms
 
@@ -77,7 +78,7 @@ def _no_training_data(monkeypatch):
     def refuse(*_):
         raise AssertionError("the training data was opened")
 
-    monkeypatch.setattr("jaxcxr.inference.image_store.open_store", refuse)
+    monkeypatch.setattr("jaxcxr.training.prepare.open_store", refuse)
 
 
 def run(runs: Path, name: str, inputs, **fields) -> dict[str, dict]:
@@ -496,12 +497,10 @@ def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
     assert [row["id"] for row in rows_of_folder(tmp_path)] == ["first"]
 
 
-def test_a_patched_learner_without_a_segmenter_says_how_to_make_one(runs, inputs):
-    with pytest.raises(InputError) as raised:
-        run(runs, "patched", inputs, masks__workdir="")
-    message = str(raised.value)
-    assert "--config.masks.workdir=SEGMENTER" in message
-    assert "python main.py --config=configs/fc_densenet103.py --workdir=SEGMENTER" in message
+def test_a_patched_learner_without_a_segmenter_takes_the_ready_made_one(runs, inputs, capsys):
+    run(runs, "patched", inputs, masks__workdir="")
+    assert f"lungs: found by {LUNGS}, the ready-made segmenter" in capsys.readouterr().out
+    assert read_json(runs / "patched" / "xrays" / "summary.json")["lungs_from"] == LUNGS
 
 
 def weights_of(runs: Path, name: str, path: Path, **header: str) -> str:
@@ -550,7 +549,7 @@ def test_mistakes_are_named(runs, inputs, tmp_path):
         run(runs, "whole", tmp_path / "none*")
     for folder in (tmp_path / "nowhere", runs / "whole"):
         with pytest.raises(
-            InputError, match="is not the folder of a finished segment run; make one with"
+            InputError, match="is not the folder of a finished segment run.*; a run of your"
         ):
             run(runs, "patched", inputs, masks__workdir=str(folder))
     with pytest.raises(InputError, match="holds no finished training; start or resume it"):
