@@ -84,11 +84,12 @@ class DatasetMasks:
 
     def __post_init__(self):
         check_options(self.structures, self.on_empty, self.on_implausible)
-        if strange := sorted({*self.by_source.values()} - {*self.structures}):
-            raise InputError(
-                f"masks.by_source names {', '.join(strange)}, which is not in masks.structures "
-                f"({', '.join(self.structures)})"
-            )
+        for source, structure in self.by_source.items():
+            if structure not in self.structures:
+                raise InputError(
+                    f"masks.by_source has '{source}={structure}': after = stands one of "
+                    f"masks.structures, {', '.join(self.structures)}"
+                )
         if self.ignore in self.structures:
             raise InputError(
                 f"masks.ignore is '{self.ignore}', which masks.structures names as something to "

@@ -208,7 +208,7 @@ def test_changed_inputs_make_a_stage_run_again_and_its_former_result_is_kept(don
 def test_masks_that_are_missing_are_named(done):
     c = config().learners["densenet161"]
     c.masks.source = "workdir"
-    message = "masks.workdir, the folder of a finished segment run; make one with\n  python"
+    message = r"masks.workdir, the folder of a finished segment run. .*is made with\n  python"
     with pytest.raises(InputError, match=message):
         prepare(c)
     c.masks.workdir = str(done / "segment")
