@@ -20,6 +20,7 @@ from jaxcxr.commands import predict, train, xray_results
 from jaxcxr.commands.xray_results import NOTE, Results
 from jaxcxr.data import lung_doubts, xray_files
 from jaxcxr.errors import InputError
+from jaxcxr.inference import mask_confidence
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.xray_predictions import Result
 from jaxcxr.storage import files
@@ -140,7 +141,9 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
         votes = numbers(row, "vote_share")
         assert votes.sum() == 1 and set(votes) <= {0.0, 0.5, 1.0}  # of two patches
         assert 0.05 < float(row["lung_area_share"]) < 0.6
-        assert 0.5 < float(row["mask_confidence"]) < 1
+        # Twelve epochs make a poor segmenter, and it says so.
+        assert 0 < float(row["mask_confidence"]) < mask_confidence.LIMIT
+        assert mask_confidence.UNSURE in row["warnings"]
         assert row["warnings"].startswith(xray_files.TINY)
         with Image.open(runs / "patched" / "xrays" / "overlays" / f"{name}.png") as picture:
             assert picture.format == "PNG"
