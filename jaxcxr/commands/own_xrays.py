@@ -101,7 +101,8 @@ def _write(results: Results, result: Result, kinds: list[str]) -> None:
             raise result.error
         if results.active:
             _draw(results, result, kinds)
-        if result.probabilities is not None and not np.isfinite(result.probabilities).all():
+        numbers = (result.probabilities, result.mask_confidence)
+        if not all(np.isfinite(number).all() for number in numbers if number is not None):
             raise InputError(f"{result.name}: the network's output is not a number")
     except Exception as error:
         results.fail(result.id, xray_files.reason(result.name, error))

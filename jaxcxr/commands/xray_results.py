@@ -76,7 +76,7 @@ class Results:
         columns = [
             f"{what}_{name}" for what in ("probability", "vote_share") for name in self.classes
         ]
-        header = ["id", *columns, "lung_area_share", "warnings", "note"]
+        header = ["id", *columns, "lung_area_share", "mask_confidence", "warnings", "note"]
         self._csv.append(csv_line([*header, "picture"] if self.pictures else header))
         self._failed.append(csv_line(["file", "reason"]))
 
@@ -95,17 +95,22 @@ class Results:
         if not self.active:
             return
         probabilities, votes = self._by_class(row.probabilities), self._by_class(row.vote_share)
-        area = None if row.lung_area_share is None else round(row.lung_area_share, _DIGITS)
+        area, confidence = (
+            None if value is None else round(value, _DIGITS)
+            for value in (row.lung_area_share, row.mask_confidence)
+        )
         cells = [
             (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
         ]
         picture = [self._names.of(row.id)] if self.pictures else []
-        self._csv.append(csv_line([row.id, *cells, area, "; ".join(row.warnings), NOTE, *picture]))
+        texts = ["; ".join(row.warnings), NOTE, *picture]
+        self._csv.append(csv_line([row.id, *cells, area, confidence, *texts]))
         record = {
             "id": row.id,
             "probabilities": probabilities,
             "vote_share": votes,
             "lung_area_share": area,
+            "mask_confidence": confidence,
             "warnings": list(row.warnings),
             "note": NOTE,
             **({"picture": picture[0]} if picture else {}),

@@ -5,6 +5,16 @@ looked at with 256 pixels): lungs take 8 to 63 % of the image, at most 11 % of i
 have their mean between 29 and 62 % of the width; all pieces but the two largest hold less than a
 thousandth of them; the two lie beside each other; and the lowest fifth of the lungs reaches further
 to the sides than the highest, without an exception.
+
+What the ready-made lungs find in public X-rays (CCX, KCX, Montgomery and Shenzhen) meets a doubt in
+18 of 1,357. 240 of them turned upside down in two ways have that doubt 480 times of 480, turned by
+90 degrees to either side theirs 479 times.
+
+A mirrored X-ray cannot be told: a linear function of 14 measures of both conventions' masks (areas,
+widths, heights and lowest points of either lung, and where the heart is that only V7's has) tells
+14 % of the mirrored copies at 1 % false alarms if it is fitted to other patients of the same data
+sets, and 4 to 9 % if it is fitted to other data sets. With the brightness of 8 x 8 regions of the
+X-ray these are 53 % and 12 to 39 %, letters at the border included.
 """
 
 from __future__ import annotations
@@ -34,6 +44,7 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
     pieces = areas[by_size]
     border = np.concatenate([lungs[0], lungs[-1], lungs[:, 0], lungs[:, -1]])
     middle = np.nonzero(lungs)[1].mean() / lungs.shape[1]
+    two = by_size[:2] + 1
     not_two = len(pieces) < 2 or bool(pieces[1] < 0.15 * area)
     checks = {
         SMALL_LUNGS: area < 0.05 * lungs.size,
@@ -42,8 +53,8 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
         IN_PIECES: pieces[2:].sum() > 0.03 * area,
         AT_BORDER: border.mean() > 0.15,
         OFF_CENTRE: not 0.2 < middle < 0.75,
-        UPSIDE_DOWN: _spread(lungs) < -0.02,
-        ON_ITS_SIDE: not not_two and _is_stacked(labels, by_size[:2] + 1),
+        UPSIDE_DOWN: _spread(np.isin(labels, two)) < -0.02,  # gas below is no lung
+        ON_ITS_SIDE: not not_two and _is_stacked(labels, two),
     }
     return tuple(text for text, holds in checks.items() if holds)
 

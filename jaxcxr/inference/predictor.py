@@ -248,11 +248,20 @@ class Predictor:
 
     def lungs(self, prediction: dict[str, np.ndarray]) -> np.ndarray:
         """Of a segmenter's prediction: lungs [B, S, S] bool."""
-        structures = tuple(self.config.masks.structures)
-        if wanted := segment.wanted_structure(self.config):
-            prediction = segment.structure_alone(prediction, structures.index(wanted))
+        prediction = self._of_wanted_structure(prediction)
         masks = segment.masks_at(prediction, self.config.predict.threshold)
-        return np.isin(masks, data.lung_ids(structures))
+        return np.isin(masks, data.lung_ids(self.config.masks.structures))
+
+    def lung_log_odds(self, prediction: dict[str, np.ndarray]) -> np.ndarray:
+        """Of a segmenter's prediction: log-odds [B, S, S] of what `lungs` looks for."""
+        structures = tuple(self.config.masks.structures)
+        return segment.lung_log_odds(self._of_wanted_structure(prediction), structures)
+
+    def _of_wanted_structure(self, prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not (wanted := segment.wanted_structure(self.config)):
+            return prediction
+        structures = tuple(self.config.masks.structures)
+        return segment.structure_alone(prediction, structures.index(wanted))
 
 
 def reference_file(config: ConfigDict, folder: RunFolder) -> Path:

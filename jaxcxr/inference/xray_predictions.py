@@ -17,6 +17,7 @@ from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.data.xray_files import XRay, XRayFile
 from jaxcxr.errors import InputError
 from jaxcxr.exported import enlarged
+from jaxcxr.inference.mask_confidence import look_at_confidence, mask_confidence
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.inference.predictor import Predictor
 
@@ -64,6 +65,7 @@ class Result:
         vote_share: [C], the fraction of its patches that chose each class; None where there are no
             patches.
         lungs: [S, S] bool; None where nobody looked for them.
+        mask_confidence: of the lungs, see `inference.mask_confidence`; None as above.
         warnings: what is doubtful about it.
         error: why there is no prediction.
     """
@@ -77,6 +79,7 @@ class Result:
     prediction: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     vote_share: np.ndarray | None = None
     lungs: np.ndarray | None = None
+    mask_confidence: float | None = None
     warnings: tuple[str, ...] = ()
     error: Exception | None = None
 
@@ -97,14 +100,23 @@ class Result:
         """The same with other fields."""
         return dataclasses.replace(self, **fields)
 
-    def with_lungs(self, lungs: np.ndarray, prepared: Prepared) -> Result:
-        """With what was prepared by these lungs [S, S], and what is doubtful about either."""
+    def with_lungs(self, lungs: np.ndarray, log_odds: np.ndarray, prepared: Prepared) -> Result:
+        """With what was prepared by lungs [S, S], and what is doubtful about either.
+
+        `log_odds` [S, S]: how likely each pixel is lung.
+        """
+        confidence = mask_confidence(log_odds, lungs)
         known = dict.fromkeys((*self.warnings, *xray_files.look_at_view(prepared, self.warnings)))
         return self.replace(
             pixels=None,
             prepared=prepared,
             lungs=lungs,
-            warnings=(*known, *lung_doubts.look_at_lungs(lungs)),
+            mask_confidence=confidence,
+            warnings=(
+                *known,
+                *lung_doubts.look_at_lungs(lungs),
+                *look_at_confidence(confidence),
+            ),
         )
 
 
@@ -173,11 +185,8 @@ def _predict_batch(
     size = predictor.config.evaluate.batch_size
     if masks.segmenter is not None and batch:
         structures = masks.segmenter.images([result.prepared for result in batch], batch_size=size)
-        batch = list(
-            pool.map(
-                functools.partial(_prepare, predictor), batch, masks.segmenter.lungs(structures)
-            )
-        )
+        found = masks.segmenter.lungs(structures), masks.segmenter.lung_log_odds(structures)
+        batch = list(pool.map(functools.partial(_prepare, predictor), batch, *found))
     for number, result in enumerate(batch):
         if (
             result.error is None
@@ -195,23 +204,27 @@ def _predict_batch(
     if not batch:
         return
     prediction = predictor.images([result.prepared for result in batch])
-    lungs = predictor.lungs(prediction) if predictor.is_segmenter else None
+    lungs = log_odds = None
+    if predictor.is_segmenter:
+        lungs, log_odds = predictor.lungs(prediction), predictor.lung_log_odds(prediction)
     for n, result in enumerate(batch):
         own = {name: array[n] for name, array in prediction.items()}
         votes = own["vote_fraction"] if predictor.draws_patches else None
         result = result.replace(prediction=own, vote_share=votes)
-        if lungs is not None:
-            result = result.with_lungs(
-                lungs[n], dataclasses.replace(result.prepared, mask=lungs[n])
-            )
+        if lungs is not None and log_odds is not None:
+            masked = dataclasses.replace(result.prepared, mask=lungs[n])
+            result = result.with_lungs(lungs[n], log_odds[n], masked)
         yield result
 
 
-def _prepare(predictor: Predictor, result: Result, lungs: np.ndarray) -> Result:
+def _prepare(
+    predictor: Predictor, result: Result, lungs: np.ndarray, log_odds: np.ndarray
+) -> Result:
     """The X-ray as the classifier takes it, with the lungs [S, S] that a segmenter found."""
     try:
         assert result.pixels is not None and result.shape is not None
         mask = enlarged(lungs, result.shape).astype(np.uint8)
-        return result.with_lungs(lungs, predictor.prepare(result.pixels, mask, result.name))
+        prepared = predictor.prepare(result.pixels, mask, result.name)
+        return result.with_lungs(lungs, log_odds, prepared)
     except Exception as error:
         return result.replace(pixels=None, error=error)

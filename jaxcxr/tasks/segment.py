@@ -26,7 +26,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
-from jaxcxr.data.mask_sources import IGNORE
+from jaxcxr.data.mask_sources import IGNORE, lung_ids
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import Mean, SegmentationOverlap
 from jaxcxr.metrics.segmentation_overlap import SCORES
@@ -116,7 +116,8 @@ class Segment:
     ) -> Prediction:
         """Segmentation of images [B, S, S].
 
-        `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids;
+        `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids,
+        else `lung_log_odds`: [B, S, S];
         `loss`: [B] when the batch has a mask. With `masks.by_source` an image that has a mask
         is given the structure which that shows; see `structure_alone` for others.
         """
@@ -127,6 +128,8 @@ class Segment:
         result = {"mask": self._over_classes(logits).argmax(-1).astype(jnp.uint8)}
         if self._sigmoid:
             result["log_odds"] = logits
+        else:
+            result["lung_log_odds"] = _lung_log_odds(logits, self._structures)
         if "mask" in batch:
             mask = batch["mask"]
             result["loss"] = self._image_losses(logits, mask, shown_by=mask)
@@ -254,6 +257,17 @@ def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
     return np.where(inside, log_odds.argmax(-1) + 1, 0).astype(np.uint8)
 
 
+def lung_log_odds(prediction: Prediction, structures: Sequence[str]) -> np.ndarray:
+    """Log-odds [B, S, S] that a pixel is lung, of host arrays of `Task.predict`.
+
+    Sigmoids know nothing of each other: of several lungs the likeliest. A softmax's are added.
+    """
+    if "lung_log_odds" in prediction:
+        return np.asarray(prediction["lung_log_odds"])
+    channels = [number - 1 for number in lung_ids(structures)]
+    return np.asarray(prediction["log_odds"])[..., channels].max(-1, initial=NEVER)
+
+
 def check_threshold(threshold: float, *, sigmoid: bool) -> None:
     """Raises InputError for a `predict.threshold` that does not go with the network's outputs."""
     if not 0 < threshold < 1:
@@ -266,6 +280,14 @@ def check_threshold(threshold: float, *, sigmoid: bool) -> None:
             "(model.outputs='sigmoid'); with 'softmax' a pixel is what is likeliest there, and "
             "the threshold stays 0.5"
         )
+
+
+def _lung_log_odds(logits: jax.Array, structures: Sequence[str]) -> jax.Array:
+    """Log-odds [B, S, S] of the lungs in a softmax of logits [B, S, S, 1 + structures]."""
+    logits = logits.astype(jnp.float32)
+    is_lung = np.isin(np.arange(logits.shape[-1]), lung_ids(structures)).reshape(1, 1, 1, -1)
+    lungs, others = (jax.nn.logsumexp(logits, axis=-1, where=w) for w in (is_lung, ~is_lung))
+    return lungs - others
 
 
 def _augmented(a: ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]] | None:

@@ -20,6 +20,7 @@ from jaxcxr.commands import predict, train, xray_results
 from jaxcxr.commands.xray_results import NOTE, Results
 from jaxcxr.data import lung_doubts, xray_files
 from jaxcxr.errors import InputError
+from jaxcxr.inference import mask_confidence
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.xray_predictions import Result
 from jaxcxr.storage import files
@@ -106,6 +107,8 @@ def rows_of(workdir: Path) -> dict[str, dict]:
         for column, what in (("probability", "probabilities"), ("vote_share", "vote_share")):
             for name, value in (line[what] or {}).items():
                 assert float(row[f"{column}_{name}"]) == value
+        for name in ("lung_area_share", "mask_confidence"):
+            assert row[name] == ("" if line[name] is None else str(line[name]))
         assert row["warnings"] == "; ".join(line["warnings"])
         assert row.get("picture") == line.get("picture")
         assert row["note"] == line["note"] == NOTE == "research use only; not a diagnosis"
@@ -132,13 +135,16 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
     for name, row in rows.items():
         assert list(row) == [
             "id", *(f"probability_{c}" for c in classes), *(f"vote_share_{c}" for c in classes),
-            "lung_area_share", "warnings", "note", "picture",
+            "lung_area_share", "mask_confidence", "warnings", "note", "picture",
         ]  # fmt: skip
         assert row["picture"] == f"{name}.png"
         assert numbers(row, "probability").sum() == pytest.approx(1, abs=1e-5)
         votes = numbers(row, "vote_share")
         assert votes.sum() == 1 and set(votes) <= {0.0, 0.5, 1.0}  # of two patches
         assert 0.05 < float(row["lung_area_share"]) < 0.6
+        # Twelve epochs make a poor segmenter, and it says so.
+        assert 0 < float(row["mask_confidence"]) < mask_confidence.LIMIT
+        assert mask_confidence.UNSURE in row["warnings"]
         assert row["warnings"].startswith(xray_files.TINY)
         with Image.open(runs / "patched" / "xrays" / "overlays" / f"{name}.png") as picture:
             assert picture.format == "PNG"
@@ -162,9 +168,8 @@ def test_an_image_of_the_training_data_gets_the_probabilities_of_the_run(runs, p
     rows = run(runs, "whole", tmp_path)
     for name, expected in zip(chosen, known.probabilities, strict=False):
         np.testing.assert_allclose(numbers(rows[f"{name}.png"], "probability"), expected, atol=2e-6)
-        assert (
-            rows[f"{name}.png"]["lung_area_share"] == rows[f"{name}.png"]["vote_share_normal"] == ""
-        )
+        row = rows[f"{name}.png"]
+        assert row["lung_area_share"] == row["mask_confidence"] == row["vote_share_normal"] == ""
 
 
 def test_a_result_does_not_depend_on_the_other_files_or_on_names(runs, inputs, tmp_path):
@@ -348,6 +353,15 @@ def test_numbers_that_are_none_are_no_result(runs, inputs, monkeypatch):
     assert failures(runs / "whole") == {"b.png": "b.png: the network's output is not a number"}
     assert len(rows_of(runs / "whole")) == 4
 
+    def unsure(self, prediction):
+        return np.full(prediction["mask"].shape, np.nan)
+
+    monkeypatch.undo()
+    monkeypatch.setattr(Predictor, "lung_log_odds", unsure)
+    with pytest.raises(InputError, match="5 of 5 files could not be used"):
+        run(runs, "segmenter", inputs)
+    assert failures(runs / "segmenter")["b.png"] == "b.png: the network's output is not a number"
+
 
 def test_links_pipes_and_folders_that_cannot_be_read_are_listed(runs, inputs):
     os.mkfifo(inputs / "pipe")
@@ -401,6 +415,7 @@ def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inpu
     assert (
         lung_doubts.NO_LUNGS in rows["a.png"]["warnings"]
         and float(rows["a.png"]["lung_area_share"]) == 0
+        and float(rows["a.png"]["mask_confidence"]) == 0
     )
     assert lung_doubts.NO_LUNGS not in rows["b.png"]["warnings"]
     for on_empty in ("error", "drop"):
@@ -422,8 +437,11 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
     rows = run(runs, "segmenter", inputs, predict__overlays=True)
     assert list(rows) == list(areas)
     for name, row in rows.items():
-        assert list(row) == ["id", "lung_area_share", "warnings", "note", "picture"]
-        assert row["lung_area_share"] == areas[name]["lung_area_share"]
+        assert list(row) == [
+            "id", "lung_area_share", "mask_confidence", "warnings", "note", "picture",
+        ]  # fmt: skip
+        for column in ("lung_area_share", "mask_confidence"):
+            assert row[column] == areas[name][column]
         with Image.open(runs / "segmenter" / "xrays" / "masks" / f"{name}.png") as picture:
             mask = np.asarray(picture)
         assert mask.shape == (48, 48) and set(np.unique(mask)) <= {0, 255}

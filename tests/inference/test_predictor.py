@@ -165,12 +165,16 @@ def test_a_segment_run_gives_masks_to_its_data_set_and_finds_lungs_in_other_x_ra
     ]
     results = list(xray_predictions.predict(predictor, MaskProvider(), sources))
     np.testing.assert_array_equal(np.stack([result.lungs for result in results]), expected)
+    sure = [result.mask_confidence for result in results]
+    [alone] = xray_predictions.predict(predictor, MaskProvider(), sources[2:3])
+    assert alone.mask_confidence == sure[2] and 0 < sure[2] < 1
     learner = prepare(config("patched"))
     learner = learner.predictor(parallel.place(learner.task.init(0)))
     learner.config.masks.on_empty = "whole_image"
     for result in xray_predictions.predict(learner, MaskProvider(segmenter=predictor), sources):
         np.testing.assert_array_equal(result.lungs, expected[int(result.id)])
         assert result.lung_area_share == expected[int(result.id)].mean()
+        assert result.mask_confidence == sure[int(result.id)]
         assert result.prediction["probabilities"].shape == (4,)
 
 

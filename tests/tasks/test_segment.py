@@ -52,7 +52,7 @@ def test_images_without_a_mask_get_one_but_no_loss(task, batch):
     shapes = jax.eval_shape(
         lambda v, b: task.predict(v, b, jax.random.key(0)), task.init(0), images
     )
-    assert shapes.keys() == {"mask"}
+    assert shapes.keys() == {"mask", "lung_log_odds"}
 
 
 def test_metrics_are_the_overlap_of_each_structure_without_padding(task, batch):
@@ -275,6 +275,41 @@ def test_masks_at_a_threshold():
         "log_odds": np.array([1e4, -1e4]).reshape(1, 1, 2, 1),
     }
     np.testing.assert_array_equal(segment.masks_at(sure, 0.95)[0, 0], [1, 0])
+
+
+def test_the_probabilities_of_all_lungs_in_a_softmax_are_added():
+    logits = np.random.default_rng(0).normal(0, 3, (2, 3, 4, 4)).astype(np.float32)
+    structures = ("right_lung", "heart", "left_lung")
+    found = np.asarray(segment._lung_log_odds(jnp.asarray(logits), structures))
+    parts = np.exp(logits.astype(np.float64))
+    expected = np.log((parts[..., 1] + parts[..., 3]) / (parts[..., 0] + parts[..., 2]))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    none = np.asarray(segment._lung_log_odds(jnp.asarray(logits), ("a", "heart", "b")))
+    assert (none == -np.inf).all()
+
+
+def test_a_softmax_says_how_likely_lungs_are_where_it_finds_them():
+    c = tiny.change(tiny.load("fc_densenet103"), model__name="unet_cxnet", model__width=0.1)
+    c.data.image_size, c.masks.structures = 32, ("lung",)
+    task = segment.Segment(c, axis_name="data")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype=np.uint8)
+    predict = quick_jit(lambda v, b: task.predict(v, b, jax.random.key(0)))
+    found = jax.device_get(predict(filled(task.init(0)), {"image": images}))
+    log_odds = segment.lung_log_odds(found, ("lung",))
+    np.testing.assert_array_equal(log_odds > 0, found["mask"] == 1)
+    assert log_odds.shape == (2, 32, 32) and 0 < found["mask"].mean() < 1
+
+
+def test_of_several_sigmoids_the_likeliest_lung_counts(two_sigmoids):
+    task, variables, batch = two_sigmoids
+    found = quick_jit(lambda v, b: task.predict(v, b, jax.random.key(0)))(variables, batch)
+    z = np.asarray(found["log_odds"])
+    for structures, expected in (
+        (("lung", "heart"), z[..., 0]),
+        (("right_lung", "left_lung"), z.max(-1)),
+        (("a", "heart"), np.full(z.shape[:3], segment.NEVER)),
+    ):
+        np.testing.assert_array_equal(segment.lung_log_odds(found, structures), expected)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.2])
