@@ -67,9 +67,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             own = external_data.own_data(config, folder)
             rows, shared = external_data.unseen(config, dataset, section, own, left_out)
             dataset, notes = dataset.take(rows), [*shared, *notes]
-        if config.model.head == "pretrained":
-            as_they_are = bool(predictor.weights)
-            notes = [_unknown_training(config, as_they_are=as_they_are), *notes]
+        notes = [*weights_note(config, is_trained=not predictor.weights), *notes]
         folder.claim()
         target = folder.path / external_data.FOLDER / name
         if parallel.is_main() and target.exists():
@@ -148,18 +146,26 @@ def _masks(config: ConfigDict, dataset: Dataset) -> tuple[data.DatasetMasks, lis
     ]
 
 
-def _unknown_training(config: ConfigDict, *, as_they_are: bool) -> str:
+def weights_note(config: ConfigDict, *, is_trained: bool) -> list[str]:
+    """What nobody knows of weights that came with their last layer; [] without such weights.
+
+    Args:
+        config: of the run.
+        is_trained: the weights were trained further here.
+    """
     weights = config.model.pretrained
+    if not weights or config.model.head != "pretrained":
+        return []
     origin = (
-        f"The weights {weights} are used as they are, nothing was trained here."
-        if as_they_are
-        else f"The training began with the weights {weights} and their last layer."
+        f"The training began with the weights {weights} and their last layer."
+        if is_trained
+        else f"The weights {weights} are used as they are, nothing was trained here."
     )
-    return (
+    return [
         f"{origin} Whether these weights were trained on some of these images, or on other images "
         "of these patients, cannot be known from here: the card of the weights says what they were "
         "trained on (docs/WEIGHTS.md; of those that come with jaxcxr, jaxcxr/weights/shipped/)."
-    )
+    ]
 
 
 def _best_threshold(folder: RunFolder) -> float | None:

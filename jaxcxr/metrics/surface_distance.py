@@ -33,10 +33,11 @@ def hd95(predicted: np.ndarray, target: np.ndarray, *, ignored: np.ndarray | Non
 
 
 def _outline(mask: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    return mask & ~np.asarray(ndimage.binary_erosion(mask | ignored))
+    inside = np.asarray(ndimage.binary_erosion(mask | ignored), bool)
+    return mask & ~inside
 
 
 def _directed(one: np.ndarray, other: np.ndarray) -> float:
     """95th percentile over the pixels of `one` of their distance to `other`."""
-    to_other = np.asarray(ndimage.distance_transform_edt(~other))
+    to_other = np.asarray(ndimage.distance_transform_edt(np.logical_not(other)))
     return float(np.percentile(to_other[one], 95))

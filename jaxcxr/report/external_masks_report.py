@@ -83,18 +83,27 @@ def write_external_masks_report(
         report.add(_HOW)
     excluded.add_counts(report, left_out)
     measured = report.facts["measured"] = environment()
-    manifest = document.read_json(run / MANIFEST)
-    if manifest is None:  # nothing was trained: what measured is all there is
-        manifest = {**measured, "task": config["task"], "seed": config["seed"]}
-    document.add_provenance(report, manifest, config=config)
-    report.add(
-        f"External test: `{measured['command']}`, {measured['time']}; hash of its images "
-        f"`{fingerprint}`."
-    )
+    _add_provenance(report, run, measured, config)
+    report.add(f"Hash of the external images: `{fingerprint}`.")
     report.write()
     lines = [title, where, *segmentation_tables.texts(overlap)]
     lines += [*segmentation_tables.undefined_distances(overlap), *excluded.counts(left_out)]
     return "\n".join([*lines, *(f"Warning. {w}" for w in warnings)])
+
+
+def _add_provenance(
+    report: Report, run: Path, measured: Mapping[str, Any], config: Mapping[str, Any]
+) -> None:
+    """That of the run, then of the measurement; of the latter alone where nothing was trained."""
+    manifest = document.read_json(run / MANIFEST)
+    if manifest is not None:
+        document.add_provenance(report, manifest, config=config)
+        report.add(
+            f"These are the run's. External test: `{measured['command']}`, {measured['time']}."
+        )
+        return
+    of_measurement = {**measured, "task": config["task"], "seed": config["seed"]}
+    document.add_provenance(report, of_measurement)
 
 
 def _sentence(overlap: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ _IMAGE_COLUMNS = (
     "Images of", "Structure", "Images", "Patients", "Dice", "95 % interval", "Worst decile",
     "Jaccard", "95 % interval", "HD95, px", "median, px", "HD95, % of side", "undefined",
 )  # fmt: skip
+_TERMINAL_COLUMNS = (0, 1, 2, 4, 5, 6, 9, 11, 12)
 _UNDEFINED = {
     "no_prediction": "without a prediction of it",
     "no_reference": "without it in the reference mask",
@@ -165,8 +166,11 @@ def images_note(overlap: Mapping[str, Any]) -> str:
 
 
 def texts(overlap: Mapping[str, Any]) -> list[str]:
-    """The same tables for the terminal, without the single images."""
-    shown = (image_rows(overlap), threshold_rows(overlap), class_rows(overlap))
+    """The same tables for the terminal, that of single images with fewer columns."""
+    header, rows = image_rows(overlap)
+    narrow = [[row[k] for k in _TERMINAL_COLUMNS] for row in (header, *rows)]
+    images = (narrow[0], narrow[1:])
+    shown = (images, threshold_rows(overlap), class_rows(overlap))
     return [tables.text_table(*table) for table in shown if table[1]]
 
 
