@@ -113,6 +113,12 @@ def test_patients_of_the_run_are_left_out(run):
     assert f"{own:>6,}  {SAME_ID}" in (folder / "table.txt").read_text()
 
 
+def test_what_is_done_about_doubtful_masks_of_the_other_set_may_be_another_choice(run):
+    """The message about such masks proposes it, and the run stays what it is."""
+    rows = table(measure(run, masks__on_implausible="warn", masks__on_empty="drop"))
+    assert len(rows) == 2 * len(strangers())
+
+
 def test_classes_are_the_labels_of_the_set_unless_they_are_mapped(run):
     relabel = ("consolidation=opaque", "interstitial=opaque", "ground_glass=")
     folder = measure(run, evaluate__data__relabel=relabel)
