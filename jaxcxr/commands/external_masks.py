@@ -98,7 +98,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             fingerprint=store.dataset.fingerprint,
             weights=predictor.weights,
             left_out={reason: count for reason, count in left_out.items() if count},
-            warnings=[*notes, *dataset.notices],
+            warnings=[*notes, *dataset.notices, *store.mask_summary.get("doubts", ())],
         )
         folder.write_text(f"{below}/table.txt", said)
         print(f"{said}\n\nwrote {target / 'report.md'} and {CSV}. {NOTICE}")
@@ -109,6 +109,9 @@ def _section(config: ConfigDict) -> ConfigDict:
 
     An image's class is what `evaluate.data.relabel` makes of its label, else what the run calls it,
     else the label. A set with images without a label has no classes.
+
+    Raises:
+        InputError: `evaluate.data.relabel` is of a set without classes, or leaves none.
     """
     section = data.with_default_dirs(config.evaluate.data, config.data)
     for name in data.Preprocessing.fields():
@@ -118,6 +121,13 @@ def _section(config: ConfigDict) -> ConfigDict:
     classes = {label: given.get(label, own.get(label) or label) for label in labels}
     if "" in labels:
         classes = {}
+    if given and not any(classes.values()):
+        raise InputError(
+            f"evaluate.data.relabel={tuple(config.evaluate.data.relabel)} leaves no class: the "
+            f"labels of the data set are {', '.join(filter(None, labels)) or 'none'}"
+            f"{', and some of its images have none' * ('' in labels)}; leave it out to measure on "
+            "all images"
+        )
     section.classes = tuple(dict.fromkeys(name for name in classes.values() if name))
     section.relabel = tuple(f"{label}={name}" for label, name in classes.items())
     section.targets = ()

@@ -14,6 +14,7 @@ from jaxcxr import data
 from jaxcxr.commands import evaluate, external_masks, train
 from jaxcxr.data.leakage import SAME_ID
 from jaxcxr.errors import InputError
+from jaxcxr.schema.data import PHANTOM_CLASSES
 from jaxcxr.storage.files import read_json, write_json
 from jaxcxr.training.prepare import prepare
 from tests import tiny
@@ -72,7 +73,7 @@ def test_patients_of_another_seed_are_measured_and_the_run_stays_as_it_was(run, 
         dice = [float(r["dice"]) for r in rows if r["structure"] == structure and r["dice"]]
         assert scores["dice"] == pytest.approx(np.mean(dice), abs=1e-6)
     classes = {g["name"] for g in found["per_image"]["groups"] if g["group"] == "class"}
-    assert classes == {"normal", "consolidation", "interstitial", "ground_glass"}
+    assert classes == {*PHANTOM_CLASSES}
     report, text = read_json(folder / "report.json"), (folder / "report.md").read_text()
     assert report["segmentation"] == found and report["dataset_fingerprint"]
     assert report["own_held_out"]["per_image"]["groups"]
@@ -125,6 +126,9 @@ def test_classes_are_the_labels_of_the_set_unless_they_are_mapped(run):
     assert {row["class"] for row in table(folder)} == {"normal", "opaque"}
     [left_out] = read_json(folder / "report.json")["images_left_out"].values()
     assert left_out + len(table(folder)) / 2 == len(strangers())
+    nothing = tuple(f"{label}=" for label in PHANTOM_CLASSES)
+    with pytest.raises(InputError, match="leaves no class: the labels of the data set are conso"):
+        measure(run, evaluate__data__relabel=nothing)
 
 
 @pytest.fixture(scope="module")
