@@ -508,7 +508,7 @@ FOLLOWED = {
     "needs lung masks: add --config.masks.source=dataset": "masks_are_taken",
     "--config.loss.name=binary_cross_entropy": "several_structures",
     "without them with --config.data.max_dropped": "a_data_set_with_images_at_fault",
-    "--config.data.max_bad_images=": "unreadable_images",
+    "--config.HINT.max_bad_images=": "unreadable_images",
     "--config.masks.on_empty=whole_image or drop": "doubtful_masks",
     "--config.masks.on_implausible=warn": "doubtful_masks",
     "say what they are, --config.evaluate.data.relabel": "an_external_set_is_told",

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from jaxcxr import hints, parallel, schema
-from jaxcxr.commands import external, predict, scoring
+from jaxcxr.commands import external, external_masks, predict, scoring
 from jaxcxr.inference.best import check_best
 from jaxcxr.report import segmentation_tables as segment_tables
 from jaxcxr.report import summary as reports
@@ -28,10 +28,12 @@ TABLE = "table.txt"  # what the terminal shows
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=evaluate`: predicts again with the best checkpoint and rewrites the report.
 
-    With `evaluate.data.builders` it measures the finished classifier on that data set instead.
+    With `evaluate.data.builders` it measures the finished classifier or segmenter on that data set
+    instead.
     """
-    if is_classifier(config) and config.evaluate.data.builders:
-        external.measure(config, workdir)
+    if "data" in config.evaluate and config.evaluate.data.builders:
+        measure = external.measure if is_classifier(config) else external_masks.measure
+        measure(config, workdir)
         return
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxcxr import data, parallel
-from jaxcxr.data import dropped, leakage, lung_doubts
+from jaxcxr.commands import external_data
+from jaxcxr.data import dropped, lung_doubts
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
@@ -24,14 +25,11 @@ from jaxcxr.inference import xray_predictions
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.inference.xray_predictions import NoLungs, Result, Source
-from jaxcxr.report.document import NOTICE, read_predictions
+from jaxcxr.report.document import NOTICE
 from jaxcxr.report.external_report import write_external_report
 from jaxcxr.storage.predictions import Predictions
-from jaxcxr.storage.run_files import MANIFEST
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.run_identity import OTHER_LUNGS
-
-FOLDER = "external"
 
 
 def measure(config: ConfigDict, workdir: Path) -> None:
@@ -47,31 +45,33 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             on.
     """
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
-    name = "-".join(module.rpartition(".")[2] for module in config.evaluate.data.builders)
+    name = external_data.name_of(config)
     with RunFolder.open(
         workdir, config.to_dict(), active=parallel.is_main(), volatile=OTHER_LUNGS
     ) as folder:
         predictor = Predictor.load(folder, config)
         masks = MaskProvider.for_others(config, folder, labelled=True)
         folder.claim()
-        own = _own(config, folder)
+        own = external_data.own_data(config, folder)
         section, unknown = _section(config)
         dataset = data.open_dataset(section)
         if parallel.is_main():
             dropped.print_once(dataset.dropped, dataset.notices)
         left_out = {reason: found.count for reason, found in dataset.dropped.items()}
-        rows, shared = _unseen(config, dataset, section, own, left_out)
-        target = folder.path / FOLDER / name
+        rows, shared = external_data.unseen(config, dataset, section, own, left_out)
+        target = folder.path / external_data.FOLDER / name
         if parallel.is_main() and target.exists():
             print(f"replaces the report in {target} when this one is complete", flush=True)
         started = time.monotonic()
         results, excluded = _predict(predictor, masks, dataset, rows)
         left_out |= _counted(excluded, section.max_bad_images)
         if not results:
-            raise InputError(f"no image of {name} is left: {_listed(left_out)}")
+            raise InputError(f"no image of {name} is left: {external_data.listed(left_out)}")
         predictions = _predictions(config, dataset.take(list(results)), list(results.values()))
         folder.add_timing(
-            f"{FOLDER}/{name}", seconds=time.monotonic() - started, images=len(predictions)
+            f"{external_data.FOLDER}/{name}",
+            seconds=time.monotonic() - started,
+            images=len(predictions),
         )
         if not parallel.is_main():
             return
@@ -84,7 +84,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             left_out={reason: count for reason, count in left_out.items() if count},
             warnings=[*shared, *unknown, *dataset.notices],
         )
-        folder.write_text(f"{FOLDER}/{name}/table.txt", said)
+        folder.write_text(f"{external_data.FOLDER}/{name}/table.txt", said)
         print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")
 
 
@@ -161,41 +161,6 @@ def _predictions(config: ConfigDict, dataset: Dataset, results: Sequence[Result]
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Own:
-    """The data that the run was made with, all splits: images, and their patients by every key."""
-
-    dataset: Dataset
-    patients: np.ndarray
-
-
-def _own(config: ConfigDict, folder: RunFolder) -> _Own:
-    """Without its pixels.
-
-    Raises:
-        InputError: it is not there, or is not what the run was made with.
-    """
-    section = config.data.copy_and_resolve_references()
-    saved = folder.config().get("data", {})
-    for name in ("manual_dir", "data_dir"):
-        section[name] = section[name] or saved.get(name, "")
-    where = (
-        "evaluate.data is measured without the patients of the run's own data "
-        "(--config.data.manual_dir)"
-    )
-    try:
-        dataset = data.open_dataset(section)
-    except InputError as error:
-        raise InputError(f"{where}, which are not there: {error}") from error
-    recorded = folder.read_json(MANIFEST, {}).get("dataset", {})
-    ids = read_predictions(folder.path).ids
-    whole = len(dataset) == recorded.get("images")  # else some were unreadable, and are in no split
-    changed = whole and dataset.fingerprint != recorded["fingerprint"]
-    if changed or len(dataset) < recorded.get("images", 0) or not np.isin(ids, dataset.ids).all():
-        raise InputError(f"{where}, and what is there now is not what {folder.path} was made with")
-    return _Own(dataset, leakage.patient_names(dataset, section))
-
-
 def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     """`evaluate.data` with the run's classes and labels, and a warning of unknown labels.
 
@@ -234,40 +199,6 @@ def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     ]
 
 
-def _unseen(
-    config: ConfigDict, dataset: Dataset, section: ConfigDict, own: _Own, left_out: dict[str, int]
-) -> tuple[np.ndarray, list[str]]:
-    """The rows that the run's own data know nothing of; counts the others.
-
-    With a warning where they share a source.
-    """
-    drop = config.evaluate.same_source == "left_out"
-    patients = leakage.patient_names(dataset, section)
-    leaked = leakage.find_leakage(dataset, patients, own.dataset, own.patients, sources=drop)
-    left_out |= {reason: len(rows) for reason, rows in leaked.items()}
-    rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(leaked.values())))
-    if not len(rows):
-        hint = (
-            "; evaluate.same_source=kept measures on other patients of the same source"
-            if drop
-            else ""
-        )
-        raise InputError(
-            "no image of evaluate.data is left that the run's own data do not have: "
-            f"{_listed(left_out)}{hint}"
-        )
-    shared = np.isin(dataset.sources[rows], own.dataset.sources)
-    if not shared.any():
-        return rows, []
-    sources = ", ".join(np.unique(dataset.sources[rows][shared]).tolist())
-    return rows, [
-        (
-            f"{int(shared.sum()):,} of {len(rows):,} images are of a source that the run's own "
-            f"data have ({sources}): they are other patients, but no external test."
-        )
-    ]
-
-
 def _counted(excluded: Mapping[str, str], most: int) -> dict[str, int]:
     """Reason -> images; InputError where more than `most` are unreadable."""
     unreadable = [name for name, reason in excluded.items() if reason == _UNREADABLE]
@@ -278,7 +209,3 @@ def _counted(excluded: Mapping[str, str], most: int) -> dict[str, int]:
             "without them"
         )
     return dict(collections.Counter(excluded.values()))
-
-
-def _listed(left_out: Mapping[str, int]) -> str:
-    return "; ".join(f"{reason} ({count:,})" for reason, count in left_out.items() if count)

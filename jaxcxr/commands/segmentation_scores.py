@@ -1,15 +1,17 @@
-"""Scores of a segmenter on held-out patients.
+"""Scores of a segmenter on labelled images, such as those of held-out patients.
 
-At several thresholds, for each class of images.
+At several thresholds, for each class of images, and of each image.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxcxr.commands.segmentation_images import CSV, ImageScores
 from jaxcxr.inference.best import best_variables
 from jaxcxr.metrics import PooledOverlap, SegmentationOverlap
 from jaxcxr.state import Variables
@@ -26,52 +28,92 @@ Sums = dict[tuple[float, str], tuple[SegmentationOverlap, PooledOverlap]]
 
 
 def score(experiment: Experiment, folder: RunFolder) -> None:
-    """Writes `segmentation.json`: Jaccard index, Dice and accuracy for the held-out patients.
+    """Writes `segmentation.json` and `segmentation.csv`: scores of the held-out patients.
+
+    See `of_split`. A network with sigmoids is also scored at 0.5 and where the validation patients
+    had the best Dice, which the held-out patients play no part in.
+    """
+    variables = best_variables(experiment.task, folder)
+    folder.claim()
+    validation = None
+    if experiment.config.model.outputs == "sigmoid":
+        validation = on_validation(experiment, variables)
+    best = validation["best"] if validation else None
+    found = of_split(experiment, variables, "oof", best=best)
+    folder.write_json(
+        "segmentation.json", {**found.facts, "split": "held out", "validation": validation}
+    )
+    folder.write_text(CSV, found.csv)
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitScores:
+    """Scores of a split.
+
+    Attributes:
+        facts: for segmentation.json, without the name of the split.
+        csv: segmentation.csv.
+    """
+
+    facts: dict[str, Any]
+    csv: str
+
+
+def of_split(
+    experiment: Experiment, variables: Variables, split: str, *, best: float | None
+) -> SplitScores:
+    """Jaccard index, Dice and accuracy of a split's images.
 
     `structures` has means over images at `predict.threshold`, `pooled` the same over the pixels of
-    all images. A network with sigmoids is also scored at 0.5 and where the validation patients had
-    the best Dice, which the held-out patients play no part in. Where `data.classes` names classes,
-    each has scores of its own images.
+    all images. Where `data.classes` names classes, each has scores of its own images. `per_image`
+    has what follows from single images, see `ImageScores.facts`.
+
+    Args:
+        experiment: whose images they are.
+        variables: of the network.
+        split: one of the experiment's.
+        best: the threshold at which the validation patients had the best Dice; None: not known.
     """
     config = experiment.config
     classes = tuple(experiment.examples.classes)
-    variables = best_variables(experiment.task, folder)
-    folder.claim()
     sigmoid = config.model.outputs == "sigmoid"
     choices = {"configured": float(config.predict.threshold)}
-    validation = None
     if sigmoid:
-        validation = on_validation(experiment, variables)
-        choices |= {"half": 0.5, "best on validation": validation["best"]}
-    held_out = experiment.splits["oof"]
+        choices["half"] = 0.5
+    if best is not None:
+        choices["best on validation"] = best
+    index = experiment.splits[split]
+    images = ImageScores(experiment, threshold=choices["configured"])
     sums = measure(
-        experiment, variables, "oof", thresholds=tuple(choices.values()), classes=classes
+        experiment,
+        variables,
+        split,
+        thresholds=tuple(choices.values()),
+        classes=classes,
+        images=images,
     )
     overlap, pooled = sums[choices["configured"], ALL]
-    counts = np.bincount(experiment.examples.labels[held_out], minlength=len(classes)).tolist()
-    folder.write_json(
-        "segmentation.json",
-        {
-            "structures": overlap.compute(),
-            "pooled": pooled.compute(),
-            "split": "held out",
-            "images": len(held_out),
-            "image_size": config.data.image_size,
-            "scores": [
-                {
-                    "choice": choice,
-                    "threshold": threshold if sigmoid else None,
-                    **_summary(sums[threshold, ALL]),
-                }
-                for choice, threshold in choices.items()
-            ],
-            "classes": {
-                name: {"images": count, **_summary(sums[choices["configured"], name])}
-                for name, count in zip(classes, counts, strict=False)
-            },
-            "validation": validation,
+    counts = np.bincount(experiment.examples.labels[index], minlength=len(classes)).tolist()
+    facts = {
+        "structures": overlap.compute(),
+        "pooled": pooled.compute(),
+        "images": len(index),
+        "image_size": config.data.image_size,
+        "scores": [
+            {
+                "choice": choice,
+                "threshold": threshold if sigmoid else None,
+                **_summary(sums[threshold, ALL]),
+            }
+            for choice, threshold in choices.items()
+        ],
+        "classes": {
+            name: {"images": count, **_summary(sums[choices["configured"], name])}
+            for name, count in zip(classes, counts, strict=False)
         },
-    )
+        "per_image": images.facts(),
+    }
+    return SplitScores(facts, images.csv())
 
 
 def measure(
@@ -81,8 +123,12 @@ def measure(
     *,
     thresholds: Sequence[float],
     classes: Sequence[str] = (),
+    images: ImageScores | None = None,
 ) -> Sums:
-    """The overlap of a split's images at each threshold, of all of them and of each class."""
+    """The overlap of a split's images at each threshold, of all of them and of each class.
+
+    `images` gets every batch.
+    """
     structures = tuple(experiment.config.masks.structures)
     sums: Sums = {}
     for prediction in experiment.predict(variables, experiment.splits[split], count=0):
@@ -93,6 +139,8 @@ def measure(
         weights |= {
             name: (batch["label"] == n).astype(np.float32) for n, name in enumerate(classes)
         }
+        if images is not None:
+            images.add(prediction, batch["mask"], labelled)
         for threshold in set(thresholds):
             mask = segment.masks_at(prediction, threshold)
             for name, weight in weights.items():

@@ -82,6 +82,7 @@ def build_store(
     cache_dir: str | Path,
     max_bad_images: int,
     shared_dir: str | Path | None = None,
+    field: str = "data",
 ) -> Store:
     """Preprocesses every image once; the same images and settings are read from the cache.
 
@@ -92,6 +93,7 @@ def build_store(
         cache_dir: contains a folder for every combination of data and settings.
         max_bad_images: largest number of unreadable images, which are excluded with a warning.
         shared_dir: another such folder, which is only read.
+        field: the section of the config that they are of, for messages.
 
     Raises:
         InputError: more unreadable images (all are named), missing masks, masks of
@@ -114,7 +116,7 @@ def build_store(
     elif not derived.is_intact(folder):
         write = functools.partial(_write, dataset=dataset, settings=settings, masks=masks)
         derived.make(folder, write, what="prepared images")
-    return _open(folder, dataset, settings, masks, max_bad_images)
+    return _open(folder, dataset, settings, masks, max_bad_images, field)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,6 +270,7 @@ def _open(
     settings: Preprocessing,
     masks: MaskSource | None,
     max_bad_images: int,
+    field: str,
 ) -> Store:
     meta = manifests.read(folder / derived.META)
     if meta is None:
@@ -279,9 +282,9 @@ def _open(
         if len(bad) > max_bad_images:
             raise InputError(
                 f"{message}. Repair or remove them, or go on without them with "
-                f"--config.data.max_bad_images={len(bad)}"
+                f"--config.{field}.max_bad_images={len(bad)}"
             )
-        _log.warning("%s. They are excluded (data.max_bad_images=%d)", message, max_bad_images)
+        _log.warning("%s. They are excluded (%s.max_bad_images=%d)", message, field, max_bad_images)
     if masks and masks.on_implausible == "error":
         mask_looks.refuse_implausible(meta["masks"])
     for doubt in meta["masks"].get("doubts", ()):

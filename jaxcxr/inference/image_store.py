@@ -8,23 +8,36 @@ from jaxcxr import data, parallel
 from jaxcxr.data import dropped
 
 
-def open_store(section: ConfigDict, *, masks: data.MaskSource | None) -> data.Store:
+def open_store(
+    section: ConfigDict,
+    *,
+    masks: data.MaskSource | None,
+    dataset: data.Dataset | None = None,
+    field: str = "data",
+) -> data.Store:
     """The preprocessed images of a data section.
 
     Only process 0 prepares, the others wait for it.
+
+    Args:
+        section: says which images, and what becomes of their pixels.
+        masks: the source of masks; None: no masks.
+        dataset: the images, where the section is open already or not all are wanted.
+        field: the section's name, for messages.
     """
 
     def build() -> data.Store:
-        dataset = data.open_dataset(section)
+        images = data.open_dataset(section) if dataset is None else dataset
         if parallel.is_main():
-            dropped.print_once(dataset.dropped, dataset.notices)
+            dropped.print_once(images.dropped, images.notices)
         return data.build_store(
-            dataset,
+            images,
             data.Preprocessing.of(section),
             masks=masks,
             cache_dir=data.cache_dir(section),
             shared_dir=data.shared_cache_dir(section),
             max_bad_images=section.max_bad_images,
+            field=field,
         )
 
     if not parallel.is_main():

@@ -43,3 +43,17 @@ def add_excluded(report: Report, folder: Path) -> None:
         report.add("None: every image of the data set is used.")
     if notices:
         report.add("\n".join(f"- Note: {notice}" for notice in notices))
+
+
+def add_counts(report: Report, left_out: Mapping[str, int]) -> None:
+    """A section of reasons and numbers, of an external test set."""
+    report.add("## Excluded images", counts(left_out)[0])
+    if left_out:
+        report.table(["Reason", "Images"], [[reason, f"{n:,}"] for reason, n in left_out.items()])
+
+
+def counts(left_out: Mapping[str, int]) -> list[str]:
+    """The same as lines for the terminal."""
+    total = sum(left_out.values())
+    first = f"{total:,} images were excluded{':' if total else '.'}"
+    return [first, *(f"  {n:>6,}  {reason}" for reason, n in left_out.items())]

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
-from jaxcxr.report import confounding, document, plots, ranges, score_rows, tables
+from jaxcxr.report import confounding, document, excluded, plots, ranges, score_rows, tables
 from jaxcxr.report.document import Report
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.provenance import environment
@@ -112,9 +112,7 @@ def write_external_report(
         report.figure(
             "roc", ranges.roc(curves, title=f"ROC of {shown[1]}"), f"ROC curves of {shown[1]}"
         )
-    report.add("## Excluded images", _excluded(left_out))
-    if left_out:
-        report.table(["Reason", "Images"], [[reason, f"{n:,}"] for reason, n in left_out.items()])
+    excluded.add_counts(report, left_out)
     config = report.facts["config"] = document.read_json(run / CONFIG)
     manifest = document.read_json(run / MANIFEST)
     document.add_provenance(report, manifest, predictions=external, config=config)
@@ -123,8 +121,7 @@ def write_external_report(
     report.add("## Details")
     document.add_confounding(report, associations)
     report.write()
-    lines = [f"{title}", where, tables.text_table(header, rows), _excluded(left_out)]
-    lines += [f"  {n:>6,}  {reason}" for reason, n in left_out.items()]
+    lines = [f"{title}", where, tables.text_table(header, rows), *excluded.counts(left_out)]
     return "\n".join([*lines, *(f"Warning. {w}" for w in warnings)])
 
 
@@ -180,8 +177,3 @@ def _facts(scores: Scores) -> dict[str, dict[str, Any]]:
 
 def _count(predictions: Predictions) -> str:
     return f"{len(predictions):,} images of {len(np.unique(predictions.patient_ids)):,} patients"
-
-
-def _excluded(left_out: Mapping[str, int]) -> str:
-    total = sum(left_out.values())
-    return f"{total:,} images were excluded{':' if total else '.'}"

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETIRED = ("data.cache_dir",)  # fields of earlier versions, which their run folders have
-# Fields whose default is what runs did before there was the field.
+# Fields and sections whose default is what runs did before there was the field.
 LATER = (
     "augment.borders",
     "augment.contrast",
@@ -29,6 +29,8 @@ LATER = (
     "augment.quarter_turns",
     "data.sources",
     "evaluate.data.sources",
+    "evaluate.data",  # of segmenters; after its fields, which others had before
+    "evaluate.same_source",
     "loss.dice",
     "masks.by_source",
     "model.norm_momentum",
@@ -97,10 +99,16 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
         later, part = section.find(name), complete
         for key in parts:
             part = part.get(key) if isinstance(part, dict) else None
-        if isinstance(later, Field) and isinstance(part, dict):
-            default = later.default  # as JSON has it
-            part.setdefault(field, list(default) if isinstance(default, tuple) else default)
+        if later is not None and isinstance(part, dict):
+            part.setdefault(field, _json_default(later))
     return complete
+
+
+def _json_default(item: Field | Section) -> Any:
+    """A field's default as JSON has it, or those of a section."""
+    if isinstance(item, Section):
+        return {name: _json_default(part) for name, part in item.items()}
+    return list(item.default) if isinstance(item.default, tuple) else item.default
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:

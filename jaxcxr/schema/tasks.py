@@ -40,6 +40,19 @@ _ZOOM = Field(
 _SHIFT = Field(0.0, "fraction of the side, either way", within=BELOW_ONE)
 _BRIGHTNESS = Field((1.0, 1.0), "range of factors", within=NOT_NEGATIVE, items=2)
 
+
+def _other_data(meaning: str) -> dict[str, Field | Section]:
+    """The fields of `evaluate` about another data set."""
+    return {
+        "data": DATA.but({"builders": ()}, meaning=meaning),
+        "same_source": Field(
+            "left_out",
+            "its images of a source that the run's own data also have",
+            values=("left_out", "kept"),
+        ),
+    }
+
+
 CLASSIFY = task_config(
     "classify",
     model=MODEL | BATCH_NORMS | {"dtype": DTYPE},
@@ -60,20 +73,12 @@ CLASSIFY = task_config(
         ),
     },
     evaluate=EVALUATE
-    | {
-        "data": DATA.but(
-            {"builders": ()},
-            meaning="Another labelled data set to measure the finished run on; builders = () is "
-            "none. Pixels and classes are the run's own: of the fields only builders, options, "
-            "data_dir and manual_dir ('' = data's), sources, relabel (onto data.classes), "
-            "patient_key, limit and max_bad_images count here.",
-        ),
-        "same_source": Field(
-            "left_out",
-            "its images of a source that the run's own data also have",
-            values=("left_out", "kept"),
-        ),
-    },
+    | _other_data(
+        "Another labelled data set to measure the finished run on; builders = () is none. Pixels "
+        "and classes are the run's own: of the fields only builders, options, data_dir and "
+        "manual_dir ('' = data's), sources, relabel (onto data.classes), patient_key, limit and "
+        "max_bad_images count here."
+    ),
     patches=Section(
         {
             "enabled": Field(True, "False: the whole image, FLANNEL's crops"),
@@ -267,6 +272,13 @@ SEGMENT = task_config(
         "jaccard",
         meaning="metric of the held-out patients: jaccard or dice (means over the structures), "
         "jaccard_STRUCTURE, dice_STRUCTURE, or loss",
+    ),
+    evaluate=EVALUATE
+    | _other_data(
+        "Another data set with masks to measure the network on; builders = () is none. Pixels and "
+        "masks are as in training: of the fields only builders, options, data_dir and manual_dir "
+        "('' = data's), sources, relabel (the classes of its tables), patient_key, limit and "
+        "max_bad_images count here."
     ),
     predict=PREDICT
     | {

@@ -13,8 +13,8 @@ from jaxcxr.storage.run_folder import RunFolder
 CHECKSUMS = "checksums.json"
 # Checkpoints and masks have manifests of their own, timings.json grows with every command.
 _MADE_AGAIN = (  # by evaluate, and the reference image by every prediction of own data
-    "predictions.npz", "segmentation.json", "report.json", "report.md", "table.txt", "plots/*.png",
-    REFERENCE,
+    "predictions.npz", "segmentation.json", "segmentation.csv", "report.json", "report.md",
+    "table.txt", "plots/*.png", REFERENCE,
 )  # fmt: skip
 _PATTERNS = (
     CONFIG, MANIFEST, "training.json", "metrics.jsonl", "pretrained.json", *_MADE_AGAIN,

@@ -35,6 +35,29 @@ _SCORES = {
     "pooled_jaccard": NUMBER,
     "pooled_dice": NUMBER,
 }
+_MEAN = {"mean": NUMBER, "low": NUMBER, "high": NUMBER}
+_PER_IMAGE = {  # of segmentation.csv
+    "file": str,
+    "threshold": NUMBER,
+    "side": int,
+    "groups": [
+        {
+            "group": str, "name": str, "structure": str, "images": int, "patients": int,
+            "dice": {**_MEAN, "worst_decile": NUMBER},
+            "jaccard": _MEAN,
+            "hd95": {"images": int, "mean": NUMBER, "median": NUMBER, "mean_percent": NUMBER},
+            "hd95_undefined": {
+                "no_prediction": int, "no_reference": int, "neither": int, "no_outline": int,
+            },
+        }
+    ],
+    "worst": [
+        {
+            "id": str, "patient": str, "source": str, "class": str, "structure": str,
+            "dice": NUMBER, "jaccard": NUMBER, "hd95": NUMBER,
+        }
+    ],
+}  # fmt: skip
 _TABLES = {field: {str: {str: int}} for field in ("source", "age_group")}
 _UPSTREAM = {"path": str, "sha256": str}
 _SECTION = {"enabled?": (bool, str)}
@@ -64,6 +87,7 @@ SHAPES: Mapping[str, Any] = {
         "images": int,
         "scores?": [{"choice": str, "threshold": NUMBER, **_SCORES}],
         "classes?": {str: {"images": int, **_SCORES}},
+        "per_image?": _PER_IMAGE,
     },
     PRETRAINED: {"name": str, "file": _UPSTREAM},
 }  # fmt: skip

@@ -19,9 +19,15 @@ from jaxcxr.storage.names import is_weights_file
 # config.json has besides. In a study each also matches in the configurations of its stages:
 # `learners.densenet161.train.log_every`, `learners.densenet161.name`, not `model.name`.
 VOLATILE = (*schema.names_without("identity"), "workdir", *schema.RETIRED)
-# Where other X-rays than the run's own are predicted: a classifier stays what it is, whoever finds
-# the lungs for it.
-OTHER_LUNGS = (*VOLATILE, "masks.source", "masks.workdir", "masks.on_empty")
+# Where other X-rays than the run's own are predicted: a network stays what it is, whoever finds
+# the lungs of these, and whatever is done about masks of theirs that are empty or doubtful.
+OTHER_LUNGS = (
+    *VOLATILE,
+    "masks.source",
+    "masks.workdir",
+    "masks.on_empty",
+    "masks.on_implausible",
+)
 # Fields that name files and folders: where these lie may change, as when a study is moved.
 _PATHS = (
     "masks.workdir",

@@ -4,6 +4,7 @@ counted.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 
 import numpy as np
@@ -128,6 +129,76 @@ def test_ignored_pixels_of_the_held_out_images_count_for_nothing(run):
         ignoring(masks, splits)
 
     assert of(ignoring) == of(wrong_beneath) != of(None)
+
+
+def table(folder):
+    """segmentation.csv, numbers as floats, None where a cell is empty."""
+    with open(folder / "segmentation.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row |= {n: float(row[n]) if row[n] else None for n in ("dice", "jaccard", "hd95")}
+    return rows
+
+
+def test_every_held_out_image_has_a_line_and_the_means_are_of_these(run):
+    c, folder = run
+    found, rows = read_json(folder / "segmentation.json"), table(folder)
+    prepared = prepare(c)
+    examples, held_out = prepared.examples, prepared.splits["oof"]
+    assert [(row["id"], row["patient"], row["source"], row["class"]) for row in rows] == [
+        (
+            examples.ids[i],
+            examples.patient_ids[i],
+            examples.sources[i],
+            CLASSES[examples.labels[i]],
+        )
+        for i in held_out
+    ]
+    groups = {(g["group"], g["name"]): g for g in found["per_image"]["groups"]}
+    assert set(groups) == {("all", ""), *(("class", name) for name in CLASSES)}  # one source
+    for (group, name), its in groups.items():
+        mine = [row for row in rows if group == "all" or row["class"] == name]
+        for score in ("dice", "jaccard"):
+            values = [row[score] for row in mine if row[score] is not None]
+            assert its[score]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
+            assert its[score]["low"] <= its[score]["mean"] <= its[score]["high"]
+        distances = [row["hd95"] for row in mine if row["hd95"] is not None]
+        assert its["hd95"]["images"] == len(distances)
+        assert sum(its["hd95_undefined"].values()) == len(mine) - len(distances)
+        assert its["images"] == len(mine)
+    overall = groups["all", ""]
+    assert overall["dice"]["mean"] == pytest.approx(found["structures"]["lung"]["dice"], rel=1e-6)
+    dice = sorted(row["dice"] for row in rows if row["dice"] is not None)
+    worst = found["per_image"]["worst"]
+    assert [row["dice"] for row in worst] == dice[:10] and len({r["id"] for r in worst}) == 10
+    text = (folder / "report.md").read_text()
+    assert "### Scores per image" in text and f"| {worst[0]['id']} " in text
+
+
+def test_each_source_has_scores_where_there_are_several_and_each_image_its_structure(run):
+    """`masks.by_source`: of two structures an image counts for the one that its mask shows."""
+    two = config(masks__structures=("field", "lung"), masks__by_source=("phantom=lung",))
+    prepared, variables = measured(run)
+    numbers = np.arange(len(prepared.examples.ids))
+    masks = np.array(prepared.arrays["mask"])
+    masks[numbers % 3 == 0] *= 2  # these show `lung`, the others `field`
+    names = np.where(numbers % 3 == 0, "here", "there")
+    examples_ = dataclasses.replace(prepared.examples, sources=names)
+    own = dataclasses.replace(prepared.own, examples=examples_)
+    prepared = dataclasses.replace(
+        prepared, config=two, own=own, arrays={**prepared.arrays, "mask": masks}
+    )
+    found = segmentation_scores.of_split(prepared, variables, "oof", best=None).facts["per_image"]
+    held_out = prepared.splits["oof"]
+    images = {
+        (g["name"], g["structure"]): g["images"] for g in found["groups"] if g["group"] == "source"
+    }
+    assert images == {
+        (name, structure): int((names[held_out] == name).sum())
+        for name, structure in (("here", "lung"), ("there", "field"))
+    }
+    overall = [g["images"] for g in found["groups"] if g["group"] == "all"]
+    assert overall == [images["there", "field"], images["here", "lung"]]
 
 
 def limited(*limits, classes=CLASSES):

@@ -29,13 +29,16 @@ def examples(count=5, mask=LUNG):
 MASKS = DatasetMasks()
 
 
-def build(dataset, tmp_path, *, masks=MASKS, max_bad_images=0, cache_dir=None, **changes):
+def build(
+    dataset, tmp_path, *, masks=MASKS, max_bad_images=0, cache_dir=None, field="data", **changes
+):
     return build_store(
         dataset,
         Preprocessing(**{"image_size": 16, **PLAIN, **changes}),
         masks=masks,
         cache_dir=cache_dir or tmp_path / "cache",
         max_bad_images=max_bad_images,
+        field=field,
     )
 
 
@@ -141,6 +144,8 @@ def test_unreadable_images_are_all_named_and_counted(tmp_path):
         build(make_dataset(broken), tmp_path)
     with pytest.raises(InputError, match="2 of 5 images"):
         build(make_dataset(broken), tmp_path, max_bad_images=1)
+    with pytest.raises(InputError, match=r"--config\.evaluate\.data\.max_bad_images=2"):
+        build(make_dataset(broken), tmp_path, field="evaluate.data")
 
 
 def test_allowed_unreadable_images_are_left_out_with_a_warning(tmp_path, caplog):

@@ -67,5 +67,8 @@ def test_fields_that_came_later_are_those_of_the_task(tmp_path):
     assert of["classify"]["train"] == {"cache_features": False, "shuffle_labels": False}
     assert set(of["segment"]["model"]) == {"norm_momentum", "norm_statistics"}
     assert of["segment"]["train"] == of["ensemble"]["model"] == {}
+    evaluate = schema.completed({"task": "segment", "evaluate": {"batch_size": 4}})["evaluate"]
+    assert evaluate["data"]["builders"] == [] and evaluate["same_source"] == "left_out"
+    assert evaluate["data"]["options"]["phantom_cxr"]["size"] == 128
     study = schema.completed({"learners": {"vgg": {"task": "classify", "model": {}}}})
     assert study["learners"]["vgg"]["model"] == {"norm_momentum": 0.0, "norm_statistics": "batch"}

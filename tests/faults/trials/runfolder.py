@@ -23,6 +23,42 @@ from tests.faults.promises import Context, promise
 
 _CONFIG = tiny.load("patched_densenet").to_dict()
 _SCORES = {name: 0.5 for name in ("accuracy", "jaccard", "dice", "pooled_jaccard", "pooled_dice")}
+_MEAN = {"mean": 0.5, "low": 0.4, "high": 0.6}
+_PER_IMAGE = {
+    "file": "segmentation.csv",
+    "threshold": 0.5,
+    "side": 32,
+    "groups": [
+        {
+            "group": "class",
+            "name": "normal",
+            "structure": "left_lung",
+            "images": 5,
+            "patients": 4,
+            "dice": {**_MEAN, "worst_decile": 0.2},
+            "jaccard": _MEAN,
+            "hd95": {"images": 4, "mean": 3.5, "median": 3.0, "mean_percent": 10.9},
+            "hd95_undefined": {
+                "no_prediction": 1,
+                "no_reference": 0,
+                "neither": 0,
+                "no_outline": 0,
+            },
+        }
+    ],
+    "worst": [
+        {
+            "id": "a",
+            "patient": "p",
+            "source": "phantom",
+            "class": "normal",
+            "structure": "left_lung",
+            "dice": 0.1,
+            "jaccard": 0.05,
+            "hd95": None,
+        }
+    ],
+}
 _FIELDS = {
     "task": "classify",
     "dataset": {"images": 120, "fingerprint": "1" * 64},
@@ -67,6 +103,7 @@ def _sample(name: str) -> Any:
             "images": 20,
             "scores": [{"choice": "configured", "threshold": 0.5, **_SCORES}],
             "classes": {"normal": {"images": 5, **_SCORES}},
+            "per_image": _PER_IMAGE,
         },
         "pretrained.json": {
             "name": "densenet161.tv",
@@ -120,6 +157,7 @@ def _segmentation(folder: Path) -> None:
     assert overlap is not None
     document.overlap_rows(overlap)
     segment_tables.texts(overlap)
+    segment_tables.add_details(_report(folder), overlap)
 
 
 def _pretrained(folder: Path) -> None:
