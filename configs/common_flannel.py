@@ -109,6 +109,8 @@ def study(
     """
     schema.check_preset(preset)
     shorter = SHORTER.get(preset, {})
+    if "segment" in stages:
+        shorter = {**shorter, "masks.source": "workdir"}  # the study's own segmenter
     configs = {
         model: experiment.config(preset, changed=shorter) for model, experiment in learners.items()
     }

@@ -23,6 +23,7 @@ from configs import (
     lung_unet,
 )
 from jaxcxr import schema
+from jaxcxr.schema import Table
 
 MODELS = ("base", "cxnet_v1", "cxnet_v2", "multiclass", "hierarchical")
 # Fractions of the training patients (figure 9).
@@ -50,14 +51,19 @@ def study(name: str, models: tuple[str, ...], preset: str) -> ConfigDict:
         models={
             "base": covid_cxnet_base.EXPERIMENT.config(preset),
             "cxnet_v1": covid_cxnet.EXPERIMENT.config(preset),
-            "cxnet_v2": covid_cxnet_lungs.EXPERIMENT.config(preset),
-            "multiclass": covid_cxnet_multiclass.EXPERIMENT.config(preset),
-            "hierarchical": levels(preset),
+            "cxnet_v2": covid_cxnet_lungs.EXPERIMENT.config(preset, changed=_lungs(preset)),
+            "multiclass": covid_cxnet_multiclass.EXPERIMENT.config(preset, changed=_lungs(preset)),
+            "hierarchical": levels(preset, changed=_lungs(preset)),
         },
     )
 
 
-def levels(preset: str) -> dict[str, ConfigDict]:
+def _lungs(preset: str) -> dict[str, str]:
+    """The lungs of the study's own segmenter; phantoms bring theirs."""
+    return {"masks.source": "workdir"} if preset else {}
+
+
+def levels(preset: str, *, changed: Table | None = None) -> dict[str, ConfigDict]:
     """The hierarchical model (paper 5.3): normal against pneumonia, then the two pneumonias."""
     multiclass = covid_cxnet_multiclass.EXPERIMENT
     normal, cap, covid19 = multiclass.config(preset).data.classes
@@ -76,6 +82,7 @@ def levels(preset: str) -> dict[str, ConfigDict]:
                 "model.outputs": "sigmoid",
                 "data.targets": targets[level],
                 **(paper[level] if preset == "paper" else {}),
+                **(changed or {}),
             },
         )
         for level in targets

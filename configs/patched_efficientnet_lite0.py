@@ -42,7 +42,7 @@ EXPERIMENT = Experiment(
                 "patches.eval_count": 10,
                 "patches.valid_count": 4,
                 "optim.learning_rate": 1e-3,
-                "train.epochs": 12.0,
+                "train.epochs": 18.0,
                 "train.eval_every": 3.0,
                 "train.batch_size": 16,
                 "train.monitor": "loss",  # macro-F1 of 87 images is too coarse to choose by

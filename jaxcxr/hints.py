@@ -21,6 +21,7 @@ from jaxcxr.run_modes import READING
 
 _PHANTOMS = "tfds_builders.phantom_cxr"
 _SEGMENTER = "fc_densenet103"
+_READY = "lungs"  # trains nothing
 
 
 def program() -> list[str]:
@@ -187,12 +188,12 @@ def segmenter_commands(data: Any, workdir: str | os.PathLike[str] = "SEGMENTER")
 
 
 def any_segmenter(workdir: str | os.PathLike[str]) -> str:
-    """The commands that train a segmenter, where nothing says of which kind the X-rays are."""
-    phantoms = command(_experiment(_SEGMENTER), workdir=workdir)
+    """The commands that make a segment run, where nothing says of which kind the X-rays are."""
+    ready = command(_experiment(_READY), workdir=workdir)
     real = command(
         _experiment(_SEGMENTER, ":small"), "--config.data.manual_dir=...", workdir=workdir
     )
-    return f"  {phantoms}\nfor phantoms, or for real X-rays\n  {real}\n{_then(workdir)}"
+    return f"  {ready}\nof the ready-made weights, or of your own\n  {real}\n{_then(workdir)}"
 
 
 def _then(workdir: str | os.PathLike[str]) -> str:

@@ -255,7 +255,7 @@ def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkey
         "python main.py --config.seed=1 --config.run=evaluate --workdir=x"
     )
     monkeypatch.setattr(sys, "argv", typed)
-    assert hints.any_segmenter("S").startswith("  python '/a b/main.py' --config=fc_densenet103 ")
+    assert hints.any_segmenter("S").startswith("  python '/a b/main.py' --config=lungs ")
     assert hints.in_folder("a b") == "'--workdir=a b'"
 
 

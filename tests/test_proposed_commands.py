@@ -33,7 +33,6 @@ from jaxcxr.storage.predictions import Predictions, _check_patients, check_same_
 from jaxcxr.storage.run_files import REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training.prepare import prepare
-from jaxcxr.weights.catalog import LUNGS
 from tests import tiny
 from tests.commands.test_own_xrays import learner, segmenter
 from tests.data import test_builders, test_mask_looks, test_store
@@ -104,7 +103,8 @@ def type_it(read, tmp_path):
         config, workdir = read(command.removeprefix("python main.py "))
         if "--config=" in command:
             config = tiny.shrink(config)
-            tiny.change(config, masks__on_empty="whole_image")
+            if config.task == "classify":
+                tiny.change(config, masks__on_empty="whole_image")
             name, width = {
                 "segment": (tiny.ONE_DOWN, 0.25),
                 "classify": (tiny.ONE_BLOCK, 0.1),
@@ -239,10 +239,9 @@ def test_the_segmenter_of_a_learner_without_masks_is_made(type_it, monkeypatch, 
     assert (tmp_path / "learner" / "report.md").exists()
 
 
-def test_a_folder_that_is_no_segmenters_is_answered_with_two_others(
-    trained, type_it, with_flags, inputs, tmp_path
+def test_a_folder_that_is_no_segmenters_is_answered_with_a_command_that_makes_one(
+    trained, type_it, inputs, tmp_path
 ):
-    """The ready-made segmenter, and the command that makes one there."""
     made = str(tmp_path / "SEGMENTER")
     config = learner(patched=True, predict__inputs=str(inputs), masks__workdir=made)
     workdir = tmp_path / "learner"
@@ -250,9 +249,6 @@ def test_a_folder_that_is_no_segmenters_is_answered_with_two_others(
     config.run = "predict"
     message = refusal(lambda: RUNS["predict"](config, workdir))
     assert f"masks.workdir={made!r}" in message
-    without = tiny.change(config.copy_and_resolve_references().unlock(), masks__workdir="")
-    RUNS["predict"](with_flags(without, *flags_in(message.partition("; a run")[0])), workdir)
-    assert read_json(workdir / "xrays" / "summary.json")["lungs_from"] == LUNGS
     type_it(command_in(message))
     RUNS["predict"](config, workdir)
     assert read_json(workdir / "xrays" / "summary.json")["lungs_from"] == made
@@ -274,6 +270,33 @@ def test_explain_finds_lungs(runs, capsys, with_flags):
     message = capsys.readouterr().out.partition("in lungs is empty")[2]
     RUNS["explain"](with_flags(config, *flags_in(message)), runs / "whole")
     assert "in lungs is empty" not in capsys.readouterr().out
+
+
+def test_explain_finds_lungs_by_either_segmenter(runs, with_flags):
+    config = learner(patched=False, run="explain", explain__per_class=1)
+    config.explain.masks.source = "none"
+    inputs = tiny.change(
+        config.copy_and_resolve_references().unlock(),
+        explain__inputs=("original", "lung_masked"),
+    )
+    message = refusal(lambda: RUNS["explain"](inputs, runs / "whole"))
+    assert with_flags(inputs, *flags_in(message)).explain.masks.source == "ready"
+    config.explain.masks.workdir, config.explain.masks.source = "SEGMENTER", "ready"
+    message = refusal(lambda: RUNS["explain"](config, runs / "whole"))
+    assert with_flags(config, *flags_in(message)).explain.masks.source == "workdir"
+    config.explain.masks.workdir, config.explain.masks.source = "", "workdir"
+    message = refusal(lambda: RUNS["explain"](config, runs / "whole"))
+    longer = with_flags(config, *flags_in(message))
+    RUNS["explain"](longer, runs / "whole")
+
+
+def test_a_segmenter_learns_from_masks_of_lungs_alone(with_flags, tmp_path):
+    config = segmenter(masks__source="ready", masks__on_empty="whole_image")
+    message = refusal(lambda: RUNS["train"](config, tmp_path / "a"))
+    config = with_flags(config, *flags_in(message))
+    assert tuple(config.masks.structures) == ("lung",)
+    message = refusal(lambda: RUNS["train"](config, tmp_path / "a"))
+    assert with_flags(config, *flags_in(message)).masks.on_empty == "drop"
 
 
 def test_a_run_is_compared_with_another(tmp_path, with_flags):
@@ -408,9 +431,8 @@ def test_an_external_set_without_masks_gets_a_segmenter(trained, with_flags, mon
 
     monkeypatch.setattr(data.DatasetMasks, "check", without_masks)
     message = refusal(lambda: RUNS["evaluate"](config, tmp_path / "patched"))
-    ready, own = flags_in(message, SEGMENTER=str(trained / "segmenter"))
-    for flag in (ready, own):
-        RUNS["evaluate"](with_flags(config, flag), tmp_path / "patched")
+    [flag] = flags_in(message.partition("then this")[2], SEGMENTER=str(trained / "segmenter"))
+    RUNS["evaluate"](with_flags(config, flag), tmp_path / "patched")
 
 
 def test_masks_that_are_gone_are_made_again(runs, type_it, tmp_path):
@@ -497,7 +519,7 @@ FOLLOWED = {
     "is not the folder of a finished segment run": "a_folder_that_is_no_segmenters",
     "takes the masks of the ready-made segmenter: add": "takes_its_masks_or_ready_ones",
     "in lungs is empty": "explain_finds_lungs",
-    "which needs lung masks: set --config.explain.masks.source=ready": "explain_finds_lungs",
+    "which needs lung masks: set --config.explain.masks.source=ready": "explain_finds_lungs_by",
     "compare.other is empty": "a_run_is_compared_with_another",
     "is compared with itself": "a_run_is_compared_with_another",
     "to start from it": "an_export_runs",
@@ -509,10 +531,14 @@ FOLLOWED = {
     "--config.loss.name=binary_cross_entropy": "several_structures",
     "without them with --config.data.max_dropped": "a_data_set_with_images_at_fault",
     "--config.HINT.max_bad_images=": "unreadable_images",
-    "--config.masks.on_empty=whole_image or drop": "doubtful_masks",
+    "these images (--config.masks.on_empty=drop)": "doubtful_masks",
     "--config.masks.on_implausible=warn": "doubtful_masks",
     "say what they are, --config.evaluate.data.relabel": "an_external_set_is_told",
-    "finds them with the ready-made segmenter": "an_external_set_without_masks",
+    "A segment run finds lungs in its images": "an_external_set_without_masks",
+    "needs explain.masks.workdir": "explain_finds_lungs_by_either",
+    "add --config.explain.masks.source=workdir, or leave": "explain_finds_lungs_by_either",
+    "has masks of lung alone": "learns_from_masks_of_lungs_alone",
+    "a segmenter would learn that all of it is lung": "learns_from_masks_of_lungs_alone",
     "the command that trained this run with --config.run=predict": "masks_that_are_gone",
     "add --config.model.head=new": "weights_of_another_head",
     "--config.split.group_by=patient": "folds_that_share_patients",

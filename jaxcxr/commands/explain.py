@@ -172,6 +172,19 @@ def _check(config: ConfigDict) -> None:
             f"explain.inputs={tuple(e.inputs)}: give 'original', whose class is explained, and "
             "after it any of text_masked, lung_masked"
         )
+    masks = e.masks
+    if masks.workdir and masks.source not in ("workdir", "none"):
+        raise InputError(
+            f"explain.masks.workdir={masks.workdir!r} is a segment run's, and explain.masks.source "
+            f"is {masks.source!r}: add --config.explain.masks.source=workdir, or leave "
+            "explain.masks.workdir out"
+        )
+    if masks.source == "workdir" and not masks.workdir:
+        raise InputError(
+            "explain.masks.source='workdir' needs explain.masks.workdir, the folder of a segment "
+            "run that has predicted these images; --config.explain.masks.source=ready takes the "
+            "ready-made segmenter"
+        )
     saliency.check(config)
 
 

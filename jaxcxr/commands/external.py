@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxcxr import data, parallel
+from jaxcxr import data, hints, parallel
 from jaxcxr.commands import external_data
 from jaxcxr.data import dropped, lung_doubts
 from jaxcxr.data.dataset import Dataset
@@ -106,8 +106,8 @@ def _predict(
             stored.check(dataset)
         except InputError as error:
             raise InputError(
-                f"evaluate.data: {error}: --config.masks.source=ready finds them with the "
-                "ready-made segmenter, --config.masks.workdir=SEGMENTER with your own"
+                f"evaluate.data: {error}. A segment run finds lungs in its images; make one with\n"
+                f"{hints.any_segmenter('SEGMENTER')}"
             ) from error
 
     def source(row: int) -> Source:

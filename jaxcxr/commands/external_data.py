@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections.abc import Mapping
 
@@ -9,10 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import data
+from jaxcxr.commands import segmentation_images
 from jaxcxr.data import leakage
 from jaxcxr.data.dataset import Dataset
 from jaxcxr.errors import InputError
 from jaxcxr.report.document import read_predictions
+from jaxcxr.storage import files
 from jaxcxr.storage.run_files import MANIFEST
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import is_classifier
@@ -52,12 +55,22 @@ def own_data(config: ConfigDict, folder: RunFolder) -> OwnData:
     except InputError as error:
         raise InputError(f"{where}, which are not there: {error}") from error
     recorded = folder.read_json(MANIFEST, {}).get("dataset", {})
-    ids = read_predictions(folder.path).ids if is_classifier(config) else ()
-    whole = len(dataset) == recorded.get("images")  # else some were unreadable, and are in no split
+    ids = read_predictions(folder.path).ids if is_classifier(config) else _held_out(folder)
+    # Else some were unreadable or had an empty mask, and are in no split.
+    whole = len(dataset) == recorded.get("images")
     changed = whole and dataset.fingerprint != recorded["fingerprint"]
     if changed or len(dataset) < recorded.get("images", 0) or not np.isin(ids, dataset.ids).all():
         raise InputError(f"{where}, and what is there now is not what {folder.path} was made with")
     return OwnData(dataset, leakage.patient_names(dataset, section))
+
+
+def _held_out(folder: RunFolder) -> list[str]:
+    """Ids of a segmenter's held-out images; [] of a run from before these were written."""
+    path = folder.path / segmentation_images.CSV
+    if not path.exists():
+        return []
+    with files.reading(path, "put the file back."), open(path, newline="") as table:
+        return [row["id"] for row in csv.DictReader(table)]
 
 
 def unseen(

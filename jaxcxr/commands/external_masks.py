@@ -23,6 +23,7 @@ from jaxcxr.report.external_masks_report import write_external_masks_report
 from jaxcxr.storage.run_files import SEGMENTATION
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.run_identity import OTHER_LUNGS
+from jaxcxr.tasks import segment
 from jaxcxr.training import steps
 from jaxcxr.training.examples import Examples, SplitExamples
 from jaxcxr.training.experiment import DataRecord, Experiment
@@ -128,6 +129,11 @@ def _section(config: ConfigDict) -> ConfigDict:
             f"{', and some of its images have none' * ('' in labels)}; leave it out to measure on "
             "all images"
         )
+    if strange := sorted({*given} - {*labels}):
+        raise InputError(
+            f"evaluate.data.relabel names {', '.join(strange)}; the labels of the data set are "
+            f"{', '.join(filter(None, labels)) or 'none'}"
+        )
     section.classes = tuple(dict.fromkeys(name for name in classes.values() if name))
     section.relabel = tuple(f"{label}={name}" for label, name in classes.items())
     section.targets = ()
@@ -137,7 +143,8 @@ def _section(config: ConfigDict) -> ConfigDict:
 def _masks(config: ConfigDict, dataset: Dataset) -> tuple[data.DatasetMasks, list[str]]:
     """The data set's own masks, read as those that the run was trained with; and notes.
 
-    The region to ignore (`masks.ignore`) is one where the data set has it.
+    The region to ignore (`masks.ignore`) is one where the data set has it. Masks of a source that
+    `masks.by_source` does not know are compared with `predict.structure`.
 
     Raises:
         InputError: the run's masks are no data set's.
@@ -147,13 +154,23 @@ def _masks(config: ConfigDict, dataset: Dataset) -> tuple[data.DatasetMasks, lis
             f"evaluate.data is measured against the masks of a data set, and masks.source is "
             f"{config.masks.source!r}: this run knows none; train one with masks.source='dataset'"
         )
-    masks = MaskProvider.for_run(config).stored
+    masks, notes = MaskProvider.for_run(config).stored, []
     assert isinstance(masks, data.DatasetMasks)
+    new = sorted({*np.unique(dataset.sources).tolist()} - {*masks.by_source})
+    if masks.by_source and new:
+        wanted = segment.wanted_structure(config)
+        shown = {**masks.by_source, **dict.fromkeys(new, wanted)}
+        masks = dataclasses.replace(masks, by_source=shown)
+        notes += [
+            f"masks.by_source does not say what the masks of {', '.join(new)} show: they are "
+            f"compared with {wanted} (predict.structure)."
+        ]
     if not masks.ignore or masks.ignore in dataset.mask_names:
-        return masks, []
+        return masks, notes
     return dataclasses.replace(masks, ignore=""), [
+        *notes,
         f"The run ignores pixels of the mask {masks.ignore!r} (masks.ignore), which this data set "
-        "does not have: all of its pixels count."
+        "does not have: all of its pixels count.",
     ]
 
 

@@ -118,7 +118,9 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     config = predictor.config
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     store = dataset_masks.open_images(
-        predictor, data.with_default_dirs(config.predict.data, config.data)
+        predictor,
+        data.with_default_dirs(config.predict.data, config.data),
+        field="predict.data",
     )
     folder.claim()
     started, count = time.monotonic(), len(store)

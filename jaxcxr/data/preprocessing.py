@@ -143,7 +143,7 @@ def prepare(
     elif settings.lungs != "whole":
         raise InputError(
             f"data.lungs={settings.lungs!r} needs lung masks: add --config.masks.source=dataset "
-            "or workdir"
+            "or ready"
         )
     outside = None
     if mask is not None and settings.lungs != "whole":

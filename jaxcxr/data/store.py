@@ -259,8 +259,9 @@ def _raise_mask_errors(
     if empty and masks and masks.on_empty == "error":
         raise InputError(
             f"{len(empty)} images have an empty lung mask: {', '.join(empty[:10])}"
-            f"{', ...' if len(empty) > 10 else ''}. Repair the masks, or go on with "
-            "--config.masks.on_empty=whole_image or drop"
+            f"{', ...' if len(empty) > 10 else ''}. Repair the masks, or go on without "
+            "these images (--config.masks.on_empty=drop); a classifier can see them as a whole "
+            "(--config.masks.on_empty=whole_image)"
         )
 
 

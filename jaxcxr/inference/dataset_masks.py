@@ -6,7 +6,6 @@ the prepared images, for every run that reads the data set.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from jaxcxr import data, parallel, weights
 from jaxcxr.data import derived
+from jaxcxr.data import store as store_code
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.predictor import Predictor
 
@@ -25,12 +25,12 @@ from jaxcxr.inference.predictor import Predictor
 CODE_VERSION = 1
 
 
-def open_images(segmenter: Predictor, section: ConfigDict) -> data.Store:
-    """The images of a data section, prepared as the segmenter's own."""
+def open_images(segmenter: Predictor, section: ConfigDict, *, field: str) -> data.Store:
+    """The images of a data section, prepared as the segmenter's own; `field` is its name."""
     section = section.copy_and_resolve_references()
     for name in data.Preprocessing.fields():
         section[name] = segmenter.config.data[name]
-    return open_store(section, masks=None)
+    return open_store(section, masks=None, field=field)
 
 
 def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, np.ndarray]]:
@@ -48,16 +48,21 @@ def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, np.ndar
 def ready(section: ConfigDict) -> Path:
     """The folder of the ready-made segmenter's masks of a data section, as `FolderMasks` reads it.
 
-    They are found once, and kept beside the prepared images under a hash of images, weights and
-    settings. Which version of JAX found them is no part of it: a run that is resumed after an
-    upgrade keeps the masks that it began with.
+    They are found once for a set of images, and kept beside the prepared ones under a hash of
+    these, weights and settings. Which version of JAX found them is no part of it: a run that is
+    resumed after an upgrade keeps the masks that it began with.
 
     Raises:
         InputError: an image cannot be read, the weights are damaged, or the disk is full.
     """
     segmenter = Predictor.ready()
-    store = open_images(segmenter, section)
-    folder = data.cache_dir(section).with_name("lungs") / derived.key(_made_of(segmenter, store))
+    store = open_images(segmenter, section, field="data")
+    key = derived.key(_made_of(segmenter, store))
+    folder, shared = (
+        place(section).with_name("lungs") / key for place in (data.cache_dir, data.shared_cache_dir)
+    )
+    if shared != folder and derived.is_intact(shared):  # where only others can write
+        folder = shared
     # All processes predict together, so they must want it together.
     if parallel.agree(not derived.is_intact(folder)):
         if parallel.is_main():
@@ -84,22 +89,26 @@ def ready(section: ConfigDict) -> Path:
             if parallel.is_main():
                 derived.make(folder, write, what="lung masks")
         finally:
-            # Also after an error, which the others then meet when they read the folder.
+            # Also after an error, which the others then meet themselves.
             parallel.barrier("lungs")
+        if not parallel.is_main():  # on another disk; else they are there
+            derived.make(folder, write, what="lung masks")
     elif parallel.is_main():
         print(f"lungs of {len(store)} images by {segmenter.origin}: found in {folder}", flush=True)
     return folder
 
 
 def _made_of(segmenter: Predictor, store: data.Store) -> dict[str, Any]:
-    """What the masks follow from."""
+    """What the masks follow from; neither labels nor patients, which other runs may read otherwise.
+
+    What else the segmenter's config has is of its training, or raises CODE_VERSION.
+    """
     c = segmenter.config
     return {
-        "code_version": CODE_VERSION,
-        "images": [store.dataset.fingerprint, sorted(store.bad_ids)],
+        "code_version": [CODE_VERSION, store_code.CODE_VERSION],
+        "images": [store.dataset.ids.tolist(), store.dataset.image_hashes.tolist()],
         "preprocessing": data.Preprocessing.of(c.data).to_json(),
         "weights": weights.CATALOG[c.model.pretrained].sha256,
-        "model": json.loads(c.model.to_json_best_effort()),
-        "masks": json.loads(c.masks.to_json_best_effort()),
-        "predict": [c.predict.threshold, c.predict.structure],
+        "network": [c.model.name, c.model.width, c.model.depth],
+        "structures": [list(c.masks.structures), c.predict.structure, c.predict.threshold],
     }

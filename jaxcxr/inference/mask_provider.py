@@ -6,7 +6,9 @@ A data set's files, a segment run, the ready-made segmenter, or nowhere.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -51,11 +53,7 @@ class MaskProvider:
                 "shrink_to": config.data.image_size if m.resize == "linear" else 0,
                 "by_source": data.pairs("masks.by_source", m.by_source),
             }
-            if m.source != "dataset" and any(extras.values()):
-                raise InputError(
-                    "masks.ignore, resize and by_source go with masks.source='dataset', not "
-                    f"{m.source!r}"
-                )
+            _check_segmenters(m, extras)
         if m.source == "none":
             return cls()
         if m.source == "dataset":
@@ -104,13 +102,10 @@ class MaskProvider:
         """
         if not task_of(config).has_classes or (labelled and not needs_lungs(config)):
             return cls()
-        m, trained_with = config.masks, folder.config().get("masks", {}).get("workdir", "")
-        workdir = m.workdir or trained_with
-        if m.source == "ready" and workdir == trained_with:  # said in its place
-            workdir = ""
-        if workdir:
+        m = config.masks
+        if workdir := m.workdir or folder.config().get("masks", {}).get("workdir", ""):
             return cls(segmenter=load_segmenter(Path(workdir)))
-        if labelled and m.source != "ready":
+        if labelled and m.source == "dataset":
             return cls(data.DatasetMasks(structures=tuple(m.structures), on_empty=m.on_empty))
         if not needs_lungs(config):
             return cls()
@@ -120,13 +115,31 @@ class MaskProvider:
         return cls(segmenter=segmenter)
 
 
+def _check_segmenters(masks: ConfigDict, extras: Mapping[str, Any]) -> None:
+    """Raises InputError where a segmenter cannot learn from the masks of `config.masks`."""
+    if masks.source != "dataset" and any(extras.values()):
+        raise InputError(
+            "masks.ignore, resize and by_source go with masks.source='dataset', not "
+            f"{masks.source!r}"
+        )
+    if masks.source in ("ready", "workdir") and tuple(masks.structures) != ("lung",):
+        raise InputError(
+            f"masks.source={masks.source!r} has masks of lung alone, and masks.structures names "
+            f"{', '.join(masks.structures)}: set --config.masks.structures=\"('lung',)\""
+        )
+    if masks.on_empty == "whole_image":
+        raise InputError(
+            "masks.on_empty='whole_image' lets a classifier see an X-ray without lungs as a whole; "
+            "a segmenter would learn that all of it is lung: --config.masks.on_empty=drop"
+        )
+
+
 def load_segmenter(path: Path) -> Predictor:
     """The network of a finished segment run; InputError where the folder is of no such run."""
     folder = RunFolder(path)
     if folder.config().get("task") != "segment" or not folder.is_finished("train"):
         raise InputError(
-            f"masks.workdir={str(path)!r} is not the folder of a finished segment run. Without it "
-            "--config.masks.source=ready takes the ready-made segmenter; a run of your own is made "
+            f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one "
             f"with\n{hints.any_segmenter(path)}"
         )
     return Predictor.load(folder)

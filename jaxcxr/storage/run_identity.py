@@ -23,7 +23,6 @@ VOLATILE = (*schema.names_without("identity"), "workdir", *schema.RETIRED)
 # the lungs of these, and whatever is done about masks of theirs that are empty or doubtful.
 OTHER_LUNGS = (
     *VOLATILE,
-    "masks.source",
     "masks.workdir",
     "masks.on_empty",
     "masks.on_implausible",

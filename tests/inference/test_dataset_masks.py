@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr import data, shipped
+from jaxcxr import data, shipped, weights
 from jaxcxr.commands import predict, train
+from jaxcxr.data import store as store_code
 from jaxcxr.errors import InputError
 from jaxcxr.inference import MaskProvider, Predictor, dataset_masks
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.storage.run_identity import OTHER_LUNGS
 from jaxcxr.weights.catalog import LUNGS
 from tests import tiny
 
@@ -57,12 +59,40 @@ def test_a_damaged_mask_is_found_again(learner, ready):
     assert file.read_bytes() == whole
 
 
-def test_other_images_other_settings_or_other_weights_are_other_masks(learner, ready, monkeypatch):
-    other = learner.data.copy_and_resolve_references()
-    other.options.phantom_cxr.seed = 3
-    assert dataset_masks.ready(other) != ready
-    monkeypatch.setattr(dataset_masks, "CODE_VERSION", dataset_masks.CODE_VERSION + 1)
-    assert dataset_masks.ready(learner.data) != ready
+def test_other_images_are_other_masks_and_other_labels_are_not(learner, ready):
+    section = learner.data.copy_and_resolve_references()
+    section.relabel, section.patient_key = ("interstitial=normal",), "strict_patient_id"
+    assert dataset_masks.ready(section) == ready
+    section.options.phantom_cxr.seed = 3
+    assert dataset_masks.ready(section) != ready
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.predict.update(threshold=0.4),
+        lambda c: c.predict.update(structure="lung_field"),
+        lambda c: c.data.update(equalise=True),
+        lambda c: c.model.update(width=0.5),
+    ],
+)
+def test_what_finds_other_lungs_is_part_of_the_key(learner, change):
+    segmenter = Predictor.ready()
+    store = dataset_masks.open_images(segmenter, learner.data, field="data")
+    before = dataset_masks._made_of(segmenter, store)
+    change(segmenter.config)
+    assert dataset_masks._made_of(segmenter, store) != before
+
+
+def test_so_are_the_weights_and_the_code(learner, monkeypatch):
+    segmenter = Predictor.ready()
+    store = dataset_masks.open_images(segmenter, learner.data, field="data")
+    made_of = dataset_masks._made_of(segmenter, store)
+    assert weights.CATALOG[LUNGS].sha256 == made_of["weights"]
+    for module in (dataset_masks, store_code):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "CODE_VERSION", module.CODE_VERSION + 1)
+            assert dataset_masks._made_of(segmenter, store) != made_of
 
 
 def test_a_run_says_whose_masks_it_was_trained_with(learner, ready, tmp_path):
@@ -92,7 +122,8 @@ def test_two_segmenters_are_refused(learner):
         MaskProvider.for_run(both)
 
 
-def test_a_run_of_another_segmenter_can_be_given_the_ready_one(learner, tmp_path):
+def test_a_run_keeps_the_segmenter_that_it_was_trained_with(learner, tmp_path):
+    """Also where the experiment file says `ready` by now."""
     run = tiny.change(
         learner.copy_and_resolve_references().unlock(),
         masks__source="workdir",
@@ -101,10 +132,11 @@ def test_a_run_of_another_segmenter_can_be_given_the_ready_one(learner, tmp_path
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     folder.write_json("config.json", run.to_dict())
-    with pytest.raises(InputError, match="gone' is not the folder of a finished segment run"):
-        MaskProvider.for_others(run, folder, labelled=False)
-    for workdir in (str(tmp_path / "gone"), ""):
-        asked = run.copy_and_resolve_references().unlock()
-        asked.masks.update(source="ready", workdir=workdir)
-        masks = MaskProvider.for_others(asked, folder, labelled=False)
-        assert masks.segmenter is not None and masks.segmenter.origin == LUNGS
+    for labelled in (False, True):
+        with pytest.raises(InputError, match="gone' is not the folder of a finished segment run"):
+            MaskProvider.for_others(learner, folder, labelled=labelled)
+    with (
+        pytest.raises(InputError, match=r"masks\.source = 'workdir'"),
+        RunFolder.open(folder.path, learner.to_dict(), volatile=OTHER_LUNGS),
+    ):
+        pass
