@@ -117,8 +117,8 @@ class Dataset:
             there = ", ".join(sorted(self.mask_names)) or "no masks at all"
             raise InputError(
                 f"the data set has no masks of {', '.join(missing)} for every image; it has: "
-                f"{there}. Choose other structures or data.builders, or take the masks from a "
-                "finished segment run"
+                f"{there}. Choose other structures or data.builders, or take lungs that a "
+                "segmenter finds (masks.source)"
             )
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
