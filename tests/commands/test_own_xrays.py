@@ -567,7 +567,7 @@ def test_mistakes_are_named(runs, inputs, tmp_path):
         run(runs, "whole", tmp_path / "none*")
     for folder in (tmp_path / "nowhere", runs / "whole"):
         with pytest.raises(
-            InputError, match="is not the folder of a finished segment run.*; a run of your"
+            InputError, match="is not the folder of a finished segment run; make one with"
         ):
             run(runs, "patched", inputs, masks__workdir=str(folder))
     with pytest.raises(InputError, match="holds no finished training; start or resume it"):
