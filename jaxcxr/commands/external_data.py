@@ -69,7 +69,10 @@ def _held_out(folder: RunFolder) -> list[str]:
     path = folder.path / segmentation_images.CSV
     if not path.exists():
         return []
-    with files.reading(path, "put the file back."), open(path, newline="") as table:
+    with (
+        files.reading(path, "put the file back."),
+        open(path, newline="", encoding="utf-8") as table,
+    ):
         return [row["id"] for row in csv.DictReader(table)]
 
 
