@@ -292,8 +292,9 @@ SEGMENT = task_config(
         ),
         "structure": Field(
             "",
-            "With masks.by_source, the structure that images without masks are given; '' = the "
-            "last of masks.structures.",
+            "With masks.by_source, the structure that images without masks are given, and that "
+            "masks of a source unknown to it are compared with; '' = the last of masks.structures.",
+            read_by=("evaluate", "predict"),
         ),
         "masked_images": Field(True, "also write the images, zero outside the lungs"),
     },

@@ -5,17 +5,19 @@ seen.
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxcxr import data
-from jaxcxr.commands import evaluate, external_masks, train
+from jaxcxr.commands import evaluate, external_data, external_masks, train
 from jaxcxr.data.leakage import SAME_ID
 from jaxcxr.errors import InputError
 from jaxcxr.schema.data import PHANTOM_CLASSES
 from jaxcxr.storage.files import read_json, write_json
+from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tests.commands import test_own_xrays
@@ -166,6 +168,34 @@ def test_a_training_that_began_with_such_weights_has_the_note_too():
     assert external_masks.weights_note(segmenter(), is_trained=True) == []
     config.model.head = "new"  # ImageNet's, say
     assert external_masks.weights_note(config, is_trained=True) == []
+
+
+@pytest.mark.parametrize("structure", ["", "lung_field"])
+def test_masks_of_an_unknown_source_are_compared_with_the_wanted_structure(structure):
+    config = tiny.shrink(tiny.load("lungs"))
+    config.masks.by_source, config.predict.structure = ("ccx=lung_field",), structure
+    masks, [note] = external_masks._masks(config, strangers())
+    wanted = structure or "lung"
+    assert masks.by_source == {"ccx": "lung_field", "phantom": wanted}
+    assert f"masks of phantom show: they are compared with {wanted}" in note
+
+
+def test_a_mistyped_label_is_named(run):
+    with pytest.raises(InputError, match=r"relabel names nrmal; the labels of the data set are "):
+        measure(run, evaluate__data__relabel=("nrmal=",))
+
+
+def test_a_run_whose_held_out_images_are_gone_is_named(run, tmp_path):
+    """Where some had no mask, the hash of its data cannot be compared."""
+    moved = shutil.copytree(run, tmp_path / "moved")
+    manifest = read_json(moved / "manifest.json")
+    manifest["dataset"]["images"] -= 1
+    write_json(moved / "manifest.json", manifest)
+    measure(moved)
+    text = (moved / "segmentation.csv").read_text(encoding="utf-8")
+    (moved / "segmentation.csv").write_text(text.replace("phantom-p", "phantom-q"), "utf-8")
+    with pytest.raises(InputError, match="is not what .*moved was made with"):
+        external_data.own_data(segmenter(), RunFolder(moved))
 
 
 def test_mistakes_are_named(run, tmp_path):
