@@ -31,7 +31,7 @@ PHANTOM_LUNGS = {"explain.masks.source": "dataset"}  # phantoms bring lung masks
 # The published code only divides by 255.
 UNIT_RANGE = {"model.mean": (0.0,), "model.std": (1.0,)}
 WITHOUT_LUNGS = {"masks.on_empty": "whole_image"}
-FOUND_LUNGS = {"explain.masks.source": "ready"}  # some fourteen a second on two CPU cores
+FOUND_LUNGS = {"explain.masks.source": "ready"}  # of the whole data set: not for :paper
 # A few dozen steps from random values, what networks can take before their batch statistics have
 # settled.
 FEW_STEPS = {"optim.schedule": "cosine", "optim.warmup": 0.1}
