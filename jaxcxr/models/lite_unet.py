@@ -1,8 +1,10 @@
 """A small U-Net for lungs whose encoder is the beginning of EfficientNet-Lite0.
 
 No published network: what the ready-made lung masks are computed with. The encoder takes ImageNet
-weights of EfficientNet-Lite0 (its stages 1 to 5, stride 16, under the same names); the decoder is
-this project's own. Initialisation: as `EfficientNet`, the head's bias 0.
+weights of EfficientNet-Lite0 (its stages 1 to 5, stride 16, under the same names); the decoders are
+this project's own, one a structure: where two structures are two conventions of what a lung is, each
+drawn in other hospitals' images, one decoder for both learns which hospital an image is of.
+Initialisation: as `EfficientNet`, the head's bias 0.
 """
 
 from __future__ import annotations
@@ -25,19 +27,19 @@ class LiteUNet(nn.Module):
     """A U-Net of inverted bottlenecks for segmentation, one logit a pixel and structure.
 
     Call with `x` [B, H, W, in_channels] float, H and W at least 16, and `train` (then batch
-    statistics). Each level of the decoder doubles the map's side, lays the encoder's map of that
-    side beside it and convolves (3x3, BatchNorm, ReLU6). The deepest map is given its own average,
-    so that each place knows of the whole image. Where 16 does not divide H or W, the last row and
-    column are repeated up to the next multiple, and the logits cropped.
+    statistics). Each level of a structure's decoder doubles the map's side, lays the encoder's map
+    of that side beside it and convolves (3x3, BatchNorm, ReLU6). The deepest map is given its own
+    average, so that each place knows of the whole image. Where 16 does not divide H or W, the last
+    row and column are repeated up to the next multiple, and the logits cropped.
 
     Returns:
         logits [B, H, W, num_classes] float32, enlarged bilinearly from half the side, and {"stage1"
-        ... "stage5": the encoder's maps, "features": [B, h, w, c], the map under the last 1x1
-        convolution}.
+        ... "stage5": the encoder's maps, "features": [B, h, w, num_classes * c], the decoders' maps
+        side by side under the last 1x1 convolution}.
 
     Attributes:
         stem, channels, blocks: of the encoder's first convolution and of its five stages.
-        decoder: channels at the strides 16, 8, 4 and 2.
+        decoder: a decoder's channels at the strides 16, 8, 4 and 2.
         width, depth: factors on all channels, and on `blocks`.
         axis_name: device axis over which batch statistics are averaged.
         norm_tuning: of its batch norms.
@@ -83,18 +85,48 @@ class LiteUNet(nn.Module):
             lite=True,
             name="features",
         )(x, train=train)
-        deepest, *others = [layers.scaled(c, self.width) for c in self.decoder]
-        x = unit(deepest, 1, name="deepest")(out["stage5"])
-        everywhere = layers.at_least_float32(x).mean((1, 2), keepdims=True).astype(x.dtype)
-        x = x + conv(deepest, 1, use_bias=True, name="average")(everywhere)
-        for features, skip in zip(others, ("stage3", "stage2", "stage1"), strict=True):
-            x = jnp.concatenate([_doubled(x), out[skip]], axis=-1)
-            x = unit(features, 3, name=f"up_{skip}")(x)
-        x = layers.at_least_float32(x)
-        logits = conv(self.num_classes, 1, use_bias=True, dtype=x.dtype, name="head")(x)
+        decoder = functools.partial(
+            Decoder, channels=[layers.scaled(c, self.width) for c in self.decoder], unit=unit
+        )
+        maps = [
+            decoder(average=functools.partial(conv, use_bias=True), name=f"decoder{number}")(out)
+            for number in range(1, self.num_classes + 1)
+        ]
+        x = layers.at_least_float32(jnp.concatenate(maps, axis=-1))
+        # In groups, so that each logit is of its own decoder.
+        head = conv(
+            self.num_classes, 1, groups=self.num_classes, use_bias=True, dtype=x.dtype, name="head"
+        )
+        logits = head(x)
         shape = (*padded[:3], self.num_classes)
         logits = jax.image.resize(logits, shape, "bilinear")[:, :height, :width]
         return logits, {**out, "features": x}
+
+
+class Decoder(nn.Module):
+    """One structure's decoder, from the encoder's maps to half the side of the image.
+
+    Attributes:
+        channels: at the strides 16, 8, 4 and 2.
+        unit: of `efficientnet.Unit`, but for channels and window.
+        average: the 1x1 convolution of the average, but for its channels.
+    """
+
+    channels: Sequence[int]
+    unit: Any
+    average: Any
+
+    @nn.compact
+    def __call__(self, maps: dict[str, jax.Array]) -> jax.Array:
+        """The encoder's maps by stage -> [B, H / 2, W / 2, channels[-1]]."""
+        deepest, *others = self.channels
+        x = self.unit(deepest, 1, name="deepest")(maps["stage5"])
+        everywhere = layers.at_least_float32(x).mean((1, 2), keepdims=True).astype(x.dtype)
+        x = x + self.average(deepest, 1, name="average")(everywhere)
+        for features, skip in zip(others, ("stage3", "stage2", "stage1"), strict=True):
+            x = jnp.concatenate([_doubled(x), maps[skip]], axis=-1)
+            x = self.unit(features, 3, name=f"up_{skip}")(x)
+        return x
 
 
 def _doubled(x: jax.Array) -> jax.Array:

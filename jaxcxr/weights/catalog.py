@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -52,14 +53,8 @@ FIRST_CONVS = {
 }  # fmt: skip
 
 
-# Architecture whose encoder is that of another -> modules that only one of the two has, its own
-# first.
-BEYOND_ENCODERS = {
-    "lite_unet": (
-        "deepest", "average", "up_stage3", "up_stage2", "up_stage1",
-        "features/6", "features/7", "features/8", "classifier",
-    ),
-}  # fmt: skip
+# Architecture whose encoder is that of another -> pattern of the modules that only one has.
+BEYOND_ENCODERS = {"lite_unet": re.compile(r"decoder\d+|features/[678]|classifier")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +121,13 @@ class Entry:
 def head_of(arch: str) -> tuple[str, ...]:
     """Our module paths of an architecture's head; the first makes the logits."""
     return HEADS.get(_longest_start(arch, HEADS), ())
+
+
+def beyond_encoder(name: str, arch: str) -> str:
+    """The module of an array that is not of an architecture's shared encoder, or ''."""
+    pattern = BEYOND_ENCODERS.get(arch)
+    found = pattern.match(name) if pattern else None
+    return found.group() if found else ""
 
 
 def first_conv_of(arch: str) -> str:

@@ -17,7 +17,7 @@ from jaxcxr.storage import files
 from jaxcxr.storage.names import is_weights_file
 from jaxcxr.weights import catalog, fetch, safetensors_file
 from jaxcxr.weights.catalog import Entry
-from jaxcxr.weights.merge import LoadResult, matches, merge
+from jaxcxr.weights.merge import LoadResult, matches, merge, places_of
 from jaxcxr.weights.read import contents, read
 from jaxcxr.weights.rules import FAMILIES, ConvertedWeights, rename
 
@@ -85,7 +85,7 @@ def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bo
         merged = merge(
             renamed,
             template,
-            new_head=_new_parts(renamed, arch) if new_head else (),
+            new_head=_new_parts(renamed, template, arch) if new_head else (),
             first_conv=catalog.first_conv_of(arch),
             allow_missing=allow_missing,
         )
@@ -107,15 +107,20 @@ def _check_arch(name: str, source_arch: str, arch: str, new_head: bool) -> None:
         )
 
 
-def _new_parts(renamed: ConvertedWeights, arch: str) -> tuple[str, ...]:
+def _new_parts(
+    renamed: ConvertedWeights, template: Mapping[str, Any], arch: str
+) -> tuple[str, ...]:
     """The modules that keep the template's values with a new head.
 
-    Of a file that has nothing of a network's decoder only the encoder is used.
+    Beside the head those beyond a shared encoder that the file or the network has alone: of a
+    classifier a segmenter takes the encoder, of a segmenter of more structures also the decoders
+    whose numbers it has.
     """
-    decoder = catalog.BEYOND_ENCODERS.get(arch, ())
-    if any(name.startswith(f"{part}/") for part in decoder[:1] for name in renamed.arrays):
-        decoder = ()
-    return (*catalog.head_of(arch), *decoder)
+    of_file, of_network = (
+        {part for name in names if (part := catalog.beyond_encoder(name, arch))}
+        for names in (renamed.arrays, places_of(template))
+    )
+    return (*catalog.head_of(arch), *sorted(of_file ^ of_network))
 
 
 def _dispensable(arch: str, new_head: bool) -> set[str]:

@@ -62,8 +62,7 @@ def merge(
         InputError: names every array without a place, every place without an array, and every wrong
             shape.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(dict(template))[0]
-    places = {_name(keys): leaf for keys, leaf in leaves}
+    places = places_of(template)
     unused, filled = dict(renamed.unused), {}
     unknown, shapes = [], []
     for name, value in renamed.arrays.items():
@@ -99,8 +98,13 @@ def merge(
 
 def matches(renamed: ConvertedWeights, template: Mapping[str, Any]) -> int:
     """The number of the file's arrays that have a place in the network."""
-    leaves = jax.tree_util.tree_flatten_with_path(dict(template))[0]
-    return len(renamed.arrays.keys() & {_name(keys) for keys, _ in leaves})
+    return len(renamed.arrays.keys() & places_of(template).keys())
+
+
+def places_of(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of a network's variables under our names."""
+    leaves = jax.tree_util.tree_flatten_with_path(dict(variables))[0]
+    return {_name(keys): leaf for keys, leaf in leaves}
 
 
 def _with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -26,9 +26,9 @@ def test_maps_and_parameters():
         "stage3": (32, 32, 40),
         "stage4": (16, 16, 80),
         "stage5": (16, 16, 112),
-        "features": (128, 128, 16),
+        "features": (128, 128, 2 * 16),
     }
-    assert count(variables["params"]) == 785_026
+    assert count(variables["params"]) == 869_250
 
 
 def test_the_encoder_is_the_beginning_of_efficientnet_lite0():
@@ -87,8 +87,28 @@ def test_every_place_knows_of_the_whole_image(tiny):
     run = quick_jit(lambda v, x: model.apply(v, x, False)[0][:, :16])
     assert np.abs(run(variables, x) - run(variables, other)).max() > 1e-6
     blind = jax.tree.map(lambda leaf: leaf, variables)
-    blind["params"]["average"]["kernel"] = 0 * blind["params"]["average"]["kernel"]
+    for decoder in ("decoder1", "decoder2"):
+        kernel = blind["params"][decoder]["average"]["kernel"]
+        blind["params"][decoder]["average"]["kernel"] = 0 * kernel
     np.testing.assert_array_equal(run(blind, x), run(blind, other))
+
+
+def test_each_structure_has_its_own_decoder(tiny):
+    """So that what one convention teaches is no other's."""
+    model, variables = tiny
+    x = normal(2, 32, 32, 1)
+
+    def sums(params):
+        logits, _ = model.apply(variables | {"params": params}, x, False)
+        return logits.sum((0, 1, 2))
+
+    gradients = quick_jit(jax.jacrev(sums))(variables["params"])
+    largest = jax.tree.map(lambda leaf: jnp.abs(leaf).reshape(2, -1).max(1), gradients)
+    for number, name in enumerate(("decoder1", "decoder2")):
+        for leaf in jax.tree.leaves(largest[name]):
+            assert leaf[1 - number] == 0
+        assert max(leaf[number] for leaf in jax.tree.leaves(largest[name])) > 0
+    assert all(value > 0 for value in jax.tree.leaves(largest["features"]["5"])[0])
 
 
 def test_images_that_are_too_small_are_refused(tiny):

@@ -186,9 +186,23 @@ def test_features_without_a_head_are_converted_as_the_plain_network(
     assert f"{out}: vgg16, 26 arrays" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("of", ["efficientnet_lite0", "lite_unet"])
-def test_a_segmenter_takes_its_encoder_of_a_classifier_and_all_but_the_head_of_its_own(path, of):
-    given = network(of, classes=5)
+@pytest.mark.parametrize(
+    ("of", "classes", "new", "left_out"),
+    [
+        (
+            "efficientnet_lite0",
+            5,
+            {"head", "decoder1", "decoder2"},
+            {"features/6", "features/7", "features/8", "classifier"},
+        ),
+        ("lite_unet", 1, {"head", "decoder2"}, {"head"}),
+        ("lite_unet", 3, {"head"}, {"head", "decoder3"}),
+    ],
+)
+def test_a_segmenter_takes_an_encoder_and_the_decoders_of_its_own_structures(
+    path, of, classes, new, left_out
+):
+    given = network(of, classes=classes)
     flat = jax.tree_util.tree_flatten_with_path(given)[0]
     names = [jax.tree_util.keystr(keys, simple=True, separator="/") for keys, _ in flat]
     arrays = {name.partition("/")[2]: v for name, (_, v) in zip(names, flat, strict=True)}
@@ -203,9 +217,13 @@ def test_a_segmenter_takes_its_encoder_of_a_classifier_and_all_but_the_head_of_i
                 found[collection]["features"][part],
                 given[collection]["features"][part],
             )
-    new = {name.partition("/")[0] for name in merged.newly_initialized}
-    decoder = {"deepest", "average", "up_stage3", "up_stage2", "up_stage1"}
-    assert new == {"head"} | (decoder if of != "lite_unet" else set())
-    unused = {"/".join(name.split("/")[:2]) for name in merged.unused}
-    left_out = {"features/6", "features/7", "features/8", "classifier/1"}
-    assert unused == (left_out if of != "lite_unet" else {"head/kernel", "head/bias"})
+    assert {name.partition("/")[0] for name in merged.newly_initialized} == new
+    modules = {name: name.split("/") for name in merged.unused}
+    unused = {"/".join(m[:2]) if m[0] == "features" else m[0] for m in modules.values()}
+    assert unused == left_out
+    if of == "lite_unet":
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            found["params"]["decoder1"],
+            given["params"]["decoder1"],
+        )
