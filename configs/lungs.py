@@ -69,7 +69,9 @@ EXPERIMENT = Experiment(
                 "phantom=lung",
                 "shenzhen=lung_field",
             ),
+            "masks.within": ("lung_field=lung",),
             "predict.overlays": True,
+            "predict.largest_pieces": 2,
             "optim.schedule": "cosine",
             "optim.warmup": 0.05,
         }

@@ -202,6 +202,51 @@ def mean_of_labelled(values: jax.Array, labelled: jax.Array) -> jax.Array:
     return jnp.where(labelled, values, 0.0).sum(axis=-1) / jnp.maximum(count, 1)
 
 
+def implied_binary_cross_entropy(
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
+    *,
+    labelled: jax.Array | np.ndarray,
+    within: Sequence[tuple[int, int]],
+    background_weight: float = 1.0,
+    ignore: int = 255,
+) -> jax.Array:
+    """Sigmoid cross-entropy of structures that an image is not labelled for, where they are known.
+
+    Of two structures of which one lies within the other, the lesser is not in the background of an
+    image that is labelled for the greater, and the greater is wherever an image labelled for the
+    lesser has it.
+
+    Args:
+        logits: [B, H, W, S], one per structure.
+        labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
+        labelled: [B, S] bool, the structures that an image is labelled for.
+        within: (s, t) in 0 to S - 1: structure s lies within t.
+        background_weight: of a pixel of background; those of structures weigh 1.
+        ignore: label of pixels that do not count.
+
+    Returns:
+        [B] float32, sums over structures and pixels divided as the means of
+        `pixel_binary_cross_entropy` are.
+    """
+    chex.assert_rank(logits, 4)
+    chex.assert_shape(labels, logits.shape[:-1])
+    labels, labelled = jnp.asarray(labels, jnp.int32), jnp.asarray(labelled)
+    background = jnp.where(labels == 0, background_weight, 0.0)
+    total = jnp.where(labels == 0, background_weight, 1.0) * (labels != ignore)
+    losses = jnp.zeros(labels.shape)
+    for lesser, greater in within:
+        for known, unknown, target, weights in (
+            (greater, lesser, 0.0, background),
+            (lesser, greater, 1.0, 1.0 * (labels == lesser + 1)),
+        ):
+            applies = labelled[:, known] & ~labelled[:, unknown]
+            each = binary_cross_entropy(logits[..., unknown], jnp.full(labels.shape, target))
+            losses += each * weights * applies[:, None, None]
+    total = total.sum(axis=(1, 2))
+    return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
+
+
 def soft_dice(
     logits: jax.Array | np.ndarray, labels: jax.Array | np.ndarray, *, ignore: int = 255
 ) -> jax.Array:

@@ -285,3 +285,23 @@ def test_the_mean_of_what_is_labelled_has_gradients_of_that_alone():
     gradient = jax.grad(lambda v: losses.mean_of_labelled(v, nothing).sum())(values)
     np.testing.assert_array_equal(gradient, 0)
     np.testing.assert_array_equal(losses.mean_of_labelled(values, nothing), 0)
+
+
+def test_what_an_image_labelled_for_one_structure_teaches_another():
+    """Of lung fields, which lie within lungs: by hand."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 2, 2, 2)).astype(np.float32)
+    labels = np.array([[[2, 0], [255, 0]], [[1, 0], [255, 1]], [[0, 0], [0, 0]]])
+    labelled = np.array([[False, True], [True, False], [False, False]])
+    found = losses.implied_binary_cross_entropy(
+        logits, labels, labelled=labelled, within=[(0, 1)], background_weight=0.5
+    )
+    p = 1 / (1 + np.exp(-logits))
+    outside = -np.log(1 - p[0, [0, 1], [1, 1], 0])  # of the first image's lung, no lung field is
+    inside = -np.log(p[1, [0, 1], [0, 1], 1])  # the second's lung fields are lung
+    expected = [0.5 * outside.sum() / 2, inside.sum() / 2.5, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    both = np.ones_like(labelled)
+    np.testing.assert_array_equal(
+        losses.implied_binary_cross_entropy(logits, labels, labelled=both, within=[(0, 1)]), 0
+    )

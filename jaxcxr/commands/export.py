@@ -22,6 +22,7 @@ from jaxcxr.commands import export_spec
 from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables
 from jaxcxr.inference.predictor import patch_key, reference_file
+from jaxcxr.ops.pieces import largest_pieces_in_program
 from jaxcxr.state import Variables
 from jaxcxr.storage import files
 from jaxcxr.storage.files import sha256_file
@@ -162,12 +163,19 @@ def _structures(config: ConfigDict, prediction: Prediction) -> jax.Array:
     if wanted := segment.wanted_structure(config):
         number = tuple(config.masks.structures).index(wanted)
         prediction = segment.structure_alone(prediction, number)
-    threshold = config.predict.threshold
+    threshold, largest = config.predict.threshold, config.predict.largest_pieces
     if threshold == 0.5:
-        return prediction["mask"]
-    log_odds = prediction["log_odds"]
-    found = log_odds.max(-1) > np.log(threshold / (1 - threshold))
-    return jnp.where(found, log_odds.argmax(-1) + 1, 0).astype(jnp.uint8)
+        ids = prediction["mask"]
+    else:
+        log_odds = prediction["log_odds"]
+        found = log_odds.max(-1) > np.log(threshold / (1 - threshold))
+        ids = jnp.where(found, log_odds.argmax(-1) + 1, 0).astype(jnp.uint8)
+    if not largest:
+        return ids
+    of_one = functools.partial(
+        largest_pieces_in_program, count=largest, structures=len(config.masks.structures)
+    )
+    return jax.vmap(of_one)(ids)
 
 
 def _serialized(

@@ -195,7 +195,11 @@ def _program_steps(config: ConfigDict, mean: list[float], std: list[float]) -> l
             f"structures above a probability of {config.predict.threshold}, of several the "
             "likeliest"
         )
-        return [normalised, m.name, found if m.outputs == "sigmoid" else "the likeliest structure"]
+        steps = [normalised, m.name, found if m.outputs == "sigmoid" else "the likeliest structure"]
+        if largest := config.predict.largest_pieces:
+            pieces = "piece" if largest == 1 else f"{largest} connected pieces"
+            steps.append(f"the largest {pieces} of each structure")
+        return steps
     p, steps = config.patches, []
     if p.enabled:
         if p.apply_mask:

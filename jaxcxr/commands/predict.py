@@ -124,10 +124,13 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     )
     folder.claim()
     started, count = time.monotonic(), len(store)
+    left_out: list[str] = []
     with _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer:
         for row, lungs in dataset_masks.find(predictor, store):
+            if lungs.left_out_share > dataset_masks.SAID:
+                left_out.append(store.dataset.ids[row].item())
             if writer is not None:
-                writer.write(row, lungs)
+                writer.write(row, lungs.mask)
     folder.add_timing("masks", seconds=time.monotonic() - started, images=count, patches=count)
     if writer is not None:
         empty = writer.empty
@@ -136,6 +139,8 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
             if empty
             else ""
         )
+        if left_out:
+            print(dataset_masks.of_pieces(left_out))
         print(f"wrote {count} lung masks to {folder.path / 'masks'}{note}")
 
 

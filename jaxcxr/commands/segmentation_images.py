@@ -38,6 +38,7 @@ class ImageScores:
         """
         self._examples, self._threshold = experiment.examples, threshold
         self._structures = tuple(experiment.config.masks.structures)
+        self._largest = int(experiment.config.predict.largest_pieces)
         self._side = int(experiment.config.data.image_size)
         self._parts: list[ImageOverlap] = []
         self._rows: list[np.ndarray] = []
@@ -55,7 +56,7 @@ class ImageScores:
             labels: [B, S, S] structure ids, 255 where a pixel counts for nothing.
             labelled: [B, structures] bool, those that count in an image; None: all.
         """
-        mask = segment.masks_at(prediction, self._threshold)
+        mask = segment.masks_at(prediction, self._threshold, largest=self._largest)
         self._parts.append(
             ImageOverlap.from_batch(mask, labels, structures=self._structures, labelled=labelled)
         )

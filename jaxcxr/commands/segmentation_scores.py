@@ -130,6 +130,7 @@ def measure(
     `images` gets every batch.
     """
     structures = tuple(experiment.config.masks.structures)
+    largest = experiment.config.predict.largest_pieces
     sums: Sums = {}
     for prediction in experiment.predict(variables, experiment.splits[split], count=0):
         batch = experiment.host_batch(prediction)
@@ -142,7 +143,7 @@ def measure(
         if images is not None:
             images.add(prediction, batch["mask"], labelled)
         for threshold in set(thresholds):
-            mask = segment.masks_at(prediction, threshold)
+            mask = segment.masks_at(prediction, threshold, largest=largest)
             for name, weight in weights.items():
                 here = (
                     SegmentationOverlap.from_batch(

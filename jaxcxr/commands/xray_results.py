@@ -25,6 +25,7 @@ CSV, JSONL, FAILED, SUMMARY, OVERLAYS, MASKS = (
     "predictions.csv", "predictions.jsonl", "failed.csv", "summary.json", "overlays", "masks",
 )  # fmt: skip
 _DIGITS = 6
+_LUNGS = ("lung_area_share", "left_out_share", "mask_confidence")  # of a `Result`
 
 
 class Results:
@@ -76,7 +77,7 @@ class Results:
         columns = [
             f"{what}_{name}" for what in ("probability", "vote_share") for name in self.classes
         ]
-        header = ["id", *columns, "lung_area_share", "mask_confidence", "warnings", "note"]
+        header = ["id", *columns, *_LUNGS, "warnings", "note"]
         self._csv.append(csv_line([*header, "picture"] if self.pictures else header))
         self._failed.append(csv_line(["file", "reason"]))
 
@@ -95,22 +96,19 @@ class Results:
         if not self.active:
             return
         probabilities, votes = self._by_class(row.probabilities), self._by_class(row.vote_share)
-        area, confidence = (
-            None if value is None else round(value, _DIGITS)
-            for value in (row.lung_area_share, row.mask_confidence)
-        )
+        lungs = {name: getattr(row, name) for name in _LUNGS}
+        lungs = {n: None if v is None else round(v, _DIGITS) for n, v in lungs.items()}
         cells = [
             (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
         ]
         picture = [self._names.of(row.id)] if self.pictures else []
         texts = ["; ".join(row.warnings), NOTE, *picture]
-        self._csv.append(csv_line([row.id, *cells, area, confidence, *texts]))
+        self._csv.append(csv_line([row.id, *cells, *lungs.values(), *texts]))
         record = {
             "id": row.id,
             "probabilities": probabilities,
             "vote_share": votes,
-            "lung_area_share": area,
-            "mask_confidence": confidence,
+            **lungs,
             "warnings": list(row.warnings),
             "note": NOTE,
             **({"picture": picture[0]} if picture else {}),

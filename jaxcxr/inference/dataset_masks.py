@@ -6,7 +6,7 @@ the prepared images, for every run that reads the data set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from jaxcxr import data, parallel, weights
 from jaxcxr.data import derived
 from jaxcxr.data import store as store_code
 from jaxcxr.inference.image_store import open_store
-from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.predictor import Lungs, Predictor
 
 # Part of the cache key: raise it whenever the ready-made segmenter finds other lungs in the same
 # images with the same weights.
 CODE_VERSION = 1
+SAID = 0.01  # of the lungs found: pieces beyond it are not left out without a word
 
 
 def open_images(segmenter: Predictor, section: ConfigDict, *, field: str) -> data.Store:
@@ -33,8 +34,8 @@ def open_images(segmenter: Predictor, section: ConfigDict, *, field: str) -> dat
     return open_store(section, masks=None, field=field)
 
 
-def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, np.ndarray]]:
-    """Row of each image and its lungs [S, S] bool; the predictions of all processes together."""
+def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, Lungs]]:
+    """Row of each image and its lungs; the predictions of all processes together."""
     rows = np.arange(len(store))
     with tqdm(
         total=len(store), desc="masks", unit="image", disable=not parallel.is_main()
@@ -43,6 +44,15 @@ def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, np.ndar
             lungs = segmenter.lungs(prediction)
             yield from zip(prediction["index"].tolist(), lungs, strict=True)
             progress.update(len(lungs))
+
+
+def of_pieces(left_out: Sequence[str]) -> str:
+    """What is said of the images whose lungs had such pieces."""
+    shown = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+    return (
+        f"pieces of more than {SAID:.0%} of the lungs found were left out in {len(left_out)} "
+        f"images (predict.largest_pieces): {shown}"
+    )
 
 
 def ready(section: ConfigDict) -> Path:
@@ -73,7 +83,11 @@ def ready(section: ConfigDict) -> Path:
             )
         # As bits, since all are found before the first is written: one process alone writes, and
         # may find that another run has been faster.
-        found = [(row, np.packbits(lungs)) for row, lungs in find(segmenter, store)]
+        found, left_out = [], []
+        for row, lungs in find(segmenter, store):
+            found.append((row, np.packbits(lungs.mask)))
+            if lungs.left_out_share > SAID:
+                left_out.append(store.dataset.ids[row].item())
         shape = store.images.shape[1:3]
 
         def write(temporary: Path) -> Mapping[str, Any]:
@@ -83,11 +97,15 @@ def ready(section: ConfigDict) -> Path:
                 for row, bits in found:
                     lungs = np.unpackbits(bits, count=shape[0] * shape[1])
                     writer.write(row, lungs.reshape(shape).astype(bool))
-            return {"segmenter": segmenter.origin, "empty": writer.empty}
+            return {
+                "segmenter": segmenter.origin, "empty": writer.empty, "left_out": left_out,
+            }  # fmt: skip
 
         try:
             if parallel.is_main():
                 derived.make(folder, write, what="lung masks")
+                if left_out:
+                    print(of_pieces(left_out), flush=True)
         finally:
             # Also after an error, which the others then meet themselves.
             parallel.barrier("lungs")
@@ -111,4 +129,5 @@ def _made_of(segmenter: Predictor, store: data.Store) -> dict[str, Any]:
         "weights": weights.CATALOG[c.model.pretrained].sha256,
         "network": [c.model.name, c.model.width, c.model.depth],
         "structures": [list(c.masks.structures), c.predict.structure, c.predict.threshold],
+        "largest_pieces": c.predict.largest_pieces,
     }

@@ -43,6 +43,28 @@ def eval_count(config: ConfigDict) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lungs:
+    """The lungs that a segmenter found in one image.
+
+    Attributes:
+        mask: [S, S] bool.
+        every_piece: [S, S] bool, with the pieces that `predict.largest_pieces` leaves out.
+        log_odds: [S, S] float, of lung in each pixel.
+    """
+
+    mask: np.ndarray
+    every_piece: np.ndarray
+    log_odds: np.ndarray
+
+    @property
+    def left_out_share(self) -> float:
+        """The fraction of the pixels of every piece that the mask leaves out; 0 without any."""
+        return (
+            float(1 - self.mask.sum() / self.every_piece.sum()) if self.every_piece.any() else 0.0
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Predictor:
     """A network with all that leads from X-rays to its predictions.
 
@@ -246,16 +268,17 @@ class Predictor:
         is_useless = prepared.empty and needs_lungs(self.config)
         return not is_useless or self.config.masks.on_empty == "whole_image"
 
-    def lungs(self, prediction: dict[str, np.ndarray]) -> np.ndarray:
-        """Of a segmenter's prediction: lungs [B, S, S] bool."""
+    def lungs(self, prediction: dict[str, np.ndarray]) -> list[Lungs]:
+        """Of a segmenter's prediction: the lungs of each image."""
         prediction = self._of_wanted_structure(prediction)
-        masks = segment.masks_at(prediction, self.config.predict.threshold)
-        return np.isin(masks, data.lung_ids(self.config.masks.structures))
-
-    def lung_log_odds(self, prediction: dict[str, np.ndarray]) -> np.ndarray:
-        """Of a segmenter's prediction: log-odds [B, S, S] of what `lungs` looks for."""
-        structures = tuple(self.config.masks.structures)
-        return segment.lung_log_odds(self._of_wanted_structure(prediction), structures)
+        c, structures = self.config.predict, tuple(self.config.masks.structures)
+        ids = data.lung_ids(structures)
+        masks, every_piece = (
+            np.isin(segment.masks_at(prediction, c.threshold, largest=pieces), ids)
+            for pieces in (c.largest_pieces, 0)
+        )
+        log_odds = segment.lung_log_odds(prediction, structures)
+        return [Lungs(*one) for one in zip(masks, every_piece, log_odds, strict=True)]
 
     def _of_wanted_structure(self, prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not (wanted := segment.wanted_structure(self.config)):

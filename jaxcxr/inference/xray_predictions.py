@@ -19,7 +19,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.exported import enlarged
 from jaxcxr.inference.mask_confidence import look_at_confidence, mask_confidence
 from jaxcxr.inference.mask_provider import MaskProvider
-from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.predictor import Lungs, Predictor
 
 PICTURE = 1024  # pixels of the longer side of `Result.picture`
 _THREADS = 4
@@ -65,6 +65,8 @@ class Result:
         vote_share: [C], the fraction of its patches that chose each class; None where there are no
             patches.
         lungs: [S, S] bool; None where nobody looked for them.
+        left_out_share: the fraction of the lung pixels found that `predict.largest_pieces` left
+            out; None as above.
         mask_confidence: of the lungs, see `inference.mask_confidence`; None as above.
         warnings: what is doubtful about it.
         error: why there is no prediction.
@@ -79,6 +81,7 @@ class Result:
     prediction: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     vote_share: np.ndarray | None = None
     lungs: np.ndarray | None = None
+    left_out_share: float | None = None
     mask_confidence: float | None = None
     warnings: tuple[str, ...] = ()
     error: Exception | None = None
@@ -100,21 +103,20 @@ class Result:
         """The same with other fields."""
         return dataclasses.replace(self, **fields)
 
-    def with_lungs(self, lungs: np.ndarray, log_odds: np.ndarray, prepared: Prepared) -> Result:
-        """With what was prepared by lungs [S, S], and what is doubtful about either.
-
-        `log_odds` [S, S]: how likely each pixel is lung.
-        """
+    def with_lungs(self, found: Lungs, prepared: Prepared) -> Result:
+        """With what was prepared by the lungs found, and what is doubtful about either."""
+        lungs, log_odds = found.mask, found.log_odds
         confidence = mask_confidence(log_odds, lungs)
         known = dict.fromkeys((*self.warnings, *xray_files.look_at_view(prepared, self.warnings)))
         return self.replace(
             pixels=None,
             prepared=prepared,
             lungs=lungs,
+            left_out_share=found.left_out_share,
             mask_confidence=confidence,
             warnings=(
                 *known,
-                *lung_doubts.look_at_lungs(lungs),
+                *lung_doubts.look_at_lungs(found.every_piece),
                 *look_at_confidence(confidence),
             ),
         )
@@ -185,8 +187,8 @@ def _predict_batch(
     size = predictor.config.evaluate.batch_size
     if masks.segmenter is not None and batch:
         structures = masks.segmenter.images([result.prepared for result in batch], batch_size=size)
-        found = masks.segmenter.lungs(structures), masks.segmenter.lung_log_odds(structures)
-        batch = list(pool.map(functools.partial(_prepare, predictor), batch, *found))
+        found = masks.segmenter.lungs(structures)
+        batch = list(pool.map(functools.partial(_prepare, predictor), batch, found))
     for number, result in enumerate(batch):
         if (
             result.error is None
@@ -204,27 +206,23 @@ def _predict_batch(
     if not batch:
         return
     prediction = predictor.images([result.prepared for result in batch])
-    lungs = log_odds = None
-    if predictor.is_segmenter:
-        lungs, log_odds = predictor.lungs(prediction), predictor.lung_log_odds(prediction)
+    found = predictor.lungs(prediction) if predictor.is_segmenter else []
     for n, result in enumerate(batch):
         own = {name: array[n] for name, array in prediction.items()}
         votes = own["vote_fraction"] if predictor.draws_patches else None
         result = result.replace(prediction=own, vote_share=votes)
-        if lungs is not None and log_odds is not None:
-            masked = dataclasses.replace(result.prepared, mask=lungs[n])
-            result = result.with_lungs(lungs[n], log_odds[n], masked)
+        if found:
+            masked = dataclasses.replace(result.prepared, mask=found[n].mask)
+            result = result.with_lungs(found[n], masked)
         yield result
 
 
-def _prepare(
-    predictor: Predictor, result: Result, lungs: np.ndarray, log_odds: np.ndarray
-) -> Result:
-    """The X-ray as the classifier takes it, with the lungs [S, S] that a segmenter found."""
+def _prepare(predictor: Predictor, result: Result, found: Lungs) -> Result:
+    """The X-ray as the classifier takes it, with the lungs that a segmenter found."""
     try:
         assert result.pixels is not None and result.shape is not None
-        mask = enlarged(lungs, result.shape).astype(np.uint8)
+        mask = enlarged(found.mask, result.shape).astype(np.uint8)
         prepared = predictor.prepare(result.pixels, mask, result.name)
-        return result.with_lungs(lungs, log_odds, prepared)
+        return result.with_lungs(found, prepared)
     except Exception as error:
         return result.replace(pixels=None, error=error)

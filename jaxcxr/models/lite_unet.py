@@ -1,9 +1,9 @@
 """A small U-Net for lungs whose encoder is the beginning of EfficientNet-Lite0.
 
 No published network: what the ready-made lung masks are computed with. The encoder takes ImageNet
-weights of EfficientNet-Lite0 (its stages 1 to 5, stride 16, under the same names); the decoders are
-this project's own, one a structure: where two structures are two conventions of what a lung is, each
-drawn in other hospitals' images, one decoder for both learns which hospital an image is of.
+weights of EfficientNet-Lite0 (its stages 1 to 5, stride 16, under the same names). The decoders are
+this project's own, one a structure: where structures are conventions of what a lung is, each drawn
+in other hospitals' images, one decoder for all learns which hospital an image is of.
 Initialisation: as `EfficientNet`, the head's bias 0.
 """
 
@@ -94,10 +94,8 @@ class LiteUNet(nn.Module):
         ]
         x = layers.at_least_float32(jnp.concatenate(maps, axis=-1))
         # In groups, so that each logit is of its own decoder.
-        head = conv(
-            self.num_classes, 1, groups=self.num_classes, use_bias=True, dtype=x.dtype, name="head"
-        )
-        logits = head(x)
+        groups = self.num_classes
+        logits = conv(groups, 1, groups=groups, use_bias=True, dtype=x.dtype, name="head")(x)
         shape = (*padded[:3], self.num_classes)
         logits = jax.image.resize(logits, shape, "bilinear")[:, :height, :width]
         return logits, {**out, "features": x}

@@ -243,6 +243,12 @@ SEGMENT = task_config(
             "masks.structures, such as montgomery=lung_field. An image is then labelled for that "
             "structure alone; () = every image is labelled for all.",
         ),
+        "within": Field(
+            (),
+            "'structure=another': the one lies within the other, such as lung_field=lung. An image "
+            "that by_source labels for one of them then teaches the other what follows: the lesser "
+            "is not outside the greater, and the greater is where the lesser is.",
+        ),
         "resize": Field(
             "nearest",
             "linear: interpolated, then a structure above 0.5 (V7 paper, 4.2)",
@@ -288,6 +294,14 @@ SEGMENT = task_config(
         "threshold": Field(
             0.5,
             "Lowest probability of a structure; values other than 0.5 need sigmoid outputs.",
+            read_by=("train", "evaluate", "predict", "export"),
+        ),
+        "largest_pieces": Field(
+            0,
+            "Of each structure as many connected pieces are kept, the largest; 0 = all. Lungs are "
+            "two: of the others a segmenter makes lung of bowel gas. Scores count what is kept; "
+            "training's own of the validation patients count all.",
+            within=NOT_NEGATIVE,
             read_by=("train", "evaluate", "predict", "export"),
         ),
         "structure": Field(

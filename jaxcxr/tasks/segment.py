@@ -26,6 +26,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
+from jaxcxr.data import pairs
 from jaxcxr.data.mask_sources import IGNORE, lung_ids
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import Mean, SegmentationOverlap
@@ -34,6 +35,7 @@ from jaxcxr.models.initialise import initialise
 from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
 from jaxcxr.ops.geometry import unit_float
+from jaxcxr.ops.pieces import largest_pieces
 from jaxcxr.tasks.monitor import monitor
 from jaxcxr.tasks.network import dtype, norm_tuning, normalisation
 from jaxcxr.tasks.task import Batch, Prediction
@@ -67,6 +69,7 @@ class Segment:
         outputs = len(self._structures) + (not self._sigmoid)
         self._module = _network(config, outputs, axis_name)
         self._by_source = bool(config.masks.by_source)
+        self._within = _within(config.masks, self._structures)
         self._mean, self._std = normalisation(config.model, segmenter=True)
         background = config.loss.background_weight
         self._class_weights = jnp.asarray([background] + [1.0] * len(self._structures))
@@ -109,7 +112,16 @@ class Segment:
             rngs={"dropout": dropout_key},
         )
         # Of the mask before it was moved: an image may have lost its lungs on the way.
-        return self._image_losses(logits, mask, shown_by=batch["mask"]), dict(updated)
+        each = self._image_losses(logits, mask, shown_by=batch["mask"])
+        if self._within:
+            each += losses.implied_binary_cross_entropy(
+                logits,
+                mask,
+                labelled=self._labelled(batch["mask"]),
+                within=self._within,
+                background_weight=self._config.loss.background_weight,
+            )
+        return each, dict(updated)
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0
@@ -234,27 +246,29 @@ def labelled(mask: Any, structures: Sequence[str]) -> np.ndarray:
     return np.stack([(mask == n).any((1, 2)) for n in range(1, len(structures) + 1)], axis=-1)
 
 
-def masks_at(prediction: Prediction, threshold: float) -> np.ndarray:
+def masks_at(prediction: Prediction, threshold: float, *, largest: int = 0) -> np.ndarray:
     """Structure ids [B, S, S] uint8 of probabilities above a threshold.
 
-    Of several structures the likeliest.
-
-    At 0.5 this is the prediction's `mask`, the only one that a softmax has.
+    Of several structures the likeliest. At 0.5 these are the pixels of the prediction's `mask`, the
+    only one that a softmax has.
 
     Args:
         prediction: host arrays of `Task.predict`.
         threshold: in (0, 1).
+        largest: of each structure, as many connected pieces as are kept; 0: all.
 
     Raises:
         InputError: another threshold than 0.5, and the network has no sigmoids.
     """
     if threshold == 0.5:
-        return np.asarray(prediction["mask"])
-    check_threshold(threshold, sigmoid="log_odds" in prediction)
-    # Log-odds, not probabilities: these round to 0 and 1.
-    log_odds = np.asarray(prediction["log_odds"])
-    inside = log_odds.max(-1) > np.log(threshold / (1 - threshold))
-    return np.where(inside, log_odds.argmax(-1) + 1, 0).astype(np.uint8)
+        ids = np.asarray(prediction["mask"])
+    else:
+        check_threshold(threshold, sigmoid="log_odds" in prediction)
+        # Log-odds, not probabilities: these round to 0 and 1.
+        log_odds = np.asarray(prediction["log_odds"])
+        inside = log_odds.max(-1) > np.log(threshold / (1 - threshold))
+        ids = np.where(inside, log_odds.argmax(-1) + 1, 0).astype(np.uint8)
+    return largest_pieces(ids, largest) if largest else ids
 
 
 def lung_log_odds(prediction: Prediction, structures: Sequence[str]) -> np.ndarray:
@@ -352,6 +366,23 @@ def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Modu
             f"model.narrow={m.narrow} is for U-Nets; {m.name} has no such layer: set it to 0"
         )
     return module
+
+
+def _within(masks: ConfigDict, structures: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Places of the structures that `masks.within` names, the lesser of a pair first."""
+    named = pairs("masks.within", masks.within)
+    if named and not masks.by_source:
+        raise InputError(
+            f"masks.within={tuple(masks.within)} says what an image labelled for one structure "
+            "teaches another: it goes with masks.by_source"
+        )
+    for pair in named.items():
+        if pair[0] == pair[1] or not {*pair} <= {*structures}:
+            raise InputError(
+                f"masks.within has '{'='.join(pair)}': name two of {', '.join(structures)}, the "
+                "one that lies within the other first"
+            )
+    return [(structures.index(lesser), structures.index(of)) for lesser, of in named.items()]
 
 
 def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:

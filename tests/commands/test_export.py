@@ -27,10 +27,18 @@ from jaxcxr.inference.best import best_variables
 from jaxcxr.storage.files import encode_png, read_json, write_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.tasks import segment
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
 from tests import golden, tiny
-from tests.commands.test_own_xrays import learner, rows_of, segmenter
+from tests.commands import test_own_xrays
+from tests.commands.test_own_xrays import learner, rows_of
+
+
+def segmenter(**fields):
+    """One that leaves all but the largest piece out, as its export must."""
+    return test_own_xrays.segmenter(predict__largest_pieces=1, **fields)
+
 
 CONFIGS = {
     "segmenter": segmenter,
@@ -99,7 +107,9 @@ def test_a_segmenter_gives_the_masks_of_the_run(runs):
     experiment = prepare(segmenter())
     rows = experiment.splits["oof"]
     variables = best_variables(experiment.task, RunFolder(runs / "segmenter"))
-    known = np.concatenate([p["mask"] for p in experiment.predict(variables, rows, count=0)])
+    predictions = list(experiment.predict(variables, rows, count=0))
+    assert (np.concatenate([p["mask"] for p in predictions]) > 0).any()
+    known = np.concatenate([segment.masks_at(p, 0.5, largest=1) for p in predictions])
     found = Model.open(runs / "segmenter" / "export").predict(
         np.asarray(experiment.arrays["image"][rows])
     )

@@ -26,6 +26,7 @@ from jaxcxr.inference.xray_predictions import Result
 from jaxcxr.storage import files
 from jaxcxr.storage.files import encode_png, read_json
 from jaxcxr.storage.predictions import Predictions
+from jaxcxr.tasks import segment
 from jaxcxr.weights import safetensors_file
 from jaxcxr.weights.catalog import LUNGS
 from tests import tiny
@@ -107,7 +108,7 @@ def rows_of(workdir: Path) -> dict[str, dict]:
         for column, what in (("probability", "probabilities"), ("vote_share", "vote_share")):
             for name, value in (line[what] or {}).items():
                 assert float(row[f"{column}_{name}"]) == value
-        for name in ("lung_area_share", "mask_confidence"):
+        for name in ("lung_area_share", "left_out_share", "mask_confidence"):
             assert row[name] == ("" if line[name] is None else str(line[name]))
         assert row["warnings"] == "; ".join(line["warnings"])
         assert row.get("picture") == line.get("picture")
@@ -135,7 +136,7 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
     for name, row in rows.items():
         assert list(row) == [
             "id", *(f"probability_{c}" for c in classes), *(f"vote_share_{c}" for c in classes),
-            "lung_area_share", "mask_confidence", "warnings", "note", "picture",
+            "lung_area_share", "left_out_share", "mask_confidence", "warnings", "note", "picture",
         ]  # fmt: skip
         assert row["picture"] == f"{name}.png"
         assert numbers(row, "probability").sum() == pytest.approx(1, abs=1e-5)
@@ -353,11 +354,11 @@ def test_numbers_that_are_none_are_no_result(runs, inputs, monkeypatch):
     assert failures(runs / "whole") == {"b.png": "b.png: the network's output is not a number"}
     assert len(rows_of(runs / "whole")) == 4
 
-    def unsure(self, prediction):
+    def unsure(prediction, structures):
         return np.full(prediction["mask"].shape, np.nan)
 
     monkeypatch.undo()
-    monkeypatch.setattr(Predictor, "lung_log_odds", unsure)
+    monkeypatch.setattr(segment, "lung_log_odds", unsure)
     with pytest.raises(InputError, match="5 of 5 files could not be used"):
         run(runs, "segmenter", inputs)
     assert failures(runs / "segmenter")["b.png"] == "b.png: the network's output is not a number"
@@ -438,9 +439,10 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
     assert list(rows) == list(areas)
     for name, row in rows.items():
         assert list(row) == [
-            "id", "lung_area_share", "mask_confidence", "warnings", "note", "picture",
+            "id", "lung_area_share", "left_out_share", "mask_confidence", "warnings", "note",
+            "picture",
         ]  # fmt: skip
-        for column in ("lung_area_share", "mask_confidence"):
+        for column in ("lung_area_share", "left_out_share", "mask_confidence"):
             assert row[column] == areas[name][column]
         with Image.open(runs / "segmenter" / "xrays" / "masks" / f"{name}.png") as picture:
             mask = np.asarray(picture)

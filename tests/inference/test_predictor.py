@@ -4,6 +4,7 @@ explanations.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 
 from jaxcxr import data, exported, parallel
 from jaxcxr.commands import train
+from jaxcxr.data import lung_doubts
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
 from jaxcxr.inference import MaskProvider, Predictor, saliency, xray_predictions
 from jaxcxr.inference.programs import COMPILING, announce_compiling, programs_of
 from jaxcxr.inference.xray_predictions import NoLungs, Source
+from jaxcxr.ops.pieces import largest_pieces
 from jaxcxr.storage.files import read_json, write_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.training.prepare import prepare
@@ -158,16 +161,26 @@ def test_a_segment_run_gives_masks_to_its_data_set_and_finds_lungs_in_other_x_ra
     assert predictor.is_segmenter and predictor.classes == ()
     own = prepare(segmenter())
     rows = np.arange(5)
-    expected = predictor.lungs(whole(predictor.rows({"image": own.arrays["image"]}, rows)))
+    prediction = whole(predictor.rows({"image": own.arrays["image"]}, rows))
+    expected = np.stack([lungs.mask for lungs in predictor.lungs(prediction)])
     dataset = data.open_dataset(own.config.data)
     sources = [
         Source(str(row), lambda row=row: XRay(dataset.image(row), ())) for row in rows.tolist()
     ]
     results = list(xray_predictions.predict(predictor, MaskProvider(), sources))
     np.testing.assert_array_equal(np.stack([result.lungs for result in results]), expected)
+    assert all(result.left_out_share == 0 for result in results)
     sure = [result.mask_confidence for result in results]
     [alone] = xray_predictions.predict(predictor, MaskProvider(), sources[2:3])
     assert alone.mask_confidence == sure[2] and 0 < sure[2] < 1
+    largest = largest_pieces(prediction["mask"], 1) > 0  # of the left lung and of the right one
+    one_piece = dataclasses.replace(predictor, config=segmenter(predict__largest_pieces=1))
+    for result in xray_predictions.predict(one_piece, MaskProvider(), sources):
+        before = expected[int(result.id)]
+        np.testing.assert_array_equal(result.lungs, largest[int(result.id)])
+        assert 0 < result.left_out_share < 1
+        assert result.left_out_share == pytest.approx(1 - result.lungs.sum() / before.sum())
+        assert set(lung_doubts.look_at_lungs(before)) <= set(result.warnings)
     learner = prepare(config("patched"))
     learner = learner.predictor(parallel.place(learner.task.init(0)))
     learner.config.masks.on_empty = "whole_image"

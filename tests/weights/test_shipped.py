@@ -31,7 +31,7 @@ def lungs_of(predictor: Predictor, images: list[np.ndarray], structure: str) -> 
     parts = [predictor.images(prepared[i : i + 8]) for i in range(0, len(prepared), 8)]
     whole = jax.tree.map(lambda *a: np.concatenate(a), *parts)
     one = Predictor(config, predictor.programs, predictor.variables)
-    return one.lungs(whole)[: len(images)]
+    return np.stack([lungs.mask for lungs in one.lungs(whole)])[: len(images)]
 
 
 def dice(found: np.ndarray, truth: np.ndarray) -> float:
