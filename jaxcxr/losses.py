@@ -213,9 +213,9 @@ def implied_binary_cross_entropy(
 ) -> jax.Array:
     """Sigmoid cross-entropy of structures that an image is not labelled for, where they are known.
 
-    Of two structures of which one lies within the other, the lesser is not in the background of an
-    image that is labelled for the greater, and the greater is wherever an image labelled for the
-    lesser has it.
+    Of two structures of which one lies within the other, the inner is not in the background of an
+    image that is labelled for the outer, and the outer is wherever an image labelled for the inner
+    has it.
 
     Args:
         logits: [B, H, W, S], one per structure.
@@ -235,10 +235,10 @@ def implied_binary_cross_entropy(
     background = jnp.where(labels == 0, background_weight, 0.0)
     total = jnp.where(labels == 0, background_weight, 1.0) * (labels != ignore)
     losses = jnp.zeros(labels.shape)
-    for lesser, greater in within:
+    for inner, outer in within:
         for known, unknown, target, weights in (
-            (greater, lesser, 0.0, background),
-            (lesser, greater, 1.0, 1.0 * (labels == lesser + 1)),
+            (outer, inner, 0.0, background),
+            (inner, outer, 1.0, 1.0 * (labels == inner + 1)),
         ):
             applies = labelled[:, known] & ~labelled[:, unknown]
             each = binary_cross_entropy(logits[..., unknown], jnp.full(labels.shape, target))

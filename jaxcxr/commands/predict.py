@@ -124,13 +124,10 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     )
     folder.claim()
     started, count = time.monotonic(), len(store)
-    left_out: list[str] = []
-    with _mask_writer(folder, store, masked_images=config.predict.masked_images) as writer:
+    with _mask_writer(folder, store, predictor) as writer:
         for row, lungs in dataset_masks.find(predictor, store):
-            if lungs.left_out_share > dataset_masks.SAID:
-                left_out.append(store.dataset.ids[row].item())
             if writer is not None:
-                writer.write(row, lungs.mask)
+                writer.write(row, lungs.mask, left_out_share=lungs.left_out_share)
     folder.add_timing("masks", seconds=time.monotonic() - started, images=count, patches=count)
     if writer is not None:
         empty = writer.empty
@@ -139,17 +136,21 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
             if empty
             else ""
         )
-        if left_out:
-            print(dataset_masks.of_pieces(left_out))
+        if writer.left_out:
+            print(dataset_masks.left_out_note(writer.left_out, predictor))
         print(f"wrote {count} lung masks to {folder.path / 'masks'}{note}")
 
 
 def _mask_writer(
-    folder: RunFolder, store: data.Store, *, masked_images: bool
+    folder: RunFolder, store: data.Store, predictor: Predictor
 ) -> contextlib.AbstractContextManager[data.MaskWriter | None]:
     """The writer of the one process that writes."""
     if not parallel.is_main():
         return contextlib.nullcontext()
     return data.writing_masks(
-        folder.path, store.dataset, masked_images=masked_images, bad_images=list(store.bad_ids)
+        folder.path,
+        store.dataset,
+        masked_images=predictor.config.predict.masked_images,
+        bad_images=list(store.bad_ids),
+        made_with=dataset_masks.made_with(predictor),
     )

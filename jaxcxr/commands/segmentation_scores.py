@@ -99,6 +99,7 @@ def of_split(
         "pooled": pooled.compute(),
         "images": len(index),
         "image_size": config.data.image_size,
+        "largest_pieces": int(config.predict.largest_pieces),
         "scores": [
             {
                 "choice": choice,

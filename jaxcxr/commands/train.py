@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcxr import data, parallel, schema, weights
+from jaxcxr import parallel, schema, weights
 from jaxcxr.commands import evaluate, predict, scoring, training_pictures
 from jaxcxr.commands.export_spec import normalisation
 from jaxcxr.errors import InputError
 from jaxcxr.inference import best
+from jaxcxr.inference.predictor import check_kept_head
 from jaxcxr.state import Variables
 from jaxcxr.storage import run_checksums
 from jaxcxr.storage.checkpoint import Checkpointer
@@ -151,9 +152,8 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
     source = find_pretrained(c)
     loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
     entry = source.entry
-    if c.head == "pretrained" and experiment.task.has_classes:
-        classes = data.output_classes(experiment.config.data)
-        weights.header.check_classes(source.path, loaded.header, classes)
+    if c.head == "pretrained":
+        check_kept_head(experiment.config, source, loaded.header)
     mean, std = normalisation(experiment.config)
     says, trained_with = f"the header of {source.path}", loaded.header
     if entry:

@@ -13,7 +13,7 @@ from jaxcxr.data.builders import (
     with_default_dirs,
 )
 from jaxcxr.data.dataset import Dataset, sample_patients, subsample_patients
-from jaxcxr.data.mask_folder import FolderMasks, MaskWriter, writing_masks
+from jaxcxr.data.mask_folder import REPORTED_SHARE, FolderMasks, MaskWriter, writing_masks
 from jaxcxr.data.mask_sources import DatasetMasks, MaskSource, lung_ids
 from jaxcxr.data.pipeline import eval_batches, train_iterator
 from jaxcxr.data.preprocessing import Preprocessing
@@ -22,6 +22,7 @@ from jaxcxr.data.store import Store, build_store
 
 __all__ = [
     "PATIENT_KEYS",
+    "REPORTED_SHARE",
     "Dataset",
     "DatasetMasks",
     "FolderMasks",

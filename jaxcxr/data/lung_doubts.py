@@ -34,7 +34,7 @@ ON_ITS_SIDE = "the lungs found lie one above the other: the X-ray may be on its 
 
 
 def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
-    """Warnings about a lung mask [h, w] bool."""
+    """Warnings about a lung mask [h, w] bool, before pieces are left out of it."""
     area = int(lungs.sum())
     if not area:
         return (NO_LUNGS,)

@@ -31,7 +31,11 @@ from jaxcxr.storage.names import PictureNames
 
 MASKS, MASKED, INDEX = "masks", "masked", "index.json"
 _PARALLEL = ("files", "image_sha256", "mask_sha256")  # lists in the order of ids
-_KEYS = {"ids", *_PARALLEL, "structures", "bad_images", "dataset_fingerprint", "empty", "sha256"}
+_KEYS = {
+    "ids", *_PARALLEL, "structures", "bad_images", "dataset_fingerprint", "empty", "left_out",
+    "made_with", "sha256",
+}  # fmt: skip
+REPORTED_SHARE = 0.01  # of the lungs found in an image: left out beyond it, the image is listed
 _MAX_LEVELS = 16  # of a mask; pictures have more
 _log = logging.getLogger(__name__)
 
@@ -81,6 +85,11 @@ class FolderMasks:
                 f"the same id here: {_first(other)}. {self._again}"
             )
         self._look_for_strangers()
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """The fields that made masks of the network's output; {} of masks without them."""
+        return dict(self._index.get("made_with") or {})
 
     def expected(self, dataset: Dataset) -> tuple[str, ...]:
         """See `MaskSource.expected`."""
@@ -240,19 +249,31 @@ def _first(names: Sequence[str]) -> str:
 class MaskWriter:
     """Writes the masks of a data set, and their images masked, into two new folders.
 
+    `empty` and `left_out` have the ids of images without lungs, and of those whose mask leaves more
+    than REPORTED_SHARE of the lung pixels found out.
+
     Everything outside the lungs is 0 in the masked images.
     """
 
-    def __init__(self, run: Path, dataset: Dataset, *, masked_images: bool):
+    def __init__(
+        self,
+        run: Path,
+        dataset: Dataset,
+        *,
+        masked_images: bool,
+        made_with: Mapping[str, Any] | None = None,
+    ):
         """Use `writing_masks`, which puts the folders in their place."""
+        self._made_with = dict(made_with or {})
         self._dataset = dataset
         self._names = PictureNames(reserved=(INDEX,))
         self._masks = _new(run, MASKS)
         self._masked = _new(run, MASKED) if masked_images else None
         self._written: dict[int, tuple[str, str]] = {}
         self.empty: list[str] = []
+        self.left_out: list[str] = []
 
-    def write(self, row: int, lungs: np.ndarray) -> None:
+    def write(self, row: int, lungs: np.ndarray, *, left_out_share: float = 0.0) -> None:
         """Writes one mask [s, s] bool, enlarged to its image by nearest neighbour.
 
         The published code has no other post-processing.
@@ -260,11 +281,14 @@ class MaskWriter:
         Args:
             row: of the data set.
             lungs: [s, s] bool, true inside.
+            left_out_share: the fraction of the lung pixels found that are left out of it.
         """
         image = self._dataset.image(row)
         name = self._dataset.ids[row].item()
         if not lungs.any():
             self.empty.append(name)
+        if left_out_share > REPORTED_SHARE:
+            self.left_out.append(name)
         height, width = image.shape
         enlarged = Image.fromarray(lungs.astype(np.uint8) * 255).resize(
             (width, height), Image.Resampling.NEAREST
@@ -286,6 +310,8 @@ class MaskWriter:
             "mask_sha256": [self._written[row][1] for row in rows],
             "dataset_fingerprint": self._dataset.fingerprint,
             "empty": self.empty,
+            "left_out": self.left_out,
+            "made_with": self._made_with,
             "bad_images": list(bad_images),
         }
         files.write_json(self._masks / INDEX, {**index, "sha256": _own_hash(index)})
@@ -293,16 +319,22 @@ class MaskWriter:
 
 @contextlib.contextmanager
 def writing_masks(
-    run: Path, dataset: Dataset, *, masked_images: bool, bad_images: Sequence[str]
+    run: Path,
+    dataset: Dataset,
+    *,
+    masked_images: bool,
+    bad_images: Sequence[str],
+    made_with: Mapping[str, Any] | None = None,
 ) -> Iterator[MaskWriter]:
     """Yields a writer whose masks replace the run's former ones if the block ends without error.
 
     Killed at any moment, it leaves the former masks, the new ones, or none, never a mixture.
+    `made_with`: the fields that made masks of the network's output, for the index.
     """
     _remove(_new(run, MASKS), _new(run, MASKED), _old(run, MASKS), _old(run, MASKED))
     _new(run, MASKS).mkdir(parents=True)
     try:
-        writer = MaskWriter(run, dataset, masked_images=masked_images)
+        writer = MaskWriter(run, dataset, masked_images=masked_images, made_with=made_with)
         yield writer
         writer.finish(bad_images)
     except BaseException:

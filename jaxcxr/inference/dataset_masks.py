@@ -23,7 +23,7 @@ from jaxcxr.inference.predictor import Lungs, Predictor
 # Part of the cache key: raise it whenever the ready-made segmenter finds other lungs in the same
 # images with the same weights.
 CODE_VERSION = 1
-SAID = 0.01  # of the lungs found: pieces beyond it are not left out without a word
+MADE_WITH = ("structure", "threshold", "largest_pieces")  # of `predict`
 
 
 def open_images(segmenter: Predictor, section: ConfigDict, *, field: str) -> data.Store:
@@ -46,12 +46,18 @@ def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, Lungs]]
             progress.update(len(lungs))
 
 
-def of_pieces(left_out: Sequence[str]) -> str:
-    """What is said of the images whose lungs had such pieces."""
-    shown = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+def made_with(segmenter: Predictor) -> dict[str, Any]:
+    """The fields that make masks of a segmenter's output."""
+    return {name: segmenter.config.predict[name] for name in MADE_WITH}
+
+
+def left_out_note(names: Sequence[str], segmenter: Predictor) -> str:
+    """A sentence on the images of which pieces were left out."""
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    count = segmenter.config.predict.largest_pieces
     return (
-        f"pieces of more than {SAID:.0%} of the lungs found were left out in {len(left_out)} "
-        f"images (predict.largest_pieces): {shown}"
+        f"in {len(names)} images the pieces left out (predict.largest_pieces={count}) hold more "
+        f"than {data.REPORTED_SHARE:.0%} of the lung pixels found: {shown}"
     )
 
 
@@ -60,7 +66,7 @@ def ready(section: ConfigDict) -> Path:
 
     They are found once for a set of images, and kept beside the prepared ones under a hash of
     these, weights and settings. Which version of JAX found them is no part of it: a run that is
-    resumed after an upgrade keeps the masks that it began with.
+    resumed after an upgrade of JAX keeps the masks that it began with.
 
     Raises:
         InputError: an image cannot be read, the weights are damaged, or the disk is full.
@@ -83,29 +89,31 @@ def ready(section: ConfigDict) -> Path:
             )
         # As bits, since all are found before the first is written: one process alone writes, and
         # may find that another run has been faster.
-        found, left_out = [], []
-        for row, lungs in find(segmenter, store):
-            found.append((row, np.packbits(lungs.mask)))
-            if lungs.left_out_share > SAID:
-                left_out.append(store.dataset.ids[row].item())
+        found = [
+            (row, np.packbits(lungs.mask), lungs.left_out_share)
+            for row, lungs in find(segmenter, store)
+        ]
         shape = store.images.shape[1:3]
 
         def write(temporary: Path) -> Mapping[str, Any]:
             with data.writing_masks(
-                temporary, store.dataset, masked_images=False, bad_images=list(store.bad_ids)
+                temporary,
+                store.dataset,
+                masked_images=False,
+                bad_images=list(store.bad_ids),
+                made_with=made_with(segmenter),
             ) as writer:
-                for row, bits in found:
+                for row, bits, left_out_share in found:
                     lungs = np.unpackbits(bits, count=shape[0] * shape[1])
-                    writer.write(row, lungs.reshape(shape).astype(bool))
-            return {
-                "segmenter": segmenter.origin, "empty": writer.empty, "left_out": left_out,
-            }  # fmt: skip
+                    mask = lungs.reshape(shape).astype(bool)
+                    writer.write(row, mask, left_out_share=left_out_share)
+            if writer.left_out:
+                print(left_out_note(writer.left_out, segmenter), flush=True)
+            return {"segmenter": segmenter.origin, "empty": writer.empty}
 
         try:
             if parallel.is_main():
                 derived.make(folder, write, what="lung masks")
-                if left_out:
-                    print(of_pieces(left_out), flush=True)
         finally:
             # Also after an error, which the others then meet themselves.
             parallel.barrier("lungs")
@@ -128,6 +136,6 @@ def _made_of(segmenter: Predictor, store: data.Store) -> dict[str, Any]:
         "preprocessing": data.Preprocessing.of(c.data).to_json(),
         "weights": weights.CATALOG[c.model.pretrained].sha256,
         "network": [c.model.name, c.model.width, c.model.depth],
-        "structures": [list(c.masks.structures), c.predict.structure, c.predict.threshold],
-        "largest_pieces": c.predict.largest_pieces,
+        "structures": list(c.masks.structures),
+        "made_with": made_with(segmenter),
     }

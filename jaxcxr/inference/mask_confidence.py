@@ -30,7 +30,7 @@ def mask_confidence(log_odds: np.ndarray, lungs: np.ndarray) -> float:
 
     Args:
         log_odds: [S, S] float, of lung in each pixel.
-        lungs: [S, S] bool, the mask.
+        lungs: [S, S] bool, the mask, with the pieces that are left out of results.
 
     Returns:
         0 to 1; 0 without lungs; NaN if a log-odds is.

@@ -142,4 +142,8 @@ def load_segmenter(path: Path) -> Predictor:
             f"masks.workdir={str(path)!r} is not the folder of a finished segment run; make one "
             f"with\n{hints.any_segmenter(path)}"
         )
-    return Predictor.load(folder)
+    predictor = Predictor.load(folder)
+    if (path / "masks" / "index.json").exists():
+        # As the masks that other runs were trained with, whatever the training's config said.
+        predictor.config.predict.update(data.FolderMasks(path).made_with)
+    return predictor

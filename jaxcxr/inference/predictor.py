@@ -141,12 +141,9 @@ class Predictor:
                 "image, and nothing was trained here: train first"
             )
         programs = programs or programs_of(config)
-        loaded = pretrained.load(
-            pretrained.find(c.pretrained), programs.task.init(None), arch=c.name, new_head=False
-        )
-        if programs.task.has_classes:
-            classes = data.output_classes(config.data)
-            pretrained.header.check_classes(Path(c.pretrained), loaded.header, classes)
+        source = pretrained.find(c.pretrained)
+        loaded = pretrained.load(source, programs.task.init(None), arch=c.name, new_head=False)
+        check_kept_head(config, source, loaded.header)
         return cls(config, programs, parallel.place(loaded.variables), weights=c.pretrained)
 
     @classmethod
@@ -285,6 +282,18 @@ class Predictor:
             return prediction
         structures = tuple(self.config.masks.structures)
         return segment.structure_alone(prediction, structures.index(wanted))
+
+
+def check_kept_head(
+    config: ConfigDict, source: pretrained.Source, header: Mapping[str, str]
+) -> None:
+    """Raises InputError where a run keeps the head of weights whose outputs are not its own."""
+    if task_of(config).has_classes:
+        classes = data.output_classes(config.data)
+        pretrained.header.check_classes(source.path, header, classes)
+    else:
+        named = source.entry.labels if source.entry else ()
+        pretrained.header.check_structures(source.path, named, config.masks.structures)
 
 
 def reference_file(config: ConfigDict, folder: RunFolder) -> Path:

@@ -105,13 +105,13 @@ class Result:
 
     def with_lungs(self, found: Lungs, prepared: Prepared) -> Result:
         """With what was prepared by the lungs found, and what is doubtful about either."""
-        lungs, log_odds = found.mask, found.log_odds
-        confidence = mask_confidence(log_odds, lungs)
+        # Of every piece: that some was left out is the network's doubt, too.
+        confidence = mask_confidence(found.log_odds, found.every_piece)
         known = dict.fromkeys((*self.warnings, *xray_files.look_at_view(prepared, self.warnings)))
         return self.replace(
             pixels=None,
             prepared=prepared,
-            lungs=lungs,
+            lungs=found.mask,
             left_out_share=found.left_out_share,
             mask_confidence=confidence,
             warnings=(

@@ -2,7 +2,7 @@
 
 No published network: what the ready-made lung masks are computed with. The encoder takes ImageNet
 weights of EfficientNet-Lite0 (its stages 1 to 5, stride 16, under the same names). The decoders are
-this project's own, one a structure: where structures are conventions of what a lung is, each drawn
+this project's own, one an output: where structures are conventions of what a lung is, each drawn
 in other hospitals' images, one decoder for all learns which hospital an image is of.
 Initialisation: as `EfficientNet`, the head's bias 0.
 """
@@ -24,10 +24,10 @@ _STRIDE = 16  # of the deepest map
 
 
 class LiteUNet(nn.Module):
-    """A U-Net of inverted bottlenecks for segmentation, one logit a pixel and structure.
+    """A U-Net of inverted bottlenecks for segmentation, one logit a pixel and output.
 
     Call with `x` [B, H, W, in_channels] float, H and W at least 16, and `train` (then batch
-    statistics). Each level of a structure's decoder doubles the map's side, lays the encoder's map
+    statistics). Each level of an output's decoder doubles the map's side, lays the encoder's map
     of that side beside it and convolves (3x3, BatchNorm, ReLU6). The deepest map is given its own
     average, so that each place knows of the whole image. Where 16 does not divide H or W, the last
     row and column are repeated up to the next multiple, and the logits cropped.
@@ -102,7 +102,7 @@ class LiteUNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One structure's decoder, from the encoder's maps to half the side of the image.
+    """The decoder of one output, from the encoder's maps to half the side of the image.
 
     Attributes:
         channels: at the strides 16, 8, 4 and 2.

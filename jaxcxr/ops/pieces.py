@@ -42,7 +42,7 @@ def largest_pieces_in_program(ids: jax.Array, count: int, *, structures: int) ->
     for number in range(1, structures + 1):
         # A piece's label is the place of its first pixel, which says its structure.
         sizes = jnp.where(ids.ravel() == number, areas, 0)
-        largest = jax.lax.top_k(sizes, count)[1]
+        largest = jax.lax.top_k(sizes, min(count, ids.size))[1]
         keep |= (ids == number) & jnp.isin(labels, largest)
     return jnp.where(keep, ids, 0)
 

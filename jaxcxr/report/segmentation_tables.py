@@ -160,9 +160,18 @@ def images_note(overlap: Mapping[str, Any]) -> str:
             "reach. HD95: 95th percentile Hausdorff distance of the outlines, the larger of the "
             f"two directions, in pixels of the network's image ({side} x {side}, to which X-rays "
             "are resized without keeping their aspect) and per cent of its side.",
+            *_pieces(overlap),
             *undefined_distances(overlap),
         ]
     )
+
+
+def _pieces(overlap: Mapping[str, Any]) -> list[str]:
+    """What was left out of the masks before they were scored."""
+    if not (largest := overlap.get("largest_pieces", 0)):
+        return []
+    kept = "connected piece counts" if largest == 1 else f"{largest} connected pieces count"
+    return [f"Of each structure the largest {kept} (`predict.largest_pieces`)."]
 
 
 def texts(overlap: Mapping[str, Any]) -> list[str]:

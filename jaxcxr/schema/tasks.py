@@ -245,9 +245,10 @@ SEGMENT = task_config(
         ),
         "within": Field(
             (),
-            "'structure=another': the one lies within the other, such as lung_field=lung. An image "
-            "that by_source labels for one of them then teaches the other what follows: the lesser "
-            "is not outside the greater, and the greater is where the lesser is.",
+            "'structure=another': the one lies within the other, such as lung_field=lung. In "
+            "training, an image that by_source labels for one of them then teaches the other what "
+            "follows: the inner is not outside the outer, and the outer is where the inner is. The "
+            "validation loss and all scores count what an image is labelled for alone.",
         ),
         "resize": Field(
             "nearest",
@@ -299,8 +300,8 @@ SEGMENT = task_config(
         "largest_pieces": Field(
             0,
             "Of each structure as many connected pieces are kept, the largest; 0 = all. Lungs are "
-            "two: of the others a segmenter makes lung of bowel gas. Scores count what is kept; "
-            "training's own of the validation patients count all.",
+            "two; further pieces are mostly gas in the bowel. Scores count what is kept, but those "
+            "of the validation patients during training count all.",
             within=NOT_NEGATIVE,
             read_by=("train", "evaluate", "predict", "export"),
         ),

@@ -10,7 +10,8 @@ takes another threshold. The loss may be
 
 With `masks.by_source` the structures are conventions of what a lung is (air-filled fields, or with
 the heart and opaque parts inside). They overlap, and an image's mask shows one of them: the
-structure that it has pixels of is the one that loss and scores count.
+structure that it has pixels of is the one that scores count, and the loss but for what
+`masks.within` lets a mask say of the others.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import losses, models
-from jaxcxr.data import pairs
 from jaxcxr.data.mask_sources import IGNORE, lung_ids
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import Mean, SegmentationOverlap
@@ -369,20 +369,26 @@ def _network(config: ConfigDict, outputs: int, axis_name: str | None) -> nn.Modu
 
 
 def _within(masks: ConfigDict, structures: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Places of the structures that `masks.within` names, the lesser of a pair first."""
-    named = pairs("masks.within", masks.within)
-    if named and not masks.by_source:
+    """Places of the structures that `masks.within` names, the inner of a pair first."""
+    if masks.within and not masks.by_source:
         raise InputError(
             f"masks.within={tuple(masks.within)} says what an image labelled for one structure "
             "teaches another: it goes with masks.by_source"
         )
-    for pair in named.items():
-        if pair[0] == pair[1] or not {*pair} <= {*structures}:
+    found: set[tuple[int, int]] = set()
+    for text in masks.within:
+        inner, _, outer = text.partition("=")
+        if inner == outer or not {inner, outer} <= {*structures}:
             raise InputError(
-                f"masks.within has '{'='.join(pair)}': name two of {', '.join(structures)}, the "
+                f"masks.within has '{text}': write 'one=another' of {', '.join(structures)}, the "
                 "one that lies within the other first"
             )
-    return [(structures.index(lesser), structures.index(of)) for lesser, of in named.items()]
+        found.add((structures.index(inner), structures.index(outer)))
+    for middle in range(len(structures)):  # what lies within one lies within what that lies in
+        found |= {(a, d) for a, b in found for c, d in found if b == c == middle}
+    if any(a == b for a, b in found):
+        raise InputError(f"masks.within={tuple(masks.within)} has structures within each other")
+    return sorted(found)
 
 
 def _check(config: ConfigDict, structures: tuple[str, ...]) -> None:

@@ -29,6 +29,22 @@ def check_classes(path: Path, header: Mapping[str, str], classes: Sequence[str])
     )
 
 
+def check_structures(path: Path, named: Sequence[str], structures: Sequence[str]) -> None:
+    """Raises InputError where a segmenter keeps outputs of other structures, or in other order.
+
+    Args:
+        path: of the weights.
+        named: what the catalogue says that the outputs are; () fits all.
+        structures: of the run, in order.
+    """
+    if named and tuple(named) != tuple(structures):
+        raise InputError(
+            f"{path}: its outputs are {', '.join(named)}, and masks.structures has "
+            f"{', '.join(structures)}: give these as the weights have them, or add "
+            "--config.model.head=new and train"
+        )
+
+
 def other_normalisation(
     source: str, header: Mapping[str, str], *, mean: Sequence[float], std: Sequence[float]
 ) -> list[str]:

@@ -112,15 +112,12 @@ def _new_parts(
 ) -> tuple[str, ...]:
     """The modules that keep the template's values with a new head.
 
-    Beside the head those beyond a shared encoder that the file or the network has alone: of a
-    classifier a segmenter takes the encoder, of a segmenter of more structures also the decoders
-    whose numbers it has.
+    Beside the head those beyond a shared encoder: a segmenter takes the encoder of a classifier as
+    of another segmenter, whose decoders are each of one of its own structures.
     """
-    of_file, of_network = (
-        {part for name in names if (part := catalog.beyond_encoder(name, arch))}
-        for names in (renamed.arrays, places_of(template))
-    )
-    return (*catalog.head_of(arch), *sorted(of_file ^ of_network))
+    names = {*renamed.arrays, *places_of(template)}
+    beyond = {part for name in names if (part := catalog.beyond_encoder(name, arch))}
+    return (*catalog.head_of(arch), *sorted(beyond))
 
 
 def _dispensable(arch: str, new_head: bool) -> set[str]:

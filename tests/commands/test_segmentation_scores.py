@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from jaxcxr.commands import evaluate, segmentation_scores, train
 from jaxcxr.errors import InputError
 from jaxcxr.inference.best import best_variables
+from jaxcxr.ops.pieces import largest_pieces
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training import examples
@@ -114,6 +116,28 @@ def test_another_threshold_needs_no_training(run):
     ]
     assert found["scores"][0]["threshold"] == 0.2
     assert found["structures"]["lung"] == pytest.approx(overlap.compute()["lung"])
+
+
+def test_scores_are_of_the_pieces_that_are_kept_and_say_so(run, tmp_path):
+    folder = shutil.copytree(run[1], tmp_path / "run")
+    before = read_json(folder / "segmentation.json")
+    evaluate.run(config(predict__largest_pieces=1), folder)
+    found = read_json(folder / "segmentation.json")
+    assert before["largest_pieces"] == 0 and found["largest_pieces"] == 1
+    prepared, variables = measured(run)
+    dice, changed = [], 0
+    for prediction in prepared.predict(variables, prepared.splits["oof"], count=0):
+        true = np.asarray(prepared.arrays["mask"][prediction["index"]]) == 1
+        kept = largest_pieces(prediction["mask"], 1) == 1
+        changed += (kept != (prediction["mask"] == 1)).any(axis=(1, 2)).sum()
+        both = (kept & true).sum((1, 2))
+        dice += (2 * both / (kept.sum((1, 2)) + true.sum((1, 2)))).tolist()
+    assert changed > 3
+    assert found["structures"]["lung"]["dice"] == pytest.approx(np.mean(dice), rel=1e-5)
+    assert [row["dice"] for row in table(folder)] == pytest.approx(dice, abs=1e-6)
+    said = "Of each structure the largest connected piece counts (`predict.largest_pieces`)."
+    assert said in (folder / "report.md").read_text()
+    assert said not in (run[1] / "report.md").read_text()
 
 
 def test_ignored_pixels_of_the_held_out_images_count_for_nothing(run):

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr.data import FolderMasks, writing_masks
+from jaxcxr.data import REPORTED_SHARE, FolderMasks, writing_masks
+from jaxcxr.data.mask_folder import INDEX
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files
+from jaxcxr.storage.files import read_json
 from tests.data.fakes import encode, make_dataset
 
 LEFT = np.array([[0, 255, 255, 0], [0, 127, 0, 0]], np.uint8)
@@ -114,6 +116,22 @@ def read(run, data):
     source = FolderMasks(run)
     source.fingerprint(data)
     return np.stack([source.read(data, row) for row in range(len(data))])
+
+
+def test_the_index_says_what_was_left_out_and_how_masks_were_made(tmp_path):
+    data = make_dataset([{"image": encode(np.full((2, 4), n, np.uint8))} for n in range(3)])
+    made_with = {"threshold": 0.4, "largest_pieces": 2}
+    with writing_masks(
+        tmp_path, data, masked_images=False, bad_images=(), made_with=made_with
+    ) as writer:
+        for row, share in enumerate((0.0, REPORTED_SHARE, 0.2)):
+            writer.write(row, np.ones((2, 4), bool), left_out_share=share)
+    index = read_json(tmp_path / "masks" / INDEX)
+    assert index["left_out"] == writer.left_out == [data.ids[2].item()]
+    assert FolderMasks(tmp_path).made_with == made_with
+    del index["made_with"], index["left_out"], index["sha256"]  # of an earlier version
+    (tmp_path / "masks" / INDEX).write_text(json.dumps(index))
+    assert FolderMasks(tmp_path).made_with == {}
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from jaxcxr import data, exported, parallel
-from jaxcxr.commands import train
+from jaxcxr.commands import predict, train
 from jaxcxr.data import lung_doubts
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
 from jaxcxr.inference import MaskProvider, Predictor, saliency, xray_predictions
+from jaxcxr.inference.mask_provider import load_segmenter
 from jaxcxr.inference.programs import COMPILING, announce_compiling, programs_of
 from jaxcxr.inference.xray_predictions import NoLungs, Source
 from jaxcxr.ops.pieces import largest_pieces
@@ -189,6 +190,15 @@ def test_a_segment_run_gives_masks_to_its_data_set_and_finds_lungs_in_other_x_ra
         assert result.lung_area_share == expected[int(result.id)].mean()
         assert result.mask_confidence == sure[int(result.id)]
         assert result.prediction["probabilities"].shape == (4,)
+
+
+def test_other_x_rays_get_lungs_made_as_the_masks_that_are_stored(tmp_path):
+    """By the fields of the `predict` that wrote them, not those of the training."""
+    train.run(segmenter(train__epochs=0.5, train__eval_every=0.5), tmp_path)
+    assert load_segmenter(tmp_path).config.predict.largest_pieces == 0
+    predict.run(segmenter(predict__largest_pieces=1, predict__threshold=0.4), tmp_path)
+    loaded = load_segmenter(tmp_path).config.predict
+    assert (loaded.largest_pieces, loaded.threshold) == (1, 0.4)
 
 
 def test_folders_that_cannot_predict_are_named(trained, tmp_path):

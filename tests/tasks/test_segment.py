@@ -438,6 +438,69 @@ def test_an_image_is_scored_for_the_structure_that_its_mask_shows(conventions):
         assert scores[name]["jaccard_smoothed"] == pytest.approx(smoothed)
 
 
+def test_training_alone_also_learns_what_a_label_implies(conventions):
+    """`masks.within` adds that term to the loss of training; scores count what is labelled."""
+    task, variables, batch = conventions
+    c = task._config.copy_and_resolve_references()
+    c.masks.within = ("field=lung",)
+    other = segment.Segment(c, axis_name="data")
+
+    def loss(task):
+        def of_one(batch):
+            state = {"batch_stats": variables.get("batch_stats", {})}
+            return task.loss(
+                variables["params"], state, batch, jax.random.key(0), axis_name="data"
+            )[0]
+
+        return quick_jit(jax.vmap(of_one, axis_name="data"))(
+            jax.tree.map(lambda x: x[None], batch | {"index": np.arange(2)})
+        )[0]
+
+    logits = quick_jit(lambda x: task.predict(variables, x, jax.random.key(0)))(
+        {"image": batch["image"]}
+    )["log_odds"]
+    implied = losses.implied_binary_cross_entropy(
+        logits,
+        batch["mask"],
+        labelled=np.eye(2, dtype=bool),
+        within=[(0, 1)],
+        background_weight=0.5,
+    )
+    assert np.all(np.asarray(implied) > 0.01)
+    np.testing.assert_allclose(loss(other) - loss(task), implied, rtol=1e-4)
+    found, expected = (
+        quick_jit(lambda v, b, t=t: t.predict(v, b, jax.random.key(0))["loss"])(variables, batch)
+        for t in (other, task)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("within", "by_source", "message"),
+    [
+        (("field=lung",), (), "it goes with masks.by_source"),
+        (("field=heart",), ("a=lung",), "'field=heart': write 'one=another' of field, lung"),
+        (("lung=lung",), ("a=lung",), "'lung=lung': write 'one=another'"),
+        (("field=lung", "lung=field"), ("a=lung",), "has structures within each other"),
+        (("field",), ("a=lung",), "masks.within has 'field': write"),
+    ],
+)
+def test_structures_within_none_are_refused(conventions, within, by_source, message):
+    c = conventions[0]._config.copy_and_resolve_references()
+    c.masks.within, c.masks.by_source = within, by_source
+    with pytest.raises(InputError, match=message):
+        segment.Segment(c, axis_name="data")
+
+
+def test_what_lies_within_one_structure_lies_within_what_that_lies_in():
+    masks = tiny.load("fc_densenet103").masks
+    masks.by_source, masks.within = ("a=a",), ("c=b", "b=a", "d=a")
+    places = segment._within(masks, tuple("abcd"))
+    assert {("abcd"[i], "abcd"[j]) for i, j in places} == {
+        ("c", "b"), ("b", "a"), ("c", "a"), ("d", "a"),
+    }  # fmt: skip
+
+
 def test_what_does_not_go_with_structures_by_source_is_refused():
     c = tiny.change(tiny.load("fc_densenet103"), masks__by_source=("a=lung",))
     with pytest.raises(InputError, match="masks.by_source needs a sigmoid"):

@@ -61,6 +61,15 @@ def test_a_damaged_or_missing_file_says_that_it_comes_with_jaxcxr(tmp_path, monk
         weights.find(LUNGS)
 
 
+@pytest.mark.parametrize("structures", [("lung", "lung_field"), ("lung",)])
+def test_outputs_of_other_structures_are_refused(structures):
+    config = shipped.config("lungs")
+    config.masks.structures, config.masks.within = structures, ()
+    config.masks.by_source = ("phantom=lung",)
+    with pytest.raises(InputError, match="lung_field, lung, and masks.structures has lung|not fit"):
+        Predictor.of_weights(config)
+
+
 def test_phantoms_have_lungs_and_turned_ones_are_told(predictor):
     drawn = [drawing.draw(seed=0, patient=number, image=0, size=256) for number in range(4)]
     images = [phantom.image for phantom in drawn]
