@@ -438,7 +438,7 @@ def _shipped() -> Iterator[Entry]:
         family="jaxcxr",
         licence="Apache-2.0; its data: lungs.md beside the file",
         paper="this project, configs/lungs.py",
-        sha256="5e922fe2ad00809a8961f0d0a332c7a0e315755ae36445c5021e3b9170c20953",
+        sha256="fc86ba0731b794016c99eef126160a915a2f6d30a41ac2d6e3952a781ba502b5",
         size=1793604,
         input_size=256,
         mean=(127 / 255,) * 3,

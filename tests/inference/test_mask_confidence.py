@@ -84,14 +84,15 @@ def worse(image: np.ndarray, number: int) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def test_phantoms_are_sure_and_blurred_ones_less_whatever_else_is_in_the_batch(predictor):
+def test_phantoms_are_sure_and_noisy_ones_less_whatever_else_is_in_the_batch(predictor):
     images = [drawing.draw(seed=0, patient=n, image=0, size=256).image for n in range(5)]
-    blurred = [ndimage.gaussian_filter(image, 12) for image in images]
-    together = results(predictor, [*images, *blurred])
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(image + rng.normal(0, 100, image.shape), 0, 255) for image in images]
+    together = results(predictor, [*images, *(image.astype(np.uint8) for image in noisy)])
     confidences = [result.mask_confidence for result in together]
-    for sharp, soft in zip(confidences[:5], confidences[5:], strict=True):
-        assert sharp is not None and soft is not None
-        assert soft < sharp - 0.02 and LIMIT < sharp < 1
+    for clean, worse in zip(confidences[:5], confidences[5:], strict=True):
+        assert clean is not None and worse is not None
+        assert worse < clean - 0.05 and LIMIT < clean < 1
     [alone] = results(predictor, [images[3]])
     assert alone.mask_confidence == confidences[3]
     for result in together:
@@ -103,8 +104,8 @@ def test_phantoms_are_sure_and_blurred_ones_less_whatever_else_is_in_the_batch(p
 def test_it_orders_masks_of_real_x_rays_by_their_dice(predictor, real_data):
     """Shenzhen, which trained nothing: 120 X-rays as they are and 120 made worse.
 
-    Measured: Spearman's correlation with the true Dice 0.77. Of 154 masks under Dice .9 a limit
-    that flags 5 % of the others flags 0.50, and the warning 0.29, which no other mask has.
+    Measured: Spearman's correlation with the true Dice 0.87. Of 126 masks under Dice .9 a limit
+    that flags 5 % of the others flags 0.79, and the warning 0.33, which no other mask has.
     """
     config = predictor.config.copy_and_resolve_references()
     config.predict.structure = "lung_field"  # what Shenzhen's masks show
@@ -124,6 +125,6 @@ def test_it_orders_masks_of_real_x_rays_by_their_dice(predictor, real_data):
     true, confidence = np.array(true), np.array(confidence)
     poor = true < 0.9
     told = confidence[poor] < np.quantile(confidence[~poor], 0.05)
-    assert stats.spearmanr(true, confidence).statistic > 0.7
-    assert told.mean() > 0.45
+    assert stats.spearmanr(true, confidence).statistic > 0.8
+    assert told.mean() > 0.7
     assert (confidence[poor] < LIMIT).mean() > 0.25 and (confidence[~poor] >= LIMIT).all()
