@@ -17,7 +17,7 @@ from jaxcxr.commands.xray_results import MASKS, OVERLAYS, Results
 from jaxcxr.data import xray_files
 from jaxcxr.errors import InputError
 from jaxcxr.exported import enlarged
-from jaxcxr.inference import xray_predictions
+from jaxcxr.inference import dataset_masks, xray_predictions
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.inference.predictor import Predictor, eval_count
 from jaxcxr.inference.xray_predictions import Result, Source
@@ -81,17 +81,19 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
         folder.add_timing(
             FOLDER, seconds=time.monotonic() - started, images=count, patches=count * patches
         )
-        segmenter = predictor if predictor.is_segmenter else masks.segmenter
-        results.finish(
-            {
-                "inputs": config.predict.inputs,
-                "model": config.model.name,
-                "patches_an_image": patches,
-                "lungs_from": segmenter.origin if segmenter else None,
-                "weights": predictor.weights or None,
-            },
-            hidden=listed.hidden,
-        )
+    # Files that could not be used are an error, but none for which the folder would be given back.
+    segmenter = predictor if predictor.is_segmenter else masks.segmenter
+    results.finish(
+        {
+            "inputs": config.predict.inputs,
+            "model": config.model.name,
+            "patches_an_image": patches,
+            "lungs_from": segmenter.origin if segmenter else None,
+            "lungs_made_with": dataset_masks.made_with(segmenter) if segmenter else None,
+            "weights": predictor.weights or None,
+        },
+        hidden=listed.hidden,
+    )
 
 
 def _write(results: Results, result: Result, kinds: list[str]) -> None:

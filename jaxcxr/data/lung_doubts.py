@@ -26,7 +26,9 @@ NO_LUNGS = "no lungs found"
 SMALL_LUNGS = "lungs under 5 % of the image"
 LARGE_LUNGS = "lungs over 65 % of the image: not the lungs, or a close-up"
 NOT_TWO_LUNGS = "the lungs found are not two separate fields: a lateral view, or a poor lung mask"
-IN_PIECES = "the lungs found are in several pieces: a poor lung mask"
+IN_PIECES = (
+    "lungs were found in more than two pieces: gas elsewhere, or a lung that disease divides"
+)
 AT_BORDER = "the lungs found lie along the image's border: cut off, or a poor lung mask"
 OFF_CENTRE = "the lungs found are at one side of the image"
 UPSIDE_DOWN = "the lungs found are wider apart above than below: the X-ray may be upside down"

@@ -1,6 +1,7 @@
 """The largest connected pieces of each structure in a mask.
 
-Lungs are two pieces; a segmenter that takes gas in the bowel for lung draws more. Pixels are
+Lungs are two pieces unless disease divides one; a segmenter that takes gas in the bowel for lung
+draws more. Pixels are
 connected where they share an edge and a structure. Of equally large pieces the one that begins
 further above is kept.
 """

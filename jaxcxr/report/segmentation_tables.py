@@ -36,9 +36,10 @@ _UNDEFINED = {
     "no_outline": "with all of it among ignored pixels",
 }
 NOTE = (
-    "Jaccard and Dice are means over images; pooled, all images count as one, so that large lungs "
-    "weigh more. Accuracy is the proportion of correctly classified pixels. The best threshold has "
-    "the largest mean Dice on the validation patients; the held-out patients are not used for it."
+    "Jaccard and Dice are means over the images of each structure, then over the structures; "
+    "pooled, all images count as one, so that large lungs weigh more. Accuracy is the proportion "
+    "of correctly classified pixels. The best threshold has the largest mean Dice on the "
+    "validation patients; the held-out patients are not used for it."
 )
 
 

@@ -300,8 +300,9 @@ SEGMENT = task_config(
         "largest_pieces": Field(
             0,
             "Of each structure as many connected pieces are kept, the largest; 0 = all. Lungs are "
-            "two; further pieces are mostly gas in the bowel. Scores count what is kept, but those "
-            "of the validation patients during training count all.",
+            "two; further pieces are mostly gas elsewhere, but a lung that disease divides loses "
+            "part. Scores count what is kept, but those of the validation patients during training "
+            "count all.",
             within=NOT_NEGATIVE,
             read_by=("train", "evaluate", "predict", "export"),
         ),

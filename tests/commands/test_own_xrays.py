@@ -547,6 +547,16 @@ def test_without_a_training_weights_that_bring_their_head_predict_as_they_are(
     assert rows_of(tmp_path / "fresh") == trained
     assert read_json(tmp_path / "fresh" / "xrays" / "summary.json")["lungs_from"] == weights
 
+    # Files that cannot be used are an error, and the folder stays a run's.
+    (inputs / "z.png").write_text("no picture")
+    for folder in ("fresh", "other"):
+        with pytest.raises(InputError, match="1 of 6 files could not be used"):
+            predict.run(config, tmp_path / folder)
+        assert read_json(tmp_path / folder / "config.json")["model"]["pretrained"] == weights
+    summary = read_json(tmp_path / "other" / "xrays" / "summary.json")
+    made_with = {"structure": "", "threshold": 0.5, "largest_pieces": 0}
+    assert summary["lungs_made_with"] == made_with
+
     # What has begun to train is predicted with its own checkpoint, or not at all.
     (tmp_path / "fresh" / "checkpoints").mkdir()
     with pytest.raises(InputError, match="holds no finished training"):

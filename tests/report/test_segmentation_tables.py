@@ -47,7 +47,7 @@ def test_the_report_says_which_mean_is_which(tmp_path):
     assert "### Thresholds\n\n| Choice" in text and "### Scores by class\n\n| Class" in text
     assert (
         text.endswith(segmentation_tables.NOTE)
-        and "means over images; pooled" in segmentation_tables.NOTE
+        and "over the structures; pooled" in segmentation_tables.NOTE
     )
 
 
