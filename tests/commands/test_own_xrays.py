@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -409,7 +410,8 @@ def test_an_x_ray_without_lungs_is_predicted_with_a_warning_or_listed(runs, inpu
 
     def none_in_the_first(self, prediction):
         first, *others = find(self, prediction)
-        return np.stack([np.zeros_like(first), *others])
+        nothing = np.zeros_like(first.mask)
+        return [dataclasses.replace(first, mask=nothing, every_piece=nothing), *others]
 
     monkeypatch.setattr(Predictor, "lungs", none_in_the_first)
     rows = run(runs, "patched", inputs)

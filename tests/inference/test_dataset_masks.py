@@ -37,10 +37,11 @@ def test_they_are_what_predict_of_the_segmenter_writes(
     config = shipped.config("lungs")
     config.run, config.predict.data = "predict", learner.data.copy_and_resolve_references()
     # As if every image had lost a piece, which is then said.
-    monkeypatch.setattr(dataset_masks, "SAID", -1.0)
+    monkeypatch.setattr("jaxcxr.data.mask_folder.REPORTED_SHARE", -1.0)
     predict.run(config, tmp_path)
     names = read_json(tmp_path / "masks" / "index.json")["files"]
-    assert f"left out in {len(names)} images (predict.largest_pieces): " in capsys.readouterr().out
+    said = f"in {len(names)} images the pieces left out (predict.largest_pieces=2) hold more than"
+    assert said in capsys.readouterr().out
     assert names == read_json(ready / "masks" / "index.json")["files"]
     for name in names:
         one, other = (np.asarray(Image.open(f / "masks" / name)) for f in (ready, tmp_path))
