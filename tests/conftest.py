@@ -42,6 +42,20 @@ def _same_xla_flags():
     os.environ["XLA_FLAGS"] = _XLA_FLAGS
 
 
+_MOST_MEMORY = 7 << 30  # bytes of a worker, of which a machine with 16 GB runs two
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_do_not_pile_up():
+    """Compiled programs of thousands of tests would fill a small machine's memory."""
+    yield
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > _MOST_MEMORY:
+            jax.clear_caches()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _prepared_data_sets(tmp_path_factory: pytest.TempPathFactory):
     """Data sets that a test prepares without a data_dir go to a folder of this run of pytest, never
