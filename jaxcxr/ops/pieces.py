@@ -1,9 +1,8 @@
 """The largest connected pieces of each structure in a mask.
 
 Lungs are two pieces unless disease divides one; a segmenter that takes gas in the bowel for lung
-draws more. Pixels are
-connected where they share an edge and a structure. Of equally large pieces the one that begins
-further above is kept.
+draws more. Pixels are connected where they share an edge and a structure. Of equally large pieces
+the one that begins further above is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def largest_pieces(ids: np.ndarray, count: int) -> np.ndarray:
 
 
 def largest_pieces_in_program(ids: jax.Array, count: int, *, structures: int) -> jax.Array:
-    """`largest_pieces` of one mask [H, W] of so many structures, within a program; slower."""
+    """`largest_pieces` of one mask [H, W] within a program, slower; `structures`: their number."""
     labels = _labels(ids)
     areas = jnp.zeros(ids.size, jnp.int32).at[labels.ravel()].add(1)
     keep = ids == 0
@@ -74,6 +73,6 @@ def _labels(ids: jax.Array) -> jax.Array:
 def _least_of_a_run(
     before: tuple[jax.Array, jax.Array], here: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """The running minimum, which begins anew where the second is true."""
+    """The running minimum, which restarts where the second is true."""
     (a, a_begins), (b, b_begins) = before, here
     return jnp.where(b_begins, b, jnp.minimum(a, b)), a_begins | b_begins
