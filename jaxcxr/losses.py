@@ -213,9 +213,7 @@ def implied_binary_cross_entropy(
 ) -> jax.Array:
     """Sigmoid cross-entropy of structures that an image is not labelled for, where they are known.
 
-    Of two structures of which one lies within the other, the inner is not in the background of an
-    image that is labelled for the outer, and the outer is wherever an image labelled for the inner
-    has it.
+    A structure is wherever an image has one that lies within it.
 
     Args:
         logits: [B, H, W, S], one per structure.
@@ -232,17 +230,12 @@ def implied_binary_cross_entropy(
     chex.assert_rank(logits, 4)
     chex.assert_shape(labels, logits.shape[:-1])
     labels, labelled = jnp.asarray(labels, jnp.int32), jnp.asarray(labelled)
-    background = jnp.where(labels == 0, background_weight, 0.0)
     total = jnp.where(labels == 0, background_weight, 1.0) * (labels != ignore)
     losses = jnp.zeros(labels.shape)
     for inner, outer in within:
-        for known, unknown, target, weights in (
-            (outer, inner, 0.0, background),
-            (inner, outer, 1.0, 1.0 * (labels == inner + 1)),
-        ):
-            applies = labelled[:, known] & ~labelled[:, unknown]
-            each = binary_cross_entropy(logits[..., unknown], jnp.full(labels.shape, target))
-            losses += each * weights * applies[:, None, None]
+        applies = labelled[:, inner] & ~labelled[:, outer]
+        each = binary_cross_entropy(logits[..., outer], jnp.ones(labels.shape))
+        losses += jnp.where(labels == inner + 1, each, 0.0) * applies[:, None, None]
     total = total.sum(axis=(1, 2))
     return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
 

@@ -246,9 +246,10 @@ SEGMENT = task_config(
         "within": Field(
             (),
             "'structure=another': the one lies within the other, such as lung_field=lung. In "
-            "training, an image that by_source labels for one of them then teaches the other what "
-            "follows: the inner is not outside the outer, and the outer is where the inner is. The "
-            "validation loss and all scores count what an image is labelled for alone.",
+            "training, an image that by_source labels for the inner alone teaches the outer to be "
+            "there, too; a prediction of the inner is cut to the outer (its log-odds are the lower "
+            "of both). Scores and the validation loss count what an image is labelled for alone, "
+            "the loss before that cut.",
         ),
         "resize": Field(
             "nearest",

@@ -11,7 +11,8 @@ takes another threshold. The loss may be
 With `masks.by_source` the structures are conventions of what a lung is (air-filled fields, or with
 the heart and opaque parts inside). They overlap, and an image's mask shows one of them: the
 structure that it has pixels of is the one that scores count, and the loss but for what
-`masks.within` lets a mask say of the others.
+`masks.within` lets a mask say of the others: in training a structure is wherever one within it is,
+and predictions leave no pixel of it outside.
 """
 
 from __future__ import annotations
@@ -130,21 +131,23 @@ class Segment:
 
         `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids,
         else `lung_log_odds`: [B, S, S];
-        `loss`: [B] when the batch has a mask. With `masks.by_source` an image that has a mask
+        `loss`: [B] of the network's outputs, when the batch has a mask. With `masks.by_source` an image that has a mask
         is given the structure which that shows; see `structure_alone` for others.
         """
         del key, count  # nothing is drawn
         logits, _ = self._module.apply(variables, self._to_network(batch["image"]), train=False)
+        result = {}
+        if "mask" in batch:
+            result["loss"] = self._image_losses(logits, batch["mask"], shown_by=batch["mask"])
+        for inner, outer in self._within:
+            logits = logits.at[..., inner].min(logits[..., outer])
         if self._by_source and "mask" in batch:
             logits = jnp.where(self._labelled(batch["mask"])[:, None, None], logits, NEVER)
-        result = {"mask": self._over_classes(logits).argmax(-1).astype(jnp.uint8)}
+        result["mask"] = self._over_classes(logits).argmax(-1).astype(jnp.uint8)
         if self._sigmoid:
             result["log_odds"] = logits
         else:
             result["lung_log_odds"] = _lung_log_odds(logits, self._structures)
-        if "mask" in batch:
-            mask = batch["mask"]
-            result["loss"] = self._image_losses(logits, mask, shown_by=mask)
         return result
 
     def metrics(self, batch: Batch, prediction: Prediction) -> Any:

@@ -466,13 +466,32 @@ def test_training_alone_also_learns_what_a_label_implies(conventions):
         within=[(0, 1)],
         background_weight=0.5,
     )
-    assert np.all(np.asarray(implied) > 0.01)
+    assert implied[0] > 0.01 and implied[1] == 0  # the second image is labelled for the lung
     np.testing.assert_allclose(loss(other) - loss(task), implied, rtol=1e-4)
     found, expected = (
         quick_jit(lambda v, b, t=t: t.predict(v, b, jax.random.key(0))["loss"])(variables, batch)
         for t in (other, task)
     )
     np.testing.assert_array_equal(found, expected)
+
+
+def test_predictions_leave_nothing_of_a_structure_outside_what_it_lies_in(conventions):
+    task, variables, batch = conventions
+    c = task._config.copy_and_resolve_references()
+    c.masks.within = ("field=lung",)
+    within = segment.Segment(c, axis_name="data")
+    own, cut = (
+        quick_jit(lambda v, b, t=t: t.predict(v, b, jax.random.key(0)))(
+            variables, {"image": batch["image"]}
+        )
+        for t in (task, within)
+    )
+    field, lung = np.moveaxis(np.asarray(own["log_odds"]), -1, 0)
+    assert (field > lung).any() and (field < lung).any()
+    np.testing.assert_array_equal(cut["log_odds"][..., 0], np.minimum(field, lung))
+    np.testing.assert_array_equal(cut["log_odds"][..., 1], lung)
+    masks = [segment.masks_at(segment.structure_alone(cut, n), 0.5) > 0 for n in (0, 1)]
+    assert not (masks[0] & ~masks[1]).any()
 
 
 @pytest.mark.parametrize(
