@@ -96,6 +96,7 @@ def study(
     learners: Mapping[str, Experiment],
     *,
     comparator: Experiment,
+    lungs: bool = False,
     **stages: ConfigDict,
 ) -> ConfigDict:
     """Segment -> masks -> learners x folds -> ensemble -> report, with a config for each stage.
@@ -105,12 +106,14 @@ def study(
         preset: see configs/common.py.
         learners: those that run, in the order in which the ensemble sees them.
         comparator: what the further learners are trained like.
-        **stages: `segment`, where the learners look at the lungs.
+        lungs: the learners look at the lungs of the study's own segmenter, not at those of their
+            own `masks.source`.
+        **stages: `segment`, where there is one.
     """
     schema.check_preset(preset)
     shorter = SHORTER.get(preset, {})
-    if "segment" in stages:
-        shorter = {**shorter, "masks.source": "workdir"}  # the study's own segmenter
+    if lungs:
+        shorter = {**shorter, "masks.source": "workdir"}
     configs = {
         model: experiment.config(preset, changed=shorter) for model, experiment in learners.items()
     }
@@ -123,6 +126,7 @@ def study(
             "name": schema.run_name(name, preset),
             "study.learners": tuple(learners),
             "study.folds": FOLDS[preset],
+            "study.lungs": lungs,
         },
         learners=configs,
         ensemble=ENSEMBLE.config(preset),

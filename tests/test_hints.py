@@ -259,7 +259,7 @@ def test_a_command_in_two_words_and_from_another_folder_is_proposed_whole(monkey
     assert hints.in_folder("a b") == "'--workdir=a b'"
 
 
-STUDY = tiny.load("patched_flannel", "small")
+STUDY = tiny.load("patched_flannel", "paper")
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
             "model": config.model.name,
             "patches_an_image": patches,
             "lungs_from": segmenter.origin if segmenter else None,
+            "lungs_as_in_training": masks.as_trained,
             "lungs_made_with": dataset_masks.made_with(segmenter) if segmenter else None,
             "weights": predictor.weights or None,
         },

@@ -61,17 +61,20 @@ def left_out_note(names: Sequence[str], segmenter: Predictor) -> str:
     )
 
 
-def ready(section: ConfigDict) -> Path:
+def ready(segmenter: Predictor, section: ConfigDict) -> Path:
     """The folder of the ready-made segmenter's masks of a data section, as `FolderMasks` reads it.
 
     They are found once for a set of images, and kept beside the prepared ones under a hash of
     these, weights and settings. Which version of JAX found them is no part of it: a run that is
     resumed after an upgrade of JAX keeps the masks that it began with.
 
+    Args:
+        segmenter: `Predictor.ready()`.
+        section: the data section.
+
     Raises:
         InputError: an image cannot be read, the weights are damaged, or the disk is full.
     """
-    segmenter = Predictor.ready()
     store = open_images(segmenter, section, field="data")
     key = derived.key(_made_of(segmenter, store))
     folder, shared = (
@@ -124,15 +127,22 @@ def ready(section: ConfigDict) -> Path:
     return folder
 
 
-def _made_of(segmenter: Predictor, store: data.Store) -> dict[str, Any]:
-    """What the masks follow from; neither labels nor patients, which other runs may read otherwise.
+def fingerprint(segmenter: Predictor) -> str:
+    """SHA-256 of what the ready-made segmenter's lungs follow from, the images left out."""
+    return derived.key(_identity(segmenter))
 
-    What else the segmenter's config has is of its training, or raises CODE_VERSION.
-    """
+
+def _made_of(segmenter: Predictor, store: data.Store) -> dict[str, Any]:
+    """What the masks follow from; no labels or patients, which other runs may read otherwise."""
+    images = [store.dataset.ids.tolist(), store.dataset.image_hashes.tolist()]
+    return {"images": images, **_identity(segmenter)}
+
+
+def _identity(segmenter: Predictor) -> dict[str, Any]:
+    """What else the segmenter's config has is of its training, or raises CODE_VERSION."""
     c = segmenter.config
     return {
         "code_version": [CODE_VERSION, store_code.CODE_VERSION],
-        "images": [store.dataset.ids.tolist(), store.dataset.image_hashes.tolist()],
         "preprocessing": data.Preprocessing.of(c.data).to_json(),
         "weights": weights.CATALOG[c.model.pretrained].sha256,
         "network": [c.model.name, c.model.width, c.model.depth],

@@ -30,18 +30,29 @@ class MaskProvider:
             read.
         segmenter: finds the lungs of any X-ray in its pixels.
         found_by: of stored masks that a segmenter made: its run's folder, or its weights.
+        found_by_sha256: of the ready-made segmenter, see `dataset_masks.fingerprint`.
+        as_trained: whether a segmenter is the one of whose masks the run was trained; None: it was
+            trained of no masks, or the run does not say.
         files: of earlier runs that stored masks come from.
     """
 
     stored: data.MaskSource | None = None
     segmenter: Predictor | None = None
     found_by: str = ""
+    found_by_sha256: str = ""
+    as_trained: bool | None = None
     files: tuple[Path, ...] = ()
 
     @property
     def structures(self) -> tuple[str, ...]:
         """Names of the ids 1, 2, ... in the masks."""
         return self.stored.structures if self.stored is not None else ("lung",)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What a run's manifest says of stored masks that a segmenter made."""
+        said = {"found_by": self.found_by, "found_by_sha256": self.found_by_sha256}
+        return {name: value for name, value in said.items() if value}
 
     @classmethod
     def for_run(cls, config: ConfigDict) -> MaskProvider:
@@ -66,7 +77,9 @@ class MaskProvider:
                     "takes the masks of the ready-made segmenter: add "
                     "--config.masks.source=workdir, or leave masks.workdir out"
                 )
-            return cls._in(dataset_masks.ready(config.data), LUNGS, m)
+            segmenter = Predictor.ready()
+            masks = cls._in(dataset_masks.ready(segmenter, config.data), LUNGS, m)
+            return dataclasses.replace(masks, found_by_sha256=dataset_masks.fingerprint(segmenter))
         if not m.workdir:
             raise InputError(
                 "masks.source='workdir' needs masks.workdir, the folder of a finished segment "
@@ -112,7 +125,17 @@ class MaskProvider:
         segmenter = Predictor.ready()
         if parallel.is_main():
             print(f"lungs: found by {segmenter.origin}, the ready-made segmenter", flush=True)
-        return cls(segmenter=segmenter)
+        trained = folder.read_json("manifest.json", {}).get("masks") or {}
+        if trained.get("found_by") != LUNGS:
+            return cls(segmenter=segmenter)
+        is_same = trained.get("found_by_sha256") == dataset_masks.fingerprint(segmenter)
+        if not is_same and parallel.is_main():
+            print(
+                "note: this run was trained with lungs of another version of that segmenter, and "
+                "sees somewhat other lungs here; train it again to have it see the same",
+                flush=True,
+            )
+        return cls(segmenter=segmenter, as_trained=is_same)
 
 
 def _check_segmenters(masks: ConfigDict, extras: Mapping[str, Any]) -> None:

@@ -448,10 +448,13 @@ def _study(system: str, *, top: dict[str, Field] | None = None, **fields: Field)
     )
 
 
+_OWN_LUNGS = Field(False, "train the segmenter `segment` and take the masks from it")
+
 FLANNEL = _study(
     "flannel",
     learners=Field((), "those that run, in the order in which the ensemble sees them"),
     folds=Field(5, "blocks of patients for cross-validation", within=COUNT),
+    lungs=_OWN_LUNGS,
 )
 
 CLASSIFIERS = _study(
@@ -462,7 +465,7 @@ CLASSIFIERS = _study(
         (),
         '"a:b": these two are compared on the same test images, with the first repeat of each',
     ),
-    lungs=Field(False, "train the segmenter `segment` and take the masks from it"),
+    lungs=_OWN_LUNGS,
     training_sizes=Field(
         (),
         "Fractions of the training patients, for a curve (COVID-CXNet, figure 9).",

@@ -20,7 +20,7 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             f"known: {', '.join(config.learners)}"
         )
     masks: tuple[Path, ...] = ()
-    if "segment" in config:
+    if config.study.lungs:
         yield from lung_masks(config, workdir)
         masks = (masks_index(workdir),)
     for name in config.study.learners:

@@ -131,8 +131,9 @@ class Segment:
 
         `mask`: uint8 structure ids; `log_odds`: [B, S, S, structures] of a network with sigmoids,
         else `lung_log_odds`: [B, S, S];
-        `loss`: [B] of the network's outputs, when the batch has a mask. With `masks.by_source` an image that has a mask
-        is given the structure which that shows; see `structure_alone` for others.
+        `loss`: [B] of the network's outputs, when the batch has a mask. With `masks.by_source` an
+        image that has a mask is given the structure which that shows; see `structure_alone` for
+        others.
         """
         del key, count  # nothing is drawn
         logits, _ = self._module.apply(variables, self._to_network(batch["image"]), train=False)

@@ -55,7 +55,7 @@ def _from_images(
         dropped=_all_dropped(config, store),
         notices=notices,
         reference=store.reference,
-        mask_summary=store.mask_summary | ({"found_by": masks.found_by} if masks.found_by else {}),
+        mask_summary=store.mask_summary | masks.origin,
         builders=store.dataset.versions,
     )
     return Experiment(config, own, study, arrays, build(config, own), record)

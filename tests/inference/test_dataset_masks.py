@@ -28,7 +28,7 @@ def learner(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ready(learner):
-    return dataset_masks.ready(learner.data)
+    return dataset_masks.ready(Predictor.ready(), learner.data)
 
 
 def test_they_are_what_predict_of_the_segmenter_writes(
@@ -53,7 +53,7 @@ def test_they_are_found_once(learner, ready, monkeypatch, capsys):
         raise AssertionError("lungs were found again")
 
     monkeypatch.setattr(Predictor, "rows", never)
-    assert dataset_masks.ready(learner.data) == ready
+    assert dataset_masks.ready(Predictor.ready(), learner.data) == ready
     assert f"by {LUNGS}: found in {ready}" in capsys.readouterr().out
 
 
@@ -61,16 +61,16 @@ def test_a_damaged_mask_is_found_again(learner, ready):
     file = sorted((ready / "masks").rglob("*.png"))[0]
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    assert dataset_masks.ready(learner.data) == ready
+    assert dataset_masks.ready(Predictor.ready(), learner.data) == ready
     assert file.read_bytes() == whole
 
 
 def test_other_images_are_other_masks_and_other_labels_are_not(learner, ready):
     section = learner.data.copy_and_resolve_references()
     section.relabel, section.patient_key = ("interstitial=normal",), "strict_patient_id"
-    assert dataset_masks.ready(section) == ready
+    assert dataset_masks.ready(Predictor.ready(), section) == ready
     section.options.phantom_cxr.seed = 3
-    assert dataset_masks.ready(section) != ready
+    assert dataset_masks.ready(Predictor.ready(), section) != ready
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,26 @@ def test_a_run_says_whose_masks_it_was_trained_with(learner, ready, tmp_path):
     for labelled in (False, True):
         masks = MaskProvider.for_others(learner, RunFolder(tmp_path), labelled=labelled)
         assert masks.stored is None and masks.segmenter is not None
-        assert masks.segmenter.origin == LUNGS
+        assert masks.segmenter.origin == LUNGS and masks.as_trained
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ({"found_by": LUNGS, "found_by_sha256": "0" * 64}, False),
+        ({"found_by": LUNGS}, False),  # of a version that did not say
+        ({}, None),
+    ],
+)
+def test_other_lungs_than_those_of_the_training_are_said(
+    learner, tmp_path, capsys, recorded, expected
+):
+    folder = RunFolder(tmp_path)
+    folder.write_json("manifest.json", {"masks": recorded})
+    masks = MaskProvider.for_others(learner, folder, labelled=False)
+    assert masks.as_trained is expected
+    told = "trained with lungs of another version of that segmenter" in capsys.readouterr().out
+    assert told == (expected is False)
 
 
 def test_masks_of_the_data_set_are_taken_where_it_has_some(learner, tmp_path):
