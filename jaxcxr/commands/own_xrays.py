@@ -121,5 +121,7 @@ def _draw(results: Results, result: Result, kinds: list[str]) -> None:
         results.picture(MASKS, result.id, encode_png(mask.astype(np.uint8) * 255))
     if OVERLAYS in kinds:
         assert result.picture is not None
-        outlined = lung_outlines.lung_outline(result.picture, result.lungs)
+        outlined = lung_outlines.lung_outline(
+            result.picture, result.lungs, every_piece=result.every_piece
+        )
         results.picture(OVERLAYS, result.id, encode_png(outlined))

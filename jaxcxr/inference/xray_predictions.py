@@ -65,8 +65,8 @@ class Result:
         vote_share: [C], the fraction of its patches that chose each class; None where there are no
             patches.
         lungs: [S, S] bool; None where nobody looked for them.
-        left_out_share: the fraction of the lung pixels found that `predict.largest_pieces` left
-            out; None as above.
+        every_piece: [S, S] bool, with the pieces that `predict.largest_pieces` left out of them.
+        left_out_share: the fraction of the pixels of every piece that these are; None as above.
         mask_confidence: of the lungs, see `inference.mask_confidence`; None as above.
         warnings: what is doubtful about it.
         error: why there is no prediction.
@@ -81,6 +81,7 @@ class Result:
     prediction: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     vote_share: np.ndarray | None = None
     lungs: np.ndarray | None = None
+    every_piece: np.ndarray | None = None
     left_out_share: float | None = None
     mask_confidence: float | None = None
     warnings: tuple[str, ...] = ()
@@ -112,6 +113,7 @@ class Result:
             pixels=None,
             prepared=prepared,
             lungs=found.mask,
+            every_piece=found.every_piece,
             left_out_share=found.left_out_share,
             mask_confidence=confidence,
             warnings=(

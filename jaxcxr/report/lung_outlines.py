@@ -6,17 +6,22 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-_COLOUR = (86, 180, 233)  # `plots.SKY`, which colour-blind readers see, too
+# `plots.SKY` and `plots.VERMILION`, which colour-blind readers tell apart.
+_COLOUR, _LEFT_OUT = (86, 180, 233), (213, 94, 0)
 _SIDE = 600  # pixels of the longer side, which smaller pictures are enlarged to
-_NOTE = "Research use only"
+_NOTE, _NOT_COUNTED = "Research use only", "pieces left out"
 
 
-def lung_outline(image: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
+def lung_outline(
+    image: np.ndarray, lungs: np.ndarray | None, *, every_piece: np.ndarray | None = None
+) -> np.ndarray:
     """The X-ray with a line just outside its lungs, and a note below.
 
     Args:
         image: [H, W] uint8.
         lungs: [h, w] bool of the same view, in whichever resolution; None draws no line.
+        every_piece: [h, w] bool, with what was taken for lung and left out of them: it gets a line
+            of another colour, which the note names.
 
     Returns:
         [H' + strip, W', 3] uint8, H' and W' those of the image, enlarged by a whole factor where it
@@ -29,10 +34,16 @@ def lung_outline(image: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
     canvas = Image.new("RGB", (width, height + strip))
     canvas.paste(grey.convert("RGB"))
     pixels = np.array(canvas)
-    if lungs is not None and lungs.any():
-        pixels[:height][_line(lungs, (height, width))] = _COLOUR
+    left_out = None if lungs is None or every_piece is None else every_piece & ~lungs
+    for piece, colour in ((left_out, _LEFT_OUT), (lungs, _COLOUR)):
+        if piece is not None and piece.any():
+            pixels[:height][_line(piece, (height, width))] = colour
     canvas = Image.fromarray(pixels)
-    ImageDraw.Draw(canvas).text((4, height + 1), _NOTE, fill="white", font_size=0.75 * strip)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((4, height + 1), _NOTE, fill="white", font_size=0.75 * strip)
+    if left_out is not None and left_out.any():
+        begins = 4 + draw.textlength(_NOTE, font_size=0.75 * strip) + strip
+        draw.text((begins, height + 1), _NOT_COUNTED, fill=_LEFT_OUT, font_size=0.75 * strip)
     return np.asarray(canvas)
 
 

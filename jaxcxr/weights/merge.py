@@ -68,7 +68,7 @@ def merge(
     for name, value in renamed.arrays.items():
         source, place = renamed.sources[name], places.get(name)
         if _below(name, new_head):
-            unused[source] = "a new head takes its place"
+            unused[source] = "new values take its place (model.head=new)"
         elif place is None:
             unknown.append(f"{source} {list(value.shape)}")
         else:

@@ -4,11 +4,11 @@ import numpy as np
 
 from jaxcxr.report.lung_outlines import lung_outline
 
-SKY = np.array([86, 180, 233])
+SKY, VERMILION = np.array([86, 180, 233]), np.array([213, 94, 0])
 
 
-def line_of(picture):
-    return (picture == SKY).all(axis=-1)
+def line_of(picture, colour=SKY):
+    return (picture == colour).all(axis=-1)
 
 
 def test_the_line_runs_around_the_lungs_and_the_x_ray_stays():
@@ -33,6 +33,21 @@ def test_a_smaller_mask_of_the_same_view_is_enlarged_and_small_x_rays_are_too():
     rows, columns = np.nonzero(line_of(picture)[:600])
     assert abs(rows.min() - 150) <= 12 and abs(rows.max() - 450) <= 12
     assert abs(columns.min() - 45) <= 12 and abs(columns.max() - 135) <= 12
+
+
+def test_pieces_left_out_have_a_line_of_their_own_and_a_word():
+    image = np.full((650, 650), 90, np.uint8)
+    lungs = np.zeros((650, 650), bool)
+    lungs[100:400, 100:300] = True
+    piece = np.zeros_like(lungs)
+    piece[500:560, 300:360] = True
+    picture = lung_outline(image, lungs, every_piece=lungs | piece)
+    plain = lung_outline(image, lungs, every_piece=lungs)
+    np.testing.assert_array_equal(plain, lung_outline(image, lungs))
+    np.testing.assert_array_equal(line_of(picture), line_of(plain))
+    rows, columns = np.nonzero(line_of(picture, VERMILION)[:650])
+    assert rows.min() == 498 and columns.max() == 361  # two pixels wide
+    assert line_of(picture, VERMILION)[650:].any() and not line_of(plain, VERMILION).any()
 
 
 def test_without_lungs_there_is_no_line():

@@ -65,7 +65,7 @@ def test_a_run_starts_from_them_with_a_new_head(weights, tmp_path, monkeypatch):
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     assert said["not_in_the_file"] == ["fc/bias", "fc/kernel"]
-    assert said["not_used"]["fc.weight"] == "a new head takes its place"
+    assert said["not_used"]["fc.weight"] == "new values take its place (model.head=new)"
 
 
 def test_a_resumed_run_needs_the_file_no_more(weights, tmp_path, monkeypatch):
