@@ -3,9 +3,10 @@
 A small U-Net whose encoder is EfficientNet-Lite0's, with a decoder for each of two conventions:
 `lung_field`, the air-filled lungs as radiologists outline them (Montgomery), and `lung`, V7's, with
 the parts behind the heart and whatever disease has made opaque. Each image trains the one that its
-mask shows, and the other where that follows, for a lung field lies within a lung. The pictures of
-:small allow changes and commercial use: KCX (CC BY 4.0) and rows of CCX with CC BY, annotated by V7
-(CC BY 4.0), and Montgomery (National Library of Medicine, to be cited).
+mask shows. A lung field lies within a lung: it trains `lung` to be there, too, and no `lung_field`
+is predicted outside `lung`. The pictures of :small allow changes and commercial use: KCX (CC BY
+4.0) and rows of CCX with CC BY, annotated by V7 (CC BY 4.0), and Montgomery (National Library of
+Medicine, to be cited).
 
 Paper: none; encoder Tan and Le (2019), masks Jaeger et al. (2014) and V7 Labs (2020).
 Command: python main.py --config=configs/lungs.py --config.run=predict \
