@@ -26,7 +26,14 @@ from benchmarks.settings import (
     step_arguments,
 )
 
-SEGMENTERS = {"fc_densenet103": "fc_densenet103", "unet": "v7_unet", "unet_cxnet": "lung_unet"}
+SEGMENTERS = {
+    "fc_densenet103": "fc_densenet103",
+    "unet": "v7_unet",
+    "unet_cxnet": "lung_unet",
+    "lite_unet": "lungs:",  # as the ready-made one is: 256 px, nothing augmented
+}
+# What the ready-made weights say of pixels; the first values that take their place say 0.5.
+LUNGS_PIXELS: Fields = {"model.mean": (127 / 255,), "model.std": (128 / 255,)}
 _SEGMENTED = 2  # images a batch, as configs/fc_densenet103.py:paper
 
 
@@ -189,9 +196,9 @@ def _predict(learner: str, side: int, o: Options) -> Case:
 
 def _segmenter(name: str, what: str, o: Options) -> Case:
     """A batch of two images: a training step, or masks and losses."""
-    fields: Fields = {}
+    fields: Fields = dict(LUNGS_PIXELS) if name == "lite_unet" else {}
     if o.quick:
-        fields = {"data.image_size": 32, "model.width": 0.25, "model.depth": 0.25}
+        fields |= {"data.image_size": 32, "model.width": 0.25, "model.depth": 0.25}
     given: Fields = {"config": SEGMENTERS[name], "fields": fields}
     peer = f"benchmarks.peers.segment:{what}"
     tolerances = _STEP if what == "train" else _PREDICTION

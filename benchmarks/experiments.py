@@ -1,5 +1,5 @@
-"""Configs as the cases use them: a shipped file's `:paper`, with some fields changed, from random
-values.
+"""Configs as the cases use them: a shipped file's `:paper`, or another preset of it, with some
+fields changed, from random values.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ def load(name: str, fields: Mapping[str, Any]) -> ConfigDict:
     """`--config=configs/<name>.py:paper --config.model.pretrained=`, then
     `--config.<field>=<value>` for the fields.
 
-    'flannel.ensemble' is the stage `ensemble` of the study in configs/flannel.py.
+    'flannel.ensemble' is the stage `ensemble` of the study in configs/flannel.py; 'lungs:' is
+    configs/lungs.py without a preset.
     """
+    name, colon, preset = name.partition(":")
     file, _, stage = name.partition(".")
-    config = importlib.import_module(f"configs.{file}").get_config("paper")
+    config = importlib.import_module(f"configs.{file}").get_config(preset if colon else "paper")
     if stage:
         config = config[stage].copy_and_resolve_references()
     config.model.pretrained = ""

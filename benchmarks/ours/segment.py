@@ -31,7 +31,10 @@ def draw_inputs(folder: Path, *, config: str, fields: Mapping[str, Any], images:
     mask = np.zeros((images, c.data.image_size, c.data.image_size), np.uint8)
     for number, name in enumerate(c.masks.structures, start=1):
         for i, phantom in enumerate(drawn):
-            mask[i][phantom.masks[name]] = number
+            if not c.masks.by_source:
+                mask[i][phantom.masks[name]] = number
+            elif i % len(c.masks.structures) == number - 1:  # each image shows one, in turn
+                mask[i][phantom.masks["lung"]] = number
     image = np.stack([phantom.image for phantom in drawn])
     write_arrays(
         folder / INPUTS, {"image": image, "mask": mask, "label": np.zeros(images, np.int32)}

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import Tensor, nn
 
+from benchmarks.peers.lite_unet import LiteUNet
 from benchmarks.settings import is_lite
 
 DENSENETS = {
@@ -129,6 +130,15 @@ def segmenter(config: ConfigDict) -> nn.Module:
     outputs = structures if m.outputs == "sigmoid" else structures + 1
     if m.name == "fc_densenet103":
         return FCDenseNet(m.in_channels, outputs, width=m.width, depth=m.depth)
+    if m.name == "lite_unet":
+        return LiteUNet(
+            m.in_channels,
+            outputs,
+            stem=_scaled((32,), m.width)[0],
+            channels=_scaled((16, 24, 40, 80, 112), m.width),
+            blocks=_scaled((1, 2, 2, 3, 3), m.depth),
+            decoder=_scaled((64, 48, 32, 16), m.width),
+        )
     channels = {"unet_cxnet": (32, 64, 128, 256, 512), "unet": (64, 128, 256, 512, 1024)}[m.name]
     return UNet(
         m.in_channels,

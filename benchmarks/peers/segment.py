@@ -32,9 +32,10 @@ def predict(
         x = training.laid_out(_to_input(images.to(where), c), form, where)
         with training.precision(form, where):
             output = network(x).float()
-        logits = _over_classes(output, c)
+        given = masks.to(where)
+        found["loss"] = _image_losses(output, given, c).cpu().numpy()
+        logits = _over_classes(_cut(output, given, c), c)
         found["mask"] = logits.argmax(1).byte().cpu().numpy()
-        found["loss"] = _image_losses(output, masks.to(where), c).cpu().numpy()
 
     def outputs() -> dict[str, np.ndarray]:
         ids = range(1 + len(c.masks.structures))
@@ -53,7 +54,8 @@ def train(
     masks = masks.to(where)
 
     def mean_loss(output: Tensor) -> Tensor:
-        return _image_losses(output.float(), masks, c).mean()
+        output = output.float()
+        return (_image_losses(output, masks, c) + _implied_losses(output, masks, c)).mean()
 
     return training.step(
         c, _network(c, folder), mean_loss, _to_input(images, c), form=form, where=where
@@ -72,8 +74,10 @@ def _inputs(folder: Path) -> tuple[Tensor, Tensor]:
 
 
 def _to_input(images: Tensor, config: ConfigDict) -> Tensor:
-    """uint8 [B, S, S] -> [B, C, S, S] in [-1, 1]."""
-    return (images.float() / 127.5 - 1)[:, None].repeat(1, config.model.in_channels, 1, 1)
+    """uint8 [B, S, S] -> [B, C, S, S], normalised."""
+    m = config.model
+    [mean], [std] = m.mean or (0.5,), m.std or (0.5,)
+    return ((images.float() / 255 - mean) / std)[:, None].repeat(1, m.in_channels, 1, 1)
 
 
 def _over_classes(output: Tensor, config: ConfigDict) -> Tensor:
@@ -81,13 +85,55 @@ def _over_classes(output: Tensor, config: ConfigDict) -> Tensor:
     return F.pad(output, (0, 0, 0, 0, 1, 0)) if config.model.outputs == "sigmoid" else output
 
 
+def _targets(masks: Tensor, structures: int) -> Tensor:
+    """[B, S, H, W] float: where the structures are."""
+    return F.one_hot(masks, structures + 1)[..., 1:].permute(0, 3, 1, 2).float()
+
+
+def _within(config: ConfigDict) -> list[list[int]]:
+    """Pairs of structures, the first of which lies within the second."""
+    names = list(config.masks.structures)
+    return [[names.index(name) for name in pair.split("=")] for pair in config.masks.within]
+
+
+def _pixel_weights(masks: Tensor, config: ConfigDict) -> Tensor:
+    """[B, H, W]: background at its own weight, of a sum of 1."""
+    pixel = torch.where(masks == 0, config.loss.background_weight, 1.0)
+    return pixel / pixel.sum((1, 2), keepdim=True)
+
+
 def _image_losses(output: Tensor, masks: Tensor, config: ConfigDict) -> Tensor:
-    """[B]: over each image's pixels, background at its own weight."""
-    background = config.loss.background_weight
-    pixel = torch.where(masks == 0, background, 1.0)
-    if config.loss.name == "binary_cross_entropy":
-        targets = F.one_hot(masks, output.shape[1] + 1)[..., 1:].permute(0, 3, 1, 2).float()
-        losses = F.binary_cross_entropy_with_logits(output, targets, reduction="none").mean(1)
-    else:
+    """[B]: over each image's pixels, and with sigmoids over the structures, or those it shows."""
+    weights = _pixel_weights(masks, config)
+    if config.loss.name != "binary_cross_entropy":
         losses = F.cross_entropy(_over_classes(output, config), masks, reduction="none")
-    return (losses * pixel).sum((1, 2)) / pixel.sum((1, 2))
+        return (losses * weights).sum((1, 2))
+    targets = _targets(masks, output.shape[1])
+    losses = F.binary_cross_entropy_with_logits(output, targets, reduction="none")
+    each = (losses * weights[:, None]).sum((2, 3))
+    if config.loss.dice:
+        p = output.sigmoid()
+        both, either = (p * targets).sum((2, 3)), p.sum((2, 3)) + targets.sum((2, 3))
+        each = each + config.loss.dice * (1 - (2 * both + 1) / (either + 1))
+    counts = targets.amax((2, 3)) if config.masks.by_source else torch.ones_like(each)
+    return (each * counts).sum(1) / counts.sum(1)
+
+
+def _implied_losses(output: Tensor, masks: Tensor, config: ConfigDict) -> Tensor | float:
+    """[B]: a structure is wherever one within it is; masks show one structure each."""
+    total: Tensor | float = 0.0
+    for inner, outer in _within(config):
+        weights = _pixel_weights(masks, config) * (masks == inner + 1)
+        total += (F.softplus(-output[:, outer]) * weights).sum((1, 2))
+    return total
+
+
+def _cut(output: Tensor, masks: Tensor, config: ConfigDict) -> Tensor:
+    """Logits of what the masks show alone, which is nowhere outside what it lies within."""
+    if not config.masks.by_source:
+        return output
+    logits = list(output.unbind(1))
+    for inner, outer in _within(config):
+        logits[inner] = torch.minimum(logits[inner], logits[outer])
+    shown = _targets(masks, output.shape[1]).amax((2, 3), keepdim=True)
+    return torch.stack(logits, 1).masked_fill(shown == 0, -30.0)

@@ -10,7 +10,9 @@ from benchmarks.harness import Case, CaseResult, Side, SideResult
 from benchmarks.ours import training
 from benchmarks.protocol import Job
 from benchmarks.settings import LEARNERS, SIDES, Options
+from configs import lungs
 from jaxcxr import models
+from jaxcxr.tasks.network import normalisation
 
 MACHINE = {"cpu": "a CPU", "cores": 2, "jax": {"platform": "cpu"}}
 
@@ -104,6 +106,20 @@ def test_a_batch_of_whole_images_is_compared_as_a_whole():
     ]
     ours = next(side.job.arguments for side in case.sides if side.name == "jaxcxr")
     assert ours["images"] == ours["compared"] == ours["fields"]["evaluate.batch_size"] == 6
+
+
+def test_the_lungs_network_is_the_ready_made_one_but_for_its_values():
+    for what in ("train", "predict"):
+        [case] = command.choose(cases.all_cases(Options()), [f"lite_unet/{what}"])[2:]
+        given = case.prepare[0].arguments
+        config, shipped = experiments.load(given["config"], given["fields"]), lungs.get_config()
+        assert (config.model.name, config.model.pretrained) == ("lite_unet", "")
+        pairs = zip(normalisation(config.model), normalisation(shipped.model), strict=True)
+        assert all((drawn == ready).all() for drawn, ready in pairs)
+        for section in ("data", "masks", "loss"):
+            assert config[section] == shipped[section]
+        assert config.data.image_size == 256
+        assert config.augment == experiments.load("v7_unet", {}).augment  # none
 
 
 def test_the_documentation_counts_the_cases():
