@@ -126,7 +126,6 @@ def study(
             "name": schema.run_name(name, preset),
             "study.learners": tuple(learners),
             "study.folds": FOLDS[preset],
-            "study.lungs": lungs,
         },
         learners=configs,
         ensemble=ENSEMBLE.config(preset),

@@ -72,6 +72,7 @@ EXPERIMENT = Experiment(
                 "shenzhen=lung_field",
             ),
             "masks.within": ("lung_field=lung",),
+            "masks.hull_margin": 0.02,  # of V7's lung 0.2 % lies farther from the fields' hull
             "predict.overlays": True,
             "predict.largest_pieces": 2,
             "optim.schedule": "cosine",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcxr.errors import InputError
+from jaxcxr.ops.hull import beyond_hull
 
 
 def cross_entropy(
@@ -208,18 +209,22 @@ def implied_binary_cross_entropy(
     *,
     labelled: jax.Array | np.ndarray,
     within: Sequence[tuple[int, int]],
+    hull_margin: float = 0.0,
     background_weight: float = 1.0,
     ignore: int = 255,
 ) -> jax.Array:
     """Sigmoid cross-entropy of structures that an image is not labelled for, where they are known.
 
-    A structure is wherever an image has one that lies within it.
+    A structure is wherever an image has one that lies within it, and may be known to lie about the
+    convex hull of that.
 
     Args:
         logits: [B, H, W, S], one per structure.
         labels: [B, H, W] integers, 0 background, 1 to S structures, or `ignore`.
         labelled: [B, S] bool, the structures that an image is labelled for.
         within: (s, t) in 0 to S - 1: structure s lies within t.
+        hull_margin: structure t is nowhere farther than this from the hull of s, as a fraction of
+            the longer side; 0: that is not known.
         background_weight: of a pixel of background; those of structures weigh 1.
         ignore: label of pixels that do not count.
 
@@ -234,8 +239,13 @@ def implied_binary_cross_entropy(
     losses = jnp.zeros(labels.shape)
     for inner, outer in within:
         applies = labelled[:, inner] & ~labelled[:, outer]
-        each = binary_cross_entropy(logits[..., outer], jnp.ones(labels.shape))
-        losses += jnp.where(labels == inner + 1, each, 0.0) * applies[:, None, None]
+        there = labels == inner + 1
+        known = jnp.where(there, 1.0, 0.0)
+        if hull_margin:
+            beyond = beyond_hull(there, hull_margin * max(labels.shape[1:]))
+            known = jnp.where(beyond & (labels == 0), background_weight, known)
+        each = binary_cross_entropy(logits[..., outer], jnp.where(there, 1.0, 0.0))
+        losses += each * known * applies[:, None, None]
     total = total.sum(axis=(1, 2))
     return losses.sum(axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
 

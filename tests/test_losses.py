@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
@@ -278,6 +279,30 @@ def test_a_structure_that_an_image_is_not_labelled_for_does_not_count():
         assert found[b] == pytest.approx(float(alone[0]), rel=1e-6)
 
 
+def test_a_structure_is_not_far_from_the_hull_of_one_within_it():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(1, 40, 40, 2)).astype(np.float32)
+    labels = np.zeros((1, 40, 40), int)
+    labels[0, 10:30, 8:12] = labels[0, 10:30, 24:28] = 1  # two fields
+    labels[0, 0, 0] = 255
+    found = losses.implied_binary_cross_entropy(
+        logits,
+        labels,
+        labelled=np.array([[True, False]]),
+        within=[(0, 1)],
+        background_weight=0.5,
+        hull_margin=0.05,
+    )
+    there, hull = labels[0] == 1, np.zeros((40, 40), bool)
+    hull[10:30, 8:28] = True
+    near = ndimage.distance_transform_edt(~hull) <= 2
+    p = 1 / (1 + np.exp(-logits[0, ..., 1].astype(np.float64)))
+    known = ~near & (labels[0] == 0)
+    total = -np.log(p[there]).sum() - 0.5 * np.log(1 - p[known]).sum()
+    weight = there.sum() + 0.5 * (labels[0] == 0).sum()
+    np.testing.assert_allclose(found, [total / weight], rtol=1e-5)
+
+
 def test_the_mean_of_what_is_labelled_has_gradients_of_that_alone():
     values, labelled = jnp.asarray([[1.0, 3.0], [5.0, 7.0]]), jnp.asarray([[True, False]] * 2)
     np.testing.assert_array_equal(losses.mean_of_labelled(values, labelled), [1, 5])
@@ -300,6 +325,10 @@ def test_what_an_image_labelled_for_one_structure_teaches_another():
     inside = -np.log(p[1, [0, 1], [0, 1], 1])  # the second's lung fields are lung
     expected = [0, inside.sum() / 2.5, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    near = losses.implied_binary_cross_entropy(  # all are within a pixel of its hull
+        logits, labels, labelled=labelled, within=[(0, 1)], background_weight=0.5, hull_margin=0.5
+    )
+    np.testing.assert_allclose(near, expected, rtol=1e-6)
     both = np.ones_like(labelled)
     np.testing.assert_array_equal(
         losses.implied_binary_cross_entropy(logits, labels, labelled=both, within=[(0, 1)]), 0

@@ -33,6 +33,7 @@ LATER = (
     "evaluate.same_source",
     "loss.dice",
     "masks.by_source",
+    "masks.hull_margin",
     "masks.within",
     "model.norm_momentum",
     "model.norm_statistics",

@@ -251,6 +251,13 @@ SEGMENT = task_config(
             "of both). Scores and the validation loss count what an image is labelled for alone, "
             "the loss before that cut.",
         ),
+        "hull_margin": Field(
+            0.0,
+            "With masks.within, such an image also teaches the outer structure to be nowhere "
+            "farther from the convex hull of the inner one than this fraction of the side; 0 = it "
+            "does not.",
+            within=FRACTION,
+        ),
         "resize": Field(
             "nearest",
             "linear: interpolated, then a structure above 0.5 (V7 paper, 4.2)",
@@ -448,13 +455,10 @@ def _study(system: str, *, top: dict[str, Field] | None = None, **fields: Field)
     )
 
 
-_OWN_LUNGS = Field(False, "train the segmenter `segment` and take the masks from it")
-
 FLANNEL = _study(
     "flannel",
     learners=Field((), "those that run, in the order in which the ensemble sees them"),
     folds=Field(5, "blocks of patients for cross-validation", within=COUNT),
-    lungs=_OWN_LUNGS,
 )
 
 CLASSIFIERS = _study(
@@ -465,7 +469,7 @@ CLASSIFIERS = _study(
         (),
         '"a:b": these two are compared on the same test images, with the first repeat of each',
     ),
-    lungs=_OWN_LUNGS,
+    lungs=Field(False, "train the segmenter `segment` and take the masks from it"),
     training_sizes=Field(
         (),
         "Fractions of the training patients, for a curve (COVID-CXNet, figure 9).",

@@ -20,15 +20,16 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             f"known: {', '.join(config.learners)}"
         )
     masks: tuple[Path, ...] = ()
-    if config.study.lungs:
+    sources = {config.learners[name].masks.source for name in config.study.learners}
+    if "segment" in config and "workdir" in sources:  # which is the study's own segmenter
         yield from lung_masks(config, workdir)
         masks = (masks_index(workdir),)
     for name in config.study.learners:
         for fold in range(config.study.folds):
             learner = own(config.learners[name], config)
             learner.split.folds, learner.split.fold = config.study.folds, fold
-            if masks:
-                learner.masks.source, learner.masks.workdir = "workdir", str(workdir / "segment")
+            if learner.masks.source == "workdir":
+                learner.masks.workdir = str(workdir / "segment")
             folder = f"learners/{name}/fold{fold}"
             yield training(folder, learner, workdir / folder, masks, section=f"learners.{name}")
     for fold in range(config.study.folds):

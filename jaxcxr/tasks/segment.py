@@ -120,6 +120,7 @@ class Segment:
                 mask,
                 labelled=self._labelled(batch["mask"]),
                 within=self._within,
+                hull_margin=self._config.masks.hull_margin,
                 background_weight=self._config.loss.background_weight,
             )
         return each, dict(updated)
