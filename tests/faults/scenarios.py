@@ -116,7 +116,7 @@ def _study(folder: Path) -> None:
     config.segment.model.name, config.segment.model.width = tiny.ONE_DOWN, 0.2
     learner = config.learners["densenet161"]
     learner.model.name, learner.model.width, learner.model.depth = tiny.ONE_BLOCK, 0.1, 1.0
-    learner.masks.on_empty = "whole_image"
+    learner.masks.source, learner.masks.on_empty = "workdir", "whole_image"
     _run(config, folder / "run")
 
 

@@ -40,6 +40,7 @@ def config():
         c.learners[name].model.width, c.learners[name].model.depth = 0.1, 1.0
         # After four epochs some lungs are not found.
         c.learners[name].masks.on_empty = "whole_image"
+        c.learners[name].masks.source = "workdir"  # the study's own segmenter's
     c.learners["vgg19_bn"].seed = 1
     return c
 
