@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -71,12 +71,15 @@ def in_folder(workdir: str | os.PathLike[str]) -> str:
     return _quoted(f"--workdir={os.fspath(workdir)}")
 
 
-def again(run: str, workdir: str | os.PathLike[str]) -> str:
+def again(
+    run: str, workdir: str | os.PathLike[str], *, leave_out: Collection[str] = frozenset()
+) -> str:
     """The command of this process with another config.run, and with the fields that this one reads.
 
     `--config=...` where main.py was not started.
 
     The folder of a finished run has its configuration, with all that its training was told.
+    `leave_out`: fields that are not repeated.
     """
     given = _joined(sys.argv[1:]) if _started() else []
     given = [re.sub(r"^--?config", "--config", word) for word in given]
@@ -84,7 +87,7 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
         (word.removeprefix("--config=") for word in given if word.startswith("--config=")), "..."
     )
     fields = [w for w in given if w.startswith("--config.") and not w.startswith("--config.run=")]
-    kept = [w for w in fields if schema.is_read(_field(w), run)]
+    kept = [w for w in fields if schema.is_read(_field(w), run) and _field(w) not in leave_out]
     if run in READING:
         file = ""
         # A training's, or a study's.
@@ -93,15 +96,18 @@ def again(run: str, workdir: str | os.PathLike[str]) -> str:
     return command(file, *kept, f"--config.run={run}", workdir=workdir)
 
 
-def another_configuration(run: str, workdir: str | os.PathLike[str]) -> str:
+def another_configuration(
+    run: str, workdir: str | os.PathLike[str], differing: Collection[str]
+) -> str:
     """What to do where a run folder belongs to another configuration than the one given.
 
-    A run mode that reads a run needs none: the folder has it.
+    A run mode that reads a run needs none: the folder has it. `differing`: the fields that differ.
     """
     if run in READING:
         return (
             "The folder has its run's configuration: leave out --config and the fields of the "
-            f"training.\n  {again(run, workdir)}"
+            "training, or give another folder (--workdir=...).\n"
+            f"  {again(run, workdir, leave_out=differing)}"
         )
     return (
         "Give the new run a folder of its own (--workdir=...), set these fields back, or delete "

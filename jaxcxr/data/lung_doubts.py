@@ -29,10 +29,19 @@ NOT_TWO_LUNGS = "the lungs found are not two separate fields: a lateral view, or
 IN_PIECES = (
     "lungs were found in more than two pieces: gas elsewhere, or a lung that disease divides"
 )
+LEFT_OUT = "over 5 % of the lungs found are left out of the mask (predict.largest_pieces)"
 AT_BORDER = "the lungs found lie along the image's border: cut off, or a poor lung mask"
 OFF_CENTRE = "the lungs found are at one side of the image"
 UPSIDE_DOWN = "the lungs found are wider apart above than below: the X-ray may be upside down"
 ON_ITS_SIDE = "the lungs found lie one above the other: the X-ray may be on its side"
+
+
+_SHARE = 0.05  # of the lungs found, that pieces beside them may have without a warning
+
+
+def look_at_left_out(share: float) -> tuple[str, ...]:
+    """Warnings about the fraction of the lungs found that a mask leaves out."""
+    return (LEFT_OUT,) if share > _SHARE else ()
 
 
 def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
@@ -52,7 +61,7 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
         SMALL_LUNGS: area < 0.05 * lungs.size,
         LARGE_LUNGS: area > 0.65 * lungs.size,
         NOT_TWO_LUNGS: not_two,
-        IN_PIECES: pieces[2:].sum() > 0.05 * area,
+        IN_PIECES: pieces[2:].sum() > _SHARE * area,
         AT_BORDER: border.mean() > 0.15,
         OFF_CENTRE: not 0.2 < middle < 0.75,
         UPSIDE_DOWN: _spread(np.isin(labels, two)) < -0.02,  # gas below is no lung

@@ -19,6 +19,7 @@ from jaxcxr.data import derived
 from jaxcxr.data import store as store_code
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.predictor import Lungs, Predictor
+from jaxcxr.tasks import segment
 
 # Part of the cache key: raise it whenever the ready-made segmenter finds other lungs in the same
 # images with the same weights.
@@ -47,8 +48,9 @@ def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, Lungs]]
 
 
 def made_with(segmenter: Predictor) -> dict[str, Any]:
-    """The fields that make masks of a segmenter's output."""
-    return {name: segmenter.config.predict[name] for name in MADE_WITH}
+    """The fields that make masks of a segmenter's output, with the structure that '' stands for."""
+    fields = {name: segmenter.config.predict[name] for name in MADE_WITH}
+    return fields | {"structure": segment.wanted_structure(segmenter.config)}
 
 
 def left_out_note(names: Sequence[str], segmenter: Predictor) -> str:

@@ -109,6 +109,9 @@ class Result:
         # Of every piece: that some was left out is the network's doubt, too.
         confidence = mask_confidence(found.log_odds, found.every_piece)
         known = dict.fromkeys((*self.warnings, *xray_files.look_at_view(prepared, self.warnings)))
+        doubts = lung_doubts.look_at_lungs(found.every_piece)
+        if lung_doubts.IN_PIECES not in doubts:  # a lung was left out, not what is beside them
+            doubts += lung_doubts.look_at_left_out(found.left_out_share)
         return self.replace(
             pixels=None,
             prepared=prepared,
@@ -118,7 +121,7 @@ class Result:
             mask_confidence=confidence,
             warnings=(
                 *known,
-                *lung_doubts.look_at_lungs(found.every_piece),
+                *doubts,
                 *look_at_confidence(confidence),
             ),
         )

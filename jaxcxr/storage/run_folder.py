@@ -271,7 +271,12 @@ class RunFolder:
             run_identity.same_paths(saved, requested, self._is_recorded), requested
         )
         if lines:
-            fix = hints.another_configuration(str(config.get("run", "")), self.path)
+            differing = {
+                name
+                for name in saved.keys() | requested.keys()
+                if saved.get(name) != requested.get(name)
+            }
+            fix = hints.another_configuration(str(config.get("run", "")), self.path, differing)
             raise InputError(
                 f"{self.path} contains a run with a different configuration ({CONFIG}: - existing, "
                 "+ requested):\n" + "\n".join(lines) + f"\n{fix}"

@@ -438,7 +438,7 @@ def _shipped() -> Iterator[Entry]:
         family="jaxcxr",
         licence="Apache-2.0; its data: lungs.md beside the file",
         paper="this project, configs/lungs.py",
-        sha256="fc86ba0731b794016c99eef126160a915a2f6d30a41ac2d6e3952a781ba502b5",
+        sha256="0fd99de8e93990793a979db966ec1561877b5820fb76a954754bbbd5e3f9bdf6",
         size=1793604,
         input_size=256,
         mean=(127 / 255,) * 3,

@@ -182,6 +182,8 @@ def test_a_segment_run_gives_masks_to_its_data_set_and_finds_lungs_in_other_x_ra
         assert 0 < result.left_out_share < 1
         assert result.left_out_share == pytest.approx(1 - result.lungs.sum() / before.sum())
         assert set(lung_doubts.look_at_lungs(before)) <= set(result.warnings)
+        said = {lung_doubts.IN_PIECES, lung_doubts.LEFT_OUT} & set(result.warnings)
+        assert bool(said) == (result.left_out_share > 0.05)
     learner = prepare(config("patched"))
     learner = learner.predictor(parallel.place(learner.task.init(0)))
     learner.config.masks.on_empty = "whole_image"

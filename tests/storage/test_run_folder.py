@@ -604,6 +604,19 @@ def test_a_run_that_is_read_with_another_configuration_needs_none(tmp_path, mode
     assert "delete" not in str(caught.value)
 
 
+def test_the_command_that_is_told_leaves_out_what_was_refused(tmp_path, monkeypatch):
+    with RunFolder.open(tmp_path, CONFIG) as folder:
+        folder.claim()
+    typed = ["main.py", "--config=x", "--config.run=predict", "--config.data.image_size=512",
+             "--config.predict.inputs=a"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", typed)
+    other = CONFIG | {"data": {"image_size": 512}, "run": "predict"}
+    with pytest.raises(InputError, match="different configuration") as caught:
+        RunFolder.open(tmp_path, other)
+    told = str(caught.value).splitlines()[-1]
+    assert "--config.predict.inputs=a" in told and "image_size" not in told
+
+
 def test_a_lock_that_was_removed_while_it_was_taken_is_taken_again(tmp_path, monkeypatch):
     """Its holder's last act: a lock of a file that has no name any more would bind nobody."""
     opened = []
