@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-# Of 1,357 public frontal X-rays the ready-made lungs have 10 below it; of the masks whose Dice is .9
-# or more, X-rays that were made worse among them, 1 %. The hands, abdomens and pages of text that
-# the tests draw have another warning, or stay below it.
+# Of 1,357 public frontal X-rays the ready-made lungs have 10 below it; of the masks whose Dice is
+# .9 or more, X-rays that were made worse among them, 1 %. The hands, abdomens and pages of text
+# that the tests draw have another warning, or stay below it.
 LIMIT = 0.9
 UNSURE = f"the network is unsure of the lungs: mask confidence under {LIMIT}"
 
