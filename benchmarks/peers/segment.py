@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,12 +121,36 @@ def _image_losses(output: Tensor, masks: Tensor, config: ConfigDict) -> Tensor:
 
 
 def _implied_losses(output: Tensor, masks: Tensor, config: ConfigDict) -> Tensor | float:
-    """[B]: a structure is wherever one within it is; masks show one structure each."""
+    """[B]: a structure is wherever one within it is, and not far from the hull of that.
+
+    Masks show one structure each.
+    """
     total: Tensor | float = 0.0
     for inner, outer in _within(config):
-        weights = _pixel_weights(masks, config) * (masks == inner + 1)
-        total += (F.softplus(-output[:, outer]) * weights).sum((1, 2))
+        there = masks == inner + 1
+        shown = there.any(2).any(1)[:, None, None]
+        known = there
+        if margin := config.masks.hull_margin:
+            known = there | (_beyond_hull(there, margin * masks.shape[-1]) & (masks == 0) & shown)
+        losses = F.binary_cross_entropy_with_logits(
+            output[:, outer], there.float(), reduction="none"
+        )
+        total += (losses * _pixel_weights(masks, config) * known).sum((1, 2))
     return total
+
+
+def _beyond_hull(masks: Tensor, margin: float) -> Tensor:
+    """[B, H, W] bool: a line in one of 32 directions keeps the whole mask farther away."""
+    rows, columns = (
+        torch.arange(side, dtype=torch.float32, device=masks.device) for side in masks.shape[1:]
+    )
+    beyond = torch.zeros_like(masks)
+    for number in range(32):
+        angle = 2 * math.pi * number / 32
+        along = columns * math.cos(angle) + rows[:, None] * math.sin(angle)
+        reach = along.masked_fill(~masks, -math.inf).amax((1, 2), keepdim=True)
+        beyond |= along > reach + margin + 1e-3
+    return beyond
 
 
 def _cut(output: Tensor, masks: Tensor, config: ConfigDict) -> Tensor:
