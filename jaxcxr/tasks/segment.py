@@ -380,6 +380,11 @@ def _within(masks: ConfigDict, structures: tuple[str, ...]) -> list[tuple[int, i
             f"masks.within={tuple(masks.within)} says what an image labelled for one structure "
             "teaches another: it goes with masks.by_source"
         )
+    if masks.hull_margin and not masks.within:
+        raise InputError(
+            f"masks.hull_margin={masks.hull_margin} is of structures that masks.within names, and "
+            "it names none: set --config.masks.hull_margin=0.0"
+        )
     found: set[tuple[int, int]] = set()
     for text in masks.within:
         inner, _, outer = text.partition("=")

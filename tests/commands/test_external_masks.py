@@ -205,7 +205,7 @@ def test_mistakes_are_named(run, tmp_path):
         measure(tmp_path / "match", data__match="first")
     config = tiny.load("lungs")
     config.masks.source, config.masks.by_source, config.masks.resize = "none", (), "nearest"
-    config.masks.within = ()
+    config.masks.within, config.masks.hull_margin = (), 0.0
     config.model.outputs, config.evaluate.data.builders = "sigmoid", PHANTOMS
     with pytest.raises(InputError, match="masks.source is 'none'"):
         evaluated(config, tmp_path / "none", OTHERS)

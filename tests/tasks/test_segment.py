@@ -511,6 +511,13 @@ def test_structures_within_none_are_refused(conventions, within, by_source, mess
         segment.Segment(c, axis_name="data")
 
 
+def test_a_margin_of_no_structures_is_refused(conventions):
+    c = conventions[0]._config.copy_and_resolve_references()
+    c.masks.hull_margin = 0.1
+    with pytest.raises(InputError, match=r"hull_margin=0.1 is of structures that masks.within"):
+        segment.Segment(c, axis_name="data")
+
+
 def test_what_lies_within_one_structure_lies_within_what_that_lies_in():
     masks = tiny.load("fc_densenet103").masks
     masks.by_source, masks.within = ("a=a",), ("c=b", "b=a", "d=a")

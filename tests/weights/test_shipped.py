@@ -65,6 +65,7 @@ def test_a_damaged_or_missing_file_says_that_it_comes_with_jaxcxr(tmp_path, monk
 def test_outputs_of_other_structures_are_refused(structures):
     config = shipped.config("lungs")
     config.masks.structures, config.masks.within = structures, ()
+    config.masks.hull_margin = 0.0
     config.masks.by_source = ("phantom=lung",)
     with pytest.raises(InputError, match="lung_field, lung, and masks.structures has lung|not fit"):
         Predictor.of_weights(config)
