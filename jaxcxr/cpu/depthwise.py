@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcxr.cpu.gradients import with_operands
+from jaxcxr.cpu.gradients import linear_once
 from jaxcxr.cpu.reductions import channel_sums
 from jaxcxr.cpu.windows import strips_of_rows, taps
 from jaxcxr.ops.convolution import at_least_float32
@@ -26,9 +26,10 @@ def depthwise(
 
     The sum over the taps of x, shifted, times the tap's weight of each channel.
 
-    XLA fuses it into one loop, and so it does the gradient by x, a sum of the same kind. The one by
-    the kernel is a sum over pixels, which XLA:CPU takes channel after channel:
-    `_sums_of_products` adds whole rows first.
+    XLA fuses it into one loop, and so it does the gradient by x, a sum of the same kind. A training
+    step has several users of either, the sums of the batch norms, and XLA would fuse the loop into
+    each of them: `linear_once`. The gradient by the kernel is a sum over pixels, which XLA:CPU
+    takes channel after channel: `_sums_of_products` adds whole rows first.
 
     The barriers keep XLA from simplifying across these loops: a training step with depthwise
     convolutions takes 5 to 20 % longer without them (docs/PERFORMANCE.md). They do not keep it from
@@ -60,18 +61,30 @@ def _backward(
         )
     ]
     none = (0, 0, 0)
-    spread = jax.lax.optimization_barrier(
-        jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [none, *sides, none])
-    )
-    parts = taps(spread, kernel.shape, strides=(1, 1), padding=(0, 0))
-    dx = jax.lax.optimization_barrier(_weighted(parts, kernel[::-1, ::-1]).astype(x.dtype))
+
+    def by_x(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
+        spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [none, *sides, none])
+        parts = taps(spread, kernel.shape, strides=(1, 1), padding=(0, 0))
+        return _weighted(parts, kernel[::-1, ::-1]).astype(x.dtype)
+
+    dx = linear_once(by_x, cotangent, kernel)
 
     padded = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
     dkernel = _sums_of_products(padded, cotangent, (rows, columns), strides)
     return dx, dkernel.reshape(rows, columns, 1, channels).astype(kernel.dtype)
 
 
-depthwise.defvjp(with_operands(depthwise), _backward)
+def _forward(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]
+) -> tuple[jax.Array, Any]:
+    def by_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        parts = taps(x, kernel.shape, strides=strides, padding=padding)
+        return _weighted(parts, kernel).astype(x.dtype)
+
+    return linear_once(by_kernel, x, kernel), (x, kernel)
+
+
+depthwise.defvjp(_forward, _backward)
 
 
 def _sums_of_products(

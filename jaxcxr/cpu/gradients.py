@@ -25,3 +25,19 @@ def computed_once(x: jax.Array) -> jax.Array:
     through them with all before them.
     """
     return jnp.where(jnp.isnan(x), jnp.nan, x)
+
+
+def linear_once(
+    compute: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """`compute(x, kernel)`, linear in `kernel`, which XLA:CPU must not recompute for each user.
+
+    XLA fuses cheap operations into all of their users and would repeat a sum of 25 products in
+    each; it takes optimisation barriers out before. A conditional it leaves alone, and what one
+    returns lies in memory. This one asks what is almost always so: that a weight is not 0. Where
+    all are, the result is 0, of infinite and undefined `x`, too.
+    """
+    out = jax.eval_shape(compute, x, kernel)
+    return jax.lax.cond(
+        jnp.any(kernel != 0), compute, lambda *_: jnp.zeros(out.shape, out.dtype), x, kernel
+    )

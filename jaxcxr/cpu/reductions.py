@@ -7,14 +7,20 @@ import functools
 import jax
 import jax.numpy as jnp
 
+_BLOCK = 16  # pixels, measured: 8 and 49 are slower
+
 
 def channel_sums(x: jax.Array) -> jax.Array:
     """[..., C] -> [C].
 
-    XLA:CPU sums channel after channel, a pixel in each line of the cache. A product with ones is
-    faster; with eight rows of them and not one it is blocked, and rounds less than either.
+    XLA:CPU sums channel after channel, a pixel in each line of the cache. Sums of `_BLOCK` pixels
+    it takes as they lie in memory, together with what made them (a square, a product), which is
+    then not written. A product with ones adds the rest faster than XLA's sum; with eight rows of
+    them and not one it is blocked, and rounds less than either.
     """
     rows = x.reshape(-1, x.shape[-1])
+    if len(rows) % _BLOCK == 0:
+        rows = rows.reshape(-1, _BLOCK, x.shape[-1]).sum(1)
     return jnp.dot(jnp.ones((8, len(rows)), x.dtype), rows)[0]
 
 

@@ -263,3 +263,20 @@ def test_what_makes_a_gradient_is_computed_once(kind, monkeypatch):
     assert additions() == 1
     monkeypatch.setattr(gradients, "computed_once", lambda x: x)
     assert additions() == 2
+
+
+def test_a_depthwise_kernel_of_zeros_learns():
+    x, kernel = normal(2, 5, 4, 6), jnp.zeros((3, 3, 1, 6))
+
+    def both(lowering):
+        def total(x, kernel):
+            return (
+                convolve(x, kernel, strides=(1, 1), padding=(1, 1), groups=6, lowering=lowering) + x
+            ).sum()
+
+        return jax.value_and_grad(total, (0, 1))(x, kernel)
+
+    for ours, natives in zip(
+        jax.tree.leaves(both("matmul")), jax.tree.leaves(both("native")), strict=True
+    ):
+        np.testing.assert_allclose(ours, natives, rtol=1e-5, atol=1e-6)
