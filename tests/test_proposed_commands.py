@@ -360,6 +360,11 @@ def test_several_structures_get_their_loss(with_flags):
     prepare(with_flags(config, *flags_in(refusal(lambda: prepare(config)))))
 
 
+def test_a_margin_of_no_structures_is_left_out(with_flags):
+    config = segmenter(masks__hull_margin=0.02)
+    prepare(with_flags(config, *flags_in(refusal(lambda: prepare(config)))))
+
+
 def test_a_data_set_with_images_at_fault_is_used_without_them(tmp_path, with_flags):
     section = test_builders.write_ccx(
         tmp_path, test_builders.CCX_ROWS, pictures={f"im{n}.png": n for n in range(3, 10)}
@@ -529,6 +534,7 @@ FOLLOWED = {
     "to use it: --config.optim.learning_rate": "the_learning_rate",
     "needs lung masks: add --config.masks.source=dataset": "masks_are_taken",
     "--config.loss.name=binary_cross_entropy": "several_structures",
+    "is of structures that masks.within names": "a_margin_of_no_structures",
     "without them with --config.data.max_dropped": "a_data_set_with_images_at_fault",
     "--config.HINT.max_bad_images=": "unreadable_images",
     "these images (--config.masks.on_empty=drop)": "doubtful_masks",
