@@ -20,14 +20,18 @@ from ml_collections import ConfigDict
 from jaxcxr import exported, hints, parallel, schema
 from jaxcxr.commands import export_spec
 from jaxcxr.errors import InputError
-from jaxcxr.inference.best import best_variables
-from jaxcxr.inference.predictor import patch_key, reference_file
+from jaxcxr.inference.predictor import (
+    Predictor,
+    patch_key,
+    reference_file,
+    uses_weights_alone,
+)
 from jaxcxr.ops.pieces import largest_pieces_in_program
 from jaxcxr.state import Variables
 from jaxcxr.storage import files
 from jaxcxr.storage.files import sha256_file
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import TASKS, Task, segment, task_of
+from jaxcxr.tasks import TASKS, Task, needs_lungs, segment, task_of
 from jaxcxr.tasks.task import Prediction
 from jaxcxr.weights.safetensors_file import to_bytes
 
@@ -44,6 +48,9 @@ _ARRAYS = {
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=export`: writes `export/` of a finished run, with its best checkpoint.
 
+    Where no training has begun and the config takes weights with their head, such as the ready-made
+    lungs, these are exported as they are.
+
     model.stablehlo, the program for `export.platforms` (weights are its first argument);
     model.safetensors, the weights, which `model.pretrained` also takes; model.json, what goes in
     and comes out and the files' hashes; run.py, which needs only JAX, NumPy and Pillow. model.json
@@ -57,7 +64,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     _check(config, workdir)
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         task = _task(config)
-        variables = parallel.to_host(best_variables(task, folder))
+        predictor = Predictor.load(folder, config)
+        variables = parallel.to_host(predictor.variables)
         folder.claim()
         if parallel.is_main() and (folder.path / FOLDER / exported.SPEC).exists():
             print(f"replaces the export in {folder.path / FOLDER}", flush=True)
@@ -76,7 +84,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
         if parallel.is_main():
             hashes = _hashes(folder, [*written, exported.RUNNER])
-            spec = files.jsonable({**export_spec.spec(config, folder), "files": hashes})
+            spec = export_spec.spec(config, folder, weights=predictor.weights)
+            spec = files.jsonable({**spec, "files": hashes})
             folder.write_json(
                 f"{FOLDER}/{exported.SPEC}", {**spec, "sha256": exported.spec_hash(spec)}
             )
@@ -101,7 +110,8 @@ def _check(config: ConfigDict, workdir: Path) -> None:
     platforms = tuple(config.export.platforms)
     if not platforms:
         raise InputError("export.platforms is empty: name one or more of cpu, cuda, rocm, tpu")
-    if not RunFolder(workdir).is_finished("train"):
+    folder = RunFolder(workdir)
+    if not folder.is_finished("train") and not uses_weights_alone(config, folder):
         raise InputError(
             f"{workdir} is not the folder of a finished run: train it first, or to its end, with\n"
             f"  {hints.again('train', workdir)}"
@@ -211,11 +221,10 @@ def _hashes(folder: RunFolder, names: Iterable[str]) -> dict[str, Any]:
 def _closing(config: ConfigDict, folder: RunFolder) -> str:
     """Where everything is and how it is used."""
     place = folder.path / FOLDER
-    needs_lungs = export_spec.spec(config, folder)["lungs"]["needed"]
+    lungs = "--lungs SEGMENTER/export " if needs_lungs(config) else ""
     mean, std = (
         f"({', '.join(map(str, values))},)" for values in export_spec.normalisation(config)
     )
-    lungs = "--lungs SEGMENTER/export " if needs_lungs else ""
     lines = [
         f"wrote {place}, for {', '.join(config.export.platforms)}",
         f"to run it         python {shlex.quote(str(place / exported.RUNNER))} "

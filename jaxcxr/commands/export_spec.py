@@ -30,8 +30,8 @@ def metadata(config: ConfigDict, folder: RunFolder) -> dict[str, str]:
     }
 
 
-def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
-    """model.json but for the files' hashes."""
+def spec(config: ConfigDict, folder: RunFolder, *, weights: str = "") -> dict[str, Any]:
+    """model.json but for the files' hashes. `weights`: as in `Predictor`."""
     mean, std = normalisation(config)
     settings = data.Preprocessing.of(config.data)
     training = folder.read_json("training.json", {})
@@ -68,6 +68,8 @@ def spec(config: ConfigDict, folder: RunFolder) -> dict[str, Any]:
             "fold": config.split.fold,
             "step": training.get("best_step"),
             config.train.monitor: training.get("best"),
+            # Used as they are; then there is no step and no score.
+            **({"weights": weights} if weights else {}),
         },
         "versions": environment()["versions"],
     }

@@ -166,7 +166,7 @@ def _section(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
 
     Other labels are what the run calls them.
     """
-    section = data.with_default_dirs(config.evaluate.data, config.data)
+    section = data.with_default_dirs(config.evaluate.data, config.data, field="evaluate.data")
     to = data.target_map(config.data)
     label_map = data.label_map(section)
     if strange := sorted({*label_map.values()} - {*to, ""}):

@@ -114,7 +114,7 @@ def _section(config: ConfigDict) -> ConfigDict:
     Raises:
         InputError: `evaluate.data.relabel` is of a set without classes, or leaves none.
     """
-    section = data.with_default_dirs(config.evaluate.data, config.data)
+    section = data.with_default_dirs(config.evaluate.data, config.data, field="evaluate.data")
     for name in data.Preprocessing.fields():
         section[name] = config.data[name]
     own, given = data.label_map(config.data), data.label_map(section)

@@ -119,7 +119,7 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     store = dataset_masks.open_images(
         predictor,
-        data.with_default_dirs(config.predict.data, config.data),
+        data.with_default_dirs(config.predict.data, config.data, field="predict.data"),
         field="predict.data",
     )
     folder.claim()

@@ -15,17 +15,28 @@ from scipy.sparse import coo_array, csgraph
 from jaxcxr.data import dropped as dropping
 from jaxcxr.data.dataset import Dataset, Examples, subsample_patients
 from jaxcxr.data.dropped import Dropped
-from jaxcxr.data.prepared import PATIENT_KEYS, PreparedSet, data_folder, open_prepared
+from jaxcxr.data.prepared import (
+    PATIENT_KEYS,
+    PreparedSet,
+    data_folder,
+    manual_folder,
+    open_prepared,
+)
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files
 
 
-def with_default_dirs(section: Any, first: Any) -> Any:
+def with_default_dirs(section: Any, first: Any, *, field: str) -> Any:
     """A copy of a second data section, with the first one's folders where it names none.
 
-    The folders are `manual_dir` and `data_dir`.
+    The folders are `manual_dir` and `data_dir`. `field`: the section's name, for messages.
+
+    Raises:
+        InputError: its own `manual_dir` is not a folder.
     """
     section = section.copy_and_resolve_references()
+    if section.manual_dir:
+        manual_folder(section.manual_dir, field=f"{field}.manual_dir")
     for name in ("manual_dir", "data_dir"):
         section[name] = section[name] or first[name]
     return section

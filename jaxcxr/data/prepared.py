@@ -87,7 +87,7 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
     root = data_folder(data_config.data_dir)
     manual_dir = None
     if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS and data_config.manual_dir:
-        manual_dir = files.expanded(data_config.manual_dir, "give the whole path").resolve()
+        manual_dir = manual_folder(data_config.manual_dir)
         root = root / f"manual-{_manual_fingerprint(manual_dir)[:16]}"
     if code := _code_fingerprint(Path(inspect.getfile(builder_class))):
         root = root / f"code-{code[:16]}"
@@ -105,6 +105,18 @@ def open_prepared(module: str, data_config: Any) -> PreparedSet:
                     _prepare(builder, manual_dir)
         with files.reading(builder.data_dir, _REMOVE):
             return _open(builder, name)
+
+
+def manual_folder(manual_dir: str, *, field: str = "data.manual_dir") -> Path:
+    """The folder of data sets downloaded by hand.
+
+    Raises:
+        InputError: there is no such folder; it names the `field`.
+    """
+    folder = files.expanded(manual_dir, "give the whole path").resolve()
+    if not folder.is_dir():
+        raise InputError(f"{field} {folder} is not a folder")
+    return folder
 
 
 def data_folder(data_dir: str) -> Path:
@@ -142,8 +154,6 @@ def _manual_fingerprint(manual_dir: Path) -> str:
     Links are followed, and their targets are part of it: a data set may lie elsewhere. Every real
     folder is entered once, so that links in a circle end.
     """
-    if not manual_dir.is_dir():
-        raise InputError(f"data.manual_dir {manual_dir} is not a folder")
     entries, links, entered, left = [], [], set(), [""]
     paths = {}
     while left:

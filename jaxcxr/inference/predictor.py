@@ -114,7 +114,7 @@ class Predictor:
                 )
             kind.check_prediction(config)
             programs, reference = programs_of(config), None
-            if config.model.head == "pretrained" and not has_begun(folder):
+            if uses_weights_alone(config, folder):
                 return cls.of_weights(config, programs)
             if config.data.match != "none":
                 path = reference_file(config, folder)
@@ -282,6 +282,11 @@ class Predictor:
             return prediction
         structures = tuple(self.config.masks.structures)
         return segment.structure_alone(prediction, structures.index(wanted))
+
+
+def uses_weights_alone(config: ConfigDict, folder: RunFolder) -> bool:
+    """Whether a run predicts with published weights and their head, for no training has begun."""
+    return config.model.head == "pretrained" and not has_begun(folder)
 
 
 def check_kept_head(

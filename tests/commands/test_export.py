@@ -342,6 +342,25 @@ def test_both_lowerings_of_convolutions_are_one_program_to_its_user(copied, monk
     )
 
 
+def test_weights_that_are_used_as_they_are_need_no_training(runs, tmp_path):
+    weights = test_own_xrays.weights_of(runs, "segmenter", tmp_path / "lungs.safetensors")
+    config = segmenter(model__pretrained=weights, model__head="pretrained")
+    export.run(config, tmp_path / "fresh")
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
+    fresh, trained = (
+        Model.open(folder / "export").predict(images)
+        for folder in (tmp_path / "fresh", runs / "segmenter")
+    )
+    assert trained.any()
+    np.testing.assert_array_equal(fresh, trained)
+    assert read_json(tmp_path / "fresh" / "export" / "model.json")["run"]["weights"] == weights
+
+    # What has begun to train is exported with its own checkpoint, or not at all.
+    (tmp_path / "fresh" / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="train it first, or to its end"):
+        export.run(config, tmp_path / "fresh")
+
+
 @pytest.mark.parametrize("name", ["model.stablehlo", "model.safetensors"])
 def test_damaged_and_missing_files_are_named(copied, name):
     path = copied / "export" / name

@@ -288,15 +288,18 @@ def test_changed_code_of_a_builder_of_ones_own_is_prepared_anew(tmp_path):
 
 def test_a_second_section_lies_where_the_first_does_unless_it_says_otherwise():
     first, second = (schema.config("classify").data for _ in range(2))
-    first.manual_dir, first.data_dir, second.data_dir, second.limit = (
-        "/xrays",
-        "/prepared",
-        "/own",
-        7,
-    )
-    found = with_default_dirs(second, first)
-    assert (found.manual_dir, found.data_dir, found.limit) == ("/xrays", "/own", 7)
+    first.manual_dir, first.data_dir = "/xrays", "/prepared"
+    second.data_dir, second.limit = "/own", 7
+    combined = with_default_dirs(second, first, field="evaluate.data")
+    assert (combined.manual_dir, combined.data_dir, combined.limit) == ("/xrays", "/own", 7)
     assert second.manual_dir == ""
+
+
+def test_a_missing_folder_is_named_by_the_field_that_names_it(tmp_path):
+    first, second = (schema.config("classify").data for _ in range(2))
+    second.manual_dir = str(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"^evaluate\.data\.manual_dir .*nowhere is not a folder"):
+        with_default_dirs(second, first, field="evaluate.data")
 
 
 def test_missing_source_files_show_the_builders_instructions(tmp_path):

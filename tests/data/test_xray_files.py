@@ -31,6 +31,10 @@ def chest(size: int = 256) -> np.ndarray:
     )
 
 
+def resized(width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(chest()).resize((width, height)))
+
+
 @pytest.fixture
 def folder(tmp_path):
     for name in (
@@ -257,6 +261,10 @@ def test_files_that_cannot_be_opened_or_are_too_large_say_why(tmp_path, monkeypa
         (chest(), ()),
         (chest().astype(np.uint16) * 16, ()),
         (chest(223), (xray_files.TINY,)),
+        (resized(1024, 256), ()),
+        (resized(1025, 256), (xray_files.SHAPE,)),
+        (resized(256, 512), ()),
+        (resized(256, 513), (xray_files.SHAPE,)),
         (np.full((256, 256), 90, np.uint8), (xray_files.FLAT,)),
         (1000 + chest().astype(np.uint16) // 8, (xray_files.FLAT,)),
         (chest() // 32 * 32, (xray_files.FEW_LEVELS,)),
@@ -268,6 +276,10 @@ def test_files_that_cannot_be_opened_or_are_too_large_say_why(tmp_path, monkeypa
         "8 bits",
         "16 bits",
         "223 px",
+        "4 times as wide as high",
+        "wider than that",
+        "twice as high as wide",
+        "higher than that",
         "one level",
         "32 of 65536 levels",
         "posterised",
