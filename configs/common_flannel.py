@@ -15,7 +15,7 @@ from configs.common import (
     WITHOUT_LUNGS,
 )
 from jaxcxr import schema
-from jaxcxr.schema import Experiment, merged
+from jaxcxr.schema import Experiment, Table, merged
 
 _PHANTOM = merged(PHANTOM_LUNGS, FEW_STEPS, {"split.folds": 3})
 # Sized for two CPU cores: five learners x three folds.
@@ -95,7 +95,8 @@ def study(
     preset: str,
     learners: Mapping[str, Experiment],
     *,
-    comparator: Experiment,
+    comparator: Experiment | None = None,
+    changed: Table | None = None,
     lungs: bool = False,
     **stages: ConfigDict,
 ) -> ConfigDict:
@@ -105,21 +106,22 @@ def study(
         name: of the run folder.
         preset: see configs/common.py.
         learners: those that run, in the order in which the ensemble sees them.
-        comparator: what the further learners are trained like.
+        comparator: what the further learners are trained like; None: there are none.
+        changed: values that take the place of the learners' own; None: those of `SHORTER`.
         lungs: the learners look at the lungs of the study's own segmenter, not at those of their
             own `masks.source`.
         **stages: `segment`, where there is one.
     """
     schema.check_preset(preset)
-    shorter = SHORTER.get(preset, {})
+    shared = SHORTER.get(preset, {}) if changed is None else changed
     if lungs:
-        shorter = {**shorter, "masks.source": "workdir"}
+        shared = {**shared, "masks.source": "workdir"}
     configs = {
-        model: experiment.config(preset, changed=shorter) for model, experiment in learners.items()
+        model: experiment.config(preset, changed=shared) for model, experiment in learners.items()
     }
-    for model, weights in COMPARATORS.items():
+    for model, weights in COMPARATORS.items() if comparator else ():
         own = {"model.name": model, "model.pretrained": weights if preset == "paper" else ""}
-        configs[model] = comparator.config(preset, changed={**own, **shorter})
+        configs[model] = comparator.config(preset, changed={**own, **shared})
     return schema.config(
         "flannel",
         {

@@ -28,6 +28,9 @@ def test_there_is_a_config_for_every_experiment():
     studies = {
         "flannel",
         "patched_flannel",
+        "flannel_lite",
+        "patched_flannel_lite",
+        "mixed_flannel_lite",
         "covid_cxnet_study",
         "covid_cxnet_hierarchical",
         "qatar_study",

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 ONLY_PARSED = {
     "--config.data.manual_dir=": "needs real X-rays",
     "patched_flannel.py": "a study: half an hour on phantoms",
+    "flannel_lite.py": "studies of twelve trainings; tests/studies/test_study.py has minute ones",
     "--config.repeats=10": "ten trainings; tests/training/test_finish.py has two",
     "--config.parallel.coordinator=": "several processes; tests/test_parallel.py starts them",
     "--config.run=lr_find": "a program of its own to compile; tests/studies/test_classifiers.py",

@@ -25,11 +25,13 @@ class Entry:
     Attributes:
         name: the learner's folder name; `flannel` for the ensemble.
         model: the architecture (config.model.name), what the published rows are named by.
-        variant: whole_image or patched; None where no config.json tells.
+        variant: whole_image or patched; mixed of an ensemble of both; None where no config.json
+            tells.
         config: config.json of its first fold; empty where there is none.
         folders: its run folders in the order of the folds.
         predictions: their predictions, in the same order.
         scores: split -> classification_scores of every fold.
+        members: of an ensemble: the learners that it weighs.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Entry:
     folders: tuple[Path, ...]
     predictions: tuple[Predictions, ...]
     scores: Mapping[str, Sequence[Mapping[str, Any]]]
+    members: tuple[Entry, ...] = ()
 
     @property
     def title(self) -> str:
@@ -57,7 +60,7 @@ class Entry:
         """The paper's row for it; None where the paper has none or the classes are others."""
         if self.variant is None or set(self.predictions[0].classes) != set(patched_flannel.CLASSES):
             return None
-        row = patched_flannel.TABLE_3[self.variant].get(self.model)
+        row = patched_flannel.TABLE_3.get(self.variant, {}).get(self.model)
         return None if row is None else {name: MeanStd(*pair) for name, pair in row.items()}
 
 
@@ -65,23 +68,33 @@ def read_entries(root: Path) -> list[Entry]:
     """The learners of a study in the paper's order, then its ensemble.
 
     Raises:
-        InputError: there is no learner, or one lacks a fold that another has.
+        InputError: there is neither, or a learner lacks a fold that another has.
     """
     names = sorted(path.name for path in (root / "learners").glob("*") if path.is_dir())
-    if not names:
+    if not names and not (root / "ensemble").exists():
         raise InputError(f"{root / 'learners'} holds no learner: run the study first")
     entries = [_entry(name, root / "learners" / name) for name in names]
     order = list(tables.LEARNER_TITLES)
     entries.sort(key=lambda e: (order.index(e.model) if e.model in order else len(order), e.name))
     if (root / "ensemble").exists():
         ensemble = _entry(ENSEMBLE, root / "ensemble")
-        variants = {entry.variant for entry in entries}
-        variant = variants.pop() if len(variants) == 1 else None
-        entries.append(dataclasses.replace(ensemble, model=ENSEMBLE, variant=variant))
+        others = [e for other in other_studies(root, "learners_of") for e in read_entries(other)]
+        members = (*entries, *(entry for entry in others if entry.model != ENSEMBLE))
+        variants = {entry.variant for entry in members}
+        variant = variants.pop() if len(variants) == 1 else None if None in variants else "mixed"
+        entries.append(
+            dataclasses.replace(ensemble, model=ENSEMBLE, variant=variant, members=members)
+        )
     folds = {entry.name: [path.name for path in entry.folders] for entry in entries}
     if len(set(map(tuple, folds.values()))) > 1:
         raise InputError(f"{root}: the learners have different folds: {folds}; run the study again")
     return entries
+
+
+def other_studies(root: Path, *fields: str) -> list[Path]:
+    """The folders that these fields of a study's config.json name: `learners_of`, `beside`."""
+    study = (document.read_json(root / "config.json") or {}).get("study", {})
+    return [Path(name) for field in fields for name in study.get(field, ())]
 
 
 def named(entry: Entry) -> str:

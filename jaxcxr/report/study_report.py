@@ -8,24 +8,20 @@ from typing import Any
 
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
-from jaxcxr.report import confounding, document, excluded, plots, tables
+from jaxcxr.report import confounding, document, ensembles, excluded, plots, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
-from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries
+from jaxcxr.report.entries import ENSEMBLE, Entry, named, other_studies, read_entries
 from jaxcxr.report.tables import VARIANT_TITLES
 from jaxcxr.storage.predictions import check_same_split
 
 
-def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ()) -> str:
+def write_study_report(folder: Path | str) -> str:
     """Writes report.md, report.json and plots/ of a finished study.
 
     Reads learners/<name>/fold<k>/ and ensemble/fold<k>/ (predictions.npz, config.json,
-    timings.json), segment/ (segmentation.json, timings.json), and of the study itself manifest.json
-    and timings.json.
-
-    Args:
-        folder: the study.
-        beside: further studies of the same split, as the whole-image study beside the patched one;
-            their rows join the tables.
+    timings.json), segment/ (segmentation.json, timings.json), and of the study itself
+    manifest.json, timings.json and config.json. The rows of the studies that `study.learners_of`
+    and `study.beside` name, such as the whole-image study beside the patched one, join the tables.
 
     Returns:
         the table for the terminal: Table 3 on the test split.
@@ -35,7 +31,8 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
             different splits.
     """
     folder = Path(folder)
-    entries = [entry for root in (folder, *map(Path, beside)) for entry in read_entries(root)]
+    others = other_studies(folder, "learners_of", "beside")
+    entries = [entry for root in (*others, folder) for entry in read_entries(root)]
     everything = [p for entry in entries for p in entry.predictions]
     check_same_split(everything)
     classes = list(everything[0].classes)
@@ -73,6 +70,7 @@ def write_study_report(folder: Path | str, *, beside: Sequence[Path | str] = ())
         "standard deviation. As in the paper, it is the spread of the models, not the uncertainty "
         "of the mean."
     )
+    ensembles.add_combinations(report, entries, main)
     _comparison(report, entries, main)
     first = document.read_json(entries[0].folders[0] / "manifest.json") or {}
     document.add_provenance(
@@ -160,12 +158,13 @@ def _headline(entries: Sequence[Entry], split: str) -> str:
         own = [e for e in entries if e.variant == variant]
         kind = f"{VARIANT_TITLES[variant].lower()} " if variant else ""
         singles = [e for e in own if e.model != ENSEMBLE]
-        best = max(singles, key=lambda e: e.summary(split)["macro_f1"].mean)
-        text = f"best {kind}learner {best.title} **{best.summary(split)['macro_f1']}**"
-        for e in own:
-            if e.model == ENSEMBLE:
-                text = f"{kind}ensemble **{e.summary(split)['macro_f1']}**, {text}"
-        lines.append(text)
+        texts = [
+            f"{kind}ensemble **{e.summary(split)['macro_f1']}**" for e in own if e.model == ENSEMBLE
+        ]
+        if singles:
+            best = max(singles, key=lambda e: e.summary(split)["macro_f1"].mean)
+            texts.append(f"best {kind}learner {best.title} **{best.summary(split)['macro_f1']}**")
+        lines.append(", ".join(texts))
     folds = len(scores)
     return (
         f"Macro-F1 on the {SPLIT_TITLES[split]}, mean (std) over {folds} fold{'s'[: folds != 1]}: "

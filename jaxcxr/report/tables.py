@@ -55,7 +55,11 @@ LEARNER_TITLES = {
     "flannel_old_data": "FLANNEL, old data",
 }
 _SAME_PROBABILITY = 1e-6
-VARIANT_TITLES = {"whole_image": "Whole image", "patched": "Patched"}
+VARIANT_TITLES = {
+    "whole_image": "Whole image",
+    "patched": "Patched",
+    "mixed": "Whole image and patched",  # an ensemble of learners of both kinds
+}
 
 
 @dataclasses.dataclass(frozen=True)

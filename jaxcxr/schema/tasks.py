@@ -459,6 +459,16 @@ FLANNEL = _study(
     "flannel",
     learners=Field((), "those that run, in the order in which the ensemble sees them"),
     folds=Field(5, "blocks of patients for cross-validation", within=COUNT),
+    learners_of=Field(
+        (),
+        "Folders of finished studies of the same split: the ensemble weighs their learners, too, "
+        "after its own, and their rows join the report.",
+    ),
+    beside=Field(
+        (),
+        "Folders of finished studies of the same split whose rows join the report alone.",
+        identity=False,
+    ),
 )
 
 CLASSIFIERS = _study(

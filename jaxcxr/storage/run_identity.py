@@ -31,6 +31,8 @@ OTHER_LUNGS = (
 _PATHS = (
     "masks.workdir",
     "inputs.learners",
+    "study.learners_of",
+    "study.beside",
     "model.pretrained",
     "data.manual_dir",
     "data.data_dir",

@@ -8,17 +8,19 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxcxr.errors import InputError
+from jaxcxr.storage import files, run_config
 from jaxcxr.studies.stages import Stage, lung_masks, masks_index, own, training
 
 
 def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
     """The stages of a study config in their order."""
     unknown = [name for name in config.study.learners if name not in config.learners]
-    if unknown or not config.study.learners:
+    if unknown or not (config.study.learners or config.study.learners_of):
         raise InputError(
             f"study.learners={tuple(config.study.learners)} names no learner of this config; "
             f"known: {', '.join(config.learners)}"
         )
+    others = tuple(str(path) for path in _learners_of_others(config))
     masks: tuple[Path, ...] = ()
     sources = {config.learners[name].masks.source for name in config.study.learners}
     if "segment" in config and "workdir" in sources:  # which is the study's own segmenter
@@ -35,8 +37,9 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
     for fold in range(config.study.folds):
         ensemble = own(config.ensemble, config)
         ensemble.split.folds, ensemble.split.fold = config.study.folds, fold
-        ensemble.inputs.learners = tuple(
-            str(workdir / "learners" / name) for name in config.study.learners
+        ensemble.inputs.learners = (
+            *(str(workdir / "learners" / name) for name in config.study.learners),
+            *others,
         )
         inputs = tuple(
             Path(learner) / f"fold{k}" / "predictions.npz"
@@ -45,3 +48,34 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
         )
         folder = f"ensemble/fold{fold}"
         yield training(folder, ensemble, workdir / folder, inputs, section="ensemble")
+
+
+def _learners_of_others(config: ConfigDict) -> Iterator[Path]:
+    """The learners' folders of the studies in `study.learners_of`, in their ensembles' order.
+
+    Raises:
+        InputError: one is no study, has other folds, or lacks a learner.
+    """
+    for name in config.study.learners_of:
+        folder = files.expanded(name, "give the whole path")
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"study.learners_of names {name}, where no study has run: run it first, or name "
+                "the folder of one that has"
+            )
+        study = run_config.read(folder).get("study", {})
+        if study.get("system") != "flannel":
+            raise InputError(f"study.learners_of names {name}, which is no study of learners")
+        if study.folds != config.study.folds:
+            raise InputError(
+                f"{name} has {study.folds} folds, and study.folds is {config.study.folds}: an "
+                "ensemble takes the folds of its learners"
+            )
+        for learner in study.learners:
+            for fold in range(study.folds):
+                if not (folder / "learners" / learner / f"fold{fold}" / "finished.json").exists():
+                    raise InputError(
+                        f"the study in {name} is not finished ({learner}, fold {fold}): start it "
+                        "again, then this one"
+                    )
+            yield folder / "learners" / learner

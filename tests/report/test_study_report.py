@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
 from jaxcxr.report import tables
 from jaxcxr.report.summary import write_study_report
+from jaxcxr.storage.files import write_json
 from jaxcxr.storage.predictions import Predictions
 from tests.report import fakes
 from tests.report.test_summary import read
@@ -55,14 +57,32 @@ def test_study_has_mean_std_over_folds_and_the_difference_to_the_paper(tmp_path:
 def test_whole_image_study_beside_the_patched_one(tmp_path: Path) -> None:
     whole = fakes.write_study(tmp_path / "whole", patched=False, folds=1)
     patched = fakes.write_study(tmp_path / "study", folds=1)
-    table = write_study_report(patched, beside=[whole])
+    write_json(patched / "config.json", {"study": {"beside": [str(whole)]}})
+    table = write_study_report(patched)
     facts, _ = read(patched)
-    assert [e["variant"] for e in facts["learners"]] == ["patched"] * 3 + ["whole_image"] * 3
+    assert [e["variant"] for e in facts["learners"]] == ["whole_image"] * 3 + ["patched"] * 3
     titles = [line for line in table.splitlines() if line in ("Patched", "Whole image")]
-    assert titles == ["Patched", "Whole image"]
+    assert titles == ["Whole image", "Patched"]
     assert facts["patched_over_whole_image_seconds"] == {"DenseNet-161": 1.0, "Inception-v3": 1.0}
     assert "patches" not in facts["timings"]["stages"]["DenseNet-161, whole image: predict"]
-    assert facts["learners"][3]["published"]["macro_f1"] == {"mean": 0.7625, "std": 0.02}
+    assert facts["learners"][0]["published"]["macro_f1"] == {"mean": 0.7625, "std": 0.02}
+
+
+def test_an_ensemble_of_the_learners_of_two_studies_has_their_rows_above_its_own(tmp_path: Path):
+    halves = [
+        fakes.write_study(tmp_path / name, patched=name == "patched", folds=1)
+        for name in ("whole", "patched")
+    ]
+    mixed = fakes.write_study(tmp_path / "mixed", folds=1)
+    shutil.rmtree(mixed / "learners")
+    write_json(mixed / "config.json", {"study": {"learners_of": [str(half) for half in halves]}})
+    table = write_study_report(mixed)
+    facts, text = read(mixed)
+    variants = ["whole_image"] * 3 + ["patched"] * 3 + ["mixed"]
+    assert [e["variant"] for e in facts["learners"]] == variants
+    assert table.splitlines()[-2:-1] == ["Whole image and patched"]
+    assert facts["learners"][-1]["published"] is None
+    assert "whole image and patched ensemble **" in text
 
 
 def test_phantoms_with_a_confounder_in_one_fold(tmp_path: Path) -> None:

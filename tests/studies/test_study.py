@@ -232,3 +232,48 @@ def test_unknown_learners_are_refused_with_the_known_ones(tmp_path):
         InputError, match="names no learner of this config; known: covid_net, densenet161"
     ):
         study.run(c, tmp_path / "study")
+
+
+def mixed(*others: Path):
+    c = config()
+    c.study.learners, c.study.learners_of = (), tuple(map(str, others))
+    return c
+
+
+def test_an_ensemble_of_the_learners_of_finished_studies_trains_none_of_its_own(
+    done, tmp_path, capsys
+):
+    study.run(mixed(done, done), tmp_path / "mixed")
+    assert "[1/2] ensemble/fold0" in capsys.readouterr().out
+    for fold in (0, 1):
+        folder = tmp_path / "mixed" / "ensemble" / f"fold{fold}"
+        weights = Predictions.load(folder / "predictions.npz").extra["weights"]
+        assert weights.shape[1] == 2 * len(LEARNERS)
+        named = read_json(folder / "config.json")["inputs"]["learners"]
+        assert named == 2 * [str(done / "learners" / name) for name in LEARNERS]
+    learners = read_json(tmp_path / "mixed" / "report.json")["learners"]
+    assert [row["name"] for row in learners].count("densenet161") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda path: shutil.rmtree(path), "where no study has run: run it first"),
+        (lambda path: (path / "learners/vgg19_bn/fold1/finished.json").unlink(),
+         r"is not finished \(vgg19_bn, fold 1\): start it again"),
+    ],
+    ids=["no study", "unfinished"],
+)  # fmt: skip
+def test_a_study_whose_learners_cannot_be_taken_says_why(done, tmp_path, change, says):
+    other = tmp_path / "other"
+    shutil.copytree(done, other)
+    change(other)
+    with pytest.raises(InputError, match=says):
+        study.run(mixed(other), tmp_path / "mixed")
+
+
+def test_a_study_of_other_folds_gives_no_learners(done, tmp_path):
+    c = mixed(done)
+    c.study.folds = 3
+    with pytest.raises(InputError, match=r"has 2 folds, and study\.folds is 3"):
+        study.run(c, tmp_path / "mixed")

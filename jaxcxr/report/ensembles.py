@@ -1,0 +1,115 @@
+"""Is the focal-loss ensemble better than what is simpler? Its learners combined in other ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from jaxcxr.metrics import intervals
+from jaxcxr.metrics.by_rows import BootstrapScores
+from jaxcxr.report import tables
+from jaxcxr.report.document import SPLIT_TITLES, Report
+from jaxcxr.report.entries import ENSEMBLE, Entry, named
+
+MEAN, LOGISTIC, BEST = "mean of the learners", "logistic regression", "best learner"
+_LEAST = 1e-6  # a probability below it has this one's logarithm
+
+
+def combinations(ensemble: Entry) -> dict[str, list[np.ndarray]]:
+    """Test probabilities [N, C] of every fold, of what combines the same learners otherwise.
+
+    The mean gives all learners the same weight. The logistic regression is trained as the ensemble
+    is, on the out-of-fold predictions of the other folds, with balanced classes; it is left out
+    where there is one fold. The best learner has the largest mean macro-F1 over the out-of-fold
+    images: which one it is the test images have no part in.
+    """
+    folds = range(len(ensemble.folders))
+    test = [[_of(member, k, "test") for member in ensemble.members] for k in folds]
+    found = {MEAN: [np.mean(of_fold, axis=0) for of_fold in test]}
+    if len(folds) > 1:
+        found[LOGISTIC] = [_logistic(ensemble, k, test[k]) for k in folds]
+    best = max(
+        range(len(ensemble.members)),
+        key=lambda n: ensemble.members[n].summary("oof")["macro_f1"].mean,
+    )
+    title = f"{BEST}: {named(ensemble.members[best])}"
+    return {**found, title: [of_fold[best] for of_fold in test]}
+
+
+def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> None:
+    """Section of the ensembles beside simpler combinations of their learners, on test images."""
+    whole = [
+        entry
+        for entry in entries
+        if entry.model == ENSEMBLE and all("oof" in member.scores for member in entry.members)
+    ]
+    report.facts["combinations"] = None
+    if split != "test" or not whole:
+        return
+    rows, facts = [], {}
+    for ensemble in whole:
+        ids = ensemble.predictions[0].select("test").patient_ids
+        labels = ensemble.predictions[0].select("test").labels
+        own = [_of(ensemble, k, "test") for k in range(len(ensemble.folders))]
+        rows.append([f"**{named(ensemble)}**", str(tables.mean_std(_macro(labels, own))), ""])
+        facts[named(ensemble)] = of_ensemble = {}
+        for name, probabilities in combinations(ensemble).items():
+            score = tables.mean_std(_macro(labels, probabilities))
+            low, high = intervals.bootstrap(_difference(labels, probabilities, own), ids)[:, 0]
+            rows.append([name, str(score), f"{low:+.4f} to {high:+.4f}"])
+            of_ensemble[name] = {
+                "macro_f1": score.to_json(),
+                "minus_ensemble": [round(float(low), 4), round(float(high), 4)],
+            }
+    report.facts["combinations"] = facts
+    report.add("### Other ways to combine the same learners")
+    report.table(["Combination", "Macro-F1", "Minus the ensemble, 95 % interval"], rows)
+    report.add(
+        f"On the {SPLIT_TITLES['test']}, mean over the folds; intervals by bootstrap over "
+        "patients. The logistic regression reads the logarithms of the learners' probabilities and "
+        "is trained on the out-of-fold images of the other folds, as the ensemble is; the best "
+        "learner is that of the out-of-fold images."
+    )
+
+
+def _of(entry: Entry, fold: int, split: str) -> np.ndarray:
+    return entry.predictions[fold].select(split).probabilities
+
+
+def _logistic(ensemble: Entry, fold: int, test: Sequence[np.ndarray]) -> np.ndarray:
+    others = [k for k in range(len(ensemble.folders)) if k != fold]
+    inputs = np.concatenate(
+        [_inputs([_of(member, k, "oof") for member in ensemble.members]) for k in others]
+    )
+    labels = np.concatenate(
+        [ensemble.members[0].predictions[k].select("oof").labels for k in others]
+    )
+    model = LogisticRegression(class_weight="balanced", max_iter=10_000).fit(inputs, labels)
+    probabilities = np.zeros_like(test[0])
+    probabilities[:, model.classes_] = model.predict_proba(_inputs(test))
+    return probabilities
+
+
+def _inputs(learners: Sequence[np.ndarray]) -> np.ndarray:
+    return np.log(np.maximum(np.concatenate(learners, axis=1), _LEAST))
+
+
+def _macro(labels: np.ndarray, probabilities: Sequence[np.ndarray]) -> list[float]:
+    return [BootstrapScores(labels, of_fold).of_all()["macro_f1"] for of_fold in probabilities]
+
+
+def _difference(
+    labels: np.ndarray, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """[N, D] counts -> [1, D]: mean macro-F1 over the folds of ours, minus theirs."""
+    scored = [[BootstrapScores(labels, of_fold) for of_fold in side] for side in (ours, theirs)]
+
+    def score(counts: np.ndarray) -> np.ndarray:
+        first, second = (
+            np.mean([of_fold.overall(counts)[1] for of_fold in side], axis=0) for side in scored
+        )
+        return (first - second)[None]
+
+    return score
