@@ -57,15 +57,18 @@ def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> No
         facts[named(ensemble)] = of_ensemble = {}
         for name, probabilities in combinations(ensemble).items():
             score = tables.mean_std(_macro(labels, probabilities))
-            low, high = intervals.bootstrap(_difference(labels, probabilities, own), ids)[:, 0]
-            rows.append([name, str(score), f"{low:+.4f} to {high:+.4f}"])
+            difference = _difference(labels, probabilities, own)
+            low, high = intervals.bootstrap(difference, ids)[:, 0]
+            mean = difference(np.ones((len(labels), 1)))[0, 0]
+            rows.append([name, str(score), f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"])
             of_ensemble[name] = {
                 "macro_f1": score.to_json(),
-                "minus_ensemble": [round(float(low), 4), round(float(high), 4)],
+                "minus_ensemble": round(float(mean), 4),
+                "interval": [round(float(low), 4), round(float(high), 4)],
             }
     report.facts["combinations"] = facts
     report.add("### Other ways to combine the same learners")
-    report.table(["Combination", "Macro-F1", "Minus the ensemble, 95 % interval"], rows)
+    report.table(["Combination", "Macro-F1", "Minus the ensemble (95 % interval)"], rows)
     report.add(
         f"On the {SPLIT_TITLES['test']}, mean over the folds; intervals by bootstrap over "
         "patients. The logistic regression reads the logarithms of the learners' probabilities and "

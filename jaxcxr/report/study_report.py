@@ -54,9 +54,8 @@ def write_study_report(folder: Path | str) -> str:
         },
         left_out=left_out,
     )
-    kinds = [
-        VARIANT_TITLES[v].lower() for v in VARIANT_TITLES if any(e.variant == v for e in entries)
-    ]
+    variants = {entry.variant for entry in entries if entry.model != ENSEMBLE}
+    kinds = [title.lower() for variant, title in VARIANT_TITLES.items() if variant in variants]
     report.open(
         f"Study: {' and '.join(kinds) or folder.name} learners and their ensemble", warnings
     )
@@ -200,6 +199,7 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     report.add(
         "## Comparison with published results",
         patched_flannel.COMPARABLE,
+        *_other_learners(entries),
         _leakage(report, entries[0]),
     )
     keys = (*patched_flannel.CLASSES, "macro_f1")
@@ -210,6 +210,16 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
         rows.append(["published", *(str(published[key]) for key in keys)])
         rows.append(["difference", *(f"{ours[k].mean - published[k].mean:+.4f}" for k in keys)])
     report.table(["F1", *map(tables.class_title, patched_flannel.CLASSES), "Macro-F1"], rows)
+
+
+def _other_learners(entries: Sequence[Entry]) -> list[str]:
+    """Sentence about ensembles of learners that the paper's has not, where there are such."""
+    of_the_paper = {name for rows in patched_flannel.TABLE_3.values() for name in rows}
+    members = [member for entry in entries for member in entry.members]
+    others = dict.fromkeys(m.title for m in members if m.model not in of_the_paper)
+    if not others:
+        return []
+    return [f"The ensemble here weighs other learners than the paper's: {', '.join(others)}."]
 
 
 def _leakage(report: Report, entry: Entry) -> str:

@@ -103,7 +103,11 @@ def test_the_report_has_their_scores_and_the_differences_with_intervals(folder):
     write_study_report(folder)
     facts, text = read(folder)
     found = facts["combinations"]["FLANNEL, patched"]
-    assert found[ensembles.MEAN]["minus_ensemble"] == [0, 0]
-    low, high = found[ensembles.LOGISTIC]["minus_ensemble"]
-    assert low < high and max(abs(low), abs(high)) < 0.2
-    assert "| mean of the learners " in text and "+0.0000 to +0.0000" in text
+    same = found[ensembles.MEAN]
+    assert same["minus_ensemble"] == 0 and same["interval"] == [0, 0]
+    other, ensemble = found[ensembles.LOGISTIC], facts["learners"][-1]["splits"]["test"]["f1"]
+    difference = other["macro_f1"]["mean"] - ensemble["macro_f1"]["mean"]
+    assert other["minus_ensemble"] == pytest.approx(difference, abs=2e-4)
+    low, high = other["interval"]
+    assert low < other["minus_ensemble"] < high < low + 0.3
+    assert "| mean of the learners " in text and "(+0.0000 to +0.0000)" in text

@@ -12,7 +12,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
 from jaxcxr.report import tables
 from jaxcxr.report.summary import write_study_report
-from jaxcxr.storage.files import write_json
+from jaxcxr.storage.files import read_json, write_json
 from jaxcxr.storage.predictions import Predictions
 from tests.report import fakes
 from tests.report.test_summary import read
@@ -82,7 +82,20 @@ def test_an_ensemble_of_the_learners_of_two_studies_has_their_rows_above_its_own
     assert [e["variant"] for e in facts["learners"]] == variants
     assert table.splitlines()[-2:-1] == ["Whole image and patched"]
     assert facts["learners"][-1]["published"] is None
+    assert "# Study: whole image and patched learners and their ensemble" in text
     assert "whole image and patched ensemble **" in text
+
+
+def test_an_ensemble_of_other_learners_than_the_papers_says_so(tmp_path: Path) -> None:
+    sentence = "The ensemble here weighs other learners than the paper's: EfficientNet-Lite0."
+    folder = fakes.write_study(tmp_path, folds=1)
+    write_study_report(folder)
+    assert sentence not in read(folder)[1]
+    config = read_json(folder / "learners/densenet161/fold0/config.json")
+    config["model"]["name"] = "efficientnet_lite0"
+    write_json(folder / "learners/densenet161/fold0/config.json", config)
+    write_study_report(folder)
+    assert sentence in read(folder)[1]
 
 
 def test_phantoms_with_a_confounder_in_one_fold(tmp_path: Path) -> None:
