@@ -6,7 +6,7 @@ COVID-CXNet's Table 6 and its figures.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.papers import covid_cxnet
-from jaxcxr.report import confounding, document, excluded, plots, ranges, tables
+from jaxcxr.report import confounding, document, excluded, loss_level, plots, ranges, tables
 from jaxcxr.report.comparison import FOLDER, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.storage.predictions import Predictions
@@ -108,6 +108,11 @@ def write_models_report(folder: Path | str) -> str:
     associations, warnings, left_out = confounding.confounding(
         [document.read_predictions(widest.folders[0])], document.counted(of_widest).get("all")
     )
+    levels: dict[str, list[loss_level.LossLevel]] = {}
+    for m in models:
+        for title, folders, classes in _trainings(m):
+            levels |= loss_level.of_learners({title: folders}, classes)
+    warnings = [*warnings, *loss_level.warnings(levels)]
     report = Report(
         folder, {"kind": "models", "models": [_facts(m) for m in models]}, left_out=left_out
     )
@@ -151,6 +156,7 @@ def write_models_report(folder: Path | str) -> str:
     level1 = widest.folders[0] / "level1"
     excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])
     report.add("## Details")
+    loss_level.add_table(report, levels, over="repeats")
     document.add_confounding(report, associations)
     _segmentation(report, folder)
     stages = document.read_json(folder / "stages.json")
@@ -168,6 +174,16 @@ def write_models_report(folder: Path | str) -> str:
     return "\n".join(
         [tables.text_table(header, rows), *sentences, *(f"Warning. {w}" for w in warnings)]
     )
+
+
+def _trainings(m: Model) -> Iterator[tuple[str, list[Path], int]]:
+    """(title, run folders, number of classes) of a model; of each level of a hierarchy."""
+    levels = [path.name for path in sorted(m.folders[0].glob("level*")) if path.is_dir()]
+    if not levels:
+        yield m.title, list(m.folders), len(m.predictions[0].classes)
+    for level in levels:
+        folders = [folder / level for folder in m.folders]
+        yield f"{m.title}, {level}", folders, len(document.read_predictions(folders[0]).classes)
 
 
 def read_models(root: Path) -> list[Model]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
-from jaxcxr.report import confounding, document, ensembles, excluded, plots, tables
+from jaxcxr.report import confounding, document, ensembles, excluded, loss_level, plots, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import ENSEMBLE, Entry, named, other_studies, read_entries
 from jaxcxr.report.tables import VARIANT_TITLES
@@ -37,6 +37,8 @@ def write_study_report(folder: Path | str) -> str:
     check_same_split(everything)
     classes = list(everything[0].classes)
     associations, warnings, left_out = confounding.confounding(everything)
+    levels = loss_level.of_learners({named(e): e.folders for e in entries}, len(classes))
+    warnings = [*warnings, *loss_level.warnings(levels)]
     splits = [s for s in ("test", "oof") if all(s in entry.scores for entry in entries)]
     if not splits:
         raise InputError(
@@ -83,6 +85,7 @@ def write_study_report(folder: Path | str) -> str:
 
     report.add("## Details")
     _settings(report, entries)
+    loss_level.add_table(report, levels, over="folds")
     if "oof" in splits and main != "oof":
         report.add("### Out-of-fold images")
         report.table(*table_3(entries, "oof"))

@@ -13,7 +13,15 @@ import numpy as np
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
-from jaxcxr.report import confounding, document, excluded, plots, segmentation_tables, tables
+from jaxcxr.report import (
+    confounding,
+    document,
+    excluded,
+    loss_level,
+    plots,
+    segmentation_tables,
+    tables,
+)
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.study_report import write_study_report
 from jaxcxr.storage.predictions import Predictions
@@ -65,8 +73,11 @@ def write_run_report(folder: Path | str) -> str:
 
     main = splits[-1]
     warnings = [*warnings, *tables.constant(predictions.select(main))]
+    level = loss_level.of_run(folder, len(predictions.classes))
+    report.facts["loss"] = level and level.to_json()
+    warnings += loss_level.warnings({name: [level]} if level else {})
     report.open(name, warnings)
-    report.add("## Result", _sentence(scores[main], main))
+    report.add("## Result", _sentence(scores[main], main), *([level.sentence] if level else []))
     report.table(*tables.scores_rows(scores[main]))
     _confusion(report, predictions.classes, scores[main], main, name)
 

@@ -53,6 +53,7 @@ def write_run(folder: Path, made: Predictions, *, patched: bool | None = True) -
     """One finished classifier; `patched=None` is an ensemble, whose config has no patches."""
     made.save(folder / "predictions.npz")
     config: dict[str, object] = {"model": {"name": made.learner, "width": 0.25, "depth": 0.5}}
+    config["task"] = "ensemble" if patched is None else "classify"
     if patched is not None:
         config["patches"] = {"enabled": patched, "size": 32, "eval_count": 16}
         config["data"] = {"image_size": 128}
