@@ -66,6 +66,21 @@ def _experiment(name: str, preset: str = "") -> str:
     return f"configs/{name}.py{preset}" if in_repository else name + preset
 
 
+def experiment_of(workdir: str | os.PathLike[str]) -> str:
+    """The command of the experiment whose run folder has this name; '' where none has."""
+    folder = os.path.normpath(os.fspath(workdir))
+    name, _, preset = os.path.basename(folder).partition("-")
+    if name not in shipped.experiments():
+        return ""
+    data = ["--config.data.manual_dir=..."] if preset else []
+    is_default = folder == os.path.join("runs", os.path.basename(folder))
+    return command(
+        _experiment(name, f":{preset}" if preset else ""),
+        *data,
+        workdir="" if is_default else workdir,
+    )
+
+
 def in_folder(workdir: str | os.PathLike[str]) -> str:
     """`--workdir=FOLDER`, to be pasted."""
     return _quoted(f"--workdir={os.fspath(workdir)}")

@@ -5,29 +5,39 @@ train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, stu
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from jaxcxr import parallel, run_modes, schema
 from jaxcxr.cli import interrupts
-from jaxcxr.commands import compare, enhance, evaluate, explain, export, lr_find, predict, probe
 from jaxcxr.errors import DivergedError, InputError
 from jaxcxr.storage.names import printable
-from jaxcxr.studies import repeats, study
+
+
+def _of(module: str) -> Callable[[ConfigDict, Path], None]:
+    """The module's `run`, which is imported when it runs: all of them take seconds."""
+
+    def run(config: ConfigDict, workdir: Path) -> None:
+        importlib.import_module(module).run(config, workdir)
+
+    return run
+
 
 RUNS = {
-    "train": repeats.run,
-    "evaluate": evaluate.run,
-    "predict": predict.run,
-    "explain": explain.run,
-    "compare": compare.run,
-    "export": export.run,
-    "lr_find": lr_find.run,
-    "probe": probe.run,
-    "enhance": enhance.run,
-    "study": study.run,
+    "train": _of("jaxcxr.studies.repeats"),
+    "evaluate": _of("jaxcxr.commands.evaluate"),
+    "predict": _of("jaxcxr.commands.predict"),
+    "explain": _of("jaxcxr.commands.explain"),
+    "compare": _of("jaxcxr.commands.compare"),
+    "export": _of("jaxcxr.commands.export"),
+    "lr_find": _of("jaxcxr.commands.lr_find"),
+    "probe": _of("jaxcxr.commands.probe"),
+    "enhance": _of("jaxcxr.commands.enhance"),
+    "study": _of("jaxcxr.studies.study"),
 }
 _LAYOUT = "\n\t"  # what messages are laid out with
 

@@ -222,13 +222,12 @@ def _closing(config: ConfigDict, folder: RunFolder) -> str:
     """Where everything is and how it is used."""
     place = folder.path / FOLDER
     lungs = "--lungs SEGMENTER/export " if needs_lungs(config) else ""
-    mean, std = (
-        f"({', '.join(map(str, values))},)" for values in export_spec.normalisation(config)
-    )
+    mean, std = (str(tuple(values)) for values in export_spec.normalisation(config))
+    masks = "" if task_of(config).has_classes else "--masks-to masks "
     lines = [
         f"wrote {place}, for {', '.join(config.export.platforms)}",
         f"to run it         python {shlex.quote(str(place / exported.RUNNER))} "
-        f"{shlex.quote(str(place))} {lungs}IMAGE...",
+        f"{shlex.quote(str(place))} {lungs}{masks}IMAGE...",
         "                  which needs only JAX with flatbuffers, NumPy and Pillow",
         f"to start from it  --config.model.pretrained={shlex.quote(str(place / exported.WEIGHTS))} "
         "--config.model.head=pretrained "

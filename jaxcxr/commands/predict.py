@@ -138,7 +138,8 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
         )
         if writer.left_out:
             print(dataset_masks.left_out_note(writer.left_out, predictor))
-        print(f"wrote {count} lung masks to {folder.path / 'masks'}{note}")
+        names = ", ".join(name.rpartition(".")[2] for name in config.predict.data.builders)
+        print(f"wrote {count} lung masks of {names} to {folder.path / 'masks'}{note}")
 
 
 def _mask_writer(

@@ -194,7 +194,7 @@ class Results:
         lines += [
             "",
             f"wrote {self.folder / CSV} and {JSONL}",
-            *(f"      {self.folder / kind}{os.sep}" for kind in self.pictures),
+            *(f"      {self.folder / kind}{os.sep}" for kind in self.pictures if self.predicted),
         ]
         return "\n".join([*lines, "Research use only. Not for diagnosis."])
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from jaxcxr import parallel, schema
 from jaxcxr.tasks import TASKS, Classify, Task
 
-COMPILING = "compiling the program (minutes on a CPU; cached for later runs)"
+COMPILING = "compiling the program, unless an earlier run did (large ones: minutes on a CPU)"
 T = TypeVar("T")
 Program = Callable[..., dict[str, Any]]
 

@@ -11,7 +11,7 @@ from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
-from jaxcxr.report.entries import ENSEMBLE, Entry, named
+from jaxcxr.report.entries import Entry, named
 
 MEAN, LOGISTIC, BEST = "mean of the learners", "logistic regression", "best learner"
 _LEAST = 1e-6  # a probability below it has this one's logarithm
@@ -22,14 +22,15 @@ def combinations(ensemble: Entry) -> dict[str, list[np.ndarray]]:
 
     The mean gives all learners the same weight. The logistic regression is trained as the ensemble
     is, on the out-of-fold predictions of the other folds, with balanced classes; it is left out
-    where there is one fold. The best learner has the largest mean macro-F1 over the out-of-fold
-    images: which one it is the test images have no part in.
+    where these have fewer than two classes. The best learner has the largest mean macro-F1 over the
+    out-of-fold images: which one it is the test images have no part in.
     """
     folds = range(len(ensemble.folders))
     test = [[_of(member, k, "test") for member in ensemble.members] for k in folds]
     found = {MEAN: [np.mean(of_fold, axis=0) for of_fold in test]}
-    if len(folds) > 1:
-        found[LOGISTIC] = [_logistic(ensemble, k, test[k]) for k in folds]
+    stacked = [_logistic(ensemble, k, test[k]) for k in folds]
+    if all(probabilities is not None for probabilities in stacked):
+        found[LOGISTIC] = [probabilities for probabilities in stacked if probabilities is not None]
     best = max(
         range(len(ensemble.members)),
         key=lambda n: ensemble.members[n].summary("oof")["macro_f1"].mean,
@@ -43,7 +44,7 @@ def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> No
     whole = [
         entry
         for entry in entries
-        if entry.model == ENSEMBLE and all("oof" in member.scores for member in entry.members)
+        if entry.members and all("oof" in member.scores for member in entry.members)
     ]
     report.facts["combinations"] = None
     if split != "test" or not whole:
@@ -81,14 +82,19 @@ def _of(entry: Entry, fold: int, split: str) -> np.ndarray:
     return entry.predictions[fold].select(split).probabilities
 
 
-def _logistic(ensemble: Entry, fold: int, test: Sequence[np.ndarray]) -> np.ndarray:
+def _logistic(ensemble: Entry, fold: int, test: Sequence[np.ndarray]) -> np.ndarray | None:
+    """None where the other folds do not have images of two classes."""
     others = [k for k in range(len(ensemble.folders)) if k != fold]
+    if not others:
+        return None
     inputs = np.concatenate(
         [_inputs([_of(member, k, "oof") for member in ensemble.members]) for k in others]
     )
     labels = np.concatenate(
         [ensemble.members[0].predictions[k].select("oof").labels for k in others]
     )
+    if len(np.unique(labels)) < 2:
+        return None
     model = LogisticRegression(class_weight="balanced", max_iter=10_000).fit(inputs, labels)
     probabilities = np.zeros_like(test[0])
     probabilities[:, model.classes_] = model.predict_proba(_inputs(test))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ class Entry:
         predictions: their predictions, in the same order.
         scores: split -> classification_scores of every fold.
         members: of an ensemble: the learners that it weighs.
+        study: the name of its study's folder.
+        is_alone: whether no other entry has its name, so that it needs none of a study.
     """
 
     name: str
@@ -42,11 +45,14 @@ class Entry:
     predictions: tuple[Predictions, ...]
     scores: Mapping[str, Sequence[Mapping[str, Any]]]
     members: tuple[Entry, ...] = ()
+    study: str = ""
+    is_alone: bool = True
 
     @property
     def title(self) -> str:
         """The name of the model in tables."""
-        return tables.learner_title(self.model)
+        title = tables.learner_title(self.model)
+        return title if self.is_alone else f"{title} ({self.study})"
 
     def summary(self, split: str) -> dict[str, MeanStd]:
         """Score -> mean and standard deviation over the folds of `split`."""
@@ -64,8 +70,13 @@ class Entry:
         return None if row is None else {name: MeanStd(*pair) for name, pair in row.items()}
 
 
-def read_entries(root: Path) -> list[Entry]:
+def read_entries(root: Path, *, learners_of: Sequence[Path] | None = None) -> list[Entry]:
     """The learners of a study in the paper's order, then its ensemble.
+
+    Args:
+        root: its folder.
+        learners_of: other studies whose learners its ensemble weighs, too; None: those where the
+            ensemble's config.json says they were.
 
     Raises:
         InputError: there is neither, or a learner lacks a fold that another has.
@@ -77,24 +88,48 @@ def read_entries(root: Path) -> list[Entry]:
     order = list(tables.LEARNER_TITLES)
     entries.sort(key=lambda e: (order.index(e.model) if e.model in order else len(order), e.name))
     if (root / "ensemble").exists():
-        ensemble = _entry(ENSEMBLE, root / "ensemble")
-        others = [e for other in other_studies(root, "learners_of") for e in read_entries(other)]
-        members = (*entries, *(entry for entry in others if entry.model != ENSEMBLE))
-        variants = {entry.variant for entry in members}
-        variant = variants.pop() if len(variants) == 1 else None if None in variants else "mixed"
-        entries.append(
-            dataclasses.replace(ensemble, model=ENSEMBLE, variant=variant, members=members)
-        )
+        if learners_of is None:
+            learners_of = _studies_of_learners(root)
+        others = [e for other in learners_of for e in read_entries(other) if e.model != ENSEMBLE]
+        entries.append(_ensemble(root, (*entries, *others)))
     folds = {entry.name: [path.name for path in entry.folders] for entry in entries}
     if len(set(map(tuple, folds.values()))) > 1:
         raise InputError(f"{root}: the learners have different folds: {folds}; run the study again")
-    return entries
+    return [dataclasses.replace(entry, study=root.name) for entry in entries]
 
 
-def other_studies(root: Path, *fields: str) -> list[Path]:
-    """The folders that these fields of a study's config.json name: `learners_of`, `beside`."""
-    study = (document.read_json(root / "config.json") or {}).get("study", {})
-    return [Path(name) for field in fields for name in study.get(field, ())]
+def _studies_of_learners(root: Path) -> list[Path]:
+    """Other studies whose learners a study's ensemble weighs, those that are still there."""
+    config = document.read_json(root / "ensemble" / "fold0" / "config.json") or {}
+    learners = map(Path, config.get("inputs", {}).get("learners", ()))
+    studies = dict.fromkeys(path.parent.parent for path in learners if path.is_dir())
+    return [study for study in studies if study.resolve() != root.resolve()]
+
+
+def _ensemble(root: Path, learners: Sequence[Entry]) -> Entry:
+    """The ensemble of a study; `learners` are those that it can have weighed."""
+    ensemble = _entry(ENSEMBLE, root / "ensemble")
+    # Folders of learners that the study had before are there, too.
+    names = {Path(path).name for path in ensemble.config.get("inputs", {}).get("learners", ())}
+    members = tuple(entry for entry in learners if not names or entry.name in names)
+    variants = {entry.variant for entry in members} or {None}
+    variant = variants.pop() if len(variants) == 1 else None if None in variants else "mixed"
+    return dataclasses.replace(ensemble, model=ENSEMBLE, variant=variant, members=members)
+
+
+def told_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, those of the same name with the names of their studies."""
+    counts = collections.Counter(map(named, entries))
+    changed = {
+        entry.folders: dataclasses.replace(entry, is_alone=counts[named(entry)] == 1)
+        for entry in entries
+    }
+    return [
+        dataclasses.replace(
+            entry, members=tuple(changed.get(member.folders, member) for member in entry.members)
+        )
+        for entry in changed.values()
+    ]
 
 
 def named(entry: Entry) -> str:

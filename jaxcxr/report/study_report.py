@@ -10,18 +10,26 @@ from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
 from jaxcxr.report import confounding, document, ensembles, excluded, loss_level, plots, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
-from jaxcxr.report.entries import ENSEMBLE, Entry, named, other_studies, read_entries
+from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries, told_apart
 from jaxcxr.report.tables import VARIANT_TITLES
 from jaxcxr.storage.predictions import check_same_split
 
 
-def write_study_report(folder: Path | str) -> str:
+def write_study_report(
+    folder: Path | str, *, learners_of: Sequence[Path] = (), beside: Sequence[Path] = ()
+) -> str:
     """Writes report.md, report.json and plots/ of a finished study.
 
     Reads learners/<name>/fold<k>/ and ensemble/fold<k>/ (predictions.npz, config.json,
     timings.json), segment/ (segmentation.json, timings.json), and of the study itself
-    manifest.json, timings.json and config.json. The rows of the studies that `study.learners_of`
-    and `study.beside` name, such as the whole-image study beside the patched one, join the tables.
+    manifest.json and timings.json.
+
+    Args:
+        folder: the study.
+        learners_of: studies of the same split whose learners its ensemble weighs, too; their rows
+            join the tables.
+        beside: further studies of the same split whose rows join the tables, as the whole-image
+            study beside the patched one.
 
     Returns:
         the table for the terminal: Table 3 on the test split.
@@ -31,8 +39,9 @@ def write_study_report(folder: Path | str) -> str:
             different splits.
     """
     folder = Path(folder)
-    others = other_studies(folder, "learners_of", "beside")
-    entries = [entry for root in (*others, folder) for entry in read_entries(root)]
+    others = dict.fromkeys(path.resolve() for path in (*learners_of, *beside))
+    entries = [entry for root in others if root != folder.resolve() for entry in read_entries(root)]
+    entries = told_apart([*entries, *read_entries(folder, learners_of=learners_of)])
     everything = [p for entry in entries for p in entry.predictions]
     check_same_split(everything)
     classes = list(everything[0].classes)
@@ -101,7 +110,8 @@ def write_study_report(folder: Path | str) -> str:
     titles = [tables.class_title(c) for c in classes]
     for entry in sorted(entries, key=lambda e: e.model != ENSEMBLE):
         figure = plots.confusion_matrix(entry.confusion(main), titles, title=named(entry))
-        file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name)))
+        study = "" if entry.is_alone else entry.study
+        file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name, study)))
         report.figure(file, figure, f"Confusion matrix of {named(entry)}")
     _data(report, entries[0])
     document.add_confounding(report, associations)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from jaxcxr import hints
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files, run_config
+from jaxcxr.storage.run_files import CONFIG
 from jaxcxr.studies.stages import Stage, lung_masks, masks_index, own, training
 
 
@@ -56,13 +58,21 @@ def _learners_of_others(config: ConfigDict) -> Iterator[Path]:
     Raises:
         InputError: one is no study, has other folds, or lacks a learner.
     """
-    for name in config.study.learners_of:
-        folder = files.expanded(name, "give the whole path")
-        if not (folder / "config.json").is_file():
-            raise InputError(
-                f"study.learners_of names {name}, where no study has run: run it first, or name "
-                "the folder of one that has"
-            )
+    names = config.study.learners_of
+    folders = [files.expanded(name, "give the whole path") for name in names]
+    places = [folder.resolve() for folder in folders]
+    if twice := [
+        name for name, place in zip(names, places, strict=True) if places.count(place) > 1
+    ]:
+        raise InputError(f"study.learners_of names {twice[0]} twice: each learner counts once")
+    absent = [not (folder / CONFIG).is_file() for folder in folders]
+    if missing := [name for name, is_absent in zip(names, absent, strict=True) if is_absent]:
+        commands = "".join(f"\n  {hint}" for name in missing if (hint := hints.experiment_of(name)))
+        raise InputError(
+            f"study.learners_of names {' and '.join(missing)}, where no study has run: run it "
+            f"first, or name the folder of one that has{commands}"
+        )
+    for name, folder in zip(names, folders, strict=True):
         study = run_config.read(folder).get("study", {})
         if study.get("system") != "flannel":
             raise InputError(f"study.learners_of names {name}, which is no study of learners")
@@ -70,6 +80,11 @@ def _learners_of_others(config: ConfigDict) -> Iterator[Path]:
             raise InputError(
                 f"{name} has {study.folds} folds, and study.folds is {config.study.folds}: an "
                 "ensemble takes the folds of its learners"
+            )
+        if not study.learners:
+            raise InputError(
+                f"the study in {name} has no learners of its own: name the studies that its "
+                "study.learners_of names"
             )
         for learner in study.learners:
             for fold in range(study.folds):

@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import hints, parallel
+from jaxcxr import hints, parallel, weights
 from jaxcxr.commands import predict, train
 from jaxcxr.cpu import host_memory
 from jaxcxr.errors import InputError
@@ -59,10 +59,19 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -
         shared: the study's config, whose fields messages of a stage may name.
 
     Raises:
-        InputError: a stage is to run and the folder cannot be written, or a result of an earlier
-            stage is lost.
+        InputError: a stage is to run and the folder cannot be written, weights that it takes are
+            not installed, or a result of an earlier stage is lost.
     """
     todo = list(stages)
+    weights.check_installed(
+        dict.fromkeys(
+            stage.config.model.pretrained
+            for stage in todo
+            if "model" in stage.config
+            and "pretrained" in stage.config.model
+            and not stage.output.exists()
+        )
+    )
     for number, stage in enumerate(todo, start=1):
         head = f"[{number}/{len(todo)}] {stage.name}"
         if _is_done(stage, folder):

@@ -2,6 +2,16 @@
 
 from jaxcxr.weights import catalog, header
 from jaxcxr.weights.catalog import CATALOG, Entry
-from jaxcxr.weights.loading import NO_HASH, Source, find, load
+from jaxcxr.weights.loading import NO_HASH, Source, check_installed, find, load
 
-__all__ = ["CATALOG", "NO_HASH", "Entry", "Source", "catalog", "find", "header", "load"]
+__all__ = [
+    "CATALOG",
+    "NO_HASH",
+    "Entry",
+    "Source",
+    "catalog",
+    "check_installed",
+    "find",
+    "header",
+    "load",
+]

