@@ -361,7 +361,14 @@ def learners(
             if std:
                 axes.errorbar(position, mean, yerr=std, color=INK, capsize=3, linewidth=1.1)
             axes.text(
-                position, 0.02, f"{mean:.3f}", ha="center", va="bottom", fontsize=8, color=INK
+                position,
+                0.02,
+                f"{mean:.3f}",
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                color=INK,
+                rotation=90 * (len(variants) > 1),  # bars beside each other are narrow
             )
         marks = [
             (names.index(name) + shift, value)
