@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -31,6 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # and `idle_cpu` shows that nobody was disturbed.
 PAUSE = 0.25
 
+# A turn of a side lasts at least so long, by as many calls as that takes: the first call after
+# other processes had the cores finds cold caches and sleeping threads, which costs up to half of a
+# call of 40 ms and is no part of a user's hundredth batch.
+TURN_SECONDS = 0.5
 
 Tolerance = float | Mapping[str, float]
 
@@ -84,11 +89,12 @@ class SideResult:
     """What came out of a side; the fields of a side that did not run keep their defaults.
 
     Attributes:
-        seconds: of each counted repetition.
+        seconds: of each counted repetition, the mean of its calls.
         ratios: this side's seconds over the reference's, round by round: 2 where the reference is
             twice as fast.
         prepare_seconds: imports, weights, everything before the first repetition.
         first_seconds: the first repetition, which compiles.
+        last_seconds: a call in the latest turn.
         idle_cpu: CPU seconds a second that its process used while it was another side's turn.
         host_bytes, device_bytes: memory at the peak.
         flops, bytes: of a repetition.
@@ -104,6 +110,7 @@ class SideResult:
     ratios: list[float] = dataclasses.field(default_factory=list)
     prepare_seconds: float | None = None
     first_seconds: float | None = None
+    last_seconds: float | None = None
     idle_cpu: float | None = None
     host_bytes: float | None = None
     device_bytes: float | None = None
@@ -187,8 +194,8 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         words = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise WorkerError(f"exit status {status}: {words[-1].strip() if words else 'no word'}")
 
-    def ask(self, do: str) -> dict[str, Any]:
-        self.tell({"do": do})
+    def ask(self, do: str, **told: Any) -> dict[str, Any]:
+        self.tell({"do": do, **told})
         return self.answer()
 
     def __exit__(self, *unused: object) -> None:
@@ -275,13 +282,23 @@ def _round(
     def turn(i: int) -> None:
         if len(running) > 1:
             time.sleep(PAUSE)
-        seconds[i] = running[i].ask("run")["seconds"]
-        if results[i].first_seconds is None:
-            results[i].first_seconds = seconds[i]
+        result = results[i]
+        calls = _calls(result.last_seconds)
+        seconds[i] = running[i].ask("run", calls=calls)["seconds"] / calls
+        result.last_seconds = seconds[i]
+        if result.first_seconds is None:
+            result.first_seconds = seconds[i]
 
     for i in sorted(running, reverse=backwards):
         _try(running, i, results[i], lambda i=i: turn(i))
     return seconds
+
+
+def _calls(seconds: float | None) -> int:
+    """Of a turn, from how long a call took before; None: the first one, which compiles."""
+    if seconds is None:
+        return 1
+    return max(1, math.ceil(TURN_SECONDS / max(seconds, 1e-3)))
 
 
 def _finish(worker: Worker, result: SideResult) -> None:

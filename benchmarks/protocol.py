@@ -1,7 +1,8 @@
 """What a worker process is told to do, and what it gives the harness to run.
 
-A worker reads one JSON object a line and answers each with one: first a job, then {"do": "run"} as
-often as wanted, and {"do": "finish"} once. See `benchmarks.worker` and `benchmarks.harness.Worker`.
+A worker reads one JSON object a line and answers each with one: first a job, then {"do": "run",
+"calls": 3} as often as wanted, and {"do": "finish"} once. See `benchmarks.worker` and
+`benchmarks.harness.Worker`.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ class Prepared:
     """A side that is ready to run.
 
     Attributes:
-        run: one repetition; returns when the device has finished it.
+        run: one call, of which a repetition makes one or more; returns when the device has
+            finished it.
         outputs: arrays by name that all sides of the case must agree on; asked for once, after the
             last repetition.
-        measures: 'flops' and 'bytes' of a repetition, 'device_bytes' at the peak: those that are
+        measures: 'flops' and 'bytes' of a call, 'device_bytes' at the peak: those that are
             known; in the same form.
     """
 

@@ -34,9 +34,10 @@ _EXPLANATION = """\
 "x of ours" is the side's time over that of jaxcxr in the same round: above 1 jaxcxr is faster
 (in input/train over that of the steps alone: what is above 1 they wait for input). "difference"
 is the largest difference of any output from jaxcxr's, as a share of the output's largest value.
-"first" is the first repetition, which compiles, or reads what was compiled before. "of peak" is
-against the faster framework's float32 matrix product in this run; the peers do jaxcxr's
-floating-point operations, as XLA counts them. "host" is the process's largest resident set."""
+"first" is the first call, which compiles, or reads what was compiled before; a later repetition is
+the mean of the calls that fill half a second. "of peak" is against the faster framework's float32
+matrix product in this run; the peers do jaxcxr's floating-point operations, as XLA counts them.
+"host" is the process's largest resident set."""
 
 
 def peaks(results: Sequence[CaseResult]) -> dict[str, float]:

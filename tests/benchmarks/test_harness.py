@@ -18,6 +18,7 @@ FAKES = "tests.benchmarks.fakes"
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch):
     monkeypatch.setattr(harness, "PAUSE", 0.0)
+    monkeypatch.setattr(harness, "TURN_SECONDS", 0.0)
 
 
 def noting(tmp_path, name, **arguments):
@@ -64,6 +65,16 @@ def test_a_turn_is_as_long_as_it_takes(tmp_path):
     assert slow.median >= 0.3 > fast.median
     assert slow.ratios == [slow.seconds[0] / fast.seconds[0]]
     assert slow.difference == 0.0
+
+
+def test_a_turn_makes_as_many_calls_as_it_takes_to_measure_a_short_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "TURN_SECONDS", 0.2)
+    sides = noting(tmp_path, "A", seconds=0.09), noting(tmp_path, "B", seconds=0.3)
+    short, long = measure(Case("calls", sides, reference="B", warmups=1), repeats=2).sides
+    # The first turn, which compiles, is one call; three of A last 0.2 s, one of B does.
+    assert (tmp_path / "turns").read_text() == "AB" + "BAAA" + "AAAB"
+    assert len(short.seconds) == len(long.seconds) == 2
+    assert short.median < 0.2  # of a call
 
 
 def test_medians_and_ratios_are_those_of_the_counted_rounds():
