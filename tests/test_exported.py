@@ -104,8 +104,10 @@ def test_an_image_of_one_level_is_prepared_likewise(level):
         {"enhance": ("beasf", "clahe", "original"), "resize": "opencv_cubic", "equalise": False},
         {"lungs": "box", "lung_margin": 10},
         {"lungs": "pixels"},
+        {"lungs": "removed"},
+        {"lungs": "shape"},
     ],
-    ids=["enhanced", "box", "pixels"],
+    ids=["enhanced", "box", "pixels", "removed", "shape"],
 )
 def test_enhancements_and_crops_are_made_by_the_project(fields):
     needs_lungs = "lungs" in fields

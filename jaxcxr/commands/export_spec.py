@@ -131,6 +131,14 @@ def normalisation(config: ConfigDict) -> tuple[list[float], list[float]]:
     ]
 
 
+_LUNGS = {
+    "box": "cut to the box around the grown lungs",
+    "pixels": "zero outside the grown lungs",
+    "removed": "zero inside the grown lungs",
+    "shape": "white lungs on black instead of the X-ray",
+}
+
+
 def _preprocessing_steps(settings: data.Preprocessing, has_lungs: bool) -> list[str]:
     """What happens to a file before the program, in words."""
     size = f"{settings.image_size} x {settings.image_size}"
@@ -141,13 +149,9 @@ def _preprocessing_steps(settings: data.Preprocessing, has_lungs: bool) -> list[
         )
     ]
     if settings.lungs != "whole":
-        what = (
-            "cut to the box around the grown lungs"
-            if settings.lungs == "box"
-            else "zero outside the grown lungs"
-        )
         steps.append(
-            f"{what} (data.lungs={settings.lungs}, data.lung_margin={settings.lung_margin})"
+            f"{_LUNGS[settings.lungs]} (data.lungs={settings.lungs}, "
+            f"data.lung_margin={settings.lung_margin})"
         )
     if settings.equalise:
         steps.append(

@@ -16,7 +16,7 @@ from jaxcxr.ops.enhance import equalisation_lut
 
 RESIZES = ("bilinear", "opencv_cubic")
 MATCHES = ("none", "first")
-LUNGS = ("whole", "box", "pixels")
+LUNGS = ("whole", "box", "pixels", "removed", "shape")
 # Of 256, in the network's view: 272 public X-rays have 144 or more in their files.
 FEWEST_LEVELS = 64
 _LARGE = 24_000_000  # pixels: more than in any plate of the public sets
@@ -145,19 +145,23 @@ def prepare(
             f"data.lungs={settings.lungs!r} needs lung masks: add --config.masks.source=dataset "
             "or ready"
         )
-    outside = None
+    hidden = shown = None
     if mask is not None and settings.lungs != "whole":
         # At the image's own size, where the published dilation and margin are measured.
         full = Image.fromarray(mask).resize(pixels.shape[::-1], Image.Resampling.NEAREST)
         mask = np.asarray(full)
         lungs = np.isin(mask, ids)
-        if lungs.any():
+        if settings.lungs == "shape":
+            shown = lungs  # where none were found, black: this control must not see the X-ray
+        elif lungs.any():
             # The published growth and margin are pixels of an image of 320 x 320.
             scale = max(pixels.shape) / 320
             grown = lung_crop.dilate(lungs, radius=round(scale * lung_crop.DILATION))
             if settings.lungs == "pixels":
-                outside = ~grown
-            else:
+                hidden = ~grown
+            elif settings.lungs == "removed":
+                hidden = grown
+            elif settings.lungs == "box":
                 top, left, bottom, right = lung_crop.lung_box(
                     grown, margin=round(scale * settings.lung_margin)
                 )
@@ -170,9 +174,12 @@ def prepare(
     size = (settings.image_size, settings.image_size)
     if settings.match != "none" and reference is not None:
         grey = contrast.match_histogram(grey, reference)
-    if outside is not None:
-        black = np.asarray(Image.fromarray(outside).resize(size, Image.Resampling.NEAREST))
+    if hidden is not None:
+        black = np.asarray(Image.fromarray(hidden).resize(size, Image.Resampling.NEAREST))
         grey = np.where(black, np.uint8(0), grey)
+    if shown is not None:
+        white = np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.NEAREST))
+        grey = np.where(white, np.uint8(255), np.uint8(0))
     image = contrast.stack_channels(grey, settings.enhance) if settings.enhance else grey
     sides = settings.shape[:2]
     rows, columns = (

@@ -173,8 +173,9 @@ DATA = Section(
         ),
         "lungs": Field(
             "whole",
-            "box: crop around the lungs (COVID-CXNet); pixels: zero outside them; by `masks`",
-            values=("whole", "box", "pixels"),
+            "box: crop around the lungs (COVID-CXNet); pixels: zero outside them. As controls, "
+            "removed: zero inside them; shape: white lungs on black. By `masks`.",
+            values=("whole", "box", "pixels", "removed", "shape"),
         ),
         "lung_margin": Field(
             0,

@@ -110,9 +110,27 @@ def test_outside_the_grown_lungs_there_is_nothing():
     np.testing.assert_array_equal(found, np.where(seen, pixels, 0))
 
 
+def test_controls_see_all_but_the_grown_lungs_or_their_shape_alone():
+    pixels = np.maximum(noise(3, (320, 320)), 1)
+    inside, rest = (
+        prepared(pixels, LUNGS, image_size=320, lungs=lungs).image
+        for lungs in ("pixels", "removed")
+    )
+    np.testing.assert_array_equal(inside.astype(int) + rest, pixels)
+    assert not (inside & rest).any()
+    shape = prepared(pixels, LUNGS, image_size=320, lungs="shape").image
+    np.testing.assert_array_equal(shape, 255 * (LUNGS > 0))
+
+
+def test_the_shape_of_lungs_that_were_not_found_is_black():
+    pixels, nothing = noise(4, (64, 64)), np.zeros((64, 64), np.uint8)
+    found = prepared(pixels, nothing, image_size=64, lungs="shape")
+    assert found.empty and not found.image.any()
+
+
 def test_an_image_without_lungs_is_seen_whole():
     pixels = noise(4, (64, 64))
-    for lungs in ("box", "pixels"):
+    for lungs in ("box", "pixels", "removed"):
         found = prepared(pixels, np.zeros((64, 64), np.uint8), image_size=64, lungs=lungs)
         np.testing.assert_array_equal(found.image, pixels)
         assert found.empty
