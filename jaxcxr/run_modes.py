@@ -18,13 +18,14 @@ RUN_MODES = {
         "patients"
     ),
     "export": "the trained network as a program (StableHLO) and its weights (safetensors)",
+    "patch_counts": "score and time of a patched classifier over its number of patches per image",
     "lr_find": "learning-rate range test: the loss over a growing learning rate",
     "probe": "score images by findings of pretrained weights, without training",
     "enhance": "histogram equalisation, CLAHE and BEASF on your X-rays, as figures",
     "study": "all stages of a study in their order (the default of studies)",
 }
 # Those that read a finished run: its folder is enough, without an experiment file.
-READING = ("predict", "explain", "evaluate", "export", "compare")
+READING = ("predict", "explain", "evaluate", "export", "compare", "patch_counts")
 
 
 def check(config: Any) -> None:

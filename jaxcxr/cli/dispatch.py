@@ -1,6 +1,6 @@
 """The run modes.
 
-train, evaluate, predict, explain, compare, export, lr_find, probe, enhance, study.
+train, evaluate, predict, explain, compare, export, patch_counts, lr_find, probe, enhance, study.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ RUNS = {
     "explain": _of("jaxcxr.commands.explain"),
     "compare": _of("jaxcxr.commands.compare"),
     "export": _of("jaxcxr.commands.export"),
+    "patch_counts": _of("jaxcxr.commands.patch_counts"),
     "lr_find": _of("jaxcxr.commands.lr_find"),
     "probe": _of("jaxcxr.commands.probe"),
     "enhance": _of("jaxcxr.commands.enhance"),

@@ -141,6 +141,21 @@ CLASSIFY = task_config(
         identity=False,
         compiled=False,
     ),
+    patch_counts=Section(
+        {
+            "counts": Field(
+                (1, 2, 5, 10, 20, 50, 100), "numbers of patches per image", within=COUNT
+            ),
+            "most": Field(
+                100, "patches that are drawn of each image (paper 2.4: 100)", within=COUNT
+            ),
+            "timed": Field(32, "test images whose predictions are timed", within=COUNT),
+        },
+        "score and time of a prediction over its number of patches",
+        read_by=("patch_counts",),
+        identity=False,
+        compiled=False,
+    ),
     explain=Section(
         {
             "split": Field(

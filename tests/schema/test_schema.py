@@ -66,14 +66,14 @@ def test_identity_and_programs_leave_out_what_the_schema_says():
     """The lists as they were when they were kept by hand."""
     assert set(run_identity.VOLATILE) == {
         "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint", "predict",
-        "evaluate", "explain", "lr_find", "probe", "compare", "export", "parallel",
+        "evaluate", "explain", "patch_counts", "lr_find", "probe", "compare", "export", "parallel",
         "data.data_dir", "data.manual_dir", "data.cache_dir", "data.max_dropped", "study.beside",
     }  # fmt: skip
     assert set(programs.RUN_FIELDS) == {
         "name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain",
-        "lr_find", "probe", "compare", "export", "parallel", "study", "masks.workdir",
-        "inputs.learners", "optim.learning_rate", "train.epochs", "train.placement",
-        "data.options",
+        "patch_counts", "lr_find", "probe", "compare", "export", "parallel", "study",
+        "masks.workdir", "inputs.learners", "optim.learning_rate", "train.epochs",
+        "train.placement", "data.options",
     }  # fmt: skip
 
 
