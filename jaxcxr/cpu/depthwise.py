@@ -53,7 +53,7 @@ def _backward(
     x, cotangent = jax.lax.optimization_barrier((x, cotangent))
     rows, columns, _, channels = kernel.shape
 
-    # By x: the gradient, spread out, with the turned kernel.
+    # dx: the cotangent, spread out, with the turned kernel.
     sides = [
         (window - 1 - margin, size + margin - (made - 1) * stride - 1, stride - 1)
         for window, margin, size, made, stride in zip(
@@ -62,12 +62,12 @@ def _backward(
     ]
     none = (0, 0, 0)
 
-    def by_x(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
+    def spread_and_weighted(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
         spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [none, *sides, none])
         parts = taps(spread, kernel.shape, strides=(1, 1), padding=(0, 0))
         return _weighted(parts, kernel[::-1, ::-1]).astype(x.dtype)
 
-    dx = linear_once(by_x, cotangent, kernel)
+    dx = linear_once(spread_and_weighted, cotangent, kernel)
 
     padded = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
     dkernel = _sums_of_products(padded, cotangent, (rows, columns), strides)
@@ -77,11 +77,11 @@ def _backward(
 def _forward(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]
 ) -> tuple[jax.Array, Any]:
-    def by_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    def convolved(x: jax.Array, kernel: jax.Array) -> jax.Array:
         parts = taps(x, kernel.shape, strides=strides, padding=padding)
         return _weighted(parts, kernel).astype(x.dtype)
 
-    return linear_once(by_kernel, x, kernel), (x, kernel)
+    return linear_once(convolved, x, kernel), (x, kernel)
 
 
 depthwise.defvjp(_forward, _backward)
