@@ -26,15 +26,24 @@ _SMALL = merged(
     FEW_STEPS,
     {"split.folds": 3, "optim.weight_decay": 1e-4, "patches.max_rotation": 5.0},
 )
-# As published, though the weights were trained with ImageNet's mean and deviation.
-_PAPER = merged(FOUR_CLASSES, WITHOUT_LUNGS, {"model.mean": (0.5,), "model.std": (0.5,)})
+_PAPER = merged(FOUR_CLASSES, WITHOUT_LUNGS)
 
 # FLANNEL: the whole image.
 WHOLE_IMAGE = merged(ONE_CROP, NO_MASKS)
 WHOLE_IMAGE_PHANTOM = _PHANTOM
 WHOLE_IMAGE_SMALL = _SMALL
-# 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5) / 0.5.
-WHOLE_IMAGE_PAPER = merged(_PAPER, MILESTONES, {"data.equalise": False})
+# 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5) / 0.5, as
+# published, though the weights were trained with ImageNet's mean and deviation.
+WHOLE_IMAGE_PAPER = merged(
+    _PAPER,
+    MILESTONES,
+    {
+        "data.equalise": False,
+        "data.resize": "bicubic",
+        "model.mean": (0.5,),
+        "model.std": (0.5,),
+    },
+)
 
 # Patched FLANNEL: lung patches (paper 2.2). In reduced presets a patch is a quarter of the side.
 PATCHES = {"patches.enabled": True}
@@ -44,6 +53,11 @@ PATCHES_PAPER = merged(
     _PAPER,
     {
         "masks.source": "ready",  # in the study FC-DenseNet103's, the paper's
+        # The segmenter's equalised image, whose grey levels the learners see from 0 to 255.
+        "data.gamma": 0.5,
+        "model.mean": (0.0,),
+        "model.std": (1 / 255,),
+        "patches.aggregate": "vote_fraction",  # the paper's text; its code: mean_sigmoid
         "patches.max_rotation": 5.0,
         "optim.weight_decay": 0.1,
         "optim.l1": 1e-5,

@@ -8,6 +8,11 @@ Time: 8 minutes (phantoms) and 59 minutes (:small), measured on two CPU cores wi
 beside them.
 Number to reach: the paper's macro-F1 over five folds is 0.8385 (:paper; see docs/RESULTS.md for
 what is comparable).
+
+:paper is the published chain, which tests/data/test_published_chain.py computes again, but for:
+patients are kept together in splits, the ensemble learns from predictions out of fold, where the
+published code splits images and stacks on what the learners were trained on, and Inception's crop
+of 299 begins at pixel 18, where the published one begins at 18.5.
 """
 
 from ml_collections import ConfigDict

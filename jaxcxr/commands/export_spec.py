@@ -165,9 +165,11 @@ def _preprocessing_steps(settings: data.Preprocessing, has_lungs: bool) -> list[
         )
     if settings.gamma != 1:
         steps.append(f"to the power of {settings.gamma}")
-    how = {"bilinear": "Pillow's bilinear filter", "opencv_cubic": "OpenCV's INTER_CUBIC"}[
-        settings.resize
-    ]
+    how = {
+        "bilinear": "Pillow's bilinear filter",
+        "bicubic": "Pillow's bicubic filter",
+        "opencv_cubic": "OpenCV's INTER_CUBIC",
+    }[settings.resize]
     steps.append(
         f"times 255, resized to {size} by {how} (the aspect is not kept), rounded to uint8"
     )

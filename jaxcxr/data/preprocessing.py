@@ -14,7 +14,7 @@ from jaxcxr.data.mask_sources import IGNORE, check_same_aspect, lung_ids
 from jaxcxr.errors import InputError
 from jaxcxr.ops.enhance import equalisation_lut
 
-RESIZES = ("bilinear", "opencv_cubic")
+RESIZES = ("bilinear", "bicubic", "opencv_cubic")
 MATCHES = ("none", "first")
 LUNGS = ("whole", "box", "pixels", "removed", "shape")
 # Of 256, in the network's view: 272 public X-rays have 144 or more in their files.
@@ -290,8 +290,11 @@ def resized(pixels: np.ndarray, levels: np.ndarray, settings: Preprocessing) -> 
         [S, S] uint8.
     """
     side = settings.image_size
-    if settings.resize == "opencv_cubic":
-        return contrast.resize_opencv(np.rint(levels).astype(np.uint8)[pixels], size=(side, side))
+    if settings.resize != "bilinear":  # published on images of 8 bits
+        grey = np.rint(levels).astype(np.uint8)[pixels]
+        if settings.resize == "opencv_cubic":
+            return contrast.resize_opencv(grey, size=(side, side))
+        return np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC))
     if pixels.size <= _LARGE:
         small = _bilinear(levels[pixels], (side, side))
     else:  # float values of some rows at a time, which Pillow's order allows: rows, then columns

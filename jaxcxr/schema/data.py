@@ -163,8 +163,9 @@ DATA = Section(
         ),
         "resize": Field(
             "bilinear",
-            "bilinear: Pillow's; opencv_cubic: COVID-CXNet's, aliases when shrinking",
-            values=("bilinear", "opencv_cubic"),
+            "bilinear: Pillow's; bicubic: Pillow's, FLANNEL's; opencv_cubic: COVID-CXNet's, "
+            "aliases when shrinking",
+            values=("bilinear", "bicubic", "opencv_cubic"),
         ),
         "match": Field(
             "none",

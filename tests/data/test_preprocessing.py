@@ -171,7 +171,7 @@ def test_the_histogram_becomes_the_references():
         ("image_size", 0, "data.image_size 0"),
         ("gamma", 0.0, "must be positive"),
         ("lung_margin", -1, "data.lung_margin -1"),
-        ("resize", "cubic", "data.resize='cubic' is unknown; known: bilinear, opencv_cubic"),
+        ("resize", "cubic", "data.resize='cubic' is unknown; known: bilinear, bicubic, opencv"),
         ("lungs", "mask", "data.lungs='mask' is unknown; known: whole, box, pixels"),
         ("match", "last", "data.match='last' is unknown; known: none, first"),
         ("enhance", ("clahe", "claha"), "data.enhance names claha; known: original, equalise"),
@@ -275,7 +275,7 @@ def test_an_image_of_one_level_is_black():
     assert not image(np.full((40, 40), 700, np.uint16), image_size=16).any()
 
 
-@pytest.mark.parametrize("resize", ["bilinear", "opencv_cubic"])
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic", "opencv_cubic"])
 @pytest.mark.parametrize("equalise", [True, False])
 def test_large_plates_are_resized_in_parts_to_the_same_pixels(monkeypatch, resize, equalise):
     pixels = noise(0, (300, 400))

@@ -12,6 +12,7 @@ from tests.tfds_builders import builds
 from tests.tfds_builders.http_files import serve, tar_gz
 from tfds_builders import patient_ids
 from tfds_builders.ccx import metadata
+from tfds_builders.ccx.labels import SAME_PATIENT
 from tfds_builders.covid_cxnet import collection, origins
 from tfds_builders.covid_cxnet import covid_cxnet_dataset_builder as covid_cxnet
 from tfds_builders.figure1 import figure1_dataset_builder as figure1
@@ -132,6 +133,8 @@ def test_the_known_origins_are_complete_and_agree_with_hannover():
         count[source] = count.get(source, 0) + 1
         if source == "hannover":
             assert origins.strict_patient_id(image) == patients.strict_patient_id(patient)
+        if source == "ccx":
+            assert patient not in SAME_PATIENT  # the builder's id is that of the other number
     assert count == {"ccx": 202, "hannover": 185, "figure1": 4}
     hannover = {image for image, (source, _) in origins.ORIGINS.items() if source == "hannover"}
     assert hannover == {str(n) for n in (*range(510, 674), *range(686, 707))}

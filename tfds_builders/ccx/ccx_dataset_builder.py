@@ -29,8 +29,9 @@ class Builder(xray_builder.XrayBuilder):
             viruses, see labels.py).
     """
 
-    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets
-    VERSION = tfds.core.Version("1.2.2")
+    # 1.2: one id for all spellings of a patient; 1.2.2: the same in other sets;
+    # 1.2.3: four more patients under two numbers
+    VERSION = tfds.core.Version("1.2.3")
     BUILDER_CONFIGS = choices.all_configs(
         {"pneumocystis": ("bacterial", "fungal"), "findings": ("published", "extended")}
     )

@@ -42,8 +42,9 @@ class Builder(xray_builder.XrayBuilder):
     to be seen ('left_out' | 'covid19').
     """
 
-    # 1.2: one id for all spellings of a patient; 1.2.2: unknown findings are faults
-    VERSION = tfds.core.Version("1.2.2")
+    # 1.2: one id for all spellings of a patient; 1.2.2: unknown findings are faults;
+    # 1.2.3: CCX 343 is 342
+    VERSION = tfds.core.Version("1.2.3")
     BUILDER_CONFIGS = choices.all_configs({"no_findings": ("left_out", "covid19")})
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     HOMEPAGE = "https://github.com/armiro/COVID-CXNet"

@@ -6,7 +6,7 @@ from tfds_builders import patient_ids
 
 # patient:number in ccx. The collection took the images over under their names, so its metadata.csv
 # and data.csv say it. It has 48bbd9e5, 741f3334 and f722f605 under two numbers each (also
-# 386, 388 and 392).
+# 386, 388 and 392), which `ccx` joins.
 _CCX = """
 042f06a9:219 09ec853d:221 0a359802:222 0f2b9fbd:223 14d9761b:224 177330aa:225 189daebe:226
 19677c11:227 1c642000:228 23032572:229 271ddf1a:230 31fb078d:232 327d82ca:233 3c87abb9:234

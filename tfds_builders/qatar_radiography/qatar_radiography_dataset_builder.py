@@ -24,8 +24,8 @@ class Builder(xray_builder.XrayBuilder):
     """
 
     # 1.1: masks are read by what they are. 1.2: all of 16 bits; one id for all spellings of a
-    # patient. 1.2.1: the same in other sets.
-    VERSION = tfds.core.Version("1.2.1")
+    # patient. 1.2.1, 1.2.3: the same in other sets.
+    VERSION = tfds.core.Version("1.2.3")
     BUILDER_CONFIGS = choices.all_configs(
         {"lung_opacity": ("left_out", "class"), "masks": ("none", "lung")}
     )

@@ -61,9 +61,9 @@ class Builder(xray_builder.XrayBuilder):
             and rows of CCX with CC BY; the others are counted).
     """
 
-    # 1.2: classes and patients in any spelling. 1.2.2: patients as in other sets; unknown findings
-    # and lungs outside the image are faults. 1.3: option licences.
-    VERSION = tfds.core.Version("1.3.0")
+    # 1.2: classes and patients in any spelling. 1.2.2, 1.3.1: patients as in other sets;
+    # unknown findings and lungs outside the image are faults. 1.3: option licences.
+    VERSION = tfds.core.Version("1.3.1")
     BUILDER_CONFIGS = choices.all_configs(
         {"missing_images": ("error", "left_out"), "licences": ("any", "open")}
     )
