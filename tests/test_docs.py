@@ -27,7 +27,7 @@ from tests import tiny
 from tfds_builders.phantom_cxr import drawing
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
 # ml_collections loads config files in a way that Python will give up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
