@@ -51,7 +51,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF")
 _ORIENTATION = 0x112  # of TIFF
 # The preprocessing that is done here: fields of any value, and those that must have this one.
 _ANY = ("image_size", "equalise", "gamma", "lung_margin", "cut")
-_PLAIN = {"enhance": [], "resize": "bilinear", "match": "none", "lungs": "whole"}
+_PLAIN = {"enhance": [], "resize": "bilinear", "form": "sound", "match": "none", "lungs": "whole"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -182,6 +182,8 @@ def _preprocessing_steps(settings: data.Preprocessing, has_lungs: bool) -> list[
         steps.append(
             f"enhanced, a channel each: {', '.join(settings.enhance)} (jaxcxr.data.contrast)"
         )
+    if settings.form != "sound":
+        steps.append("resized, matched and enhanced as published: data.form of jaxcxr")
     if any(settings.cut):
         steps.append(
             "cut at top, left, bottom and right by {} pixels".format(

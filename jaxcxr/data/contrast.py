@@ -10,6 +10,7 @@ Where the published code differs from what its paper means, `form` names the one
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -61,20 +62,21 @@ def adaptive_equalization(image: np.ndarray, *, tiles: tuple[int, int] = (8, 8))
     return cv2.createCLAHE(clipLimit=0.0, tileGridSize=tiles).apply(_grey(image))
 
 
-def local_equalization(image: np.ndarray, *, radius: int = 40) -> np.ndarray:
+def local_equalization(image: np.ndarray, *, radius: int | None = None) -> np.ndarray:
     """Every pixel's rank among those within `radius` of it: the input of the lung module.
 
-    COVID-CXNet's notebooks call this AHE; they take it at 320 x 320. An image of one level becomes
-    white. Equals `skimage.filters.rank.equalize` with a disk.
+    COVID-CXNet's notebooks call this AHE; they take 40 pixels at 320 x 320. An image of one
+    level becomes white. Equals `skimage.filters.rank.equalize` with a disk.
 
     Args:
         image: [H, W] uint8.
-        radius: of the disk, in pixels.
+        radius: of the disk, in pixels; None: an eighth of the image's longer side.
 
     Returns:
         [H, W] uint8.
     """
-    return rank.equalize(_grey(image), footprint=disk(radius))
+    image = _grey(image)
+    return rank.equalize(image, footprint=disk(radius or max(1, round(max(image.shape) / 8))))
 
 
 def clahe(
@@ -161,12 +163,13 @@ ENHANCEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def stack_channels(image: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def stack_channels(image: np.ndarray, names: Sequence[str], *, form: Form = "sound") -> np.ndarray:
     """Enhancements of one image as the channels of another.
 
     Args:
         image: [H, W] uint8.
         names: of ENHANCEMENTS, in the order of the channels, as MAIN_STACK or NOTEBOOK_STACK.
+        form: of BEASF.
 
     Returns:
         [H, W, len(names)] uint8.
@@ -176,7 +179,8 @@ def stack_channels(image: np.ndarray, names: Sequence[str]) -> np.ndarray:
         raise InputError(
             f"enhancements are {tuple(names)}; choose one or more of {', '.join(ENHANCEMENTS)}"
         )
-    return np.stack([ENHANCEMENTS[name](image) for name in names], axis=-1)
+    enhance = {**ENHANCEMENTS, "beasf": functools.partial(beasf, form=form)}
+    return np.stack([enhance[name](image) for name in names], axis=-1)
 
 
 def match_histogram(

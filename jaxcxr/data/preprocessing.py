@@ -38,6 +38,7 @@ class Preprocessing:
     gamma: float
     enhance: tuple[str, ...] = ()
     resize: str = "bilinear"
+    form: contrast.Form = "sound"
     match: str = "none"
     lungs: str = "whole"
     lung_margin: int = 0
@@ -66,7 +67,7 @@ class Preprocessing:
                 f"data.cut={self.cut} is not (top, left, bottom, right), pixels that leave "
                 f"something of an image of {self.image_size} x {self.image_size}"
             )
-        allowed = {"resize": RESIZES, "match": MATCHES, "lungs": LUNGS}
+        allowed = {"resize": RESIZES, "form": contrast.FORMS, "match": MATCHES, "lungs": LUNGS}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise InputError(
@@ -173,14 +174,16 @@ def prepare(
     few = distinct < min(FEWEST_LEVELS, grey.size // 16)
     size = (settings.image_size, settings.image_size)
     if settings.match != "none" and reference is not None:
-        grey = contrast.match_histogram(grey, reference)
+        grey = contrast.match_histogram(grey, reference, form=settings.form)
     if hidden is not None:
         black = np.asarray(Image.fromarray(hidden).resize(size, Image.Resampling.NEAREST))
         grey = np.where(black, np.uint8(0), grey)
     if shown is not None:
         white = np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.NEAREST))
         grey = np.where(white, np.uint8(255), np.uint8(0))
-    image = contrast.stack_channels(grey, settings.enhance) if settings.enhance else grey
+    image = grey
+    if settings.enhance:
+        image = contrast.stack_channels(grey, settings.enhance, form=settings.form)
     sides = settings.shape[:2]
     rows, columns = (
         slice(first, first + side) for first, side in zip(settings.cut, sides, strict=False)
@@ -205,18 +208,20 @@ def grey_levels(
 
     Args:
         pixels: [H, W] uint8 or uint16, a positive (lungs dark).
-        settings: only equalise and gamma are used.
+        settings: only equalise, gamma and form are used.
         negative_tail: above 0 the table is made on the negative, see `equalisation_lut`.
 
     Returns:
-        [256] or [65536] float32 in [0, 255], monotone.
+        [256] or [65536] float32 in [0, 255], monotone but for the published form's black tail.
     """
     levels = 1 << (8 * pixels.dtype.itemsize)
     if settings.equalise:
         histogram = _histogram(pixels, levels)
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
             if negative_tail:
-                negative = equalisation_lut(histogram[::-1], tail=negative_tail, invert=True)
+                negative = equalisation_lut(
+                    histogram[::-1], tail=negative_tail, invert=True, form=settings.form
+                )
                 lut = np.asarray(negative)[::-1]
             else:
                 lut = np.asarray(equalisation_lut(histogram))
@@ -284,7 +289,7 @@ def resized(pixels: np.ndarray, levels: np.ndarray, settings: Preprocessing) -> 
     Args:
         pixels: [H, W] uint8 or uint16.
         levels: look-up table of their values, float32 in [0, 255].
-        settings: only image_size S and resize are used.
+        settings: only image_size S, resize and form are used.
 
     Returns:
         [S, S] uint8.
@@ -293,7 +298,7 @@ def resized(pixels: np.ndarray, levels: np.ndarray, settings: Preprocessing) -> 
     if settings.resize != "bilinear":  # published on images of 8 bits
         grey = np.rint(levels).astype(np.uint8)[pixels]
         if settings.resize == "opencv_cubic":
-            return contrast.resize_opencv(grey, size=(side, side))
+            return contrast.resize_opencv(grey, size=(side, side), form=settings.form)
         return np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC))
     if pixels.size <= _LARGE:
         small = _bilinear(levels[pixels], (side, side))

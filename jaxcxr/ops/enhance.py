@@ -10,24 +10,30 @@ import jax.numpy as jnp
 import numpy as np
 
 
-@functools.partial(jax.jit, static_argnames=("tail", "invert"))
+@functools.partial(jax.jit, static_argnames=("tail", "invert", "form"))
 def equalisation_lut(
-    histogram: jax.Array | np.ndarray, *, tail: int = 0, invert: bool = False
+    histogram: jax.Array | np.ndarray,
+    *,
+    tail: int = 0,
+    invert: bool = False,
+    form: str = "sound",
 ) -> jax.Array:
     """The look-up table of Oh, Park and Ye's equalisation.
 
     The cumulative histogram, stretched so that the darkest level becomes 0 and the brightest 1;
     with tail = 0 that is OpenCV's `equalizeHist`. Their JSRT images have tail = 10 and invert.
     Their table gives the levels below the tail 0 even when inverted, a few black pixels in the
-    brightest part; here they stay monotone.
+    brightest part; in the sound form they stay monotone.
 
     Args:
         histogram: [L] pixels per grey level, of fewer than 2^31 pixels.
         tail: number of pixels above the darkest level that saturate, too.
         invert: bright becomes dark (JSRT is stored as the negative of the display).
+        form: "sound" | "published".
 
     Returns:
-        [L] float32 in [0, 1], monotone; an image of a single level becomes 0 (inverted: 1).
+        [L] float32 in [0, 1], monotone but for the published form's black tail; an image of a
+        single level becomes 0 (inverted: 1).
     """
     chex.assert_rank(histogram, 1)
     cumulative = jnp.cumsum(jnp.asarray(histogram, jnp.int32))
@@ -37,7 +43,9 @@ def equalisation_lut(
     # Subtracting integers is exact; floats of millions of pixels would lose the small counts.
     lut = (cumulative - low).astype(jnp.float32) / jnp.maximum(total - low, 1).astype(jnp.float32)
     lut = jnp.clip(lut, 0, 1)
-    return 1 - lut if invert else lut
+    if not invert:
+        return lut
+    return jnp.where((cumulative < low) & (form == "published"), 0, 1 - lut)
 
 
 def histogram(image: jax.Array | np.ndarray) -> jax.Array:

@@ -167,6 +167,12 @@ DATA = Section(
             "aliases when shrinking",
             values=("bilinear", "bicubic", "opencv_cubic"),
         ),
+        "form": Field(
+            "sound",
+            "Of resize=opencv_cubic, match, beasf and JSRT's equalisation; published: with the "
+            "faults of the published code (jaxcxr.data.contrast, jaxcxr.ops.enhance).",
+            values=("sound", "published"),
+        ),
         "match": Field(
             "none",
             "first: histograms are matched to that of the first image by id (COVID-CXNet)",

@@ -179,12 +179,19 @@ def test_the_forms_differ_by_the_published_shifts_alone_if_the_image_fills_the_r
 # --- OpenCV and scikit-image ----------------------------------------------------------------------
 
 
+def test_the_disk_of_local_equalisation_grows_with_the_image():
+    large = np.random.default_rng(0).integers(0, 256, (320, 200), np.uint8)
+    np.testing.assert_array_equal(
+        contrast.local_equalization(large), contrast.local_equalization(large, radius=40)
+    )
+
+
 def test_the_library_functions_are_the_libraries(image):
     expected = {
         "original": image,
         "equalise": cv2.equalizeHist(image),
         "adaptive": cv2.createCLAHE(0.0, (8, 8)).apply(image),
-        "local": filters.rank.equalize(image, morphology.disk(40)),
+        "local": filters.rank.equalize(image, morphology.disk(round(max(image.shape) / 8))),
         "clahe": cv2.createCLAHE(2.0, (8, 8)).apply(image),
         "beasf": contrast.beasf(image, gamma=1.5),
     }

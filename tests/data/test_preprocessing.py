@@ -286,6 +286,19 @@ def test_large_plates_are_resized_in_parts_to_the_same_pixels(monkeypatch, resiz
     np.testing.assert_array_equal(image(pixels, **settings), whole)
 
 
+def test_the_published_form_is_that_of_each_step():
+    pixels, reference = noise(0, (50, 40)), noise(1, (30, 30)) // 2
+    settings = {"image_size": 30, "resize": "opencv_cubic", "match": "first", "equalise": False}
+    names = ("beasf", "clahe", "original")
+    small = contrast.resize_opencv(pixels, size=(30, 30), form="published")
+    matched = contrast.match_histogram(small, reference, form="published")
+    expected = contrast.stack_channels(matched, names, form="published")
+    found = image(pixels, enhance=names, form="published", reference=reference, **settings)
+    np.testing.assert_array_equal(found, expected)
+    sound = image(pixels, enhance=names, reference=reference, **settings)
+    assert (found != sound).any(axis=(0, 1)).all()  # of every channel
+
+
 def test_a_view_of_few_grey_levels_is_known():
     few = noise(0, (64, 64)) // 8
     assert prepared(few, None, image_size=64).few_levels
