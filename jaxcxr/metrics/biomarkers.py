@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import chex
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import convex_hull_image
+from scipy.spatial import ConvexHull
 
 # Name -> what it is, for readers. Fractions of the image depend on how an X-ray is cropped; ratios
 # of two structures do not.
@@ -104,7 +104,7 @@ def measure(
     }
     right, left = structures.right_lung, structures.left_lung
     if right is not None and left is not None and right.any() and left.any():
-        hulls = sum(float(convex_hull_image(lung).sum()) for lung in (right, left))
+        hulls = sum(map(_hull_area, (right, left)))
         found |= {
             "right_lung_area": float(right.mean()),
             "left_lung_area": float(left.mean()),
@@ -120,6 +120,15 @@ def _extent(mask: np.ndarray, *, axis: int) -> int:
     """Pixels from the first to the last column (axis 0) or row (axis 1) of a mask."""
     places = np.flatnonzero(mask.any(axis=axis))
     return int(places[-1] - places[0]) + 1
+
+
+def _hull_area(mask: np.ndarray) -> float:
+    """Pixels of the convex hull of a mask's pixels, which are squares."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1)
+    last = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
+    corners = [np.stack([y, x], axis=1) for y in (rows, rows + 1) for x in (first, last)]
+    return float(ConvexHull(np.concatenate(corners)).volume)  # of a plane figure: its area
 
 
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, int]:
