@@ -128,6 +128,7 @@ def add_section(report: Report, found: Biomarkers | None, split: str) -> None:
         shown = {tables.class_title(c): found.values[m] for c, m in by_class.items()}
         title = "Biomarkers by class"
         report.figure("biomarkers", figure(shown, title=title), title)
+        report.add("Boxes: median and quartiles; whiskers: 5th to 95th percentile.")
     report.facts["biomarkers"] = {**summary, "by_class": facts, "splits": None}
     _add_baseline(report, found, split, classes)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -83,7 +82,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
         InputError: there are no such masks, or an image cannot be read.
     """
-    started, learner = time.monotonic(), config.learner
+    learner = config.learner
     # Images that `masks.on_empty` leaves out are in none of the learners' splits.
     dataset = open_store(learner.data, masks=MaskProvider.for_run(learner).stored).dataset
     values, found_by = _measured(config, dataset)
@@ -99,7 +98,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "images": len(values),
         "without": _without(values),
         "baseline": _baseline(parts, values, dataset, learner, workdir),
-        "seconds": round(time.monotonic() - started, 1),
     }
     files.write_json(workdir / summary_name(config.source), summary)
     lacking = ", ".join(f"{text} in {count:,}" for text, count in summary["without"].items())
