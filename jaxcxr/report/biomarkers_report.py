@@ -144,7 +144,8 @@ def _add_baseline(report: Report, found: Biomarkers, split: str, classes: Sequen
         "Biomarkers are standardised, missing ones replaced by the median of the training images "
         f"({fitted['imputed']:,} of {fitted['values']:,} values), classes balanced; "
         f"C = {fitted['C']:g}, not tuned. A network that scores no better has not been shown to "
-        "see more than the lungs' shape and brightness."
+        "see more than the lungs' shape and brightness. Fractions of the image also tell how an "
+        "X-ray was cropped, and so perhaps its source."
     )
     splits = {}
     for name in ("test", "oof"):
