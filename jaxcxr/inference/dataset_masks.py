@@ -27,12 +27,17 @@ CODE_VERSION = 1
 MADE_WITH = ("structure", "threshold", "largest_pieces")  # of `predict`
 
 
-def open_images(segmenter: Predictor, section: ConfigDict, *, field: str) -> data.Store:
-    """The images of a data section, prepared as the segmenter's own; `field` is its name."""
+def open_images(
+    segmenter: Predictor, section: ConfigDict, *, field: str, dataset: data.Dataset | None = None
+) -> data.Store:
+    """The images of a data section, prepared as the segmenter's own.
+
+    `field` is its name; `dataset` has the images where not all of it are wanted.
+    """
     section = section.copy_and_resolve_references()
     for name in data.Preprocessing.fields():
         section[name] = segmenter.config.data[name]
-    return open_store(section, masks=None, field=field)
+    return open_store(section, masks=None, dataset=dataset, field=field)
 
 
 def find(segmenter: Predictor, store: data.Store) -> Iterator[tuple[int, Lungs]]:

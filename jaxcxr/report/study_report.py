@@ -8,7 +8,16 @@ from typing import Any
 
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
-from jaxcxr.report import confounding, document, ensembles, excluded, loss_level, plots, tables
+from jaxcxr.report import (
+    biomarkers_report,
+    confounding,
+    document,
+    ensembles,
+    excluded,
+    loss_level,
+    plots,
+    tables,
+)
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries, told_apart
 from jaxcxr.report.tables import VARIANT_TITLES
@@ -21,7 +30,8 @@ def write_study_report(
     """Writes report.md, report.json and plots/ of a finished study.
 
     Reads learners/<name>/fold<k>/ and ensemble/fold<k>/ (predictions.npz, config.json,
-    timings.json), segment/ (segmentation.json, timings.json), and of the study itself
+    timings.json), segment/ (segmentation.json, timings.json), biomarkers/ (where it has none, those
+    of the first other study that has some), and of the study itself
     manifest.json and timings.json.
 
     Args:
@@ -43,7 +53,8 @@ def write_study_report(
     entries = [entry for root in others if root != folder.resolve() for entry in read_entries(root)]
     entries = told_apart([*entries, *read_entries(folder, learners_of=learners_of)])
     everything = [p for entry in entries for p in entry.predictions]
-    check_same_split(everything)
+    biomarkers = biomarkers_report.read([folder, *others])
+    check_same_split([*everything, *(biomarkers.predictions if biomarkers else ())])
     classes = list(everything[0].classes)
     associations, warnings, left_out = confounding.confounding(everything)
     levels = loss_level.of_learners({named(e): e.folders for e in entries}, len(classes))
@@ -74,6 +85,7 @@ def write_study_report(
     main = splits[0]
     report.add("## Result", _headline(entries, main))
     header, rows = table_3(entries, main)
+    rows += biomarkers_report.table_rows(biomarkers, main, classes)
     report.table(header, rows)
     report.add(
         "F1 of each class against the rest; mean over the folds' models, in brackets the sample "
@@ -97,7 +109,8 @@ def write_study_report(
     loss_level.add_table(report, levels, over="folds")
     if "oof" in splits and main != "oof":
         report.add("### Out-of-fold images")
-        report.table(*table_3(entries, "oof"))
+        _, of_oof = table_3(entries, "oof")
+        report.table(header, of_oof + biomarkers_report.table_rows(biomarkers, "oof", classes))
         if any(entry.model == ENSEMBLE for entry in entries):
             report.add(
                 "The ensemble's checkpoint was chosen on these images: its row here is optimistic."
@@ -113,6 +126,7 @@ def write_study_report(
         study = "" if entry.is_alone else entry.study
         file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name, study)))
         report.figure(file, figure, f"Confusion matrix of {named(entry)}")
+    biomarkers_report.add_section(report, biomarkers, main)
     _data(report, entries[0])
     document.add_confounding(report, associations)
     _segmentation(report, folder)

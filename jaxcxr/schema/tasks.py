@@ -484,6 +484,14 @@ FLANNEL = _study(
         "Folders of finished studies of the same split whose rows join the report alone.",
         identity=False,
     ),
+    biomarkers=Field(
+        "ready",
+        "Masks of which the biomarkers are measured, whose logistic regression stands beside the "
+        "learners: the data set's own, the ready-made segmenter's lungs, or heart and lungs of the "
+        "study's own segmenter, which the last must train. none: neither.",
+        values=("dataset", "ready", "segment", "none"),
+        identity=False,
+    ),
 )
 
 CLASSIFIERS = _study(

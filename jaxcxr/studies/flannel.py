@@ -1,4 +1,7 @@
-"""The stages of (Patched) FLANNEL: segment -> masks -> learners x folds -> ensemble x folds."""
+"""The stages of (Patched) FLANNEL.
+
+segment -> masks -> learners x folds -> ensemble x folds -> biomarkers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from jaxcxr import hints
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files, run_config
 from jaxcxr.storage.run_files import CONFIG
+from jaxcxr.studies import biomarkers
 from jaxcxr.studies.stages import Stage, lung_masks, masks_index, own, training
 
 
@@ -50,6 +54,7 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
         )
         folder = f"ensemble/fold{fold}"
         yield training(folder, ensemble, workdir / folder, inputs, section="ensemble")
+    yield from biomarkers.stages(config, workdir)
 
 
 def _learners_of_others(config: ConfigDict) -> Iterator[Path]:

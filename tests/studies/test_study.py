@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxcxr.commands import predict, train
 from jaxcxr.errors import InputError
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.storage.files import read_json, sha256_file, write_json
-from jaxcxr.storage.predictions import Predictions
+from jaxcxr.storage.predictions import Predictions, check_same_split
 from jaxcxr.studies import study
 from jaxcxr.training.prepare import prepare
 from tests import tiny
@@ -26,6 +27,7 @@ STAGES = [
     *(f"learners/{name}/fold{fold}" for name in LEARNERS for fold in (0, 1)),
     "ensemble/fold0",
     "ensemble/fold1",
+    "biomarkers",
 ]
 
 
@@ -53,6 +55,14 @@ def done(tmp_path_factory) -> Path:
     return workdir
 
 
+def learner():
+    c = config().learners["vgg19_bn"]
+    c.masks.source = "none"
+    c.patches.enabled = False
+    c.split.folds = 2
+    return c
+
+
 def heads(printed: str) -> dict[str, bool]:
     """Stage -> whether it ran (True) or was done before."""
     lines = [line for line in printed.splitlines() if line.startswith("[")]
@@ -66,7 +76,7 @@ def heads(printed: str) -> dict[str, bool]:
 
 def test_every_stage_left_its_result(done):
     for name in STAGES:
-        if name != "masks":
+        if name not in ("masks", "biomarkers"):
             assert (done / name / "finished.json").exists(), name
     for name in LEARNERS:
         for fold in (0, 1):
@@ -109,6 +119,53 @@ def test_the_learners_were_given_these_masks(done):
     if not expected.any():
         expected[:] = True  # on_empty = whole_image
     np.testing.assert_array_equal(np.asarray(experiment.arrays["mask"][3]) > 0, expected)
+
+
+def table(workdir: Path) -> list[dict[str, str]]:
+    with open(workdir / "biomarkers/biomarkers.csv", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_every_image_has_its_biomarkers_and_their_regression_the_learners_rows(done):
+    rows, examples = table(done), prepare(learner()).examples
+    assert [row["id"] for row in rows] == examples.ids.tolist()
+    assert [row["class"] for row in rows] == [examples.classes[k] for k in examples.labels]
+    for row in rows:  # phantoms have masks of heart and both lungs
+        assert 0.3 < float(row["cardiothoracic_ratio"]) < 0.8
+        assert 0 < float(row["lung_mean"]) < 1
+    for fold in (0, 1):
+        ours, theirs = (
+            Predictions.load(done / part / f"fold{fold}" / "predictions.npz")
+            for part in ("biomarkers", "learners/vgg19_bn")
+        )
+        check_same_split([ours, theirs], splits=("oof", "test"))
+        held_out = {row["id"] for row in rows if row["fold"] == str(fold)}
+        assert held_out == set(theirs.select("oof").ids)
+        assert {row["id"] for row in rows if row["fold"] == "test"} == set(
+            theirs.select("test").ids
+        )
+    found = read_json(done / "report.json")["biomarkers"]
+    assert 0 < found["splits"]["test"]["f1"]["macro_f1"]["mean"] <= 1
+    assert "Biomarkers, logistic regression" in (done / "table.txt").read_text()
+
+
+@pytest.mark.parametrize("source", ["segment", "ready"])
+def test_biomarkers_of_other_masks_take_the_place_of_the_former(done, capsys, source):
+    former = (done / "biomarkers/biomarkers.csv").read_bytes()
+    c = config()
+    c.study.biomarkers = source
+    for settings in (c, config()):
+        capsys.readouterr()
+        study.run(settings, done)
+        ran = [name for name, fresh in heads(capsys.readouterr().out).items() if fresh]
+        assert ran == ["biomarkers"]
+        (summary,) = (done / "biomarkers").glob("lungs_*.json")
+        assert summary.name == f"lungs_{settings.study.biomarkers}.json"
+        if settings is c:
+            assert (done / "biomarkers/biomarkers.csv").read_bytes() != former
+            missing = sum(row["lung_area"] == "" for row in table(done))
+            assert missing == read_json(summary)["without"]["no lungs"]
+    assert (done / "biomarkers/biomarkers.csv").read_bytes() == former
 
 
 def test_started_again_it_runs_nothing(done, capsys, monkeypatch):
