@@ -8,7 +8,16 @@ from typing import Any
 
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
-from jaxcxr.report import confounding, document, ensembles, excluded, loss_level, plots, tables
+from jaxcxr.report import (
+    confounding,
+    document,
+    ensembles,
+    excluded,
+    loss_level,
+    plots,
+    roc_pr,
+    tables,
+)
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries, told_apart
 from jaxcxr.report.tables import VARIANT_TITLES
@@ -81,6 +90,8 @@ def write_study_report(
         "of the mean."
     )
     ensembles.add_combinations(report, entries, main)
+    _chart(report, entries, main)
+    roc_pr.add_entries(report, entries, main)
     _comparison(report, entries, main)
     first = document.read_json(entries[0].folders[0] / "manifest.json") or {}
     document.add_provenance(
@@ -113,6 +124,7 @@ def write_study_report(
         study = "" if entry.is_alone else entry.study
         file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name, study)))
         report.figure(file, figure, f"Confusion matrix of {named(entry)}")
+    roc_pr.add_learners(report, entries, main)
     _data(report, entries[0])
     document.add_confounding(report, associations)
     _segmentation(report, folder)
@@ -185,7 +197,7 @@ def _headline(entries: Sequence[Entry], split: str) -> str:
     )
 
 
-def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
+def _chart(report: Report, entries: Sequence[Entry], split: str) -> None:
     chart: dict[str, dict[str, tuple[float, float | None]]] = {}
     marks: dict[str, dict[str, float]] = {}
     for entry in entries:
@@ -197,6 +209,8 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     title = f"Macro-F1 on the {SPLIT_TITLES[split]}"
     report.figure("learners", plots.learners(chart, published=marks, title=title), title)
 
+
+def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     compared = [entry for entry in entries if entry.published()]
     report.facts["comparable"] = patched_flannel.COMPARABLE if compared else None
     if not compared:

@@ -19,6 +19,7 @@ from jaxcxr.report import (
     excluded,
     loss_level,
     plots,
+    roc_pr,
     segmentation_tables,
     tables,
 )
@@ -80,6 +81,7 @@ def write_run_report(folder: Path | str) -> str:
     report.add("## Result", _sentence(scores[main], main), *([level.sentence] if level else []))
     report.table(*tables.scores_rows(scores[main]))
     _confusion(report, predictions.classes, scores[main], main, name)
+    _areas(report, predictions, scores[main], main, name)
 
     document.add_provenance(report, manifest, predictions=predictions, config=config)
     excluded.add_excluded(report, folder)
@@ -90,6 +92,7 @@ def write_run_report(folder: Path | str) -> str:
         report.table(*tables.scores_rows(scores[split]))
         if split == "oof":
             _confusion(report, predictions.classes, scores[split], split, name)
+            _areas(report, predictions, scores[split], split, name)
     for split in ("oof", "test") if has_folds else ("test",):
         if split not in splits:
             report.left_out.append(f"Scores on {SPLIT_TITLES[split]}: predictions.npz has none.")
@@ -175,6 +178,13 @@ def _sentence(scores: dict[str, Any], split: str) -> str:
         f"{SPLIT_TITLES[split]} of {scores['patients']:,} patients."
     )
     return text + " In brackets: 95 % intervals, bootstrap over patients." * bool(ends)
+
+
+def _areas(
+    report: Report, predictions: Predictions, scores: dict[str, Any], split: str, name: str
+) -> None:
+    part, known = predictions.select(split), split in _WITH_INTERVALS
+    roc_pr.add_run(report, part, scores, split, name=name, with_intervals=known)
 
 
 def _confusion(
