@@ -22,9 +22,11 @@ from jaxcxr.report import (
     roc_pr,
     segmentation_tables,
     tables,
+    train_accuracy,
 )
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.study_report import write_study_report
+from jaxcxr.storage.metric_writer import read_metrics
 from jaxcxr.storage.predictions import Predictions
 
 __all__ = ["write_run_report", "write_segment_report", "write_study_report"]
@@ -106,6 +108,7 @@ def write_run_report(folder: Path | str) -> str:
         )
     document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)
+    train_accuracy.add(report, read_metrics(folder))
     document.add_timings(report, folder, patched=bool(document.uses_patches(config)))
     document.add_overlays(report, folder, config=config)
     report.write()
