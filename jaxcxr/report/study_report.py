@@ -9,6 +9,7 @@ from typing import Any
 from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
 from jaxcxr.report import (
+    composition,
     confounding,
     document,
     ensembles,
@@ -126,6 +127,9 @@ def write_study_report(
         report.figure(file, figure, f"Confusion matrix of {named(entry)}")
     roc_pr.add_learners(report, entries, main)
     _data(report, entries[0])
+    # An ensemble's manifest has no views; its learners', of the same split, do.
+    learner = min(entries, key=lambda e: e.model == ENSEMBLE)
+    composition.add_study(report, learner.folders)
     document.add_confounding(report, associations)
     _segmentation(report, folder)
     _times(report, folder, entries)

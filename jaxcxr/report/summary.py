@@ -14,6 +14,7 @@ from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import (
+    composition,
     confounding,
     document,
     excluded,
@@ -106,6 +107,7 @@ def write_run_report(folder: Path | str) -> str:
             "Training images in class distribution and confounding: manifest.json has no "
             "counts of the splits, which every new training writes."
         )
+    composition.add_run(report, manifest)
     document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)
     train_accuracy.add(report, read_metrics(folder))

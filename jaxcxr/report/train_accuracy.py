@@ -9,9 +9,10 @@ from jaxcxr.report.document import Report
 
 TRAIN, VALID = "train/accuracy", "valid/accuracy"
 _WHAT = (
-    "Training accuracy is that of the training batches since the previous evaluation, in training "
-    "mode: of augmented images, as often as they are drawn, with dropout and batch statistics, by "
-    "weights that changed meanwhile. Validation accuracy is that of the weights at that step."
+    "Training accuracy is that of the training batches since the previous evaluation, as the "
+    "network learned from them: with the run's augmentation, dropout and batch statistics, each "
+    "image as often as it was drawn, by weights that changed meanwhile. Validation accuracy is "
+    "that of the weights at that step."
 )
 
 

@@ -30,7 +30,7 @@ def test_both_stand_at_the_checkpoints_step_with_what_they_are_of(tmp_path: Path
     facts, text = report(tmp_path, ROWS)
     assert facts["training_accuracy"] == {"step": 2, "training": 0.625, "validation": 0.5}
     assert "step (2): training accuracy 0.6250, validation accuracy 0.5000." in text
-    assert "of augmented images" in text
+    assert "with the run's augmentation" in text
 
 
 def test_an_older_log_says_that_it_has_none(tmp_path: Path) -> None:
