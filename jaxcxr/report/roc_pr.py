@@ -30,6 +30,7 @@ from jaxcxr.storage.predictions import Predictions
 _TITLES = {MICRO: "Micro average", MACRO: "Macro average"}
 _AREA_TITLES = {ROC: "ROC-AUC", PR: "PR-AUC"}
 _MEANS = {ROC: mean_roc, PR: mean_pr}
+_DASHES = ("-", "-.", (0, (6, 2)))  # of the classes; 18 are told apart
 _HEADING = "ROC and precision-recall curves"
 _OF_CLASSES = (
     "One class against the rest. Micro average: of all pairs of an image and a class; macro "
@@ -70,7 +71,7 @@ def draw(
             else:
                 number = classes.index(name)
                 colours = len(plots.COLOURS)
-                style = plots.COLOURS[number % colours], ("-", "-.")[number // colours % 2]
+                style = plots.COLOURS[number % colours], _DASHES[number // colours % len(_DASHES)]
             axes.plot(
                 *curves[area][name], color=style[0], linestyle=style[1], linewidth=1.6,
                 drawstyle="default" if area == ROC else "steps-pre",

@@ -136,3 +136,8 @@ def test_many_classes_and_odd_names_are_drawn() -> None:
     figure = roc_pr.draw(areas.curves(), texts, titles, title="Many")
     left, right = figure.axes
     assert len(left.lines) == 18 and len(right.lines) == 17
+    looks = {
+        (line.get_color(), str(line.get_linestyle()), str(line._dash_pattern))
+        for line in right.lines
+    }
+    assert len(looks) == 17
