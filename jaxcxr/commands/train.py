@@ -26,6 +26,7 @@ from jaxcxr.storage.metric_writer import MetricWriter
 from jaxcxr.storage.provenance import upstream
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training import frozen_features, loop
+from jaxcxr.training.composition import composition
 from jaxcxr.training.examples import SplitExamples
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
@@ -252,6 +253,7 @@ def manifest(experiment: Experiment) -> dict[str, object]:
             "sizes": {name: len(index) for name, index in experiment.splits.items()},
             "group_by": config.split.group_by,
             "counts": counts_by_split(experiment.own),
+            "composition": composition(experiment.own),
         },
         "devices": parallel.describe(),
         "upstream": [upstream(path) for path in experiment.record.upstream],

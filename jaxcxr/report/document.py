@@ -348,7 +348,7 @@ def add_provenance(
     # What it lists has a section of its own, and hashes have lines of their own.
     parts = {
         "dataset": ("dropped", "notices", "fingerprint", "builders", "classes"),
-        "split": ("sha256", "counts"),
+        "split": ("sha256", "counts", "composition"),
     }
     fields["split_sha256"] = fields.get("split", {}).get("sha256")
     fields["dataset_fingerprint"] = fields.get("dataset", {}).get("fingerprint")

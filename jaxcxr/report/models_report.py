@@ -16,7 +16,16 @@ from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.papers import covid_cxnet
-from jaxcxr.report import confounding, document, excluded, loss_level, plots, ranges, tables
+from jaxcxr.report import (
+    composition,
+    confounding,
+    document,
+    excluded,
+    loss_level,
+    plots,
+    ranges,
+    tables,
+)
 from jaxcxr.report.comparison import FOLDER, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.storage.predictions import Predictions
@@ -157,6 +166,7 @@ def write_models_report(folder: Path | str) -> str:
     excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])
     report.add("## Details")
     loss_level.add_table(report, levels, over="repeats")
+    composition.add_run(report, of_widest)
     document.add_confounding(report, associations)
     _segmentation(report, folder)
     stages = document.read_json(folder / "stages.json")

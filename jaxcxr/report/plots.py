@@ -451,6 +451,8 @@ def hide_ticks(axes: Axes) -> None:
 
 def _line_title(key: str) -> str:
     """'Validation macro-F1' of `valid/macro_f1`."""
+    if key == "train/accuracy":
+        return "Training accuracy, of the batches"  # augmented, while the weights change
     split, _, rest = key.rpartition("/")
     words = [_TITLES.get(word, word) for word in (*split.split("/"), *rest.split("_")) if word]
     title = " ".join(words).replace("macro F1", "macro-F1")

@@ -10,12 +10,14 @@ from jaxcxr.errors import InputError
 from jaxcxr.papers import patched_flannel
 from jaxcxr.report import (
     biomarkers_report,
+    composition,
     confounding,
     document,
     ensembles,
     excluded,
     loss_level,
     plots,
+    roc_pr,
     tables,
 )
 from jaxcxr.report.document import SPLIT_TITLES, Report
@@ -93,6 +95,8 @@ def write_study_report(
         "of the mean."
     )
     ensembles.add_combinations(report, entries, main)
+    _chart(report, entries, main)
+    roc_pr.add_entries(report, entries, main)
     _comparison(report, entries, main)
     first = document.read_json(entries[0].folders[0] / "manifest.json") or {}
     document.add_provenance(
@@ -127,7 +131,11 @@ def write_study_report(
         file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name, study)))
         report.figure(file, figure, f"Confusion matrix of {named(entry)}")
     biomarkers_report.add_section(report, biomarkers, main)
+    roc_pr.add_learners(report, entries, main)
     _data(report, entries[0])
+    # An ensemble's manifest has no views; its learners', of the same split, do.
+    learner = min(entries, key=lambda e: e.model == ENSEMBLE)
+    composition.add_study(report, learner.folders)
     document.add_confounding(report, associations)
     _segmentation(report, folder)
     _times(report, folder, entries)
@@ -199,7 +207,7 @@ def _headline(entries: Sequence[Entry], split: str) -> str:
     )
 
 
-def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
+def _chart(report: Report, entries: Sequence[Entry], split: str) -> None:
     chart: dict[str, dict[str, tuple[float, float | None]]] = {}
     marks: dict[str, dict[str, float]] = {}
     for entry in entries:
@@ -211,6 +219,8 @@ def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     title = f"Macro-F1 on the {SPLIT_TITLES[split]}"
     report.figure("learners", plots.learners(chart, published=marks, title=title), title)
 
+
+def _comparison(report: Report, entries: Sequence[Entry], split: str) -> None:
     compared = [entry for entry in entries if entry.published()]
     report.facts["comparable"] = patched_flannel.COMPARABLE if compared else None
     if not compared:

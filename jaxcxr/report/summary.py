@@ -14,16 +14,20 @@ from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import (
+    composition,
     confounding,
     document,
     excluded,
     loss_level,
     plots,
+    roc_pr,
     segmentation_tables,
     tables,
+    train_accuracy,
 )
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.study_report import write_study_report
+from jaxcxr.storage.metric_writer import read_metrics
 from jaxcxr.storage.predictions import Predictions
 
 __all__ = ["write_run_report", "write_segment_report", "write_study_report"]
@@ -80,6 +84,7 @@ def write_run_report(folder: Path | str) -> str:
     report.add("## Result", _sentence(scores[main], main), *([level.sentence] if level else []))
     report.table(*tables.scores_rows(scores[main]))
     _confusion(report, predictions.classes, scores[main], main, name)
+    _areas(report, predictions, scores[main], main, name)
 
     document.add_provenance(report, manifest, predictions=predictions, config=config)
     excluded.add_excluded(report, folder)
@@ -90,6 +95,7 @@ def write_run_report(folder: Path | str) -> str:
         report.table(*tables.scores_rows(scores[split]))
         if split == "oof":
             _confusion(report, predictions.classes, scores[split], split, name)
+            _areas(report, predictions, scores[split], split, name)
     for split in ("oof", "test") if has_folds else ("test",):
         if split not in splits:
             report.left_out.append(f"Scores on {SPLIT_TITLES[split]}: predictions.npz has none.")
@@ -101,8 +107,10 @@ def write_run_report(folder: Path | str) -> str:
             "Training images in class distribution and confounding: manifest.json has no "
             "counts of the splits, which every new training writes."
         )
+    composition.add_run(report, manifest)
     document.add_confounding(report, associations)
     document.add_curves(report, folder, title=name)
+    train_accuracy.add(report, read_metrics(folder))
     document.add_timings(report, folder, patched=bool(document.uses_patches(config)))
     document.add_overlays(report, folder, config=config)
     report.write()
@@ -175,6 +183,13 @@ def _sentence(scores: dict[str, Any], split: str) -> str:
         f"{SPLIT_TITLES[split]} of {scores['patients']:,} patients."
     )
     return text + " In brackets: 95 % intervals, bootstrap over patients." * bool(ends)
+
+
+def _areas(
+    report: Report, predictions: Predictions, scores: dict[str, Any], split: str, name: str
+) -> None:
+    part, known = predictions.select(split), split in _WITH_INTERVALS
+    roc_pr.add_run(report, part, scores, split, name=name, with_intervals=known)
 
 
 def _confusion(

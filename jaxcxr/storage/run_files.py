@@ -59,6 +59,15 @@ _PER_IMAGE = {  # of segmentation.csv
     ],
 }  # fmt: skip
 _TABLES = {field: {str: {str: int}} for field in ("source", "age_group")}
+_NUMBERS = {"images": int, "patients": int}
+_ROW = {**_NUMBERS, "classes": {str: _NUMBERS}}
+_COMPOSITION = {
+    "views?": bool,
+    "splits?": {
+        str: {"all": _ROW, "source": {str: _ROW}, "view": {str: _ROW},
+              "source_view": {str: {str: _ROW}}}
+    },
+}  # fmt: skip
 _UPSTREAM = {"path": str, "sha256": str}
 _SECTION = {"enabled?": (bool, str)}
 SHAPES: Mapping[str, Any] = {
@@ -71,7 +80,8 @@ SHAPES: Mapping[str, Any] = {
     },
     MANIFEST: {
         "dataset?": {"images?": _COUNT, "fingerprint?": str, "builders?": {str: str}},
-        "split?": {"sha256?": str, "sizes?": {str: int}, "counts?": {str: _TABLES}},
+        "split?": {"sha256?": str, "sizes?": {str: int}, "counts?": {str: _TABLES},
+                   "composition?": _COMPOSITION},
         "upstream?": [_UPSTREAM],
         "earlier_starts?": [dict],
         "versions?": dict,

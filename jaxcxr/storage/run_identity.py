@@ -71,7 +71,8 @@ def inputs(manifest: Mapping[str, Any]) -> dict[str, Any]:
     # Whether the images are the same is told by the fingerprint.
     for listed in ("dropped", "notices", "builders"):
         flat.get("dataset", {}).pop(listed, None)
-    flat.get("split", {}).pop("counts", None)
+    for listed in ("counts", "composition"):
+        flat.get("split", {}).pop(listed, None)
     if "upstream" in manifest:  # where the files lie may change
         flat["upstream"] = {
             f"{number} ({Path(entry['path']).name})": entry["sha256"]

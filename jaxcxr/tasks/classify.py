@@ -29,6 +29,7 @@ class Classify:
 
     reads_xrays: ClassVar[bool] = True
     has_classes: ClassVar[bool] = True
+    train_scores: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     def __init__(
         self,
@@ -70,6 +71,12 @@ class Classify:
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
     ) -> tuple[jax.Array, Any]:
         """See `Task.loss`."""
+        return self.loss_and_scores(params, model_state, batch, key, axis_name=axis_name)[:2]
+
+    def loss_and_scores(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Any, dict[str, jax.Array]]:
+        """See `Task.loss_and_scores`."""
         draw_key, dropout_key = jax.random.split(key)
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
         pixels = self._sampler.draw(
@@ -85,7 +92,8 @@ class Classify:
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
-        return self._losses(logits, out, batch["label"]), dict(updated)
+        labels = batch["label"]
+        return self._losses(logits, out, labels), dict(updated), self._scores(logits, labels)
 
     def _losses(self, logits: jax.Array, out: Any, labels: jax.Array) -> jax.Array:
         """[B], of the logits [B k, classes] of k patches of each image."""
@@ -104,6 +112,14 @@ class Classify:
         if "aux_logits" in out:
             per_patch += self._config.loss.aux_weight * classification_loss(out["aux_logits"])
         return per_patch.reshape(b, k).mean(axis=1)
+
+    def _scores(self, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        """{"accuracy": [B] 0 or 1} of the logits of `_losses`, by the aggregate of predictions."""
+        of_patches = self._network.as_classes(logits).reshape(
+            len(labels), -1, self._network.classes
+        )
+        predicted = self._aggregated(of_patches)["probabilities"].argmax(axis=-1)
+        return {"accuracy": (predicted == labels).astype(jnp.float32)}
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0

@@ -68,10 +68,10 @@ class ClassifyFeatures(Classify):
 
         return frozenset(optim.names(jax.eval_shape(variables)["params"]))
 
-    def loss(
+    def loss_and_scores(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
-    ) -> tuple[jax.Array, Any]:
-        """See `Task.loss`."""
+    ) -> tuple[jax.Array, Any, dict[str, jax.Array]]:
+        """See `Task.loss_and_scores`."""
         _, dropout_key = jax.random.split(key)
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
         logits, out = self._network.module.apply(
@@ -81,7 +81,8 @@ class ClassifyFeatures(Classify):
             pooled=batch[POOLED],
             rngs={"dropout": dropout_key},
         )
-        return self._losses(logits, out, batch["label"]), model_state
+        labels = batch["label"]
+        return self._losses(logits, out, labels), model_state, self._scores(logits, labels)
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0

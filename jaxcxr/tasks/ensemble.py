@@ -24,6 +24,7 @@ class Ensemble:
 
     reads_xrays: ClassVar[bool] = False
     has_classes: ClassVar[bool] = True
+    train_scores: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     def __init__(
         self,
@@ -75,6 +76,12 @@ class Ensemble:
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
     ) -> tuple[jax.Array, Any]:
         """See `Task.loss`."""
+        return self.loss_and_scores(params, model_state, batch, key, axis_name=axis_name)[:2]
+
+    def loss_and_scores(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Any, dict[str, jax.Array]]:
+        """See `Task.loss_and_scores`."""
         del key, axis_name
         logits, _ = self._module.apply(
             {"params": params, **model_state}, batch["inputs"], train=True
@@ -83,7 +90,8 @@ class Ensemble:
         # The step averages; the published loss is the sum of its batch.
         if self._config.loss.reduction == "sum":
             per_example = per_example * self._config.train.batch_size
-        return per_example, model_state
+        accuracy = (logits.argmax(axis=-1) == batch["label"]).astype(jnp.float32)
+        return per_example, model_state, {"accuracy": accuracy}
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0

@@ -52,6 +52,7 @@ class Segment:
 
     reads_xrays: ClassVar[bool] = True
     has_classes: ClassVar[bool] = False
+    train_scores: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ConfigDict, *, axis_name: str | None) -> None:
         """Builds the network; see `jaxcxr.schema` for the config."""
@@ -124,6 +125,12 @@ class Segment:
                 background_weight=self._config.loss.background_weight,
             )
         return each, dict(updated)
+
+    def loss_and_scores(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Any, dict[str, jax.Array]]:
+        """See `Task.loss_and_scores`: there are none."""
+        return *self.loss(params, model_state, batch, key, axis_name=axis_name), {}
 
     def predict(
         self, variables: Any, batch: Batch, key: jax.Array, *, count: int = 0

@@ -27,6 +27,7 @@ class Task(Protocol):
         inputs: names of the per-example arrays that a batch of this task carries.
         monitor: name of the metric that early stopping and the best checkpoint follow.
         mode: "max" or "min".
+        train_scores: names of the scores of a training step besides its loss.
     """
 
     reads_xrays: ClassVar[bool]
@@ -34,6 +35,7 @@ class Task(Protocol):
     inputs: tuple[str, ...]
     monitor: str
     mode: str
+    train_scores: ClassVar[tuple[str, ...]]
 
     @staticmethod
     def needs_lungs(config: ConfigDict) -> bool:
@@ -53,6 +55,12 @@ class Task(Protocol):
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
     ) -> tuple[jax.Array, Variables]:
         """(losses [B], model state), in training mode."""
+        ...
+
+    def loss_and_scores(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, *, axis_name: str
+    ) -> tuple[jax.Array, Variables, dict[str, jax.Array]]:
+        """What `loss` gives, and of the same outputs each of `train_scores` [B], in [0, 1]."""
         ...
 
     def predict(

@@ -23,6 +23,7 @@ class Examples:
         sources: [N] the data set each image comes from.
         age_groups: [N] adult, paediatric or ''.
         classes: class names; empty for segmentation.
+        views: [N] AP, PA, ... or ''; None of an ensemble, whose learners' predictions do not say.
     """
 
     ids: np.ndarray
@@ -31,6 +32,7 @@ class Examples:
     sources: np.ndarray
     age_groups: np.ndarray
     classes: tuple[str, ...]
+    views: np.ndarray | None = None
 
     @classmethod
     def of(cls, dataset: data.Dataset) -> Examples:
@@ -42,6 +44,7 @@ class Examples:
             sources=dataset.sources,
             age_groups=dataset.age_groups,
             classes=dataset.classes,
+            views=dataset.views,
         )
 
 

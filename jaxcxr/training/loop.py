@@ -21,6 +21,7 @@ from jaxcxr.storage.checkpoint import Checkpointer
 from jaxcxr.storage.metric_writer import MetricWriter, Progress
 from jaxcxr.training import stepping, steps
 from jaxcxr.training.experiment import Experiment
+from jaxcxr.training.running_means import RunningMeans
 from jaxcxr.training.stop_request import StopRequest
 
 
@@ -72,7 +73,8 @@ class LoopState:
         step: steps taken.
         stopping, plateau: what they remember of earlier evaluations.
         metrics: of the validation patients at this step; {} where it was not evaluated.
-        losses: {"loss": scalar} of each step since the last log row.
+        losses: {"loss": scalar, score: scalar} of each step since the last log row.
+        scores: of the training batches since the last evaluation, up to the last log row.
         learning_rate: of the last step.
         started: start of the training on the monotonic clock, as if it had never been interrupted.
         resumed_at: step of the checkpoint that it resumed from; None where it began.
@@ -85,6 +87,7 @@ class LoopState:
     plateau: optim.ReduceLROnPlateau
     metrics: dict[str, float]
     losses: list[Any]
+    scores: RunningMeans
     learning_rate: float
     started: float
     resumed_at: int | None
@@ -111,6 +114,7 @@ class LoopState:
             ),
             metrics={},
             losses=[],
+            scores=RunningMeans(),
             learning_rate=0.0,
             started=time.monotonic(),
             resumed_at=None,
@@ -126,7 +130,8 @@ class LoopState:
             new.stopping.restore(restored.loop["watch"])
             new.plateau.restore(restored.loop["watch"])
             new.started -= restored.loop["seconds"]
-            # Checkpoints of earlier versions have none.
+            # Checkpoints of earlier versions have neither.
+            new.scores = RunningMeans(restored.loop.get("scores"))
             new.losses = [
                 {name: np.float32(value) for name, value in row.items()}
                 for row in restored.loop.get("losses", [])
@@ -160,6 +165,7 @@ class LoopState:
                 "seconds": time.monotonic() - self.started,
                 # A checkpoint between two log rows keeps them for the next one.
                 "losses": [{n: float(value) for n, value in row.items()} for row in losses],
+                "scores": self.scores.to_json(),
             },
             metrics=self.metrics,
             best=None if self.stopping.best is None else self.stopping.best_step,
@@ -219,8 +225,9 @@ class _Loop:
             now.metrics = evaluate(self.experiment, variables, "valid", count=self.valid_count)
             improved = now.stopping.update(now.metrics[task.monitor], now.step)
             now.plateau.update(improved)
-            rows = {f"valid/{name}": value for name, value in now.metrics.items()}
-            self.writer.scalars(now.step, rows)
+            row = {f"valid/{name}": value for name, value in now.metrics.items()}
+            row |= {f"train/{name}": value for name, value in now.scores.take().items()}
+            self.writer.scalars(now.step, row)
             if improved or self.is_over(now) or self._is_overdue(now):
                 now.save(self.checkpointer, self.stepper.iterator)
         elif self.at_meeting(now) and self._is_overdue(now):
@@ -263,7 +270,9 @@ class _Loop:
     def log(self, now: LoopState) -> None:
         """A row of the mean loss since the last one, where steps were taken since."""
         if now.losses:
+            now.losses = parallel.to_host(now.losses)
             loss = now.mean_loss(self.checkpointer)
+            now.scores.add(now.losses)
             now.losses.clear()
             row = {"train/loss": loss, "train/learning_rate": now.learning_rate}
             self.writer.scalars(now.step, row)

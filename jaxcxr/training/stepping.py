@@ -34,9 +34,9 @@ class Stepper(Protocol):
     def step(
         self, state: TrainState, batches: Any, rates: Sequence[float]
     ) -> tuple[TrainState, list[Any]]:
-        """A step for each of the batches, and the metrics of each: {"loss": scalar}.
+        """A step for each of the batches, and the metrics of each, scalars.
 
-        Each at its own learning rate.
+        {"loss" and each of the task's `train_scores`}. Each step at its own learning rate.
         """
         ...
 
@@ -102,8 +102,8 @@ class ResidentRows:
         padded = np.pad(np.asarray(rates, np.float32), (0, self.at_most - count), mode="edge")
         context = {**self._context, "count": np.int32(count), "rates": padded}
         state, metrics = self._compiled.train_steps(state, batches, context)
-        losses = parallel.to_host(metrics)["loss"][:count]
-        return state, [{"loss": loss} for loss in losses]
+        host = parallel.to_host(metrics)
+        return state, [{name: of[n] for name, of in host.items()} for n in range(count)]
 
 
 def train_batches(experiment: Experiment, arrays: Mapping[str, Any]) -> Any:

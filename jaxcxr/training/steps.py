@@ -28,7 +28,8 @@ class Compiled(Programs):
 
     Attributes:
         optimizer: the update rule.
-        train_step: (state, sharded batch, key) -> (state, {"loss": scalar}).
+        train_step: (state, sharded batch, key) -> (state, {"loss": scalar and each of the task's
+            `train_scores`: scalar}).
         train_steps: several steps on resident arrays, see `train_steps`.
     """
 
@@ -68,7 +69,7 @@ def train_step(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """One optimiser step of a device.
 
-    The loss is the weighted mean over all devices' examples.
+    The loss and the scores are the weighted means over all devices' examples.
     """
 
     def step(
@@ -77,18 +78,22 @@ def train_step(
         key = jax.random.fold_in(key, state.step)
         total = parallel.sum_over_devices(batch["weight"].sum(), axis_name)
 
+        def mean(values: jax.Array) -> jax.Array:
+            return (values * batch["weight"]).sum() / total
+
         def mean_loss(params: Any) -> tuple[jax.Array, Any]:
-            losses, model_state = task.loss(
+            losses, model_state, scores = task.loss_and_scores(
                 params, state.model_state, batch, key, axis_name=axis_name
             )
-            return (losses * batch["weight"]).sum() / total, model_state
+            return mean(losses), (model_state, jax.tree.map(mean, scores))
 
-        (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        (loss, aux), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        model_state, scores = aux
         # Each device holds its share of one mean, so shares are summed.
-        grads, loss = parallel.sum_over_devices((grads, loss), axis_name)
+        grads, metrics = parallel.sum_over_devices((grads, {"loss": loss, **scores}), axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, model_state, opt_state), {"loss": loss}
+        return TrainState(state.step + 1, params, model_state, opt_state), metrics
 
     return step
 
@@ -98,10 +103,10 @@ def train_steps(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Optimiser steps of a device on resident arrays, as many as it is told, without the host.
 
-    It is called as (state, batch, given, *, axis_name) -> (state, {"loss": [T]}), T the most steps
-    of a call. The batch is {"index": [b, T]}, rows of each step; given is {"key", "count": steps to
-    take, at most T, "rates": [T] learning rates, "arrays": name -> [N, ...]}. Losses after the
-    first `count` are 0.
+    It is called as (state, batch, given, *, axis_name) -> (state, {"loss" and each of the task's
+    `train_scores`: [T]}), T the most steps of a call. The batch is {"index": [b, T]}, rows of each
+    step; given is {"key", "count": steps to take, at most T, "rates": [T] learning rates, "arrays":
+    name -> [N, ...]}. Losses and scores after the first `count` are 0.
     """
     step = train_step(task, optimizer)
 
@@ -112,19 +117,20 @@ def train_steps(
         *,
         axis_name: str,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        def one(i: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
-            state, losses = carry
+        def one(
+            i: jax.Array, carry: tuple[TrainState, dict[str, jax.Array]]
+        ) -> tuple[TrainState, dict[str, jax.Array]]:
+            state, found = carry
             state = optim.with_learning_rate(state, context["rates"][i])
             rows = gather(context["arrays"], batch["index"][:, i])
             state, metrics = step(state, rows, context["key"], axis_name=axis_name)
-            return state, losses.at[i].set(metrics["loss"])
+            return state, {name: found[name].at[i].set(value) for name, value in metrics.items()}
 
         start = (
             optim.with_learning_rate(state, context["rates"][0]),
-            jnp.zeros(len(context["rates"])),
+            {name: jnp.zeros(len(context["rates"])) for name in ("loss", *task.train_scores)},
         )
-        state, losses = jax.lax.fori_loop(0, context["count"], one, start)
-        return state, {"loss": losses}
+        return jax.lax.fori_loop(0, context["count"], one, start)
 
     return steps
 

@@ -61,6 +61,7 @@ def test_run_report_shows_counts_times_and_pictures(run: Run) -> None:
     assert "| predict | 4.0 s |     80 |       20.0 |   1,280 |       320.0 |" in text
     assert "![phantom-1](overlays/phantom-1.png)" in text
     names = ("confusion_test", "confusion_oof", "class_counts", "class_sources", "curves")
+    names += ("roc_pr_test", "roc_pr_oof")
     assert set(facts["plots"]) == {f"plots/{name}.png" for name in names}
 
 

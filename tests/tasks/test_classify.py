@@ -156,9 +156,11 @@ def test_one_loss_an_image_with_the_auxiliary_heads_share(monkeypatch, auxiliary
     task = build(config(patches__train_count=count))
     rows = jax.tree.map(lambda x: jnp.asarray(x)[None], batch([0, 1, 2, 3]))  # one device
     per_device = jax.vmap(
-        lambda b: task.loss({}, {}, b, jax.random.key(0), axis_name="data")[0], axis_name="data"
+        lambda b: task.loss_and_scores({}, {}, b, jax.random.key(0), axis_name="data"),
+        axis_name="data",
     )
-    per_image = quick_jit(per_device)(rows)[0]
+    (per_image,), _, scores = quick_jit(per_device)(rows)
+    assert scores["accuracy"].tolist() == [[1, 0, 0, 0]]  # the first class has the largest logit
     expected = np.log(np.exp(Fixed.logits).sum()) - Fixed.logits
     if auxiliary:
         expected = expected + 0.4 * (np.log(np.exp(Fixed.aux).sum()) - Fixed.aux)

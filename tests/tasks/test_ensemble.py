@@ -48,6 +48,15 @@ def test_with_zero_weights_the_loss_is_the_closed_form():
     assert state == {}
 
 
+def test_a_step_scores_the_outputs_that_it_learns_from():
+    task, rows = build(), batch()
+    variables = task.init(0)
+    _, _, scores = task.loss_and_scores(variables["params"], {}, rows, KEY, axis_name="data")
+    right = task.predict(variables, rows, KEY)["probabilities"].argmax(-1) == rows["label"]
+    assert scores.keys() == set(task.train_scores) and 0 < np.mean(right) < 1
+    np.testing.assert_array_equal(scores["accuracy"], right)
+
+
 def test_sum_reduction_is_the_mean_times_the_batch():
     """The step averages over the batch; the published loss adds up."""
     mean, total = build(), build(loss__reduction="sum", train__batch_size=20)

@@ -34,29 +34,32 @@ class Line:
     traced: int = 0
     inputs = ("image", "label")
     monitor, mode = "loss", "min"
+    train_scores = ("close",)
 
     def init(self, seed: int | None) -> Any:
         del seed
         return {"params": {"slope": jnp.float32(1)}}
 
-    def loss(
+    def loss_and_scores(
         self, params: Any, model_state: Any, batch: Any, key: Any, *, axis_name: str
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Any, dict[str, Any]]:
         del key, axis_name
         self.traced += 1
         x = batch["image"].mean((1, 2)) / 255
-        return jnp.square(params["slope"] * x - batch["label"]), model_state
+        losses = jnp.square(params["slope"] * x - batch["label"])
+        return losses, model_state, {"close": (losses < 1).astype(jnp.float32)}
 
 
-def by_hand(rows: np.ndarray) -> tuple[list[float], list[float]]:
-    """Losses and slopes of gradient descent on rows [BATCH, T], a column a step."""
-    slope, losses, slopes = 1.0, [], []
+def by_hand(rows: np.ndarray) -> tuple[list[float], list[float], list[float]]:
+    """Losses, scores and slopes of gradient descent on rows [BATCH, T], a column a step."""
+    slope, losses, scores, slopes = 1.0, [], [], []
     for index, rate in zip(rows.T, RATES, strict=False):
         x, y = ARRAYS["image"][index].mean((1, 2)) / 255, ARRAYS["label"][index]
         losses.append(float(np.square(slope * x - y).mean()))
+        scores.append(float((np.square(slope * x - y) < 1).mean()))
         slope -= float(rate) * float((2 * (slope * x - y) * x).mean())
         slopes.append(slope)
-    return losses, slopes
+    return losses, scores, slopes
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,8 @@ def test_each_step_has_its_own_rows_and_learning_rate_in_one_program_for_any_num
     optimizer = optim.build("sgd", weight_decay=0.0, l1=0.0, momentum=0.0, clip_norm=0.0)
     take = parallel.spmd_step(steps.train_steps(line, optimizer))
     given = {"arrays": parallel.place(ARRAYS), "key": jax.random.key(0), "rates": RATES}
-    losses, slopes = by_hand(rows)
+    losses, scores, slopes = by_hand(rows)
+    assert 0 < min(scores) < max(scores) < 1
     for count in (1, 4, 3):
         start = parallel.place(state.create(line.init(0), optimizer))
         end, found = take(
@@ -81,6 +85,7 @@ def test_each_step_has_its_own_rows_and_learning_rate_in_one_program_for_any_num
         np.testing.assert_allclose(
             found["loss"], losses[:count] + [0.0] * (MOST - count), rtol=1e-5
         )
+        np.testing.assert_allclose(found["close"], scores[:count] + [0.0] * (MOST - count))
         assert float(end.params["slope"]) == pytest.approx(slopes[count - 1], rel=1e-5)
         assert int(end.step) == count
         # The learning rate in force is saved with the state.
