@@ -25,13 +25,14 @@ from ml_collections import ConfigDict
 from jaxcxr import data, exported, run_modes, weights
 from jaxcxr.cli import command_line
 from jaxcxr.cli.dispatch import RUNS
-from jaxcxr.commands import evaluate, train
+from jaxcxr.commands import evaluate, patch_counts, train
 from jaxcxr.errors import InputError
 from jaxcxr.storage import run_checksums
 from jaxcxr.storage.files import encode_png, read_json
 from jaxcxr.storage.predictions import Predictions, _check_patients, check_same_split
 from jaxcxr.storage.run_files import REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
+from jaxcxr.studies import biomarkers
 from jaxcxr.training.prepare import prepare
 from tests import tiny
 from tests.commands.test_own_xrays import learner, segmenter
@@ -507,12 +508,45 @@ def test_a_finished_segmenter_names_the_command_that_writes_masks(runs, type_it)
     [line] = [line for line in told.splitlines() if line.startswith("lung masks ")]
     type_it(command_in(line))
     assert (runs / "segmenter" / "masks" / "index.json").exists()
-    assert "lung masks" not in evaluate.closing(RunFolder(runs / "whole"))
+    told = evaluate.closing(RunFolder(runs / "whole"))
+    assert "lung masks" not in told and "own X-rays" in told
+    assert "--config.run=explain" in told and "--config.predict.inputs=FOLDER" in told
+
+
+def test_a_finished_classifier_names_what_it_can_do(runs, tmp_path, type_it):
+    folder = tmp_path / "xrays"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encode_png(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)))
+    told = evaluate.closing(RunFolder(runs / "whole"))
+    [line] = [line for line in told.splitlines() if line.startswith("own X-rays ")]
+    type_it(command_in(line).replace("FOLDER", str(folder)))
+    assert (runs / "whole" / "xrays" / "predictions.csv").exists()
+
+
+def test_as_many_patches_as_are_enough_are_taken(with_flags):
+    rows = [(count, 1, 0.7, 0.7, 0.7, 0.7, 0.1) for count in (1, 10)]
+    config = with_flags(learner(patched=True), *flags_in(patch_counts.sentence(rows)))
+    assert config.patches.eval_count == 1
+
+
+def test_a_study_without_a_segmenter_or_masks_takes_its_biomarkers_elsewhere(with_flags, tmp_path):
+    config = tiny.load("flannel")
+    config.study.biomarkers = "segment"
+    config = with_flags(config, *flags_in(refusal(lambda: [*biomarkers.stages(config, tmp_path)])))
+    assert [stage.name for stage in biomarkers.stages(config, tmp_path)] == ["biomarkers"]
+    maskless = make_dataset([{"image": encode(np.zeros((8, 8), np.uint8))}])
+    message = refusal(lambda: biomarkers._structures(maskless))
+    config = with_flags(config, *flags_in(message))
+    assert config.study.biomarkers == "ready"
 
 
 # A piece of a message -> the test above that follows it, or why it is not followed here.
 FOLLOWED = {
-    "lung masks   HINT": "a_finished_segmenter_names_the_command",
+    "own X-rays": "a_finished_classifier_names_what_it_can_do",
+    "HINT --config.predict.inputs=FOLDER": "a_finished_classifier_names_what_it_can_do",
+    "or more patches macro-F1 is within": "as_many_patches_as_are_enough",
+    "takes the masks of the study's own segmenter": "takes_its_biomarkers_elsewhere",
+    "takes the data set's own masks, and not every": "takes_its_biomarkers_elsewhere",
     "holds no finished training; start or resume it": "a_training_that_has_not_finished",
     "train it first, or to its end": "a_training_that_has_not_finished",
     "Restore it from a copy, or make predictions": "a_damaged_result_is_made_again",

@@ -65,6 +65,19 @@ def report(folder: RunFolder, *, segments: bool) -> None:
                 writer.image(step, f"report/{path.stem}", np.asarray(picture.convert("RGB")))
 
 
+def _next_steps(folder: RunFolder) -> list[str]:
+    """Lines with commands for what the finished run can do."""
+    of = {
+        "segment": {"lung masks": hints.again("predict", folder.path)},
+        "classify": {
+            "own X-rays": f"{hints.again('predict', folder.path)} --config.predict.inputs=FOLDER",
+            "saliency": hints.again("explain", folder.path),
+        },
+    }
+    commands = of.get(folder.config().get("task"), {})
+    return [f"{title:12} {command}" for title, command in commands.items()]
+
+
 def closing(folder: RunFolder) -> str:
     """The report's table as it was written, and where the run's files are."""
     with files.reading(
@@ -82,11 +95,7 @@ def closing(folder: RunFolder) -> str:
                 "TensorBoard  "
                 f"{shlex.join(['tensorboard', '--logdir', str(folder.path / 'tensorboard')])}"
             ),
-            *(
-                [f"lung masks   {hints.again('predict', folder.path)}"]
-                if folder.config().get("task") == "segment"
-                else []
-            ),
+            *_next_steps(folder),
             *(
                 [f"set aside    {damaged}: damaged checkpoints, to delete"]
                 if damaged.exists()

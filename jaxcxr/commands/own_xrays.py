@@ -21,7 +21,7 @@ from jaxcxr.inference import dataset_masks, xray_predictions
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.inference.predictor import Predictor, eval_count
 from jaxcxr.inference.xray_predictions import Result, Source
-from jaxcxr.report import lung_outlines
+from jaxcxr.report import lung_outlines, run_warnings
 from jaxcxr.storage.files import encode_png
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.run_identity import OTHER_LUNGS
@@ -92,6 +92,7 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
             "lungs_as_in_training": masks.as_trained,
             "lungs_made_with": dataset_masks.made_with(segmenter) if segmenter else None,
             "weights": predictor.weights or None,
+            "model_warnings": run_warnings.of_run(predictor.folder),
         },
         hidden=listed.hidden,
     )

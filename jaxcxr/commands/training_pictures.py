@@ -22,8 +22,8 @@ _SAMPLES = 6  # images of a class on the sheet
 def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
     """Writes pictures of training images before training starts.
 
-    `overlays/<id>.png` for the first of each class, and `overlays/classes.png` with several of
-    each.
+    `overlays/<id>.png` for one of each class, and `overlays/classes.png` with several of each,
+    evenly spaced over the training images, so that every collection has its share.
 
     Mistaken masks or labels are seen in minutes that way, not after the run.
     """
@@ -36,7 +36,9 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
     # A classifier's patches lie in all that its masks have.
     structures = () if experiment.task.has_classes else tuple(config.masks.structures)
     shown = [
-        i for c in range(max(len(rows.classes), 1)) for i in train[rows.labels[train] == c][:1]
+        i
+        for c in range(max(len(rows.classes), 1))
+        for i in spread(train[rows.labels[train] == c], count=1)
     ]
     for i in shown:
         image = grey(np.asarray(experiment.arrays["image"][i])[None])[0]
@@ -57,15 +59,20 @@ def write_inputs(experiment: Experiment, folder: RunFolder, writer: MetricWriter
         writer.image(0, f"inputs/{rows.ids[i]}", plots.to_array(figure))
 
 
-def _write_classes(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
-    """The first training images of each class.
+def spread(index: np.ndarray, *, count: int) -> np.ndarray:
+    """At most `count` of the rows [N], in their order: the middles of as many equal parts."""
+    index = np.sort(index)
+    if len(index) <= count:
+        return index
+    return index[((2 * np.arange(count) + 1) * len(index)) // (2 * count)]
 
-    As the network gets them but for crops and patches.
-    """
+
+def _write_classes(experiment: Experiment, folder: RunFolder, writer: MetricWriter) -> None:
+    """Training images of each class, as the network gets them but for crops and patches."""
     rows, train = experiment.examples, experiment.splits["train"]
     samples = {}
     for number, name in enumerate(rows.classes):
-        index = np.sort(train[rows.labels[train] == number][:_SAMPLES])
+        index = spread(train[rows.labels[train] == number], count=_SAMPLES)
         if len(index):
             samples[tables.class_title(name)] = grey(np.asarray(experiment.arrays["image"][index]))
     if samples:

@@ -162,7 +162,7 @@ class Results:
                     **made_of,
                 },
             )
-            print(self._table(hidden))
+            print(self._table(hidden, made_of.get("model_warnings", ())))
         if self.failed:
             shown = "; ".join(self._first_failures) + (
                 "; ..." if self.failed > len(self._first_failures) else ""
@@ -179,7 +179,7 @@ class Results:
         rounded = [round(float(value), _DIGITS) for value in values]
         return dict(zip(self.classes, rounded, strict=True))
 
-    def _table(self, hidden: Sequence[str]) -> str:
+    def _table(self, hidden: Sequence[str], model_warnings: Sequence[str]) -> str:
         lines = [
             f"{'X-rays done':14} {self.predicted:>7,}",
             f"{'with warnings':14} {self.doubtful:>7,}",
@@ -191,6 +191,9 @@ class Results:
         if hidden:
             names = ", ".join(map(printable, hidden[:3])) + ", ..." * (len(hidden) > 3)
             lines.append(f"{'hidden, unread':14} {len(hidden):>7,} ({names})")
+        if model_warnings:
+            lines += ["", "of the training, which these predictions can be no better than:"]
+            lines += [f"Warning. {text}" for text in model_warnings]
         lines += [
             "",
             f"wrote {self.folder / CSV} and {JSONL}",

@@ -16,7 +16,7 @@ from jaxcxr import schema
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals, paired
 from jaxcxr.metrics.by_rows import OF_A_CLASS, BootstrapScores
-from jaxcxr.report import document, plots, score_rows, tables
+from jaxcxr.report import document, plots, run_warnings, score_rows, tables
 from jaxcxr.report.document import NOTICE, Report
 from jaxcxr.storage import files, provenance, run_identity
 from jaxcxr.storage.predictions import Predictions, check_same_split
@@ -125,7 +125,8 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> str:
         the tables for the terminal and the verdicts.
     """
     report = Report(Path(folder), _facts(comparison))
-    report.open(f"{comparison.names[0]} against {comparison.names[1]}", [])
+    warned = {text: None for path in comparison.folders for text in run_warnings.of_run(path)}
+    report.open(f"{comparison.names[0]} against {comparison.names[1]}", list(warned))
     all_images = comparison.errors[""]
     legend = [
         f"{letter}  {folder}" for letter, folder in zip("AB", comparison.folders, strict=True)
@@ -144,7 +145,8 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> str:
     files.write_json(report.folder / "compare.json", report.facts)
     files.write_text(report.folder / "compare.md", "\n\n".join(report.blocks) + "\n")
     table = [tables.text_table(*_main_scores(comparison, scores)), "", tables.text_table(*counts)]
-    return "\n".join([f"A against B: {where}", *legend, "", *table, "", *sentences, _ONE_TRAINING])
+    end = [*sentences, _ONE_TRAINING, *(f"Warning. {text}" for text in warned)]
+    return "\n".join([f"A against B: {where}", *legend, "", *table, "", *end])
 
 
 def verdicts(comparison: Comparison) -> list[str]:

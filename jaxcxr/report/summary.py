@@ -116,7 +116,11 @@ def write_run_report(folder: Path | str) -> str:
     report.write()
 
     table = tables.text_table(*tables.scores_rows(scores[main]))
-    return "\n".join([f"{name}: {SPLIT_TITLES[main]}", table, *(f"Warning. {w}" for w in warnings)])
+    sentences = [_sentence(scores[main], main), *([level.sentence] if level else [])]
+    lines = [table, *(text.replace("**", "") for text in sentences)]
+    return "\n".join(
+        [f"{name}: {SPLIT_TITLES[main]}", *lines, *(f"Warning. {w}" for w in warnings)]
+    )
 
 
 def write_segment_report(folder: Path | str) -> str:

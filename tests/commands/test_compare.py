@@ -6,6 +6,7 @@ import pytest
 
 from jaxcxr.commands import compare
 from jaxcxr.errors import InputError
+from jaxcxr.storage.files import write_json
 from tests import tiny
 from tests.report import fakes
 
@@ -27,6 +28,17 @@ def test_it_reads_two_runs_and_writes_below_the_first(tmp_path, capsys):
     }
     for path, content in before.items():
         assert path.read_bytes() == content
+
+
+def test_what_the_runs_were_warned_of_is_said_again(tmp_path, capsys):
+    for name, text in (("one", "Class and source are confounded."), ("two", "Hardly trained.")):
+        fakes.write_run(tmp_path / name, fakes.predictions())
+        write_json(tmp_path / name / "report.json", {"warnings": [text]})
+    compare.run(tiny.learner(compare__other=str(tmp_path / "two")), tmp_path / "one")
+    written = (tmp_path / "one" / "compare" / "two" / "compare.md").read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    for text in ("Class and source are confounded.", "Hardly trained."):
+        assert f"> **Warning.** {text}" in written and f"Warning. {text}" in printed
 
 
 def test_mistakes_are_named_and_leave_nothing_behind(tmp_path):

@@ -130,6 +130,19 @@ def numbers(row: dict[str, str], what: str) -> np.ndarray:
     return np.array([float(value) for name, value in row.items() if name.startswith(f"{what}_")])
 
 
+def test_what_the_training_was_warned_of_is_said_with_its_predictions(runs, inputs, capsys):
+    report = read_json(runs / "whole" / "report.json")
+    assert report["warnings"]  # of a network of two steps
+    run(runs, "whole", inputs)
+    printed = capsys.readouterr().out
+    for text in report["warnings"]:
+        assert f"Warning. {text}" in printed
+    assert (
+        read_json(runs / "whole" / "xrays" / "summary.json")["model_warnings"]
+        == (report["warnings"])
+    )
+
+
 def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, inputs, capsys):
     rows = run(runs, "patched", inputs, predict__overlays=True)
     assert list(rows) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
