@@ -144,13 +144,15 @@ def _steps_per_epoch(report: Report) -> int:
     return math.ceil(sizes["train"] / batch) if batch and sizes.get("train") else 0
 
 
-def add_curves(report: Report, folder: Path, *, title: str) -> None:
-    """Loss, score and learning-rate curves from metrics.jsonl."""
+def add_curves(report: Report, folder: Path, *, title: str, classes: int = 0) -> None:
+    """Loss, score and learning-rate curves from metrics.jsonl; `classes`: of a classifier."""
     rows = read_metrics(folder)
     report.facts["steps"] = max((row["step"] for row in rows), default=None)
     if rows:
         report.add("### Training")
-        figure = plots.curves(rows, title=title, steps_per_epoch=_steps_per_epoch(report))
+        figure = plots.curves(
+            rows, title=title, steps_per_epoch=_steps_per_epoch(report), classes=classes
+        )
         report.figure("curves", figure, f"Training curves of {title}")
     else:
         report.left_out.append("Training curves: the run folder has no metrics.jsonl with rows.")

@@ -11,6 +11,7 @@ colour-blind readers; a line or a bar is never told by its colour alone where a 
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,7 +128,11 @@ def confusion_matrix(
 
 
 def curves(
-    rows: Sequence[Mapping[str, Any]], *, title: str = "Training", steps_per_epoch: int = 0
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "Training",
+    steps_per_epoch: int = 0,
+    classes: int = 0,
 ) -> Figure:
     """Loss, scores and learning rate over the steps, one panel for each kind that was logged.
 
@@ -140,6 +145,7 @@ def curves(
         rows: what `metric_writer.read_metrics` returns: dicts with `step` and numbers.
         title: stands above the panels.
         steps_per_epoch: stands below the axes; 0: unknown.
+        classes: C, of a classifier, whose loss at equal probabilities, ln C, is drawn; 0: none.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
@@ -186,6 +192,11 @@ def curves(
                 marker=_MARKS[nth % len(_MARKS)] if len(steps) <= 25 else None,
                 markersize=3.5,
                 label=_line_title(key),
+            )
+        if name == "Loss" and classes > 1:
+            level = math.log(classes)
+            axes.axhline(
+                level, color=RULE, linewidth=1.2, label=f"equal probabilities: {level:.2f}"
             )
         left_out = f" ({len(shown)} of {len(keys)} lines)" if len(keys) > len(shown) else ""
         axes.set_ylabel(name + left_out)

@@ -109,7 +109,9 @@ def write_run_report(folder: Path | str) -> str:
         )
     composition.add_run(report, manifest)
     document.add_confounding(report, associations)
-    document.add_curves(report, folder, title=name)
+    document.add_curves(
+        report, folder, title=name, classes=len(predictions.classes) if level else 0
+    )
     train_accuracy.add(report, read_metrics(folder))
     document.add_timings(report, folder, patched=bool(document.uses_patches(config)))
     document.add_overlays(report, folder, config=config)

@@ -102,6 +102,15 @@ def test_a_split_has_one_colour_in_all_panels_and_in_the_class_counts() -> None:
     assert "0" not in texts(counts)
 
 
+def test_the_loss_of_equal_probabilities_is_drawn_beside_a_classifiers() -> None:
+    rows = [{"step": n, "train/loss": 2.0 / n, "valid/accuracy": 0.5} for n in (1, 2, 3)]
+    loss, score = plots.curves(rows, classes=4).axes
+    assert "equal probabilities: 1.39" in [line.get_label() for line in loss.get_lines()]
+    assert not [line for line in score.get_lines() if "equal" in str(line.get_label())]
+    [loss, _] = plots.curves(rows).axes
+    assert not [line for line in loss.get_lines() if "equal" in str(line.get_label())]
+
+
 def test_curves_draw_a_mean_over_one_class_once_and_lines_of_one_split_apart() -> None:
     rows = [
         {"step": s, "valid/jaccard": 0.1 * s, "valid/jaccard_lung": 0.1 * s, "valid/dice": 0.9}
