@@ -27,7 +27,9 @@ LATER = (
     "augment.noise",
     "augment.objects",
     "augment.quarter_turns",
+    "data.form",
     "data.sources",
+    "evaluate.data.form",
     "evaluate.data.sources",
     "evaluate.data",  # of segmenters; after its fields, which others had before
     "evaluate.same_source",
@@ -38,6 +40,8 @@ LATER = (
     "model.norm_momentum",
     "model.norm_statistics",
     "optim.layer_rates",
+    "patch_counts",
+    "predict.data.form",
     "predict.data.sources",
     "predict.largest_pieces",
     "predict.structure",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from jaxcxr import schema
 from jaxcxr.commands import train
@@ -12,6 +14,8 @@ from jaxcxr.errors import InputError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.storage.files import read_json, write_json
 from tests import tiny
+
+FIRST = Path(__file__).with_name("first_fields.txt")  # of the tasks, before any was added
 
 
 def segmenter(**fields):
@@ -55,6 +59,16 @@ def test_a_run_older_than_a_field_did_what_its_default_says(make, tmp_path):
 def test_every_later_field_is_one_of_some_task():
     had = [without_later_fields(section_defaults(task)) for task in ("classify", "segment")]
     assert set.union(*had) == set(schema.LATER)
+
+
+@pytest.mark.parametrize("task", ["classify", "segment", "ensemble"])
+def test_every_field_is_of_the_first_run_folders_or_came_later(task):
+    """A field that is added goes into `schema.LATER`: else older run folders are of no use."""
+    config = json.loads(schema.config(task, {}).to_json_best_effort())
+    without_later_fields(config)
+    first = FIRST.read_text(encoding="utf-8").split()
+    now = {f"{task}:{name}" for name in schema.field_names(ConfigDict(config))}
+    assert now == {name for name in first if name.startswith(f"{task}:")}
 
 
 def section_defaults(task: str) -> dict:
