@@ -161,6 +161,8 @@ def sentence(rows: Sequence[tuple[float, ...]]) -> str:
         if abs(macro - most[2]) > _ENOUGH:
             break
         enough = count
+    if enough == most[0]:
+        return f"with fewer than {enough} patches macro-F1 is more than {_ENOUGH} from that of {enough}"
     return (
         f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}; to use "
         f"as many: --config.patches.eval_count={enough}"
