@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import cases, harness, machine, report
 from benchmarks.harness import Case, CaseResult
 from benchmarks.settings import Options
-from jaxcxr.storage import names
+from jaxcxr.storage import names, streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,4 +134,5 @@ def summary(result: CaseResult) -> str:
 
 if __name__ == "__main__":
     names.print_whatever_comes()
-    sys.exit(main())
+    with streams.quiet_when_unread():
+        sys.exit(main())

@@ -26,7 +26,7 @@ from jaxcxr import hints, run_modes, schema, shipped
 from jaxcxr.cli import command_help, interrupts
 from jaxcxr.cpu import host_memory
 from jaxcxr.errors import InputError
-from jaxcxr.storage import names
+from jaxcxr.storage import names, streams
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment: a file or a name, with :PRESET where it has one (small, paper)"
@@ -56,11 +56,8 @@ def start() -> None:
     _open_closed_streams()
     names.print_whatever_comes()
     shipped.make_importable()
-    try:
+    with streams.quiet_when_unread():
         app.run(main, flags_parser=parse_flags)
-    except BrokenPipeError:  # the reader of help had enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 def _open_closed_streams() -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jaxcxr import parallel, schema
 from jaxcxr import state as states
-from jaxcxr.commands.train import with_weights
+from jaxcxr.commands.train import check_pretrained, with_weights
 from jaxcxr.errors import InputError
 from jaxcxr.inference.programs import announce_compiling
 from jaxcxr.report import plots
@@ -47,6 +47,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
             f"lr_find.low={f.low}, high={f.high}, steps={f.steps}, smoothing={f.smoothing}: the "
             "test needs 0 < low < high, at least 10 steps and a smoothing in [0, 1)"
         )
+    if config.model.pretrained:
+        check_pretrained(config)
     with RunFolder.open(
         workdir,
         config.to_dict(),

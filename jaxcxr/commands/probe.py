@@ -45,7 +45,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
             "the probe needs a classifier's config and the weights it reads, such as "
             "model.pretrained=densenet121.chexnet"
         )
-    source = weights.find(config.model.pretrained)
+    with weights.from_config(config.model.pretrained):
+        source = weights.find(config.model.pretrained)
+        weights.check(source)
     labels = (source.entry.labels if source.entry else ()) or weights.catalog.CHESTXRAY14
     p = config.probe
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
@@ -108,7 +110,8 @@ def _probabilities(
     # As many logits as findings.
     own.data.classes, own.data.targets, own.model.outputs = labels, (), "softmax"
     network, sampler = Network(own, axis_name=None), input_sampler.build(own)
-    loaded = weights.load(source, network.init(0), arch=config.model.name, new_head=False)
+    with weights.from_config(source.name):
+        loaded = weights.load(source, network.init(0), arch=config.model.name, new_head=False)
 
     def predict(variables: Any, batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
         pixels = sampler.draw(batch, key, count=1, train=False)[:, 0]

@@ -71,7 +71,19 @@ def check(config: ConfigDict, *, has_checkpoints: bool) -> None:
     if config.train.get("cache_features"):
         frozen_features.check(config)
     if config.model.pretrained and not has_checkpoints:
-        find_pretrained(config.model)
+        check_pretrained(config)
+
+
+def check_pretrained(config: ConfigDict) -> None:
+    """Raises InputError unless the weights of `model.pretrained` are there and can be read.
+
+    And unless it is known how their input is normalised. A file is read whole, as damage is found
+    in no other way.
+    """
+    source = find_pretrained(config.model)
+    with weights.from_config(config.model.pretrained):
+        weights.check(source)
+    normalisation(config)
 
 
 def check_split(experiment: Experiment) -> None:
@@ -85,13 +97,14 @@ def check_split(experiment: Experiment) -> None:
 
 def find_pretrained(model: ConfigDict) -> weights.Source:
     """The weights that a `model` section names, fetched by one process; the others find them."""
-    if not parallel.is_main():
-        parallel.barrier("weights")
-        return weights.find(model.pretrained)
-    try:
-        return weights.find(model.pretrained)
-    finally:
-        parallel.barrier("weights")
+    with weights.from_config(model.pretrained):
+        if not parallel.is_main():
+            parallel.barrier("weights")
+            return weights.find(model.pretrained)
+        try:
+            return weights.find(model.pretrained)
+        finally:
+            parallel.barrier("weights")
 
 
 def fit(experiment: Experiment, folder: RunFolder) -> None:
@@ -151,10 +164,11 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
     """
     c = experiment.config.model
     source = find_pretrained(c)
-    loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
+    with weights.from_config(c.pretrained):
+        loaded = weights.load(source, first, arch=c.name, new_head=c.head == "new")
+        if c.head == "pretrained":
+            check_kept_head(experiment.config, source, loaded.header)
     entry = source.entry
-    if c.head == "pretrained":
-        check_kept_head(experiment.config, source, loaded.header)
     mean, std = normalisation(experiment.config)
     says, trained_with = f"the header of {source.path}", loaded.header
     if entry:

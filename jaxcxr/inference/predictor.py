@@ -141,9 +141,10 @@ class Predictor:
                 "image, and nothing was trained here: train first"
             )
         programs = programs or programs_of(config)
-        source = pretrained.find(c.pretrained)
-        loaded = pretrained.load(source, programs.task.init(None), arch=c.name, new_head=False)
-        check_kept_head(config, source, loaded.header)
+        with pretrained.from_config(c.pretrained):
+            source = pretrained.find(c.pretrained)
+            loaded = pretrained.load(source, programs.task.init(None), arch=c.name, new_head=False)
+            check_kept_head(config, source, loaded.header)
         return cls(config, programs, parallel.place(loaded.variables), weights=c.pretrained)
 
     @classmethod

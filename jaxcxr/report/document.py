@@ -332,6 +332,7 @@ def add_provenance(
     predictions: Predictions | None = None,
     dataset: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    first_weights: str = "",
 ) -> None:
     """Section on provenance: the fields of manifest.json, and the hashes of the predictions.
 
@@ -341,6 +342,7 @@ def add_provenance(
         predictions: their hashes stand for those of the manifest.
         dataset: that of a run, where the manifest is a study's, which has none.
         config: names the data sets where no manifest does.
+        first_weights: what training began with, of `report.first_weights`.
     """
     report.add("## Provenance")
     report.facts["manifest"] = manifest
@@ -372,6 +374,7 @@ def add_provenance(
         # The only checkpoint that predictions are made with; another one is an error there.
         report.facts["checkpoint"] = {"step": training["best_step"], "steps": training["step"]}
         fields["checkpoint"] = f"step {training['best_step']} of {training['step']}"
+    fields["first_weights"] = first_weights
     absent = [name for name in _REQUIRED if not fields.get(name) and fields.get(name) != 0]
     if absent:
         where = (
@@ -387,14 +390,16 @@ def add_provenance(
         for name in order
         if name not in absent and (text := _as_text(fields.get(name)))
     ]
-    report.add("\n".join(lines) or "Not available.")
+    text = "\n".join(lines).replace(": \n", ":\n")  # of a list within the list
+    report.add(text or "Not available.")
 
 
 # Field of the manifest -> its name for readers, in this order.
 _PROVENANCE = {
     "command": "Command", "time": "Started", "jaxcxr": "jaxcxr", "versions": "Packages",
     "python": "Python", "platform": "Operating system", "cpus": "CPU cores", "devices": "Devices",
-    "task": "Task", "seed": "Seed", "checkpoint": "Checkpoint", "builders": "Data set",
+    "task": "Task", "seed": "Seed", "first_weights": "Weights that training began with",
+    "checkpoint": "Checkpoint", "builders": "Data set",
     "classes": "Classes", "dataset": "Data set, size",
     "dataset_fingerprint": "Data set, hash", "masks": "Lung masks", "split": "Split",
     "split_sha256": "Split, hash (SHA-256)", "upstream": "Files of earlier runs",

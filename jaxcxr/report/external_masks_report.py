@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcxr.errors import InputError
-from jaxcxr.report import document, excluded, segmentation_tables, tables
+from jaxcxr.report import document, excluded, first_weights, segmentation_tables, tables
 from jaxcxr.report.document import Report
 from jaxcxr.storage.provenance import environment
 from jaxcxr.storage.run_files import MANIFEST
@@ -96,8 +96,14 @@ def _add_provenance(
 ) -> None:
     """That of the run, then of the measurement; of the latter alone where nothing was trained."""
     manifest = document.read_json(run / MANIFEST)
+    began_with = report.facts["pretrained"] = first_weights.of_run(run, config)
     if manifest is not None:
-        document.add_provenance(report, manifest, config=config)
+        document.add_provenance(
+            report,
+            manifest,
+            config=config,
+            first_weights=first_weights.sentence(began_with) if began_with else "",
+        )
         report.add(
             f"These are the run's. External test: `{measured['command']}`, {measured['time']}."
         )

@@ -11,7 +11,16 @@ import numpy as np
 
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
-from jaxcxr.report import confounding, document, excluded, plots, ranges, score_rows, tables
+from jaxcxr.report import (
+    confounding,
+    document,
+    excluded,
+    first_weights,
+    plots,
+    ranges,
+    score_rows,
+    tables,
+)
 from jaxcxr.report.document import Report
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.provenance import environment
@@ -115,7 +124,14 @@ def write_external_report(
     excluded.add_counts(report, left_out)
     config = report.facts["config"] = document.read_json(run / CONFIG)
     manifest = document.read_json(run / MANIFEST)
-    document.add_provenance(report, manifest, predictions=external, config=config)
+    began_with = report.facts["pretrained"] = first_weights.of_run(run, config)
+    document.add_provenance(
+        report,
+        manifest,
+        predictions=external,
+        config=config,
+        first_weights=first_weights.sentence(began_with) if began_with else "",
+    )
     measured = report.facts["measured"] = environment()
     report.add(f"These are the run's. External test: `{measured['command']}`, {measured['time']}.")
     report.add("## Details")

@@ -21,6 +21,7 @@ from jaxcxr.report import (
     confounding,
     document,
     excluded,
+    first_weights,
     loss_level,
     plots,
     ranges,
@@ -155,12 +156,16 @@ def write_models_report(folder: Path | str) -> str:
                         m.predictions[0].probabilities[:, -1]) for m in models}  # fmt: skip
     report.figure("roc", ranges.roc(curves), "ROC curves")
     _training_sizes(report, folder, models)
+    learners = {title: folders for m in models for title, folders, _ in _trainings(m)}
+    began_with = first_weights.of_learners(learners)
+    report.facts["pretrained"] = began_with
     document.add_provenance(
         report,
         document.read_json(folder / "manifest.json"),
         predictions=models[0].predictions[0],
         dataset=(of_widest or {}).get("dataset"),
         config=document.read_json(widest.folders[0] / "config.json"),
+        first_weights=first_weights.sentences(began_with) if began_with else "",
     )
     level1 = widest.folders[0] / "level1"
     excluded.add_excluded(report, level1 if level1.is_dir() else widest.folders[0])

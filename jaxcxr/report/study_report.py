@@ -15,6 +15,7 @@ from jaxcxr.report import (
     document,
     ensembles,
     excluded,
+    first_weights,
     loss_level,
     plots,
     roc_pr,
@@ -99,12 +100,16 @@ def write_study_report(
     roc_pr.add_entries(report, entries, main)
     _comparison(report, entries, main)
     first = document.read_json(entries[0].folders[0] / "manifest.json") or {}
+    learners = {named(e): e.folders for e in entries if e.model != ENSEMBLE}
+    began_with = first_weights.of_learners(learners)
+    report.facts["pretrained"] = began_with
     document.add_provenance(
         report,
         document.read_json(folder / "manifest.json"),
         predictions=everything[0],
         dataset=first.get("dataset"),
         config=entries[0].config,
+        first_weights=first_weights.sentences(began_with) if began_with else "",
     )
     excluded.add_excluded(report, entries[0].folders[0])
 

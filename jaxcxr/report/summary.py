@@ -18,6 +18,7 @@ from jaxcxr.report import (
     confounding,
     document,
     excluded,
+    first_weights,
     loss_level,
     plots,
     roc_pr,
@@ -86,7 +87,14 @@ def write_run_report(folder: Path | str) -> str:
     _confusion(report, predictions.classes, scores[main], main, name)
     _areas(report, predictions, scores[main], main, name)
 
-    document.add_provenance(report, manifest, predictions=predictions, config=config)
+    began_with = report.facts["pretrained"] = first_weights.of_run(folder, config)
+    document.add_provenance(
+        report,
+        manifest,
+        predictions=predictions,
+        config=config,
+        first_weights=first_weights.sentence(began_with) if began_with else "",
+    )
     excluded.add_excluded(report, folder)
 
     report.add("## Details")
@@ -154,7 +162,13 @@ def write_segment_report(folder: Path | str) -> str:
     report.table(*document.overlap_rows(overlap))
     report.add(document.OVERLAP_NOTE)
     segmentation_tables.add_details(report, overlap)
-    document.add_provenance(report, document.read_json(folder / "manifest.json"), config=config)
+    began_with = report.facts["pretrained"] = first_weights.of_run(folder, config)
+    document.add_provenance(
+        report,
+        document.read_json(folder / "manifest.json"),
+        config=config,
+        first_weights=first_weights.sentence(began_with) if began_with else "",
+    )
     excluded.add_excluded(report, folder)
     report.add("## Details")
     document.add_curves(report, folder, title="Lung segmentation")

@@ -16,6 +16,14 @@ from jaxcxr.schema.field import (
     Section,
 )
 
+# Suffix of a file of weights -> the kind of file, for which jaxcxr.weights.read has a reader.
+WEIGHTS_KINDS = {
+    ".safetensors": "safetensors",
+    ".npz": "npz",
+    **dict.fromkeys((".pth", ".pt", ".tar", ".bin"), "PyTorch"),
+    **dict.fromkeys((".h5", ".hdf5"), "HDF5"),
+}
+
 NAME = Field("", "of the run folder below runs/", identity=False, compiled=False)
 SEED = Field(
     0, "of initialisation, batches, patches and dropout", compiled=False, within=SEED_RANGE
@@ -112,8 +120,8 @@ MODEL = Section(
         ),
         "pretrained": Field(
             "",
-            "'' random values, a name of `python -m jaxcxr.weights list`, or a file (.safetensors, "
-            ".npz, .pth, .h5)",
+            "'' random values, a name of `python -m jaxcxr.weights list`, or a file "
+            f"({', '.join(WEIGHTS_KINDS)})",
         ),
         "head": Field(
             "new",

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcxr.schema.shared import WEIGHTS_KINDS
+
 # A name on common file systems has at most 255 bytes. The suffix (such as '_figure2.png'), the
 # hash, and what `files.atomic_file` adds to the name while it writes (a process number, two dots,
 # '.tmp') take up to 40 of them.
@@ -26,13 +28,9 @@ _TURNS_TEXT = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI",
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
-# Of the files that jaxcxr.weights.read reads.
-WEIGHTS_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".tar", ".bin", ".h5", ".hdf5")
-
-
 def is_weights_file(name: str) -> bool:
     """Returns whether `model.pretrained` means a file rather than an entry of the catalogue."""
-    return Path(name).suffix in WEIGHTS_SUFFIXES or "/" in name
+    return Path(name).suffix in WEIGHTS_KINDS or "/" in name
 
 
 class PictureNames:

@@ -6,6 +6,7 @@ resumes a study that was stopped anywhere.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,9 @@ from jaxcxr import hints, parallel, weights
 from jaxcxr.commands import predict, train
 from jaxcxr.cpu import host_memory
 from jaxcxr.errors import InputError
+from jaxcxr.inference import best
 from jaxcxr.storage import files
+from jaxcxr.storage.names import is_weights_file
 from jaxcxr.storage.provenance import content_sha256
 from jaxcxr.storage.run_files import STAGES
 from jaxcxr.storage.run_folder import RunFolder
@@ -60,7 +63,7 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -
 
     Raises:
         InputError: a stage is to run and the folder cannot be written, weights that it takes are
-            not installed, or a result of an earlier stage is lost.
+            not installed or in a file that cannot be read, or a result of an earlier stage is lost.
     """
     todo = list(stages)
     weights.check_installed(
@@ -72,6 +75,7 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -
             and not stage.output.exists()
         )
     )
+    _check_files_of_weights(todo, shared)
     for number, stage in enumerate(todo, start=1):
         head = f"[{number}/{len(todo)}] {stage.name}"
         if _is_done(stage, folder):
@@ -81,14 +85,38 @@ def run_stages(folder: RunFolder, stages: Iterable[Stage], shared: ConfigDict) -
         folder.check_writable()
         _set_aside_if_stale(stage, folder)
         started = time.monotonic()
-        try:
+        with _as_of_study(stage, shared):
             stage.run(stage.config, stage.workdir)
-        except InputError as error:
-            raise InputError(hints.of_stage(str(error), stage.section, shared)) from error
         host_memory.give_back()
         if parallel.is_main():
             _remember(stage, folder, seconds=time.monotonic() - started)
         parallel.barrier(stage.name)
+
+
+def _check_files_of_weights(stages: Iterable[Stage], shared: ConfigDict) -> None:
+    """Raises InputError where a training that is to begin names a file that it cannot begin with.
+
+    Before the first stage, for it may be the last one's.
+    """
+    checked: set[str] = set()  # the folds of a learner have the same file
+    for stage in stages:
+        model = stage.config.get("model", {})
+        if not is_weights_file(model.get("pretrained", "")) or stage.output.exists():
+            continue
+        has_begun = (stage.workdir / best.CHECKPOINTS).exists()
+        if stage.run is train.run and not has_begun and str(model) not in checked:
+            with _as_of_study(stage, shared):
+                train.check_pretrained(stage.config)
+            checked.add(str(model))
+
+
+@contextlib.contextmanager
+def _as_of_study(stage: Stage, shared: ConfigDict) -> Iterator[None]:
+    """Errors of a stage name the study's fields."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(hints.of_stage(str(error), stage.section, shared)) from error
 
 
 def training(

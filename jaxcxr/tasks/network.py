@@ -165,12 +165,7 @@ def normalisation(model: ConfigDict, *, segmenter: bool = False) -> tuple[np.nda
             entry = pretrained.catalog.find(model.pretrained)
             numbers = {"mean": entry.mean, "std": entry.std}
         elif not segmenter:
-            raise InputError(
-                f"model.pretrained={model.pretrained!r}: a file does not say how its input was "
-                "normalised, and may be gone when the run is evaluated: set model.mean and "
-                f"model.std ({_known(pretrained.find(model.pretrained).entry)}, of pixels in [0, "
-                "1])"
-            )
+            raise _unknown_normalisation(model)
     for name, configured in (("mean", model.mean), ("std", model.std)):
         values = tuple(configured) or numbers[name]
         if len(values) not in (1, model.in_channels):
@@ -187,8 +182,25 @@ def normalisation(model: ConfigDict, *, segmenter: bool = False) -> tuple[np.nda
     return mean, std
 
 
-def _known(entry: pretrained.Entry | None) -> str:
-    name, mean, std = (
-        (entry.name, entry.mean, entry.std) if entry else ("ImageNet", *pretrained.catalog.IMAGENET)
+def _unknown_normalisation(model: ConfigDict) -> InputError:
+    """The error of a file of weights without `model.mean` and `model.std`.
+
+    Raises:
+        InputError: there is more to say of the file itself.
+    """
+    with pretrained.from_config(model.pretrained):
+        source = pretrained.find(model.pretrained)
+        pretrained.check(source)
+    name, *known = (
+        (source.entry.name, source.entry.mean, source.entry.std)
+        if source.entry
+        else ("ImageNet", *pretrained.catalog.IMAGENET)
     )
-    return f"those of {name} are {', '.join(map(str, mean))} and {', '.join(map(str, std))}"
+    if model.in_channels == 1:
+        known = [(round(sum(values) / len(values), 6),) for values in known]
+    mean, std = known
+    return InputError(
+        f"model.pretrained={model.pretrained}: a file does not say how its input was normalised, "
+        "and may be gone when the run is evaluated: set model.mean and model.std, of pixels in [0, "
+        f"1]. Those of {name} are --config.model.mean='{mean}' --config.model.std='{std}'"
+    )

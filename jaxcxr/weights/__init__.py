@@ -2,7 +2,15 @@
 
 from jaxcxr.weights import catalog, header
 from jaxcxr.weights.catalog import CATALOG, Entry
-from jaxcxr.weights.loading import NO_HASH, Source, check_installed, find, load
+from jaxcxr.weights.loading import (
+    NO_HASH,
+    Source,
+    check,
+    check_installed,
+    find,
+    from_config,
+    load,
+)
 
 __all__ = [
     "CATALOG",
@@ -10,8 +18,10 @@ __all__ = [
     "Entry",
     "Source",
     "catalog",
+    "check",
     "check_installed",
     "find",
+    "from_config",
     "header",
     "load",
 ]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxcxr import models
 from jaxcxr.errors import InputError
 from jaxcxr.models.initialise import initialise
-from jaxcxr.storage import files, names
+from jaxcxr.storage import files, names, streams
 from jaxcxr.weights import catalog, fetch
 from jaxcxr.weights.catalog import CATALOG
 from jaxcxr.weights.loading import Source, best_family, find, load, save
@@ -87,8 +87,12 @@ def convert(given: str, out: str) -> None:
     save(path, renamed, origin=given)
     for name in loaded.newly_initialized:
         print(f"not in the file: {name}")
+    unused: dict[str, list[str]] = {}
     for name, reason in renamed.unused.items():
-        print(f"not used: {name}, {reason}")
+        unused.setdefault(reason, []).append(name)
+    for reason, sources in unused.items():
+        more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        print(f"not used, {reason}: {sources[0]}{more}")
     print(f"{path}: {arch}, {len(renamed.arrays)} arrays, read as {family}")
 
 
@@ -203,4 +207,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     names.print_whatever_comes()
-    sys.exit(main(sys.argv[1:]))
+    with streams.quiet_when_unread():
+        sys.exit(main(sys.argv[1:]))

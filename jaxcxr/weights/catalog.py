@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jaxcxr.errors import InputError
+from jaxcxr.schema.shared import WEIGHTS_KINDS
 
 LUNGS = "lite_unet.lungs"  # the ready-made lungs
 IMAGENET = IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -469,7 +470,9 @@ def find(name: str) -> Entry:
     near = [n for n in CATALOG if n.startswith(f"{arch}.")] or difflib.get_close_matches(
         name, CATALOG, 3, 0.3
     )
+    meant = f"; did you mean {', '.join(near)}?" if near else "."
     raise InputError(
-        f"there are no weights {name!r} in the catalogue; did you mean {', '.join(near)}? `python "
-        "-m jaxcxr.weights list` shows all; a path must end in .safetensors, .npz, .pth or .h5"
+        f"there are no weights {name!r} in the catalogue{meant} `python -m "
+        "jaxcxr.weights list` shows all; the name of a file ends in "
+        f"{', '.join(WEIGHTS_KINDS)}"
     )

@@ -116,7 +116,7 @@ def _array(
 
 def _unwritten(path: Path, name: str) -> InputError:
     return InputError(
-        f"{path}: numbers of {bounds.shown(name)} were never written: fetch the file again"
+        f"{path}: numbers of {bounds.shown(name)} were never written: take another copy of it"
     )
 
 

@@ -11,8 +11,8 @@ _MAGIC = {
     b"BZh": "is a bzip2 archive: unpack it",
     b"\xfd7zXZ\x00": "is an xz archive: unpack it",
     b"7z\xbc\xaf\x27\x1c": "is a 7z archive: unpack it",
-    b"%PDF-": "is a PDF document, not weights: download it again",
-    b"\x89PNG": "is a picture, not weights: download it again",
+    b"%PDF-": "is a PDF document, not weights: name the file of the weights",
+    b"\x89PNG": "is a picture, not weights: name the file of the weights",
 }
 # Formats of weights -> the suffixes under which they are read.
 _WEIGHTS = {
@@ -29,7 +29,7 @@ def problem(path: Path) -> str | None:
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
     if not start:
-        return "is empty: fetch it again"
+        return "is empty: take another copy of it"
     if start.startswith(b"version https://git-lfs"):
         return (
             "is a Git LFS pointer, not the weights it points to: fetch them with `git lfs pull`, "
@@ -57,9 +57,9 @@ def _text_problem(start: bytes) -> str | None:
     if any(byte < 32 and byte not in b"\t\n\v\f\r" for byte in start):
         return None
     if start.lstrip().startswith(b"<"):
-        return "is a web page, not weights: download it again"
+        return "is a web page, not weights: take the file that the page is about"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
     except UnicodeDecodeError:
         return None
-    return "is text, not weights: download it again"
+    return "is text, not weights: take another copy of it"

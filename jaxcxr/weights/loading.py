@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,49 @@ def find(name: str) -> Source:
     """
     if is_weights_file(name):
         path = files.expanded(name, "give the whole path")
+        if path.is_dir():
+            raise InputError(f"{name} is a folder: name a file in it")
         if not path.is_file():
-            raise InputError(f"model.pretrained={name!r}: there is no such file")
+            raise InputError(
+                f"{name}: there is no such file: name one that is there, or weights of `python -m "
+                "jaxcxr.weights list`"
+            )
         return Source(name, fetch.published(path), path)
     entry = catalog.find(name)
     return Source(name, entry, fetch.fetch(entry))
+
+
+@contextlib.contextmanager
+def from_config(name: str) -> Iterator[None]:
+    """Errors of the block begin with the field that names the weights.
+
+    Args:
+        name: of the weights, as `model.pretrained` has it.
+
+    Raises:
+        InputError: "model.pretrained=NAME: ..." where the block raised "..." or "NAME: ...".
+    """
+    try:
+        yield
+    except InputError as error:
+        problem = str(error)
+        if problem.startswith("model.pretrained="):
+            raise
+        is_named = problem.startswith((f"{name} ", f"{name}:"))
+        raise InputError(
+            f"model.pretrained={problem if is_named else f'{name}: {problem}'}"
+        ) from error
+
+
+def check(source: Source) -> Mapping[str, str]:
+    """Returns what a user's file says of itself, once its arrays were read.
+
+    Of the catalogue's files {}: they were checked when they were found.
+
+    Raises:
+        InputError: the file is not one of weights, or is damaged.
+    """
+    return {} if source.entry else contents(source.path).metadata
 
 
 def check_installed(names: Iterable[str]) -> None:

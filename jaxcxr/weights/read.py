@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from jaxcxr.errors import InputError
+from jaxcxr.schema.shared import WEIGHTS_KINDS
 from jaxcxr.storage import files
 from jaxcxr.weights import bounds, hdf5, kinds, npz, safetensors_file, torch_file
 
 _READERS = {
-    ".safetensors": ("safetensors", safetensors_file.read),
-    ".npz": ("npz", npz.read),
-    **dict.fromkeys((".pth", ".pt", ".tar", ".bin"), ("PyTorch", torch_file.read)),
-    **dict.fromkeys((".h5", ".hdf5"), ("HDF5", hdf5.read)),
+    "safetensors": safetensors_file.read,
+    "npz": npz.read,
+    "PyTorch": torch_file.read,
+    "HDF5": hdf5.read,
 }
-SUFFIXES = tuple(_READERS)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -39,17 +39,20 @@ def contents(path: Path) -> safetensors_file.Contents:
         InputError: the file is missing, damaged, of an unknown kind, claims to be far larger than
             it is, or is a pickle that holds more than arrays.
     """
-    if path.suffix not in _READERS:
-        raise InputError(f"{path}: weights are read from {', '.join(SUFFIXES)}")
-    kind, reader = _READERS[path.suffix]
+    kind = WEIGHTS_KINDS.get(path.suffix)
     with files.reading(path, "name a file that can be read"):
         if path.is_dir():
             raise InputError(f"{path} is a folder: name a file in it")
+        if kind is None:
+            raise InputError(
+                f"{path}: weights are read from {', '.join(WEIGHTS_KINDS)}: save them as one of "
+                "these, or name the file so"
+            )
         problem = kinds.problem(path)
     if problem is not None:
         raise InputError(f"{path} {problem}")
-    with files.reading(path, f"fetch the {kind} file again"):
-        found = reader(path)
+    with files.reading(path, f"take another copy of the {kind} file, or write it again"):
+        found = _READERS[kind](path)
     if not isinstance(found, safetensors_file.Contents):
         found = safetensors_file.Contents(found, {}, is_hashed=False)
     bounds.check_arrays(path, found.arrays)

@@ -152,3 +152,25 @@ def test_mixed_splits_missing_folds_and_empty_studies_are_refused(tmp_path: Path
     (folder / "learners/inception_v3/fold2/predictions.npz").unlink()
     with pytest.raises(InputError, match="inception_v3/fold2/predictions.npz is missing"):
         write_study_report(folder)
+
+
+def test_the_weights_that_each_learner_began_with_are_in_the_provenance(tmp_path: Path) -> None:
+    study = fakes.write_study(tmp_path, folds=2)
+    for fold in range(2):
+        folders = [study / "learners" / n / f"fold{fold}" for n in ("densenet161", "inception_v3")]
+        said = {"name": "densenet161.tv_in1k", "file": {"path": "w.pth", "sha256": "c0de"}}
+        write_json(folders[0] / "pretrained.json", said)
+        config = read_json(folders[1] / "config.json")
+        config["model"]["pretrained"] = ""
+        write_json(folders[1] / "config.json", config)
+    write_study_report(study)
+    facts, text = read(study)
+    assert facts["pretrained"] == {
+        "DenseNet-161, patched": [{"name": "densenet161.tv_in1k", "sha256": "c0de"}],
+        "Inception-v3, patched": [{"name": "", "sha256": None}],
+    }
+    assert (
+        "- Weights that training began with:\n"
+        "  - DenseNet-161, patched: densenet161.tv_in1k, SHA-256 `c0de`\n"
+        "  - Inception-v3, patched: random first values\n"
+    ) in text

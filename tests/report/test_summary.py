@@ -230,3 +230,34 @@ def test_test_scores_have_intervals_over_patients(single: Path) -> None:
     summary.write_run_report(single)
     facts, text = read(single)
     assert "intervals" not in facts["splits"]["test"] and "In brackets" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "line"),
+    [
+        (
+            "densenet161.tv_in1k",
+            {"name": "densenet161.tv_in1k", "file": {"path": "w.pth", "sha256": "c0de"}},
+            "densenet161.tv_in1k, SHA-256 `c0de`",
+        ),
+        ("densenet161.tv_in1k", None, "densenet161.tv_in1k, SHA-256 not recorded"),
+        ("", None, "random first values"),
+    ],
+)
+def test_the_weights_that_a_training_began_with_are_in_its_provenance(tmp_path, name, said, line):
+    folder = fakes.write_run(tmp_path / "run", fakes.predictions())
+    config = files.read_json(folder / "config.json")
+    config["model"]["pretrained"] = name
+    files.write_json(folder / "config.json", config)
+    if said:
+        files.write_json(folder / "pretrained.json", said)
+    summary.write_run_report(folder)
+    facts, text = read(folder)
+    assert f"- Weights that training began with: {line}\n" in text
+    assert facts["pretrained"] == {"name": name, "sha256": "c0de" if said else None}
+
+
+def test_an_ensemble_begins_with_no_weights(tmp_path):
+    summary.write_run_report(fakes.write_run(tmp_path, fakes.predictions(), patched=None))
+    facts, text = read(tmp_path)
+    assert facts["pretrained"] is None and "Weights that training" not in text

@@ -384,3 +384,17 @@ def test_packages_of_weights_are_missed_before_the_first_stage(tmp_path, monkeyp
     ):
         study.run(c, tmp_path / "study")
     assert "[1/" not in capsys.readouterr().out
+
+
+def test_a_file_of_weights_is_read_before_the_first_stage(tmp_path, capsys):
+    c, path = config(), tmp_path / "weights.pth"
+    path.write_text("no weights")
+    c.learners[LEARNERS[-1]].model.pretrained = str(path)
+    with pytest.raises(InputError, match=r"^model\.pretrained=.*weights\.pth is text"):
+        study.run(c, tmp_path / "study")
+    np.savez(tmp_path / "weights.npz", kernel=np.zeros(3, np.float32))
+    c.learners[LEARNERS[-1]].model.pretrained = str(tmp_path / "weights.npz")
+    of_learner = rf"--config\.learners\.{LEARNERS[-1]}\.model\.mean='\(0"
+    with pytest.raises(InputError, match=of_learner):
+        study.run(c, tmp_path / "study")
+    assert "[1/" not in capsys.readouterr().out

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
+import re
 
 import jax
 import numpy as np
@@ -92,9 +95,52 @@ def test_a_resumed_run_needs_the_file_no_more(weights, tmp_path, monkeypatch):
 
 
 def test_a_file_says_nothing_of_its_normalisation(weights, tmp_path):
-    known = r"set model\.mean and model\.std \(those of ImageNet are 0\.485, 0\.456, 0\.406 and"
-    with pytest.raises(InputError, match=known):
+    with pytest.raises(InputError, match=r"set model\.mean and model\.std") as refused:
         train.run(tiny.learner(model__pretrained=str(weights[0])), tmp_path / "run")
+    assert str(refused.value).endswith(
+        "Those of ImageNet are --config.model.mean='(0.485, 0.456, 0.406)' "
+        "--config.model.std='(0.229, 0.224, 0.225)'"
+    )
+
+
+@pytest.mark.parametrize("fields", [{}, {"model__mean": (0.5,), "model__std": (0.5,)}])
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("none.pth", None, r": there is no such file: name one that is there"),
+        ("folder.pth", "folder", r" is a folder: name a file in it"),
+        ("text.pth", b"hello", r" is text, not weights: take another copy of it"),
+        ("cut.pth", b"PK\x03\x04\x00", r" is damaged .*: take another copy of the PyTorch file"),
+        (
+            "evil.pth",
+            pickle.dumps(os.system, protocol=2),
+            r" was not opened: as a pickle it holds more than arrays",
+        ),
+        ("evil.pkl", b"\x80\x02}.", r": weights are read from \.safetensors, .*\.hdf5: save"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_first_and_names_its_field(
+    name, content, problem, fields, tmp_path, monkeypatch
+):
+    """Before its normalisation is asked for, and before any data are opened."""
+    monkeypatch.setattr(train, "prepare", None)
+    path = tmp_path / name
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    said = f"^model\\.pretrained={re.escape(str(path))}{problem}"
+    with pytest.raises(InputError, match=said):
+        train.run(tiny.learner(model__pretrained=str(path), **fields), tmp_path / "run")
+
+
+def test_weights_of_another_network_name_the_field_too(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"a.weight": np.ones((2, 2), np.float32)}, path)
+    config = tiny.learner(model__pretrained=str(path), model__mean=(0.5,), model__std=(0.5,))
+    said = rf"^model\.pretrained={re.escape(str(path))} does not fit one_block"
+    with pytest.raises(InputError, match=said):
+        train.run(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from jaxcxr import models, weights
 from jaxcxr.models.initialise import initialise
 from jaxcxr.weights.__main__ import main
 from jaxcxr.weights.catalog import CATALOG
 from jaxcxr.weights.read import read
+from tests.weights import forms
 
 
 @pytest.fixture
@@ -68,6 +70,20 @@ def test_convert_names_the_head_that_a_file_lacks(keras_file, tmp_path, capsys):
     assert read(tmp_path / "out.safetensors").keys() == {
         n for n in flat if not n.startswith("output_layer")
     }
+
+
+def test_convert_counts_what_it_leaves_out(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("jaxcxr.weights.__main__._archs", lambda: {"resnet18"})
+    module = models.build("resnet18", num_classes=1000)
+    shape = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    state = forms.as_torch(jax.device_get(initialise(module, 0, shape)))
+    save_file(state, tmp_path / "given.safetensors")
+    out = tmp_path / "out.safetensors"
+    assert main(["convert", str(tmp_path / "given.safetensors"), str(out)]) == 0
+    left_out = [line for line in capsys.readouterr().out.splitlines() if "not used" in line]
+    assert left_out == [
+        "not used, has no meaning here: bn1.num_batches_tracked and 19 more",
+    ]
 
 
 def test_convert_refuses_what_no_network_takes(tmp_path, capsys):

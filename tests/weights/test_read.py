@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load, save_file
 
 from jaxcxr.errors import InputError
-from jaxcxr.storage.names import WEIGHTS_SUFFIXES
+from jaxcxr.schema.shared import WEIGHTS_KINDS
 from jaxcxr.weights import bounds, safetensors_file
-from jaxcxr.weights.read import SUFFIXES, read
+from jaxcxr.weights.read import _READERS, read
 from tests.weights import samples
 
 ARRAYS = {
@@ -54,26 +54,38 @@ def test_a_truncated_npz_is_named(tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, **ARRAYS)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"weights\.npz is damaged .*fetch the npz file again"):
+    with pytest.raises(
+        InputError, match=r"weights\.npz is damaged .*take another copy of the npz file"
+    ):
         read(path)
 
 
-def test_file_names_are_told_from_names_of_the_catalogue_by_these_suffixes():
-    assert SUFFIXES == WEIGHTS_SUFFIXES
+def test_each_kind_of_file_has_a_reader():
+    assert {*WEIGHTS_KINDS.values()} == {*_READERS}
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_another_suffix_is_refused_with_all_that_are_read(tmp_path):
+    (tmp_path / "weights.pkl").write_bytes(b"numbers")
+    with pytest.raises(InputError, match=r"weights\.pkl: weights are read from ") as refused:
+        read(tmp_path / "weights.pkl")
+    assert all(suffix in str(refused.value) for suffix in WEIGHTS_KINDS)
+
+
+@pytest.mark.parametrize("suffix", WEIGHTS_KINDS)
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"\n <!DOCTYPE html><html>404</html>", "is a web page, not weights: download it again"),
+        (
+            b"\n <!DOCTYPE html><html>404</html>",
+            "is a web page, not weights: take the file that the page",
+        ),
         (b"\xef\xbb\xbf<html><title>Caf\xe9</title>", "is a web page"),
         ("<html>".encode("utf-16"), "is a web page"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
             "is a Git LFS pointer, .*git lfs pull",
         ),
-        (b'{"message": "Not Found"}', "is text, not weights"),
+        (b'{"message": "Not Found"}', "is text, not weights: take another copy of it"),
         ("größer".encode(), "is text, not weights"),
         (b"\x1f\x8b\x08\x00" + bytes(30), "is a gzip archive: unpack it"),
         (b"archive/" + bytes(249) + b"ustar\x0000", "is a tar archive: unpack it"),
@@ -282,7 +294,7 @@ class TestTorch:
         torch.save({"fc.weight": torch.zeros(1000)}, path)
         path.write_bytes(path.read_bytes()[:2000])
         with pytest.raises(
-            InputError, match=r"weights\.pth is damaged .*: fetch the PyTorch file again"
+            InputError, match=r"weights\.pth is damaged .*: take another copy of the PyTorch file"
         ):
             read(path)
 
@@ -326,7 +338,7 @@ class TestHdf5:
             file["a/a/kernel:0"] = np.zeros(1000)
         path.write_bytes(path.read_bytes()[:3000])
         with pytest.raises(
-            InputError, match=r"weights\.h5 is damaged .*: fetch the HDF5 file again"
+            InputError, match=r"weights\.h5 is damaged .*: take another copy of the HDF5 file"
         ):
             read(path)
 
