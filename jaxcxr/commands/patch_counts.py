@@ -162,7 +162,10 @@ def sentence(rows: Sequence[tuple[float, ...]]) -> str:
             break
         enough = count
     if enough == most[0]:
-        return f"with fewer than {enough} patches macro-F1 is more than {_ENOUGH} from that of {enough}"
+        return (
+            f"with fewer than {enough} patches macro-F1 is more than {_ENOUGH} from that of "
+            f"{enough}"
+        )
     return (
         f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}; to use "
         f"as many: --config.patches.eval_count={enough}"
