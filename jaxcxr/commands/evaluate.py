@@ -74,7 +74,7 @@ def _next_steps(folder: RunFolder) -> list[str]:
             "saliency": hints.again("explain", folder.path),
         },
     }
-    commands = of.get(folder.config().get("task"), {})
+    commands = of.get(str(folder.config().get("task")), {})
     return [f"{title:12} {command}" for title, command in commands.items()]
 
 
