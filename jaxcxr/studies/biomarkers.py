@@ -100,8 +100,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "baseline": _baseline(parts, values, dataset, learner, workdir),
     }
     files.write_json(workdir / summary_name(config.source), summary)
-    lacking = ", ".join(f"{text} in {count:,}" for text, count in summary["without"].items())
-    say(f"wrote the biomarkers of {len(values):,} images to {workdir / CSV}; {lacking}")
+    lacking = [f"{text} in {count:,}" for text, count in summary["without"].items() if count]
+    say(
+        f"wrote the biomarkers of {len(values):,} images to {workdir / CSV}"
+        + (f"; {', '.join(lacking)}" if lacking else "")
+    )
 
 
 def fit_and_predict(
