@@ -43,6 +43,7 @@ _SPLIT_COLOURS |= {"cross-validation": GREEN}
 _OUTLINE_COLOURS = (SKY, VERMILION, GREEN, PURPLE, YELLOW)
 _VARIANT_COLOURS = {"whole image": SKY, "patched": VERMILION}
 _SCORE_WORDS = ("f1", "accuracy", "jaccard", "dice", "auc", "precision", "recall")
+_TICK = 14  # letters below a cluster of bars: EfficientNet-Lite0 is broken at its hyphen
 _MOST_LINES = len(COLOURS)
 _MOST_TICKS = 8
 _MARKS = "os^Dvx"
@@ -397,7 +398,13 @@ def learners(
             )
     if diamond is not None:
         diamond.set_label("published")
-    axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
+    labels = [
+        name.replace(" ", "\n", 1)
+        if " " in name
+        else textwrap.fill(name, _TICK, break_long_words=False)
+        for name in names
+    ]
+    axes.set_xticks(range(len(names)), labels)
     axes.tick_params(axis="x", length=0)
     middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2  # a lone bar stays slim
     axes.set_xlim(middle - half, middle + half)
