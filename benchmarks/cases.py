@@ -11,6 +11,7 @@ from benchmarks import cases_system
 from benchmarks.harness import Case, Side, Tolerance
 from benchmarks.protocol import Job
 from benchmarks.settings import (
+    COMPILER,
     DEPTHWISE,
     GPU,
     LEARNERS,
@@ -99,8 +100,12 @@ def _forms(
     *,
     needs: tuple[str, ...],
     prefix: str,
+    compiled: bool = False,
 ) -> list[Side]:
-    """The forms of PyTorch beyond its defaults, the best of which is the peer."""
+    """The forms of PyTorch beyond its defaults, the best of which is the peer.
+
+    With `compiled` also torch.compile's on CPUs, in float32, for minutes in each process.
+    """
     given = {**arguments, "where": o.where}
     last: Fields = {**given, "form": "channels_last"}
     rough = tolerances.channels_last
@@ -108,6 +113,11 @@ def _forms(
     if not o.gpu:  # as jaxcxr's processes
         kept = Job(function, last, needs, keep_freed=True)
         sides.append(Side(f"{prefix}, channels_last, memory kept", kept, rough))
+        if compiled:
+            program = Job(
+                function, {**given, "form": "compiled"}, needs + COMPILER, keep_freed=True
+            )
+            sides.append(Side(f"{prefix}, compiled, memory kept", program, rough))
     halves = {"bf16": "AMP bf16", "bf16_compiled": "AMP bf16, compiled"}
     for form, name in halves.items():
         job = Job(function, {**given, "form": form}, needs + GPU)
@@ -116,11 +126,19 @@ def _forms(
 
 
 def _peers(
-    function: str, arguments: Fields, o: Options, tolerances: _Tolerances, *, needs: tuple[str, ...]
+    function: str,
+    arguments: Fields,
+    o: Options,
+    tolerances: _Tolerances,
+    *,
+    needs: tuple[str, ...],
+    compiled: bool = False,
 ) -> list[Side]:
     """PyTorch by its defaults, and its other forms."""
     plain = Job(function, {**arguments, "form": "plain", "where": o.where}, needs)
-    others = _forms(function, arguments, o, tolerances, needs=needs, prefix="PyTorch")
+    others = _forms(
+        function, arguments, o, tolerances, needs=needs, prefix="PyTorch", compiled=compiled
+    )
     return [Side("PyTorch", plain), *others]
 
 
@@ -165,7 +183,7 @@ def _step(learner: str, view: str, o: Options) -> Case:
     return Case(
         f"step/{learner}/{view}",
         (
-            *_peers(train, given, o, _STEP, needs=needs(learner)),
+            *_peers(train, given, o, _STEP, needs=needs(learner), compiled=learner in DEPTHWISE),
             *_ours("benchmarks.ours.classify:train", given, _STEP),
         ),
         prepare=prepare,
@@ -184,7 +202,7 @@ def _predict(learner: str, side: int, o: Options) -> Case:
     return Case(
         f"predict/{learner}/{side}",
         (
-            *_peers(predict, batched, o, _WHOLE_PREDICTION, needs=needs(learner)),
+            *_peers(predict, batched, o, _WHOLE_PREDICTION, needs=needs(learner), compiled=True),
             *_ours("benchmarks.ours.classify:predict", ours, _WHOLE_PREDICTION),
         ),
         prepare=(

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -40,6 +41,8 @@ def describe() -> tuple[dict[str, Any], dict[str, str]]:
         for name in ("torch", "torchvision", "efficientnet_lite_pytorch")
         if importlib.util.find_spec(name) is None
     }
+    if shutil.which("g++") is None:
+        missing["a C++ compiler"] = "there is no g++, which torch.compile needs on CPUs"
     found: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.machine()}",

@@ -22,7 +22,7 @@ class Job:
         function: "module:name"; called with the case's folder and the arguments.
         arguments: by name; what JSON can say.
         needs: what it cannot run without: 'torch', 'torchvision', 'efficientnet_lite_pytorch',
-            'a GPU', 'simulated devices'.
+            'a GPU', 'simulated devices', 'a C++ compiler'.
         keep_freed: whether its process keeps freed memory, as those of jaxcxr do, see
             `jaxcxr.cpu.host_memory`.
     """

@@ -23,9 +23,10 @@ DEPTHWISE = {
     "efficientnet_lite2": "efficientnet_lite2",
 }
 SIDES = (96, 224, 320)
-TORCH, TORCHVISION = ("torch",), ("torch", "torchvision")  # of Job.needs, as the next two
+TORCH, TORCHVISION = ("torch",), ("torch", "torchvision")  # of Job.needs, as the next three
 LITE = ("torch", "efficientnet_lite_pytorch")
 CPU, GPU = ("simulated devices",), ("a GPU",)
+COMPILER = ("a C++ compiler",)  # of torch.compile on CPUs
 
 Fields = dict[str, Any]
 

@@ -64,7 +64,7 @@ def step(
             moment = optax.tree_utils.tree_get(state.opt_state, "mu")
             first["loss"] = np.asarray(metrics["loss"])
             # Of Adam's first step.
-            first["gradient"] = np.asarray(optax.global_norm(moment)) / (1 - 0.9)
+            first["gradient"] = np.asarray(jax.jit(optax.global_norm)(moment)) / (1 - 0.9)
 
     return Prepared(
         run,

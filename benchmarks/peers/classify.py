@@ -56,7 +56,8 @@ def predict(
     chunk = 1 if one_by_one else c.patches.chunk
     found: dict[str, np.ndarray] = {}
 
-    @torch.inference_mode()
+    # A compiled program's constants are no tensors of inference mode.
+    @(torch.no_grad() if form.endswith("compiled") else torch.inference_mode())
     def run() -> None:
         logits = []
         for first in range(0, images * each, chunk):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._inductor.config
 from ml_collections import ConfigDict
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from benchmarks.peers import device
 from benchmarks.protocol import Prepared
 
 # The forms of PyTorch, from what a beginner writes to what its tuning guide ends with.
-FORMS = ("plain", "channels_last", "bf16", "bf16_compiled")
+FORMS = ("plain", "channels_last", "compiled", "bf16", "bf16_compiled")
 
 
 def on_device(network: nn.Module, form: str, where: str) -> nn.Module:
@@ -28,7 +29,11 @@ def on_device(network: nn.Module, form: str, where: str) -> nn.Module:
     network = network.to(where)
     if form != "plain":
         network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return torch.compile(network) if form == "bf16_compiled" else network  # pyright: ignore[reportReturnType]
+    if not form.endswith("compiled"):
+        return network
+    # Weights that do not change become constants of the program, where no gradient is asked for.
+    torch._inductor.config.freezing = not network.training
+    return torch.compile(network)  # pyright: ignore[reportReturnType]
 
 
 def laid_out(x: Tensor, form: str, where: str) -> Tensor:
@@ -67,8 +72,7 @@ def step(
 
     The outputs are those of the first step: its loss, and the norm of the gradient that Adam saw.
     """
-    network = on_device(network, form, where)
-    network.train()
+    network = on_device(network.train(), form, where)
     optimizer, x = adam(config, network, form), laid_out(x, form, where)
     first: dict[str, np.ndarray] = {}
 

@@ -80,8 +80,11 @@ def check_pretrained(config: ConfigDict) -> None:
     And unless it is known how their input is normalised. A file is read whole, as damage is found
     in no other way.
     """
-    source = find_pretrained(config.model)
-    with weights.from_config(config.model.pretrained):
+    m = config.model
+    with weights.from_config(m.pretrained):
+        weights.check_network(m.pretrained, m.name, new_head=m.head == "new")
+    source = find_pretrained(m)
+    with weights.from_config(m.pretrained):
         weights.check(source)
     normalisation(config)
 

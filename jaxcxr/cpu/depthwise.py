@@ -109,7 +109,7 @@ def _sums_of_products(
         seen = taps(at_least_float32(x), window, strides=strides, padding=(0, 0))
         return [total + (part * y).sum(0) for total, part in zip(sums, seen, strict=True)], None
 
-    none = at_least_float32(jnp.zeros(y.shape[2:], y.dtype))
+    none = at_least_float32(jnp.zeros_like(y, shape=y.shape[2:]))
     sums, _ = jax.lax.scan(add_image, [none] * math.prod(window), (x, y))
     sums = jax.lax.optimization_barrier(sums)
     return jnp.stack([channel_sums(one) for one in sums])

@@ -34,10 +34,16 @@ def linear_once(
 
     XLA fuses cheap operations into all of their users and would repeat a sum of 25 products in
     each; it takes optimisation barriers out before. A conditional it leaves alone, and what one
-    returns lies in memory. This one asks what is almost always so: that a weight is not 0. Where
-    all are, the result is 0, of infinite and undefined `x`, too.
+    returns lies in memory. What this one asks, whether a weight is 0 or not, is always so, and XLA
+    does not see that.
     """
     out = jax.eval_shape(compute, x, kernel)
-    return jax.lax.cond(
-        jnp.any(kernel != 0), compute, lambda *_: jnp.zeros(out.shape, out.dtype), x, kernel
-    )
+    weight = kernel.reshape(-1)[0]
+
+    def never(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        # Of the operands, so that on several devices both branches vary as these do.
+        return jnp.broadcast_to(0 * (x.reshape(-1)[0] + kernel.reshape(-1)[0]), out.shape).astype(
+            out.dtype
+        )
+
+    return jax.lax.cond((weight == 0) | (weight != 0), compute, never, x, kernel)

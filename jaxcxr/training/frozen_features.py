@@ -109,6 +109,7 @@ def _made_of(
     return {
         "code_version": CODE_VERSION,
         "images": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),
+        "pixels": [list(images.shape), str(images.dtype)],
         "weights": weights.hexdigest(),
         "model": json.loads(config.model.to_json_best_effort()),
         "batch": config.evaluate.batch_size,

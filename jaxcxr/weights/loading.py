@@ -98,6 +98,23 @@ def check(source: Source) -> Mapping[str, str]:
     return {} if source.entry else contents(source.path).metadata
 
 
+def check_network(name: str, arch: str, *, new_head: bool) -> None:
+    """Raises InputError where published weights are of another network, before they are fetched.
+
+    Args:
+        name: as `model.pretrained` has it; files that are not published ones are left to `load`.
+        arch: the network's key of `jaxcxr.models.MODELS`.
+        new_head: see `load`.
+    """
+    if not is_weights_file(name):
+        entry = catalog.find(name)
+    else:
+        path = files.expanded(name, "give the whole path")
+        entry = fetch.published(path) if path.is_file() else None
+    if entry is not None:
+        _check_arch(name, entry.arch, arch, new_head)
+
+
 def check_installed(names: Iterable[str]) -> None:
     """Raises InputError where weights of these names come with packages that are not installed.
 

@@ -43,6 +43,8 @@ def contents(path: Path) -> safetensors_file.Contents:
     with files.reading(path, "name a file that can be read"):
         if path.is_dir():
             raise InputError(f"{path} is a folder: name a file in it")
+        if path.exists() and not path.is_file():  # a pipe, which opening would wait for
+            raise InputError(f"{path} is no file: name one")
         if kind is None:
             raise InputError(
                 f"{path}: weights are read from {', '.join(WEIGHTS_KINDS)}: save them as one of "

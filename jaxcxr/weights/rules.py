@@ -55,7 +55,8 @@ _TORCH_LEFT_OUT = (r"/num_batches_tracked$",)
 # torchvision's first DenseNet files, and all networks fine-tuned from them:
 # denselayer1.norm.1.weight.
 _OLD_DENSENET: Rule = (r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.")
-_DATA_PARALLEL: Rule = (r"^module\.", "")
+# What nn.DataParallel and Lightning put before the names of a network that they hold.
+_WRAPPERS: Rule = (r"^(?:module|model)\.", "")
 
 _KERAS_LEAVES: tuple[Rule, ...] = (
     (r":0$", ""),
@@ -171,12 +172,13 @@ FAMILIES: dict[str, Family] = {
     "jaxcxr": Family("flax"),  # what `convert` writes
     "torchvision": Family(
         "torch",
-        (_DATA_PARALLEL, _OLD_DENSENET, *_TORCH_LEAVES),
+        (_WRAPPERS, _OLD_DENSENET, *_TORCH_LEAVES),
         (*_TORCH_LEFT_OUT, r"^op_threshs$"),
     ),
     "timm_vgg": Family(
         "torch",
         (
+            _WRAPPERS,
             (r"^pre_logits\.fc1\.", "classifier.0."),
             (r"^pre_logits\.fc2\.", "classifier.3."),
             (r"^head\.fc\.", "classifier.6."),
@@ -185,10 +187,14 @@ FAMILIES: dict[str, Family] = {
         _TORCH_LEFT_OUT,
         flatten=("classifier/0/kernel", "classifier/3/kernel"),
     ),
-    "timm_efficientnet": Family("torch", (*_timm_efficientnet(), *_TORCH_LEAVES), _TORCH_LEFT_OUT),
+    "timm_efficientnet": Family(
+        "torch", (_WRAPPERS, *_timm_efficientnet(), *_TORCH_LEAVES), _TORCH_LEFT_OUT
+    ),
     **{
         name: Family(
-            "torch", (*_efficientnet_lite(row.keywords["blocks"]), *_TORCH_LEAVES), _TORCH_LEFT_OUT
+            "torch",
+            (_WRAPPERS, *_efficientnet_lite(row.keywords["blocks"]), *_TORCH_LEAVES),
+            _TORCH_LEFT_OUT,
         )
         for name, row in MODELS.items()
         if name.startswith("efficientnet_lite")
@@ -196,7 +202,7 @@ FAMILIES: dict[str, Family] = {
     "chexnet_torch": Family(
         "torch",
         (
-            _DATA_PARALLEL,
+            _WRAPPERS,
             (r"^densenet121\.", ""),
             (r"^classifier\.0\.", "classifier."),
             _OLD_DENSENET,

@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except torch_pickle.MoreThanArraysError as error:
         raise InputError(
             f"{path} was not opened: as a pickle it holds more than arrays, and reading that "
-            f"would run code ({error}). Save its state_dict() as safetensors where you trust it, "
+            f"may run code ({error}). Save its state_dict() as safetensors where you trust it, "
             "or take another file."
         ) from error
 

@@ -182,7 +182,10 @@ class _Machine:
 
         With a view after them in its old files.
         """
-        kind, *rest = self.stack.pop()
+        name = self.stack.pop()
+        if not isinstance(name, tuple):  # a long text would become millions of letters
+            raise ValueError("a storage whose name is no tuple")
+        kind, *rest = name
         if kind != "storage":
             raise MoreThanArraysError("a module")  # with its source
         storage_type, key, _, count, *view = rest
@@ -225,7 +228,10 @@ class _Machine:
 
 def _update(target: dict[Any, Any], pairs: list[Any]) -> None:
     for key, value in pairs:
-        target[key if key is None or isinstance(key, float) else _key(key)] = value
+        ours = key if key is None or isinstance(key, float) else _key(key)
+        if ours in target:
+            raise ValueError(f"a dict with the key {str(key)[:_NAME_LENGTH]!a} twice")
+        target[ours] = value
 
 
 def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:

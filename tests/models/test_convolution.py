@@ -196,6 +196,23 @@ def test_a_transposed_convolution_has_jaxs_values_and_gradients(lowering, size):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_second_gradient_of_a_depthwise_convolution_at_a_kernel_of_zeros():
+    x, kernel = normal(1, 4, 5, 2), jnp.zeros((3, 3, 1, 2))
+
+    def second(lowering):
+        def by_x(kernel):
+            def loss(x):
+                y = convolve(x, kernel, strides=(1, 1), padding=(1, 1), groups=2, lowering=lowering)
+                return y.sum()
+
+            return (jax.grad(loss)(x) * x).sum()
+
+        return jax.grad(by_x)(kernel)
+
+    np.testing.assert_allclose(second("matmul"), second("native"), rtol=1e-5, atol=1e-5)
+    assert np.abs(second("matmul")).max() > 0.1
+
+
 def test_a_depthwise_sum_is_kept_in_float32():
     """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a
     sum of 2 and more.

@@ -134,6 +134,17 @@ def test_what_is_wrong_with_a_file_is_told_first_and_names_its_field(
         train.run(tiny.learner(model__pretrained=str(path), **fields), tmp_path / "run")
 
 
+def test_published_weights_of_another_network_are_told_before_they_are_fetched(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("jaxcxr.weights.fetch.fetch", None)
+    said = (
+        r"^model\.pretrained=densenet161\.tv_in1k are weights of densenet161, and the network is "
+    )
+    with pytest.raises(InputError, match=said):
+        train.run(tiny.learner(model__pretrained="densenet161.tv_in1k"), tmp_path / "run")
+
+
 def test_weights_of_another_network_name_the_field_too(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"a.weight": np.ones((2, 2), np.float32)}, path)

@@ -123,6 +123,16 @@ def _pth_repeated() -> bytes:
     return _pth(b"\x80\x02}(" + views + b"u.")
 
 
+def _pth_text_as_storage() -> bytes:
+    """16 MB of text where the name of a storage is wanted, which letter by letter were 700 MB."""
+    text = ("\u0416" * ((16 << 20) // 2 - 100)).encode()
+    pickled = b"\x80\x02\x8d" + struct.pack("<Q", len(text)) + text + b"Q."
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", pickled)
+    return buffer.getvalue()
+
+
 def _legacy(pickled: bytes) -> bytes:
     start = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
     return b"".join(pickle.dumps(value, 2) for value in start) + pickled
@@ -159,6 +169,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "copies.pth": _pth_copies,
     "memo.pth": lambda: _pth(b"\x80\x02}r\xff\xff\xff\x7f(X\x01\x00\x00\x00aK\x01u."),
     "instructions.pth": lambda: _pth(b"\x80\x02" + b"}" * 10_000_000 + b"."),
+    "text_as_storage.pth": _pth_text_as_storage,
     "text.pth": lambda: _legacy(b"\x80\x02\x8d" + struct.pack("<Q", 1 << 62) + b"a."),
     "number.pth": lambda: _legacy(b"\x80\x02\x8b" + struct.pack("<I", 0x7FFFFFFF) + b"a."),
 }

@@ -308,7 +308,7 @@ ATTACKS: dict[str, Attack] = {
     # Persistent ids.
     "PERSID": _inert(pickle.PERSID + b"storage\n", "(the instruction PERSID)"),
     "a persistent number": _inert(_int(5) + pickle.BINPERSID, "is damaged"),
-    "a persistent text": _inert(_text("storage") + pickle.BINPERSID, "(a module)"),
+    "a persistent text": _inert(_text("storage") + pickle.BINPERSID, "is damaged"),
     "a persistent module": _inert(
         _persistent(_text("module"), _global("torch.Size"), _text("a.py"), _text("import os")),
         "(a module)",
@@ -337,6 +337,9 @@ ATTACKS: dict[str, Attack] = {
         _storage(_text("/etc/passwd")), "a storage with the key '/etc/passwd'"
     ),
     "a storage of no name": _inert(_storage(_text("")), "a storage with the key ''"),
+    "a key of two values, as a number and as its text": _inert(
+        b"}(" + _int(1) + b"N" + _text("1") + b"Nu", "is damaged"
+    ),
     "a storage called by a list": _inert(_storage(b"]"), "keys that are no names"),
     # Views beyond their numbers.
     "a view of sizes beyond all": _inert(_view(0, (1 << 62,), (1,)), "no natural number"),

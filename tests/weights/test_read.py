@@ -118,6 +118,13 @@ def test_a_folder_is_no_file(tmp_path):
         read(tmp_path / "weights.npz")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "weights.npz")
+    with pytest.raises(InputError, match="is no file: name one"):
+        read(tmp_path / "weights.npz")
+
+
 def test_an_npz_with_objects_runs_nothing(tmp_path):
     marker = tmp_path / "ran"
 
