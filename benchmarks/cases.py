@@ -35,6 +35,7 @@ SEGMENTERS = {
 }
 # What the ready-made weights say of pixels; the first values that take their place say 0.5.
 LUNGS_PIXELS: Fields = {"model.mean": (127 / 255,), "model.std": (128 / 255,)}
+_COMPILED = 224  # of SIDES: that at which torch.compile is measured, which takes minutes
 _SEGMENTED = 2  # images a batch, as configs/fc_densenet103.py:paper
 
 
@@ -183,7 +184,7 @@ def _step(learner: str, view: str, o: Options) -> Case:
     return Case(
         f"step/{learner}/{view}",
         (
-            *_peers(train, given, o, _STEP, needs=needs(learner), compiled=learner in DEPTHWISE),
+            *_peers(train, given, o, _STEP, needs=needs(learner), compiled=view == str(_COMPILED)),
             *_ours("benchmarks.ours.classify:train", given, _STEP),
         ),
         prepare=prepare,
@@ -202,7 +203,14 @@ def _predict(learner: str, side: int, o: Options) -> Case:
     return Case(
         f"predict/{learner}/{side}",
         (
-            *_peers(predict, batched, o, _WHOLE_PREDICTION, needs=needs(learner), compiled=True),
+            *_peers(
+                predict,
+                batched,
+                o,
+                _WHOLE_PREDICTION,
+                needs=needs(learner),
+                compiled=side == _COMPILED,
+            ),
             *_ours("benchmarks.ours.classify:predict", ours, _WHOLE_PREDICTION),
         ),
         prepare=(
