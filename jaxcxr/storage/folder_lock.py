@@ -73,8 +73,8 @@ class FolderLock:
                         "(--workdir=...)."
                     ) from error
                 raise InputError(
-                    f"{folder} is in use by {holder or 'another process'}. Wait for it, stop it, "
-                    "or give this run another folder (--workdir=...)."
+                    f"{folder} is in use by {holder or 'another process'}. Wait for it or stop it; "
+                    "another training can take another folder (--workdir=...)."
                 ) from error
             # Between the two its holder may have removed it: that lock would bind nobody.
             with contextlib.suppress(FileNotFoundError):
