@@ -213,6 +213,17 @@ def test_the_second_gradient_of_a_depthwise_convolution_at_a_kernel_of_zeros():
     assert np.abs(second("matmul")).max() > 0.1
 
 
+def test_no_images_have_depthwise_gradients_of_0():
+    def loss(x, kernel):
+        return convolve(
+            x, kernel, strides=(1, 1), padding=(1, 1), groups=2, lowering="matmul"
+        ).sum()
+
+    by_x, by_kernel = jax.grad(loss, (0, 1))(jnp.ones((0, 4, 4, 2)), jnp.ones((3, 3, 1, 2)))
+    assert by_x.shape == (0, 4, 4, 2)
+    np.testing.assert_array_equal(by_kernel, np.zeros((3, 3, 1, 2)))
+
+
 def test_a_depthwise_sum_is_kept_in_float32():
     """In half precision, like XLA's own: 25 products of 1 and 1/256 are lost one by one beside a
     sum of 2 and more.
