@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -27,6 +28,8 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             f"known: {', '.join(config.learners)}"
         )
     others = tuple(str(path) for path in _learners_of_others(config))
+    for name, _, study in _finished_studies(config, "beside"):
+        _check_same_images(config, f"study.beside names {name}", study)
     masks: tuple[Path, ...] = ()
     sources = {config.learners[name].masks.source for name in config.study.learners}
     if "segment" in config and "workdir" in sources:  # which is the study's own segmenter
@@ -61,35 +64,48 @@ def _learners_of_others(config: ConfigDict) -> Iterator[Path]:
     """The learners' folders of the studies in `study.learners_of`, in their ensembles' order.
 
     Raises:
-        InputError: one is no study, has other folds, or lacks a learner.
+        InputError: one is no study, has other folds or images, or lacks a learner.
     """
-    names = config.study.learners_of
+    for name, folder, other in _finished_studies(config, "learners_of"):
+        if not other.study.learners:
+            raise InputError(
+                f"the study in {name} has no learners of its own: name the studies that its "
+                "study.learners_of names"
+            )
+        _check_same_images(config, f"study.learners_of names {name}", other)
+        yield from (folder / "learners" / learner for learner in other.study.learners)
+
+
+def _finished_studies(config: ConfigDict, field: str) -> Iterator[tuple[str, Path, ConfigDict]]:
+    """(name, folder, config) of each study that a field of `study` names.
+
+    Raises:
+        InputError: one is named twice, is no study of learners, has other folds, or is not
+            finished.
+    """
+    names = config.study[field]
     folders = [files.expanded(name, "give the whole path") for name in names]
     places = [folder.resolve() for folder in folders]
     if twice := [
         name for name, place in zip(names, places, strict=True) if places.count(place) > 1
     ]:
-        raise InputError(f"study.learners_of names {twice[0]} twice: each learner counts once")
+        raise InputError(f"study.{field} names {twice[0]} twice: each study counts once")
     absent = [not (folder / CONFIG).is_file() for folder in folders]
     if missing := [name for name, is_absent in zip(names, absent, strict=True) if is_absent]:
         commands = "".join(f"\n  {hint}" for name in missing if (hint := hints.experiment_of(name)))
         raise InputError(
-            f"study.learners_of names {' and '.join(missing)}, where no study has run: run it "
+            f"study.{field} names {' and '.join(missing)}, where no study has run: run it "
             f"first, or name the folder of one that has{commands}"
         )
     for name, folder in zip(names, folders, strict=True):
-        study = run_config.read(folder).get("study", {})
+        other = run_config.read(folder)
+        study = other.get("study", {})
         if study.get("system") != "flannel":
-            raise InputError(f"study.learners_of names {name}, which is no study of learners")
+            raise InputError(f"study.{field} names {name}, which is no study of learners")
         if study.folds != config.study.folds:
             raise InputError(
-                f"{name} has {study.folds} folds, and study.folds is {config.study.folds}: an "
-                "ensemble takes the folds of its learners"
-            )
-        if not study.learners:
-            raise InputError(
-                f"the study in {name} has no learners of its own: name the studies that its "
-                "study.learners_of names"
+                f"{name} has {study.folds} folds, and study.folds is {config.study.folds}: studies "
+                "are put together fold by fold"
             )
         for learner in study.learners:
             for fold in range(study.folds):
@@ -98,4 +114,43 @@ def _learners_of_others(config: ConfigDict) -> Iterator[Path]:
                         f"the study in {name} is not finished ({learner}, fold {fold}): start it "
                         "again, then this one"
                     )
-            yield folder / "learners" / learner
+        yield name, folder, other
+
+
+# Fields of a learner that say which images there are and how patients are divided.
+_IMAGES = {
+    "data": ("builders", "classes", "limit", "patient_key", "relabel", "sources",
+             "targets"),
+    "split": ("group_by", "seed", "test_fraction", "train_fraction", "valid_fraction"),
+}  # fmt: skip
+
+
+def _check_same_images(config: ConfigDict, named: str, other: ConfigDict) -> None:
+    """Raises InputError where another study's learners have other images or patients to test on.
+
+    Before hours of training; the predictions themselves are compared when they are put together. A
+    study without learners of its own says nothing of its images.
+    """
+    if not (config.study.learners and other.study.learners):
+        return
+    ours, theirs = (_images(study.learners[study.study.learners[0]]) for study in (config, other))
+    for name in ours.keys() & theirs.keys():  # a folder of an older version lacks newer fields
+        if ours[name] != theirs[name]:
+            raise InputError(
+                f"{named}, whose learners have {name}={theirs[name]!r}, and here it is "
+                f"{ours[name]!r}: only studies of the same images and patients can be put together"
+            )
+
+
+def _images(learner: ConfigDict) -> dict[str, Any]:
+    """'data.classes' and the like -> value, of what decides the images and their split."""
+    fields = {
+        f"{section}.{name}": files.jsonable(learner[section][name])
+        for section, names in _IMAGES.items()
+        for name in names
+        if name in learner[section]
+    }
+    for builder in learner.data.builders:
+        name = builder.rpartition(".")[2]
+        fields[f"data.options.{name}"] = files.jsonable(learner.data.options.get(name, {}))
+    return fields

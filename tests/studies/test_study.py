@@ -346,6 +346,41 @@ def test_the_studies_beside_a_finished_one_are_those_of_the_last_call(done, tmp_
         assert len(read_json(done / "report.json")["learners"]) == rows
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("split.seed", 1, r"split\.seed=1, and here it is 20200622"),
+        ("data.limit", 7, r"data\.limit=7, and here it is 0"),
+        ("data.options.phantom_cxr.seed", 5, r"data\.options\.phantom_cxr="),
+    ],
+)
+def test_a_study_of_other_images_cannot_stand_beside_and_is_told_before_any_training(
+    done, tmp_path, monkeypatch, field, value, says
+):
+    other = tmp_path / "other"
+    shutil.copytree(done, other)
+    saved = read_json(other / "config.json")
+    for name in LEARNERS:
+        section = saved["learners"][name]
+        *path, last = field.split(".")
+        for part in path:
+            section = section[part]
+        section[last] = value
+    write_json(other / "config.json", saved)
+    monkeypatch.setattr("jaxcxr.commands.train.run", None)
+    c = config()
+    c.study.beside = (str(other),)
+    with pytest.raises(InputError, match=rf"^study\.beside names .*other, whose .* {says}"):
+        study.run(c, tmp_path / "study")
+
+
+def test_what_is_no_study_cannot_stand_beside(done, tmp_path):
+    c = config()
+    c.study.beside = (str(tmp_path / "none"),)
+    with pytest.raises(InputError, match=r"study\.beside names .*none, where no study has run"):
+        study.run(c, done)
+
+
 def test_an_ensemble_of_an_ensemble_alone_is_refused(done, tmp_path):
     study.run(mixed(done), tmp_path / "mixed")
     with pytest.raises(InputError, match="has no learners of its own: name the studies"):
