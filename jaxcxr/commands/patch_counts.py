@@ -156,6 +156,8 @@ def sentence(rows: Sequence[tuple[float, ...]]) -> str:
         rows: of COLUMNS, by growing number of patches.
     """
     *fewer, most = rows
+    if not fewer:
+        return "one number of patches alone tells nothing of fewer"
     enough = most[0]
     for count, _, macro, *_ in reversed(fewer):
         if abs(macro - most[2]) > _ENOUGH:
@@ -163,10 +165,11 @@ def sentence(rows: Sequence[tuple[float, ...]]) -> str:
         enough = count
     if enough == most[0]:
         return (
-            f"with fewer than {enough} patches macro-F1 is more than {_ENOUGH} from that of "
-            f"{enough}"
+            f"with K = {fewer[-1][0]} macro-F1 is still more than {_ENOUGH} from that with "
+            f"K = {enough}"
         )
     return (
-        f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}; to use "
-        f"as many: --config.patches.eval_count={enough}"
+        f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}, on the "
+        "test images, which should not choose; another training can take as many: "
+        f"--config.patches.eval_count={enough}"
     )

@@ -17,6 +17,7 @@ from jaxcxr.ops.enhance import equalisation_lut
 RESIZES = ("bilinear", "bicubic", "opencv_cubic")
 MATCHES = ("none", "first")
 LUNGS = ("whole", "box", "pixels", "removed", "shape")
+_BLACKENED = ("pixels", "removed", "shape")  # of LUNGS: those that set a part of the image to 0
 # Of 256, in the network's view: 272 public X-rays have 144 or more in their files.
 FEWEST_LEVELS = 64
 _LARGE = 24_000_000  # pixels: more than in any plate of the public sets
@@ -146,14 +147,23 @@ def prepare(
             f"data.lungs={settings.lungs!r} needs lung masks: add --config.masks.source=dataset "
             "or ready"
         )
+    if settings.match != "none" and settings.lungs in _BLACKENED:
+        raise InputError(
+            f"data.match={settings.match!r} would match the black of data.lungs="
+            f"{settings.lungs!r}, too: set one of them back (--config.data.match=none or "
+            "--config.data.lungs=whole)"
+        )
     hidden = shown = None
     if mask is not None and settings.lungs != "whole":
         # At the image's own size, where the published dilation and margin are measured.
         full = Image.fromarray(mask).resize(pixels.shape[::-1], Image.Resampling.NEAREST)
         mask = np.asarray(full)
         lungs = np.isin(mask, ids)
+        # Where no lungs were found, the controls see nothing: what is to be hidden may be anywhere.
         if settings.lungs == "shape":
-            shown = lungs  # where none were found, black: this control must not see the X-ray
+            shown = lungs
+        elif settings.lungs == "removed" and not lungs.any():
+            hidden = np.ones(pixels.shape, bool)
         elif lungs.any():
             # The published growth and margin are pixels of an image of 320 x 320.
             scale = max(pixels.shape) / 320
@@ -168,7 +178,9 @@ def prepare(
                 )
                 pixels, mask = pixels[top:bottom, left:right], mask[top:bottom, left:right]
     with memory_budget.IMAGES.hold(pixels.size * memory_budget.BYTES_PER_PIXEL):
-        levels = grey_levels(pixels, settings, negative_tail=negative_tail)
+        # Equalised by all pixels, what is left would tell how bright the removed lungs were.
+        left = pixels[~hidden] if settings.lungs == "removed" and hidden is not None else pixels
+        levels = grey_levels(left if left.size else pixels, settings, negative_tail=negative_tail)
         grey = resized(pixels, levels, settings)
     distinct = int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)))
     few = distinct < min(FEWEST_LEVELS, grey.size // 16)
@@ -207,7 +219,7 @@ def grey_levels(
     their own, since a detector's depth (10, 12, 14 bits) is not stored.
 
     Args:
-        pixels: [H, W] uint8 or uint16, a positive (lungs dark).
+        pixels: [H, W] or [N] uint8 or uint16, a positive (lungs dark).
         settings: only equalise, gamma and form are used.
         negative_tail: above 0 the table is made on the negative, see `equalisation_lut`.
 

@@ -26,6 +26,7 @@ from jaxcxr.storage.run_files import REFERENCE
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
 CODE_VERSION = 6
+_REMOVED_VERSION = 7  # of images with the lungs removed
 # Data sets stored as negatives, whose published equalisation (Oh's code) saturates this many pixels
 # at the dark end of the negative. No other set has such a tail.
 NEGATIVE_TAIL = {"jsrt": 10}
@@ -102,7 +103,7 @@ def build_store(
     if len(dataset) == 0:
         raise InputError("the data set has no images")
     made_of = {
-        "code_version": CODE_VERSION,
+        "code_version": _REMOVED_VERSION if settings.lungs == "removed" else CODE_VERSION,
         "dataset": dataset.fingerprint,
         "preprocessing": settings.to_json(),
         "masks": masks.fingerprint(dataset) if masks else None,

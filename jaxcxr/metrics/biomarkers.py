@@ -31,6 +31,8 @@ BIOMARKERS = {
     "lung_std": "Standard deviation of the grey values in the lungs",
     "cardiothoracic_ratio": "Width of the heart over that of the lungs together",
 }
+# Of BIOMARKERS: they take both lungs, and with one alone would be other measures.
+_OF_BOTH = ("lung_area", "thoracic_width", "lung_height", "height_width_ratio")
 _SPECK = 0.1  # of a structure's pixels: smaller pieces are a segmenter's stray pixels
 
 
@@ -92,6 +94,7 @@ def measure(
     lungs = structures.lungs
     if not lungs.any():
         return found
+    right, left = structures.right_lung, structures.left_lung
     height, width = _extent(lungs, axis=1), _extent(lungs, axis=0)
     inside = image[lungs].astype(np.float64)
     found |= {
@@ -102,17 +105,19 @@ def measure(
         "lung_mean": float(inside.mean()),
         "lung_std": float(inside.std()),
     }
-    right, left = structures.right_lung, structures.left_lung
-    if right is not None and left is not None and right.any() and left.any():
-        hulls = sum(map(_hull_area, (right, left)))
-        found |= {
-            "right_lung_area": float(right.mean()),
-            "left_lung_area": float(left.mean()),
-            "left_right_area_ratio": float(left.sum() / right.sum()),
-            "lung_solidity": float(right.sum() + left.sum()) / hulls,
-        }
-        if structures.heart is not None and structures.heart.any():
-            found["cardiothoracic_ratio"] = _extent(structures.heart, axis=0) / width
+    if right is None or left is None:
+        return found
+    if not (right.any() and left.any()):  # a lung was not found: what both have is not known
+        return found | dict.fromkeys(_OF_BOTH, math.nan)
+    hulls = sum(map(_hull_area, (right, left)))
+    found |= {
+        "right_lung_area": float(right.mean()),
+        "left_lung_area": float(left.mean()),
+        "left_right_area_ratio": float(left.sum() / right.sum()),
+        "lung_solidity": float(right.sum() + left.sum()) / hulls,
+    }
+    if structures.heart is not None and structures.heart.any():
+        found["cardiothoracic_ratio"] = _extent(structures.heart, axis=0) / width
     return found
 
 

@@ -26,7 +26,7 @@ def combinations(ensemble: Entry) -> dict[str, list[np.ndarray]]:
     out-of-fold images: which one it is the test images have no part in.
     """
     folds = range(len(ensemble.folders))
-    test = [[_of(member, k, "test") for member in ensemble.members] for k in folds]
+    test = [[_input(ensemble, member, k, "test") for member in ensemble.members] for k in folds]
     found = {MEAN: [np.mean(of_fold, axis=0) for of_fold in test]}
     stacked = [_logistic(ensemble, k, test[k]) for k in folds]
     if all(probabilities is not None for probabilities in stacked):
@@ -73,13 +73,24 @@ def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> No
     report.add(
         f"On the {SPLIT_TITLES['test']}, mean over the folds; intervals by bootstrap over "
         "patients. The logistic regression reads the logarithms of the learners' probabilities and "
-        "is trained on the out-of-fold images of the other folds, as the ensemble is; the best "
-        "learner is that of the out-of-fold images."
+        "is trained on the out-of-fold images of the other folds"
+        + (
+            ", as the ensemble is"
+            if all(e.config.get("inputs", {}).get("stacking") == "out_of_fold" for e in whole)
+            else ""
+        )
+        + "; the best learner is that of the out-of-fold images."
     )
 
 
 def _of(entry: Entry, fold: int, split: str) -> np.ndarray:
     return entry.predictions[fold].select(split).probabilities
+
+
+def _input(ensemble: Entry, member: Entry, fold: int, split: str) -> np.ndarray:
+    """What the ensemble reads of a learner: of patches not always what their votes are."""
+    output = ensemble.config.get("inputs", {}).get("base_output", "probabilities")
+    return member.predictions[fold].select(split).output(output)
 
 
 def _logistic(ensemble: Entry, fold: int, test: Sequence[np.ndarray]) -> np.ndarray | None:
@@ -88,7 +99,10 @@ def _logistic(ensemble: Entry, fold: int, test: Sequence[np.ndarray]) -> np.ndar
     if not others:
         return None
     inputs = np.concatenate(
-        [_inputs([_of(member, k, "oof") for member in ensemble.members]) for k in others]
+        [
+            _inputs([_input(ensemble, member, k, "oof") for member in ensemble.members])
+            for k in others
+        ]
     )
     labels = np.concatenate(
         [ensemble.members[0].predictions[k].select("oof").labels for k in others]

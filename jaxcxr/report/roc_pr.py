@@ -34,7 +34,8 @@ _DASHES = ("-", "-.", (0, (6, 2)))  # of the classes; 18 are told apart
 _HEADING = "ROC and precision-recall curves"
 _OF_CLASSES = (
     "One class against the rest. Micro average: of all pairs of an image and a class; macro "
-    "average: the mean over the classes. "
+    "average: the mean over the classes. To know the proportions of the classes alone makes the "
+    "micro averages larger than 0.5 and than one over the number of classes. "
 )
 _PR_AUC = (
     "PR-AUC is the average precision, the area in steps; the one of a classifier that knows "

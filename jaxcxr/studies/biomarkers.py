@@ -159,9 +159,12 @@ def _measured(config: ConfigDict, dataset: data.Dataset) -> tuple[np.ndarray, st
         store = open_store(learner.data, masks=masks.stored, dataset=dataset)
         found, found_by = _stored(store), masks.found_by
     values = np.full((len(dataset), len(BIOMARKERS)), np.nan)
-    for row, structures in found:
+    # A mask that only biomarkers need may be unreadable, and its image is not in the store.
+    row_of = {name: row for row, name in enumerate(dataset.ids.tolist())}
+    for stored, structures in found:
+        row = row_of[store.dataset.ids[stored].item()]
         height, width = dataset.source_shape(row)
-        image = store.images[row].astype(np.float32) / 255
+        image = store.images[stored].astype(np.float32) / 255
         measures = measure(image, Structures.of(structures), pixel_aspect=width / height)
         values[row] = [measures[name] for name in BIOMARKERS]
     return values, found_by
@@ -180,7 +183,7 @@ def _structures(dataset: data.Dataset) -> tuple[str, ...]:
 
 
 def _stored(store: data.Store) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
-    """Row of each image and its masks; those without lungs are left out."""
+    """Row of the store of each image and its masks; those without lungs are left out."""
     assert store.masks is not None
     empty = set(store.empty_ids)  # whose mask is the whole image, as `on_empty` says
     for row, name in enumerate(store.dataset.ids.tolist()):

@@ -26,7 +26,23 @@ def prepare(config: ConfigDict) -> Experiment:
     parallel.check_batch_size(config.evaluate.batch_size, field="evaluate.batch_size")
     placement.check(config.train.placement, processes=parallel.process_count())
     task_of(config).check_prediction(config)
+    _check_lungs(config)
     return _PREPARE[config.task](config)
+
+
+def _check_lungs(config: ConfigDict) -> None:
+    """Raises InputError where `data.lungs` would show what is to be found, or nothing."""
+    lungs = config.data.get("lungs", "whole")
+    if config.task == "segment" and lungs != "whole":
+        raise InputError(
+            f"data.lungs={lungs!r} shows a segmenter the masks that it is to find: set "
+            "--config.data.lungs=whole"
+        )
+    if lungs in ("removed", "shape") and config.get("patches", {}).get("enabled"):
+        raise InputError(
+            f"data.lungs={lungs!r} leaves nothing of the lungs that patches are cut from: it is "
+            "for whole images (--config.patches.enabled=False), or set --config.data.lungs=whole"
+        )
 
 
 def _from_images(

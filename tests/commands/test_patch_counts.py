@@ -108,7 +108,8 @@ def test_enough_is_what_more_does_not_change(of_counts, enough):
 def test_where_all_are_needed_none_is_proposed():
     rows = [(count, 1, macro, macro, macro, macro, 0.1) for count, macro in ((1, 0.5), (10, 0.6))]
     told = patch_counts.sentence(rows)
-    assert told == "with fewer than 10 patches macro-F1 is more than 0.005 from that of 10"
+    assert told == "with K = 1 macro-F1 is still more than 0.005 from that with K = 10"
+    assert "tells nothing" in patch_counts.sentence(rows[1:])
 
 
 def test_whole_images_have_no_patches(tmp_path):

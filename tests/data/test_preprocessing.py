@@ -16,7 +16,7 @@ def noise(seed: int, shape=(24, 32)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def prepared(pixels, mask, *, negative_tail=0, reference=None, **settings):
+def prepared(pixels, mask, *, negative_tail=0, reference=None, fill_empty=False, **settings):
     return prepare(
         pixels,
         mask,
@@ -24,6 +24,7 @@ def prepared(pixels, mask, *, negative_tail=0, reference=None, **settings):
         name="image of noise",
         negative_tail=negative_tail,
         reference=reference,
+        fill_empty=fill_empty,
     )
 
 
@@ -122,15 +123,38 @@ def test_controls_see_all_but_the_grown_lungs_or_their_shape_alone():
     np.testing.assert_array_equal(shape, 255 * (LUNGS > 0))
 
 
-def test_the_shape_of_lungs_that_were_not_found_is_black():
+@pytest.mark.parametrize("lungs", ["removed", "shape"])
+@pytest.mark.parametrize("fill_empty", [False, True])
+def test_a_control_sees_nothing_where_no_lungs_were_found(lungs, fill_empty):
     pixels, nothing = noise(4, (64, 64)), np.zeros((64, 64), np.uint8)
-    found = prepared(pixels, nothing, image_size=64, lungs="shape")
+    found = prepared(pixels, nothing, image_size=64, lungs=lungs, fill_empty=fill_empty)
     assert found.empty and not found.image.any()
+
+
+def test_what_is_left_tells_nothing_of_the_lungs_that_were_removed():
+    """Equalisation would, by the share of dark pixels in the whole image."""
+    clear, grown = noise(3, (320, 320)), np.zeros((320, 320), bool)
+    grown[94:206, 54:126] = grown[94:206, 194:266] = True
+    opaque = np.where(grown, 200 + clear // 8, clear).astype(np.uint8)
+    one, other = (
+        prepared(p, LUNGS, image_size=320, lungs="removed", equalise=True).image
+        for p in (clear, opaque)
+    )
+    np.testing.assert_array_equal(one, other)
+    assert one.any()
+
+
+@pytest.mark.parametrize("lungs", ["pixels", "removed", "shape"])
+def test_histograms_are_not_matched_to_the_black_of_hidden_parts(lungs):
+    with pytest.raises(
+        InputError, match=rf"data\.match='first' would match the black of .*{lungs}"
+    ):
+        prepared(noise(4, (64, 64)), LUNGS[:64, :64], image_size=64, lungs=lungs, match="first")
 
 
 def test_an_image_without_lungs_is_seen_whole():
     pixels = noise(4, (64, 64))
-    for lungs in ("box", "pixels", "removed"):
+    for lungs in ("box", "pixels"):
         found = prepared(pixels, np.zeros((64, 64), np.uint8), image_size=64, lungs=lungs)
         np.testing.assert_array_equal(found.image, pixels)
         assert found.empty

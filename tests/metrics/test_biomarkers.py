@@ -144,6 +144,7 @@ def missing(found: dict[str, float]) -> set[str]:
 
 PARTED = {"right_lung_area", "left_lung_area", "left_right_area_ratio", "lung_solidity",
           "cardiothoracic_ratio"}  # fmt: skip
+OF_BOTH = {"lung_area", "thoracic_width", "lung_height", "height_width_ratio"}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ PARTED = {"right_lung_area", "left_lung_area", "left_right_area_ratio", "lung_so
     [
         ({n: MASKS[n] for n in ("right_lung", "left_lung")}, {"cardiothoracic_ratio"}),
         (MASKS | {"heart": box(0, 0, 0, 0)}, {"cardiothoracic_ratio"}),
-        (MASKS | {"left_lung": box(0, 0, 0, 0)}, PARTED),
+        (MASKS | {"left_lung": box(0, 0, 0, 0)}, PARTED | OF_BOTH),
         ({"lung": box(40, 140, 40, 160), "heart": MASKS["heart"]}, PARTED),
         ({"lung": box(0, 0, 0, 0), "heart": MASKS["heart"]}, set(BIOMARKERS)),
     ],
