@@ -586,6 +586,9 @@ FOLLOWED = {
     "--config.model.norm_statistics=running": "features_are_computed_once_or_not",
 }
 NOT_FOLLOWED = {
+    "would match the black of data.lungs=": "sets a field back; tests/data/test_preprocessing.py",
+    "shows a segmenter the masks that it": "sets a field back; tests/training/test_lung_controls.py",
+    "leaves nothing of the lungs that": "sets a field back; tests/training/test_lung_controls.py",
     "predict it as a whole with": "tests/commands/test_own_xrays.py predicts with and without",
     "is no run folder": "a word for the user's own choice; tests/test_main.py has the message",
     "--config.run=MODE": "how a run mode is written",
