@@ -587,7 +587,7 @@ FOLLOWED = {
 }
 NOT_FOLLOWED = {
     "would match the black of data.lungs=": "sets a field back; tests/data/test_preprocessing.py",
-    "shows a segmenter the masks that it": "sets a field back; tests/training/test_lung_controls.py",
+    "shows a segmenter the masks": "sets a field back; tests/training/test_lung_controls.py",
     "leaves nothing of the lungs that": "sets a field back; tests/training/test_lung_controls.py",
     "predict it as a whole with": "tests/commands/test_own_xrays.py predicts with and without",
     "is no run folder": "a word for the user's own choice; tests/test_main.py has the message",
