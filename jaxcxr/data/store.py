@@ -26,7 +26,7 @@ from jaxcxr.storage.run_files import REFERENCE
 
 # Part of the cache key: raise it whenever the pixels that `preprocessing` makes change.
 CODE_VERSION = 6
-_REMOVED_VERSION = 7  # of images with the lungs removed
+_REMOVED_VERSION = 7  # with the lungs removed; all other images are as they were, and are kept
 # Data sets stored as negatives, whose published equalisation (Oh's code) saturates this many pixels
 # at the dark end of the negative. No other set has such a tail.
 NEGATIVE_TAIL = {"jsrt": 10}
