@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from jaxcxr.errors import InputError
 from jaxcxr.metrics.biomarkers import BIOMARKERS
@@ -101,3 +103,32 @@ def test_a_study_without_a_segmenter_has_no_masks_of_its_own():
     config.study.biomarkers = "segment"
     with pytest.raises(InputError, match=r"trains none: add --config\.study\.biomarkers=ready"):
         list(biomarkers.stages(config, Path("study")))
+
+
+def test_an_image_keeps_its_biomarkers_where_another_ones_mask_cannot_be_read(monkeypatch):
+    """The store of masks has a row less, and later rows move up."""
+
+    class Images(SimpleNamespace):
+        def __len__(self):
+            return len(self.ids)
+
+        def source_shape(self, row: int) -> tuple[int, int]:
+            return 64, 64
+
+    masks = np.zeros((3, 64, 64), np.uint8)
+    for row, width in enumerate((8, 12, 16)):  # of a, c and d
+        masks[row, 10:50, 5 : 5 + width] = masks[row, 10:50, 40 : 40 + width] = 1
+    store = SimpleNamespace(
+        dataset=Images(ids=np.array(["a", "c", "d"])),
+        images=np.full((3, 64, 64), 100, np.uint8),
+        masks=masks,
+        structures=("lung",),
+        empty_ids=(),
+    )
+    provider = SimpleNamespace(for_run=lambda _: SimpleNamespace(stored=None, found_by=""))
+    monkeypatch.setattr(biomarkers, "open_store", lambda *_, **__: store)
+    monkeypatch.setattr(biomarkers, "MaskProvider", provider)
+    config = ConfigDict({"learner": tiny.learner(), "source": "ready", "segmenter": ""})
+    values, _ = biomarkers._measured(config, Images(ids=np.array(["a", "b", "c", "d"])))
+    areas = values[:, list(BIOMARKERS).index("lung_area")] * 64 * 64 / 80
+    np.testing.assert_allclose(areas, [8, np.nan, 12, 16], rtol=1e-6)
