@@ -175,10 +175,11 @@ def _verdict(comparison: Comparison, name: str) -> str:
             f"{title}: no statistically significant difference: A and B misclassify the same "
             f"{e.first} of {e.images} images."
         )
+    after = f", after Holm {score_rows.p_value(p)}" if name else ""
     counts = (
         f"A misclassifies {e.first} of {e.images} images, B {e.second}; A alone {e.only_first}, "
         f"B alone {e.only_second} (p = "
-        f"{_p(e.p_patients)}{f', after Holm {_p(p)}' if name else ''})."
+        f"{score_rows.p_value(e.p_patients)}{after})."
     )
     _, _, low, high = comparison.scores[comparison.counterpart[name]]
     score = "recall" if name else "accuracy"
@@ -199,7 +200,7 @@ def _verdict(comparison: Comparison, name: str) -> str:
         patients = f"{e.deciding} patient{'s'[: e.deciding != 1]} on whom A and B differ"
         verdict += (
             f" With {patients} no outcome could be significant (smallest possible p "
-            f"{_p(e.least_p)})."
+            f"{score_rows.p_value(e.least_p)})."
         )
     return verdict
 
@@ -306,16 +307,12 @@ def _errors_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         counts = (e.images, e.first, e.second, e.only_first, e.only_second)
         title = tables.class_title(name) if name else "All classes"
         p_values = (
-            _p(e.p_images),
-            _p(e.p_patients),
-            _p(comparison.corrected[name]) if name else "–",
+            score_rows.p_value(e.p_images),
+            score_rows.p_value(e.p_patients),
+            score_rows.p_value(comparison.corrected[name]) if name else "–",
         )
         rows.append([title, *(f"{n:,}" for n in counts), *p_values])
     return header, rows
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def _facts(comparison: Comparison) -> dict[str, Any]:

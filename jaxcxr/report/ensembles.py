@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from jaxcxr.metrics import intervals
+from jaxcxr.metrics import over_folds
 from jaxcxr.metrics.by_rows import BootstrapScores
-from jaxcxr.report import tables
+from jaxcxr.report import score_rows, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import Entry, named
 
@@ -54,25 +54,29 @@ def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> No
         ids = ensemble.predictions[0].select("test").patient_ids
         labels = ensemble.predictions[0].select("test").labels
         own = [_of(ensemble, k, "test") for k in range(len(ensemble.folders))]
-        rows.append([f"**{named(ensemble)}**", str(tables.mean_std(_macro(labels, own))), ""])
+        rows.append([f"**{named(ensemble)}**", str(tables.mean_std(_macro(labels, own))), "", ""])
         facts[named(ensemble)] = of_ensemble = {}
         for name, probabilities in combinations(ensemble).items():
             score = tables.mean_std(_macro(labels, probabilities))
-            difference = _difference(labels, probabilities, own)
-            low, high = intervals.bootstrap(difference, ids)[:, 0]
-            mean = difference(np.ones((len(labels), 1)))[0, 0]
-            rows.append([name, str(score), f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"])
+            d = over_folds.difference(
+                [over_folds.Fold(labels, ids, *b) for b in zip(probabilities, own, strict=True)]
+            )
+            p = d.errors.p_patients
+            change = f"{d.mean:+.4f} ({d.low:+.4f} to {d.high:+.4f})"
+            rows.append([name, str(score), change, score_rows.p_value(p)])
             of_ensemble[name] = {
                 "macro_f1": score.to_json(),
-                "minus_ensemble": round(float(mean), 4),
-                "interval": [round(float(low), 4), round(float(high), 4)],
+                "minus_ensemble": round(d.mean, 4),
+                "interval": [round(d.low, 4), round(d.high, 4)],
+                "p_patients": p,
             }
     report.facts["combinations"] = facts
     report.add("### Other ways to combine the same learners")
-    report.table(["Combination", "Macro-F1", "Minus the ensemble (95 % interval)"], rows)
+    report.table(["Combination", "Macro-F1", "Minus the ensemble (95 % interval)", "p"], rows)
     report.add(
         f"On the {SPLIT_TITLES['test']}, mean over the folds; intervals by bootstrap over "
-        "patients. The logistic regression reads the logarithms of the learners' probabilities and "
+        "patients; p of the errors of all folds' models, by exchanging the two patient by patient. "
+        "The logistic regression reads the logarithms of the learners' probabilities and "
         "is trained on the out-of-fold images of the other folds"
         + (
             ", as the ensemble is"
@@ -121,18 +125,3 @@ def _inputs(learners: Sequence[np.ndarray]) -> np.ndarray:
 
 def _macro(labels: np.ndarray, probabilities: Sequence[np.ndarray]) -> list[float]:
     return [BootstrapScores(labels, of_fold).of_all()["macro_f1"] for of_fold in probabilities]
-
-
-def _difference(
-    labels: np.ndarray, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """[N, D] counts -> [1, D]: mean macro-F1 over the folds of ours, minus theirs."""
-    scored = [[BootstrapScores(labels, of_fold) for of_fold in side] for side in (ours, theirs)]
-
-    def score(counts: np.ndarray) -> np.ndarray:
-        first, second = (
-            np.mean([of_fold.overall(counts)[1] for of_fold in side], axis=0) for side in scored
-        )
-        return (first - second)[None]
-
-    return score

@@ -33,7 +33,8 @@ class Entry:
         predictions: their predictions, in the same order.
         scores: split -> classification_scores of every fold.
         members: of an ensemble: the learners that it weighs.
-        study: the name of its study's folder.
+        root: the folder of its study.
+        study: the name of that folder, with those above it where two studies have the same.
         is_alone: whether no other entry has its name, so that it needs none of a study.
     """
 
@@ -45,6 +46,7 @@ class Entry:
     predictions: tuple[Predictions, ...]
     scores: Mapping[str, Sequence[Mapping[str, Any]]]
     members: tuple[Entry, ...] = ()
+    root: Path = Path()
     study: str = ""
     is_alone: bool = True
 
@@ -53,6 +55,11 @@ class Entry:
         """The name of the model in tables."""
         title = tables.learner_title(self.model)
         return title if self.is_alone else f"{title} ({self.study})"
+
+    def file(self, *words: str) -> str:
+        """The name of a figure of it: `confusion_test_patched_densenet161`."""
+        study = "" if self.is_alone else self.study.replace("/", "_")
+        return "_".join(filter(None, (*words, self.variant, self.name, study)))
 
     def summary(self, split: str) -> dict[str, MeanStd]:
         """Score -> mean and standard deviation over the folds of `split`."""
@@ -95,7 +102,7 @@ def read_entries(root: Path, *, learners_of: Sequence[Path] | None = None) -> li
     folds = {entry.name: [path.name for path in entry.folders] for entry in entries}
     if len(set(map(tuple, folds.values()))) > 1:
         raise InputError(f"{root}: the learners have different folds: {folds}; run the study again")
-    return [dataclasses.replace(entry, study=root.name) for entry in entries]
+    return [dataclasses.replace(entry, root=root, study=root.name) for entry in entries]
 
 
 def _studies_of_learners(root: Path) -> list[Path]:
@@ -120,8 +127,11 @@ def _ensemble(root: Path, learners: Sequence[Entry]) -> Entry:
 def told_apart(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, those of the same name with the names of their studies."""
     counts = collections.Counter(map(named, entries))
+    studies = _distinct_names([entry.root for entry in entries])
     changed = {
-        entry.folders: dataclasses.replace(entry, is_alone=counts[named(entry)] == 1)
+        entry.folders: dataclasses.replace(
+            entry, study=studies[entry.root], is_alone=counts[named(entry)] == 1
+        )
         for entry in entries
     }
     return [
@@ -130,6 +140,19 @@ def told_apart(entries: Sequence[Entry]) -> list[Entry]:
         )
         for entry in changed.values()
     ]
+
+
+def _distinct_names(roots: Sequence[Path]) -> dict[Path, str]:
+    """Folder -> the end of its path, as many names as tell it from the others."""
+    whole = {root: root.resolve().parts for root in roots}
+    found = {}
+    for root, parts in whole.items():
+        others = [other for other in whole.values() if other != parts]
+        length = next(
+            n for n in range(1, len(parts) + 1) if all(o[-n:] != parts[-n:] for o in others)
+        )
+        found[root] = "/".join(parts[-length:])
+    return found
 
 
 def named(entry: Entry) -> str:

@@ -301,9 +301,7 @@ def _add_figure(report: Report, areas: _EntryAreas) -> None:
     texts = {area: {of: areas.text(f"{area}/{of}") for of in titles} for area in AREAS}
     title = f"{named(entry)}: {SPLIT_TITLES[split]}"
     figure = draw(areas.curves(), texts, titles, title=title)
-    study = "" if entry.is_alone else entry.study
-    file = "_".join(filter(None, ("roc_pr", split, entry.variant, entry.name, study)))
-    report.figure(file, figure, f"{_HEADING} of {named(entry)}")
+    report.figure(entry.file("roc_pr", split), figure, f"{_HEADING} of {named(entry)}")
 
 
 class _EntryAreas:

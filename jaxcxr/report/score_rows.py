@@ -41,6 +41,11 @@ def interval(low: float, high: float, *, sign: str = "") -> str:
     return "–" if math.isnan(low) or math.isnan(high) else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
+def p_value(p: float) -> str:
+    """Four digits of the p of a test."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
 def defined(value: float) -> float | None:
     """The score, None for NaN, which JSON lacks."""
     return None if math.isnan(value) else value

@@ -20,6 +20,7 @@ from jaxcxr.report import (
     plots,
     roc_pr,
     tables,
+    whole_and_patched,
 )
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import ENSEMBLE, Entry, named, read_entries, told_apart
@@ -95,6 +96,7 @@ def write_study_report(
         "standard deviation. As in the paper, it is the spread of the models, not the uncertainty "
         "of the mean."
     )
+    whole_and_patched.add_differences(report, entries, splits)
     ensembles.add_combinations(report, entries, main)
     _chart(report, entries, main)
     roc_pr.add_entries(report, entries, main)
@@ -132,9 +134,7 @@ def write_study_report(
     titles = [tables.class_title(c) for c in classes]
     for entry in sorted(entries, key=lambda e: e.model != ENSEMBLE):
         figure = plots.confusion_matrix(entry.confusion(main), titles, title=named(entry))
-        study = "" if entry.is_alone else entry.study
-        file = "_".join(filter(None, ("confusion", main, entry.variant, entry.name, study)))
-        report.figure(file, figure, f"Confusion matrix of {named(entry)}")
+        report.figure(entry.file("confusion", main), figure, f"Confusion matrix of {named(entry)}")
     biomarkers_report.add_section(report, biomarkers, main)
     roc_pr.add_learners(report, entries, main)
     _data(report, entries[0])
