@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from docs.results.keep import keep
 from jaxcxr.commands import predict, train
 from jaxcxr.errors import InputError
 from jaxcxr.inference.image_store import open_store
+from jaxcxr.report.summary import write_study_report
+from jaxcxr.storage import provenance
 from jaxcxr.storage.files import read_json, sha256_file, write_json
 from jaxcxr.storage.predictions import Predictions, check_same_split
 from jaxcxr.studies import study
@@ -312,6 +316,46 @@ def test_an_ensemble_of_the_learners_of_finished_studies_trains_none_of_its_own(
         assert named == [str(s / "learners" / name) for s in (done, other) for name in LEARNERS]
     learners = read_json(tmp_path / "mixed" / "report.json")["learners"]
     assert [row["name"] for row in learners].count("densenet161") == 2
+
+
+@pytest.fixture
+def as_started(done, tmp_path) -> Path:
+    """The study, elsewhere; its manifests say that main.py was started, not pytest."""
+    copy = tmp_path / "copy"
+    shutil.copytree(done, copy)
+    started = provenance.environment()["command"]
+    for manifest in copy.rglob("manifest.json"):
+        text = manifest.read_text().replace(json.dumps(started)[1:-1], f"main.py --workdir={done}")
+        manifest.write_text(text)
+    return copy
+
+
+def test_what_is_kept_of_a_study_reads_like_the_study(as_started, done, tmp_path):
+    """Its tables can be computed again, and its learners weighed, by who has not trained it."""
+    kept = tmp_path / "kept" / done.name
+    keep(as_started, kept)
+    files = {path.suffix for path in kept.rglob("*") if path.is_file()}
+    assert files == {".json", ".jsonl", ".npz", ".csv"}
+    text = "".join(path.read_text() for path in kept.rglob("*.json"))
+    assert str(done.parent) not in text
+    assert "runs/patched_flannel" in text
+    assert write_study_report(kept) == write_study_report(done)
+    for name in ("learners", "combinations", "biomarkers"):
+        assert read_json(kept / "report.json")[name] == read_json(done / "report.json")[name]
+    for name, source in (("trained", done), ("kept", kept)):
+        study.run(mixed(source), tmp_path / name)
+    theirs, ours = (
+        Predictions.load(tmp_path / name / "ensemble/fold0/predictions.npz").probabilities
+        for name in ("trained", "kept")
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_no_place_of_the_machine_is_kept(as_started, tmp_path):
+    manifest = as_started / "learners/vgg19_bn/fold0/manifest.json"
+    write_json(manifest, read_json(manifest) | {"command": "python main.py --x=/home/me/X"})
+    with pytest.raises(ValueError, match=r"manifest\.json names /home/me/X, a place"):
+        keep(as_started, tmp_path / "kept")
 
 
 @pytest.mark.parametrize(
