@@ -5,6 +5,7 @@ Patched FLANNEL takes 100 (paper 2.4) and says neither what fewer would give nor
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ from jaxcxr.inference.best import best_variables
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import plots
+from jaxcxr.report.document import SPLIT_TITLES
 from jaxcxr.report.patch_counts_curve import patch_counts_curve
+from jaxcxr.report.tables import learner_title
 from jaxcxr.storage import names
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training.experiment import Experiment
@@ -35,10 +38,12 @@ _ENOUGH = 0.005  # of macro-F1 below that of all patches
 def run(config: ConfigDict, workdir: Path) -> None:
     """`--config.run=patch_counts` of a finished patched classifier.
 
-    Predicts the test images from `patch_counts.most` patches one by one and scores each part of
-    them: 100 patches are 10 draws of 10, whose mean, least and greatest macro-F1 are given. Their
-    mean probabilities are those of a prediction with K patches, which are means, too. The times are
-    of predictions with K patches as they come, of `patch_counts.timed` images after a first batch.
+    Predicts the out-of-fold images, or the test images of a run without, from `patch_counts.most`
+    patches one by one and scores each part of them: 100 patches are 10 draws of 10, whose mean,
+    least and greatest macro-F1 are given; the more patches, the fewer draws there are to differ.
+    Their mean probabilities are those of a prediction with K patches, which are means, too. The
+    times are of predictions with K patches as they come, of `patch_counts.timed` images after a
+    first batch; a batch that is not full takes the time of a full one.
 
     Writes `patch_counts/patch_counts.csv` and `patch_counts/patch_counts.png`.
     """
@@ -51,7 +56,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
     with RunFolder.open(workdir, config.to_dict(), active=parallel.is_main()) as folder:
         experiment = prepare(config)
         variables = best_variables(experiment.task, folder)
-        index = experiment.splits["test"]
+        # The test images must not choose the number of patches.
+        split = "oof" if len(experiment.splits["oof"]) else "test"
+        index = experiment.splits[split]
         if not len(index):
             raise InputError("split.test_fraction leaves no test images to score")
         predictor = experiment.predictor(variables)
@@ -68,11 +75,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
             for row in rows
         ]
         folder.write_text(f"{FOLDER}/patch_counts.csv", "".join(lines))
-        figure = patch_counts_curve(rows, title=f"{config.model.name}, {len(index):,} test images")
+        images = f"{len(index):,} {SPLIT_TITLES[split]}"
+        title = f"{learner_title(config.model.name)}, {images} (research use only)"
+        figure = patch_counts_curve(rows, title=title)
         folder.write_bytes(f"{FOLDER}/patch_counts.png", plots.to_png(figure))
     if parallel.is_main():
+        print(f"{images} of {len(np.unique(experiment.examples.patient_ids[index])):,} patients")
         print(_table(rows))
-        print(sentence(rows))
+        print(sentence(rows, test=split == "test"))
         print(f"wrote {workdir / FOLDER}/patch_counts.csv and patch_counts.png. {NOTE}")
 
 
@@ -132,13 +142,14 @@ def _seconds_per_image(
     experiment: Experiment, predictor: Predictor, index: np.ndarray, *, count: int
 ) -> float:
     """Of a prediction with K patches; the first batch, which compiles, is not timed."""
-    first = index[: experiment.config.evaluate.batch_size]
+    batch = experiment.config.evaluate.batch_size
+    first = index[:batch]
     for _ in predictor.rows(experiment.inputs, first, count=count):
         pass
     started = time.monotonic()
     for _ in predictor.rows(experiment.inputs, index, count=count):
         pass
-    return (time.monotonic() - started) / len(index)
+    return (time.monotonic() - started) / (math.ceil(len(index) / batch) * batch)
 
 
 def _table(rows: Sequence[tuple[float, ...]]) -> str:
@@ -149,11 +160,12 @@ def _table(rows: Sequence[tuple[float, ...]]) -> str:
     return "\n".join(lines)
 
 
-def sentence(rows: Sequence[tuple[float, ...]]) -> str:
+def sentence(rows: Sequence[tuple[float, ...]], *, test: bool = False) -> str:
     """From which number of patches on more of them do not change macro-F1.
 
     Args:
         rows: of COLUMNS, by growing number of patches.
+        test: whether they are of the test images.
     """
     *fewer, most = rows
     if not fewer:
@@ -169,7 +181,7 @@ def sentence(rows: Sequence[tuple[float, ...]]) -> str:
             f"K = {enough}"
         )
     return (
-        f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}, on the "
-        "test images, which should not choose; another training can take as many: "
-        f"--config.patches.eval_count={enough}"
+        f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}"
+        + (", on the test images, which should not choose" if test else "")
+        + f"; another training can take as many: --config.patches.eval_count={enough}"
     )

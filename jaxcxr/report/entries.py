@@ -117,11 +117,19 @@ def _ensemble(root: Path, learners: Sequence[Entry]) -> Entry:
     """The ensemble of a study; `learners` are those that it can have weighed."""
     ensemble = _entry(ENSEMBLE, root / "ensemble")
     # Folders of learners that the study had before are there, too.
-    names = {Path(path).name for path in ensemble.config.get("inputs", {}).get("learners", ())}
-    members = tuple(entry for entry in learners if not names or entry.name in names)
+    paths = [Path(path) for path in ensemble.config.get("inputs", {}).get("learners", ())]
+    members = _named_by(paths, learners) if paths else tuple(learners)
     variants = {entry.variant for entry in members} or {None}
     variant = variants.pop() if len(variants) == 1 else None if None in variants else "mixed"
     return dataclasses.replace(ensemble, model=ENSEMBLE, variant=variant, members=members)
+
+
+def _named_by(paths: Sequence[Path], learners: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The learners whose folders these were; of one that has moved since, those of its name."""
+    at = {entry.folders[0].parent.resolve(): entry for entry in learners}
+    here = {path.resolve() for path in paths} & at.keys()
+    moved = {path.name for path in paths if path.resolve() not in here}
+    return tuple(entry for place, entry in at.items() if place in here or entry.name in moved)
 
 
 def told_apart(entries: Sequence[Entry]) -> list[Entry]:

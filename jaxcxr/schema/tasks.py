@@ -149,7 +149,7 @@ CLASSIFY = task_config(
             "most": Field(
                 100, "patches that are drawn of each image (paper 2.4: 100)", within=COUNT
             ),
-            "timed": Field(32, "test images whose predictions are timed", within=COUNT),
+            "timed": Field(32, "images whose predictions are timed", within=COUNT),
         },
         "score and time of a prediction over its number of patches",
         read_by=("patch_counts",),

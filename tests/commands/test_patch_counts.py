@@ -37,7 +37,28 @@ def test_every_number_of_patches_has_a_score_and_a_time(trained, capsys):
         assert 0 <= float(row["lowest"]) <= float(row["macro_f1"]) <= float(row["highest"]) <= 1
         assert float(row["seconds_per_image"]) > 0
     assert (trained / "patch_counts" / "patch_counts.png").exists()
-    assert "Research use only. Not for diagnosis." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Research use only. Not for diagnosis." in printed
+    experiment = patch_counts.prepare(tiny.learner(**FEW))
+    assert f"{len(experiment.splits['oof'])} out-of-fold images of " in printed
+    assert "which should not choose" not in printed
+
+
+def test_a_batch_that_is_not_full_takes_the_time_of_a_full_one(trained, monkeypatch):
+    config = tiny.learner(**FEW)
+    experiment = patch_counts.prepare(config)
+
+    class Predictor:
+        def rows(self, arrays, index, *, count):
+            clock[0] += 10.0
+            yield {}
+
+    clock = [0.0]
+    monkeypatch.setattr(patch_counts.time, "monotonic", lambda: clock[0])
+    batch = config.evaluate.batch_size
+    for images, batches in ((1, 1), (batch, 1), (batch + 1, 2)):
+        found = patch_counts._seconds_per_image(experiment, Predictor(), np.arange(images), count=1)
+        assert found == 10.0 / (batches * batch)
 
 
 def test_scores_do_not_depend_on_the_day(trained):
@@ -109,6 +130,9 @@ def test_where_all_are_needed_none_is_proposed():
     rows = [(count, 1, macro, macro, macro, macro, 0.1) for count, macro in ((1, 0.5), (10, 0.6))]
     told = patch_counts.sentence(rows)
     assert told == "with K = 1 macro-F1 is still more than 0.005 from that with K = 10"
+    assert "should not choose" in patch_counts.sentence(
+        [(count, 1, 0.5, 0.5, 0.5, 0.5, 0.1) for count in (1, 2)], test=True
+    )
     assert "tells nothing" in patch_counts.sentence(rows[1:])
 
 

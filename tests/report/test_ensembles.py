@@ -11,6 +11,7 @@ import pytest
 from jaxcxr.report import ensembles
 from jaxcxr.report.entries import Entry, read_entries
 from jaxcxr.report.summary import write_study_report
+from jaxcxr.storage.files import read_json, write_json
 from tests.report import fakes
 from tests.report.test_summary import read
 
@@ -119,3 +120,30 @@ def test_the_report_has_their_scores_and_the_differences_with_intervals(folder):
     low, high = other["interval"]
     assert low < other["minus_ensemble"] < high < low + 0.3
     assert "| mean of the learners " in text and "(+0.0000 to +0.0000)" in text
+
+
+def test_other_combinations_read_what_the_ensemble_reads(folder):
+    """Of patches: the mean of their softmaxes may be the input, and their votes the prediction."""
+    path = folder / "ensemble/fold0/config.json"
+    write_json(path, read_json(path) | {"inputs": {"base_output": "mean_softmax"}})
+    for part in sorted((folder / "learners").glob("*/fold*")):
+        found = fakes.Predictions.load(part / "predictions.npz")
+        turned = np.roll(found.probabilities, 1, axis=1)
+        extra = {**found.extra, "mean_softmax": turned}
+        dataclasses.replace(found, extra=extra, path="").save(part / "predictions.npz")
+    ensemble = ensemble_of(folder)
+    for fold, probabilities in enumerate(ensembles.combinations(ensemble)[ensembles.MEAN]):
+        expected = np.mean(
+            [m.predictions[fold].select("test").extra["mean_softmax"] for m in ensemble.members],
+            axis=0,
+        )
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("stacking", ["out_of_fold", "in_sample"])
+def test_published_stacking_is_not_said_to_be_that_of_the_regression(folder, stacking):
+    for path in sorted((folder / "ensemble").glob("fold*/config.json")):
+        write_json(path, read_json(path) | {"inputs": {"stacking": stacking}})
+    write_study_report(folder)
+    said = ", as the ensemble is" in read(folder)[1]
+    assert said == (stacking == "out_of_fold")

@@ -112,6 +112,17 @@ def test_an_ensembles_members_are_those_that_it_weighs_wherever_they_are(tmp_pat
     assert read(mixed)[0]["combinations"] is None
 
 
+def test_of_two_learners_of_one_name_the_ensemble_has_the_one_that_it_weighs(tmp_path: Path):
+    halves = [fakes.write_study(tmp_path / name, folds=1) for name in ("first", "second")]
+    mixed = fakes.write_study(tmp_path / "mixed", folds=1)
+    shutil.rmtree(mixed / "learners")
+    config = mixed / "ensemble" / "fold0" / "config.json"
+    weighed = [halves[0] / "learners/inception_v3", halves[1] / "learners/densenet161"]
+    write_json(config, read_json(config) | {"inputs": {"learners": list(map(str, weighed))}})
+    [ensemble] = read_entries(mixed, learners_of=halves)
+    assert [member.folders[0].parent for member in ensemble.members] == weighed
+
+
 def test_an_ensemble_of_other_learners_than_the_papers_says_so(tmp_path: Path) -> None:
     sentence = "The ensemble here weighs other learners than the paper's: EfficientNet-Lite0."
     folder = fakes.write_study(tmp_path, folds=1)
