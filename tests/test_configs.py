@@ -31,6 +31,7 @@ def test_there_is_a_config_for_every_experiment():
         "flannel_lite",
         "patched_flannel_lite",
         "mixed_flannel_lite",
+        "lite_controls",
         "covid_cxnet_study",
         "covid_cxnet_hierarchical",
         "qatar_study",

@@ -5,16 +5,13 @@ COVID-CXNet's Table 6 and its figures.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxcxr.errors import InputError
-from jaxcxr.metrics import intervals
-from jaxcxr.metrics.by_rows import BootstrapScores
+from jaxcxr.metrics import intervals, paired
 from jaxcxr.papers import covid_cxnet
 from jaxcxr.report import (
     composition,
@@ -25,76 +22,12 @@ from jaxcxr.report import (
     loss_level,
     plots,
     ranges,
+    score_rows,
     tables,
 )
-from jaxcxr.report.comparison import FOLDER, compare, verdicts, write_comparison
+from jaxcxr.report.comparison import FOLDER, Comparison, compare, verdicts, write_comparison
 from jaxcxr.report.document import SPLIT_TITLES, Report
-from jaxcxr.storage.predictions import Predictions
-
-SPLIT = "test"
-TITLES = {
-    "cnn": "CNN",
-    "cnn_augmented": "CNN, augmented images",
-    "whole": "Whole image",
-    "cut": "Borders cut (10 px)",
-    "cut_wide": "Borders cut (20 px)",
-    "masked": "Lungs alone",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """One row: a model with its repeats.
-
-    Attributes:
-        name: its folder's.
-        config: config.json of its first repeat; of a hierarchy the first level's.
-        folders: its run folders in the order of the repeats.
-        predictions: their test predictions.
-        scores: their `classification_scores`.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    folders: tuple[Path, ...]
-    predictions: tuple[Predictions, ...]
-    scores: tuple[Mapping[str, Any], ...]
-
-    @property
-    def title(self) -> str:
-        """The name of the model in tables, as published where it is."""
-        if self.name in covid_cxnet.TABLE_6:
-            return covid_cxnet.TABLE_6[self.name][0]
-        return TITLES.get(self.name, self.name)
-
-    @property
-    def positive(self) -> str:
-        """The class that the F-score is given of: the last."""
-        return self.predictions[0].classes[-1]
-
-    def values(self, score: str) -> list[float]:
-        """Score of every repeat: 'accuracy', 'macro_f1' or 'f1' (of the positive class)."""
-        if score == "f1":
-            return [s["per_class"][self.positive]["f1"] for s in self.scores]
-        return [s[score] for s in self.scores]
-
-    def area(self) -> float | None:
-        """Mean area under the ROC curve of the positive class; None where it is undefined."""
-        values = [s["per_class"][self.positive]["roc_auc"] for s in self.scores]
-        return None if None in values else float(np.mean(values))
-
-    def over_patients(self) -> tuple[intervals.Interval, intervals.Interval]:
-        """Bootstrap intervals of the mean accuracy and mean ROC area of the repeats."""
-        of = [BootstrapScores(p.labels, p.probabilities) for p in self.predictions]
-        columns = [
-            of[0].names.index(n)
-            for n in ("accuracy", f"roc_auc/{len(self.predictions[0].classes) - 1}")
-        ]
-        low, high = intervals.bootstrap(
-            lambda counts: np.mean([scores(counts)[columns] for scores in of], axis=0),
-            self.predictions[0].patient_ids,
-        ).tolist()
-        return (low[0], high[0]), (low[1], high[1])
+from jaxcxr.report.models import SPLIT, Model, read_models
 
 
 def write_models_report(folder: Path | str) -> str:
@@ -201,68 +134,39 @@ def _trainings(m: Model) -> Iterator[tuple[str, list[Path], int]]:
         yield f"{m.title}, {level}", folders, len(document.read_predictions(folders[0]).classes)
 
 
-def read_models(root: Path) -> list[Model]:
-    """The models of a folder, those of a paper in its order, with all their repeats."""
-    names = [path.name for path in sorted((root / "models").glob("*")) if path.is_dir()]
-    if not names:
-        raise InputError(f"{root / 'models'} holds no model: run it again to resume")
-    order = [*covid_cxnet.TABLE_6, *TITLES]
-    names.sort(key=lambda n: (order.index(n) if n in order else len(order), n))
-    return [_model(name, root / "models" / name) for name in names]
-
-
-def _model(name: str, folder: Path) -> Model:
-    repeats = [p for p in folder.glob("repeat*") if p.name.removeprefix("repeat").isdecimal()]
-    repeats.sort(key=lambda p: int(p.name.removeprefix("repeat")))
-    if not repeats:
-        raise InputError(
-            f"{folder} holds no repeat0, repeat1, ...: run the study again to resume it"
-        )
-    predictions = tuple(document.read_predictions(path).select(SPLIT) for path in repeats)
-    if any(
-        (p.ids != predictions[0].ids).any() for p in predictions if len(p) == len(predictions[0])
-    ) or (len({len(p) for p in predictions}) > 1):
-        raise InputError(f"{folder}: its repeats are of different test images; run the study again")
-    config = document.read_json(repeats[0] / "config.json") or {}
-    scores = tuple(tables.classification_scores(p) for p in predictions)
-    return Model(name, config.get("level1", config), tuple(repeats), predictions, scores)
-
-
 def table_6(models: Sequence[Model]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: each model's inputs, its accuracy with intervals, its F-score."""
-    header = [
-        "Model",
-        "Images",
-        "Children",
-        "Lungs only",
-        "Epochs",
-        "Accuracy",
-        "Range",
-        "95 % interval",
-        "F-score of",
-    ]
-    header += ["F-score", "ROC-AUC", "95 % interval"]
+    """Header and rows: what each model sees, its accuracy with intervals, its F-score.
+
+    Of more than two classes macro-F1 stands for the F-score and the area of one of them.
+    """
+    several = any(len(m.predictions[0].classes) > 2 for m in models)
+    header = ["Model", "Images", "Children", "Sees", "Epochs", "Accuracy", "Range", "95 % interval"]
+    header += ["Macro-F1", "95 % interval"] * several
+    header += ["F-score of", "F-score", "ROC-AUC", "95 % interval"]
     rows = []
     for m in models:
         accuracy, f1 = tables.mean_std(m.values("accuracy")), tables.mean_std(m.values("f1"))
-        of_accuracy, of_area = m.over_patients()
         extremes = f"{min(accuracy.values):.4f} – {max(accuracy.values):.4f}"
-        rows.append(
-            [
-                m.title,
-                f"{_images(m):,}",
-                _children(m),
-                "yes" if m.config.get("data", {}).get("lungs", "whole") != "whole" else "no",
-                f"{m.config.get('train', {}).get('epochs', 0):g}",
-                f"{accuracy.mean:.4f}",
-                extremes if len(accuracy.values) > 1 else "–",
-                _span(of_accuracy),
-                tables.class_title(m.positive),
-                f"{f1.mean:.4f}",
-                tables.number(m.area()),
-                _span(of_area),
-            ]
-        )
+        row = [
+            m.title,
+            f"{_images(m):,}",
+            _children(m),
+            m.sees,
+            f"{m.config.get('train', {}).get('epochs', 0):g}",
+            f"{accuracy.mean:.4f}",
+            extremes if len(accuracy.values) > 1 else "–",
+            _span(m.over_patients["accuracy"]),
+        ]
+        if several:
+            macro = tables.mean_std(m.values("macro_f1")).mean
+            row += [f"{macro:.4f}", _span(m.over_patients["macro_f1"])]
+        row += [
+            tables.class_title(m.positive),
+            f"{f1.mean:.4f}",
+            tables.number(m.area()),
+            _span(m.over_patients["roc_auc"]),
+        ]
+        rows.append(row)
     return header, rows
 
 
@@ -291,7 +195,8 @@ def _children(m: Model) -> str:
 
 
 def _facts(m: Model) -> dict[str, Any]:
-    accuracy, (of_accuracy, of_area) = m.values("accuracy"), m.over_patients()
+    accuracy = m.values("accuracy")
+    spans = {name: [score_rows.defined(x) for x in span] for name, span in m.over_patients.items()}
     return {
         "name": m.name,
         "classes": list(m.predictions[0].classes),
@@ -299,14 +204,17 @@ def _facts(m: Model) -> dict[str, Any]:
         "accuracy": {
             **tables.mean_std(accuracy).to_json(),
             "interval_over_repeats": intervals.over_repeats(accuracy),
-            "interval_over_patients": [None if np.isnan(x) else x for x in of_accuracy],
+            "interval_over_patients": spans["accuracy"],
         },
         "roc_auc": {
             "mean": m.area(),
-            "interval_over_patients": [None if np.isnan(x) else x for x in of_area],
+            "interval_over_patients": spans["roc_auc"],
         },
         "f1": tables.mean_std(m.values("f1")).to_json(),
-        "macro_f1": tables.mean_std(m.values("macro_f1")).to_json(),
+        "macro_f1": {
+            **tables.mean_std(m.values("macro_f1")).to_json(),
+            "interval_over_patients": spans["macro_f1"],
+        },
         "scores": list(m.scores),
     }
 
@@ -316,20 +224,27 @@ def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
 
     Returns the verdicts for the terminal.
     """
-    pairs = ((document.read_json(folder / "config.json") or {}).get("study") or {}).get(
-        "pairs"
-    ) or ()
+    config = document.read_json(folder / "config.json") or {}
+    by_name = {m.name: m for m in models}
+    pairs = [
+        (by_name[a], by_name[b])
+        for a, b in (pair.split(":") for pair in config.get("study", {}).get("pairs") or ())
+    ]
     if not pairs:
         return []
-    by_name, sentences = {m.name: m for m in models}, []
+    found = [compare(a.folders[0], b.folders[0]) for a, b in pairs]
     report.add("## Pairwise comparisons", "On the same test images; the first repeat of each.")
-    for pair in pairs:
-        a, b = (by_name[name] for name in pair.split(":"))
-        comparison = compare(a.folders[0], b.folders[0])
+    report.table(*_differences(pairs, found))
+    report.add(
+        "Difference: A − B, with the interval of a paired bootstrap over patients. p: exact test "
+        "that exchanges the two patient by patient; Holm: corrected for the number of pairs."
+    )
+    sentences = []
+    for (a, b), comparison in zip(pairs, found, strict=True):
         target = folder / FOLDER / f"{a.name}-{b.name}"
         write_comparison(comparison, target)
         lines = verdicts(comparison)
-        report.facts.setdefault("pairs", {})[pair] = lines
+        report.facts.setdefault("pairs", {})[f"{a.name}:{b.name}"] = lines
         report.add(
             f"### A: {a.title}. B: {b.title}.",
             "\n".join(f"- {line}" for line in lines),
@@ -337,6 +252,25 @@ def _pairs(report: Report, folder: Path, models: Sequence[Model]) -> list[str]:
         )
         sentences += ["", f"A: {a.title}. B: {b.title}.", *lines]
     return sentences
+
+
+def _differences(
+    pairs: Sequence[tuple[Model, Model]], found: Sequence[Comparison]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of all pairs: differences in accuracy and macro-F1, and the test."""
+    p_values = [comparison.errors[""].p_patients for comparison in found]
+    rows = []
+    for (a, b), comparison, p, holm in zip(
+        pairs, found, p_values, paired.holm(p_values), strict=True
+    ):
+        cells = []
+        for name in ("accuracy", "macro_f1"):
+            of_a, of_b, low, high = comparison.scores[name]
+            cells.append(f"{of_a - of_b:+.4f} ({score_rows.interval(low, high, sign='+')})")
+        rows.append(
+            [a.title, b.title, *cells, score_rows.p_value(p), score_rows.p_value(float(holm))]
+        )
+    return ["A", "B", "Accuracy", "Macro-F1", "p", "Holm"], rows
 
 
 def _beside_published(report: Report, models: Sequence[Model]) -> None:
