@@ -556,7 +556,7 @@ def main(arguments: Sequence[str]) -> int:
             failed += 1
         else:
             name = f"'{name}" if re.match(r"'*[=+\-@\t\r\n]", name) else name  # no formula
-            table.writerow([name, *(f"{number:.6g}" for number in numbers), NOTE])
+            table.writerow([name, *(f"{number:.6g}" for number in numbers), model.spec["note"]])
     return 1 if failed else 0
 
 

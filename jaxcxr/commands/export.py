@@ -73,7 +73,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         weights = dict(zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True))
         written = {
             exported.PROGRAM: _serialized(config, _program(config, task, names), weights),
-            exported.WEIGHTS: to_bytes(weights, export_spec.metadata(config, folder)),
+            exported.WEIGHTS: to_bytes(weights, export_spec.metadata(config, folder, predictor)),
         }
         if config.data.match != "none":
             written[exported.REFERENCE] = reference_file(config, folder).read_bytes()
@@ -84,7 +84,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
         if parallel.is_main():
             hashes = _hashes(folder, [*written, exported.RUNNER])
-            spec = export_spec.spec(config, folder, weights=predictor.weights)
+            spec = export_spec.spec(config, folder, predictor)
             spec = files.jsonable({**spec, "files": hashes})
             folder.write_json(
                 f"{FOLDER}/{exported.SPEC}", {**spec, "sha256": exported.spec_hash(spec)}

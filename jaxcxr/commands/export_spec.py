@@ -7,6 +7,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcxr import data, exported
+from jaxcxr.data import drawn
+from jaxcxr.inference.predictor import Predictor
 from jaxcxr.ops.convolution import platform_lowering
 from jaxcxr.storage.files import sha256_file
 from jaxcxr.storage.provenance import environment
@@ -15,7 +17,7 @@ from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import needs_lungs, network, task_of
 
 
-def metadata(config: ConfigDict, folder: RunFolder) -> dict[str, str]:
+def metadata(config: ConfigDict, folder: RunFolder, predictor: Predictor) -> dict[str, str]:
     """What the weights' file says of itself; safetensors takes strings."""
     mean, std = normalisation(config)
     return {
@@ -26,18 +28,23 @@ def metadata(config: ConfigDict, folder: RunFolder) -> dict[str, str]:
         "mean": ",".join(map(str, mean)),
         "std": ",".join(map(str, std)),
         "config_sha256": sha256_file(folder.path / CONFIG),
-        "note": exported.NOTE,
+        "note": _note(predictor),
     }
 
 
-def spec(config: ConfigDict, folder: RunFolder, *, weights: str = "") -> dict[str, Any]:
-    """model.json but for the files' hashes. `weights`: as in `Predictor`."""
+def _note(predictor: Predictor) -> str:
+    """What every prediction says of itself."""
+    return "; ".join([exported.NOTE, *[drawn.NOTE] * predictor.knows_drawn_only])
+
+
+def spec(config: ConfigDict, folder: RunFolder, predictor: Predictor) -> dict[str, Any]:
+    """model.json but for the files' hashes."""
     mean, std = normalisation(config)
     settings = data.Preprocessing.of(config.data)
     training = folder.read_json("training.json", {})
     is_needed = needs_lungs(config)
     return {
-        "note": exported.NOTE,
+        "note": _note(predictor),
         "format": exported.FORMAT,
         "name": config.name,
         "task": config.task,
@@ -69,7 +76,7 @@ def spec(config: ConfigDict, folder: RunFolder, *, weights: str = "") -> dict[st
             "step": training.get("best_step"),
             config.train.monitor: training.get("best"),
             # Used as they are; then there is no step and no score.
-            **({"weights": weights} if weights else {}),
+            **({"weights": predictor.weights} if predictor.weights else {}),
         },
         "versions": environment()["versions"],
     }

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from jaxcxr import parallel
 from jaxcxr.commands.xray_results import MASKS, OVERLAYS, Results
-from jaxcxr.data import xray_files
+from jaxcxr.data import drawn, xray_files
 from jaxcxr.errors import InputError
 from jaxcxr.exported import enlarged
 from jaxcxr.inference import dataset_masks, xray_predictions
@@ -64,9 +64,15 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
         folder.claim()
         kinds = [MASKS] * predictor.is_segmenter + [OVERLAYS] * bool(config.predict.overlays)
         sources = [Source.of_file(file) for file in listed.files]
+        warned = _model_warnings(predictor)
+        note = drawn.NOTE if predictor.knows_drawn_only else ""
         with (
             Results(
-                folder.path / FOLDER, predictor.classes, active=parallel.is_main(), pictures=kinds
+                folder.path / FOLDER,
+                predictor.classes,
+                active=parallel.is_main(),
+                pictures=kinds,
+                note=note,
             ) as results,
             tqdm(
                 total=len(sources), desc="X-rays", unit="image", disable=not parallel.is_main()
@@ -92,10 +98,18 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
             "lungs_as_in_training": masks.as_trained,
             "lungs_made_with": dataset_masks.made_with(segmenter) if segmenter else None,
             "weights": predictor.weights or None,
-            "model_warnings": run_warnings.of_run(predictor.folder),
+            "model_warnings": warned,
         },
         hidden=listed.hidden,
     )
+
+
+def _model_warnings(predictor: Predictor) -> list[str]:
+    """Of the training; of weights as they are: what measured them has taught them nothing."""
+    found = [drawn.DRAWN] * predictor.knows_drawn_only
+    if not predictor.weights:
+        found += run_warnings.of_run(predictor.folder)
+    return list(dict.fromkeys(found))
 
 
 def _write(results: Results, result: Result, kinds: list[str]) -> None:

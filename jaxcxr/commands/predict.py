@@ -140,6 +140,7 @@ def write_masks(predictor: Predictor, folder: RunFolder) -> None:
             print(dataset_masks.left_out_note(writer.left_out, predictor))
         names = ", ".join(name.rpartition(".")[2] for name in config.predict.data.builders)
         print(f"wrote {count} lung masks of {names} to {folder.path / 'masks'}{note}")
+        print("Research use only. Not for diagnosis.")
 
 
 def _mask_writer(

@@ -25,6 +25,7 @@ CSV, JSONL, FAILED, SUMMARY, OVERLAYS, MASKS = (
     "predictions.csv", "predictions.jsonl", "failed.csv", "summary.json", "overlays", "masks",
 )  # fmt: skip
 _DIGITS = 6
+_FIRST = 3  # names of a list that are printed
 _LUNGS = ("lung_area_share", "left_out_share", "mask_confidence")  # of a `Result`
 
 
@@ -40,7 +41,13 @@ class Results:
     """
 
     def __init__(
-        self, folder: Path, classes: Sequence[str], *, active: bool, pictures: Sequence[str] = ()
+        self,
+        folder: Path,
+        classes: Sequence[str],
+        *,
+        active: bool,
+        pictures: Sequence[str] = (),
+        note: str = "",
     ):
         """Begins again.
 
@@ -49,12 +56,14 @@ class Results:
             classes: of the probabilities.
             active: whether anything is written.
             pictures: which of OVERLAYS and MASKS every X-ray gets; rows then say under which name.
+            note: what every row says besides NOTE.
         """
         self.folder, self.classes, self.active = folder, tuple(classes), active
-        self.pictures = tuple(pictures)
+        self.pictures, self.note = tuple(pictures), "; ".join(filter(None, (NOTE, note)))
         self.predicted = self.doubtful = self.failed = 0
         self._names = PictureNames()
         self._warned: collections.Counter[str] = collections.Counter()
+        self._first_warned: dict[str, list[str]] = {}
         self._first_failures: list[str] = []
         self._tables: list[_Lines] = []
         if not active:
@@ -93,6 +102,9 @@ class Results:
         self.predicted += 1
         self.doubtful += bool(row.warnings)
         self._warned.update(row.warnings)
+        for text in row.warnings:
+            if len(names := self._first_warned.setdefault(text, [])) < _FIRST:
+                names.append(printable(row.id))
         if not self.active:
             return
         probabilities, votes = self._by_class(row.probabilities), self._by_class(row.vote_share)
@@ -102,7 +114,7 @@ class Results:
             (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
         ]
         picture = [self._names.of(row.id)] if self.pictures else []
-        texts = ["; ".join(row.warnings), NOTE, *picture]
+        texts = ["; ".join(row.warnings), self.note, *picture]
         self._csv.append(csv_line([row.id, *cells, *lungs.values(), *texts]))
         record = {
             "id": row.id,
@@ -110,7 +122,7 @@ class Results:
             "vote_share": votes,
             **lungs,
             "warnings": list(row.warnings),
-            "note": NOTE,
+            "note": self.note,
             **({"picture": picture[0]} if picture else {}),
         }
         self._jsonl.append(json.dumps(record, allow_nan=False) + "\n")
@@ -118,7 +130,7 @@ class Results:
     def fail(self, name: str, reason: str) -> None:
         """Lists a file that could not be used, and takes back the pictures that it got."""
         self.failed += 1
-        if len(self._first_failures) < 3:
+        if len(self._first_failures) < _FIRST:
             shown = printable(name)
             self._first_failures.append(reason if shown in reason else f"{shown}: {reason}")
         if self.active:
@@ -155,7 +167,7 @@ class Results:
             files.write_json(
                 self.folder / SUMMARY,
                 {
-                    "note": NOTE,
+                    "note": self.note,
                     **counts,
                     "warnings": dict(self._warned),
                     "classes": self.classes,
@@ -180,16 +192,19 @@ class Results:
         return dict(zip(self.classes, rounded, strict=True))
 
     def _table(self, hidden: Sequence[str], model_warnings: Sequence[str]) -> str:
+        several = " (an X-ray may have several)" * (self._warned.total() > self.doubtful)
         lines = [
             f"{'X-rays done':14} {self.predicted:>7,}",
-            f"{'with warnings':14} {self.doubtful:>7,}",
+            f"{'with warnings':14} {self.doubtful:>7,}{several}",
         ]
-        lines += [f"  {count:>5,} x {text}" for text, count in self._warned.most_common()]
+        for text, count in self._warned.most_common():
+            names = ", ".join(self._first_warned[text]) + ", ..." * (count > _FIRST)
+            lines.append(f"  {count:>5,} x {text}: {names}")
         lines += [
             f"{'not usable':14} {self.failed:>7,}",
         ]
         if hidden:
-            names = ", ".join(map(printable, hidden[:3])) + ", ..." * (len(hidden) > 3)
+            names = ", ".join(map(printable, hidden[:_FIRST])) + ", ..." * (len(hidden) > _FIRST)
             lines.append(f"{'hidden, unread':14} {len(hidden):>7,} ({names})")
         if model_warnings:
             lines += ["", "of the training, which these predictions can be no better than:"]

@@ -57,6 +57,7 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
     middle = np.nonzero(lungs)[1].mean() / lungs.shape[1]
     two = by_size[:2] + 1
     not_two = len(pieces) < 2 or bool(pieces[1] < 0.15 * area)
+    stacked = not not_two and _is_stacked(labels, two)
     checks = {
         SMALL_LUNGS: area < 0.05 * lungs.size,
         LARGE_LUNGS: area > 0.65 * lungs.size,
@@ -64,8 +65,9 @@ def look_at_lungs(lungs: np.ndarray) -> tuple[str, ...]:
         IN_PIECES: pieces[2:].sum() > _SHARE * area,
         AT_BORDER: border.mean() > 0.15,
         OFF_CENTRE: not 0.2 < middle < 0.75,
-        UPSIDE_DOWN: _spread(np.isin(labels, two)) < -0.02,  # gas below is no lung
-        ON_ITS_SIDE: not not_two and _is_stacked(labels, two),
+        # Of an X-ray on its side "above" is a side; gas below is no lung.
+        UPSIDE_DOWN: not stacked and _spread(np.isin(labels, two)) < -0.02,
+        ON_ITS_SIDE: stacked,
     }
     return tuple(text for text, holds in checks.items() if holds)
 

@@ -115,7 +115,10 @@ def manual_folder(manual_dir: str, *, field: str = "data.manual_dir") -> Path:
     """
     folder = files.expanded(manual_dir, "give the whole path").resolve()
     if not folder.is_dir():
-        raise InputError(f"{field} {folder} is not a folder")
+        raise InputError(
+            f"{field} {folder} is not a folder: name the one that contains the data sets "
+            "(docs/DATASETS.md)"
+        )
     return folder
 
 

@@ -146,7 +146,8 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
     named = _ids(problems.keys() - hidden, root)
     if not named:
         raise InputError(
-            f"predict.inputs={inputs!r} contains no files{' but hidden ones' * bool(hidden)}"
+            f"predict.inputs={inputs!r} contains no files{' but hidden ones' * bool(hidden)}: give "
+            "a folder with X-rays, a file or a pattern such as 'in/*.dcm'"
         )
     return Found(
         [XRayFile(name, path, problems[path]) for name, path in sorted(named.items())],

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import data, hints, parallel, shipped
 from jaxcxr import weights as pretrained
-from jaxcxr.data import decoding, preprocessing
+from jaxcxr.data import decoding, drawn, preprocessing
 from jaxcxr.data.preprocessing import Prepared
 from jaxcxr.errors import InputError
 from jaxcxr.exported import seed_of
@@ -76,6 +76,7 @@ class Predictor:
             for it.
         folder: of its run, where it is read from one.
         weights: the name of weights that it has as they are, without training; '' else.
+        knows_drawn_only: whether all X-rays that trained it, as far as is known, were phantoms.
     """
 
     config: ConfigDict
@@ -84,6 +85,7 @@ class Predictor:
     reference: np.ndarray | None = None
     folder: Path | None = None
     weights: str = ""
+    knows_drawn_only: bool = False
 
     @classmethod
     def load(cls, run: RunFolder | Path | str, config: ConfigDict | None = None) -> Predictor:
@@ -120,8 +122,16 @@ class Predictor:
                 path = reference_file(config, folder)
                 run_checksums.check(folder, REFERENCE)
                 reference = decoding.decode_grey(path.read_bytes(), str(path))
+            # A run that only measured weights with their head has not changed them.
+            untouched = config.model.head == "pretrained" and not config.train.epochs
             return cls(
-                config, programs, best_variables(programs.task, folder), reference, folder.path
+                config,
+                programs,
+                best_variables(programs.task, folder),
+                reference,
+                folder.path,
+                weights=config.model.pretrained if untouched else "",
+                knows_drawn_only=not untouched and bool(drawn.of_builders(config.data.builders)),
             )
 
     @classmethod
@@ -145,7 +155,13 @@ class Predictor:
             source = pretrained.find(c.pretrained)
             loaded = pretrained.load(source, programs.task.init(None), arch=c.name, new_head=False)
             check_kept_head(config, source, loaded.header)
-        return cls(config, programs, parallel.place(loaded.variables), weights=c.pretrained)
+        return cls(
+            config,
+            programs,
+            parallel.place(loaded.variables),
+            weights=c.pretrained,
+            knows_drawn_only=drawn.NOTE in loaded.header.get("note", ""),
+        )
 
     @classmethod
     def ready(cls) -> Predictor:

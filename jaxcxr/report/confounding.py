@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import mutual_info_score
 
+from jaxcxr.data import drawn
 from jaxcxr.report.tables import class_title
 from jaxcxr.storage.predictions import Predictions
 
@@ -78,6 +79,8 @@ def confounding(
         if not known:
             left_out.append(f"Confounding of class and {what}: no image has a {what}.")
             continue
+        if field == "source":
+            warnings += drawn.of_sources(known)
         facts = associations[field] = _facts(known, counts.get("", {}), classes)
         shared = facts["normalised_mutual_information"]
         if shared is not None and shared >= WARN_FROM and not too_few(facts):

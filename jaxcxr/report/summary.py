@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcxr.data import drawn
 from jaxcxr.errors import InputError
 from jaxcxr.metrics import intervals
 from jaxcxr.metrics.by_rows import BootstrapScores
@@ -155,7 +156,8 @@ def write_segment_report(folder: Path | str) -> str:
         )
     config = document.read_json(folder / "config.json")
     report = Report(folder, {"kind": "segment", "segmentation": overlap, "config": config})
-    report.open("Lung segmentation", [])
+    warnings = drawn.of_builders((config or {}).get("data", {}).get("builders", ()))
+    report.open("Lung segmentation", warnings)
     where = f"{overlap['images']:,} {document.split_title(overlap['split'])}"
     parts = [f"{n} {document.score_text(r['jaccard'])}" for n, r in overlap["structures"].items()]
     report.add("## Result", f"Jaccard index on {where}: **{', '.join(parts)}**.")
@@ -176,7 +178,8 @@ def write_segment_report(folder: Path | str) -> str:
     document.add_overlays(report, folder, config=config)
     report.write()
     table = tables.text_table(*document.overlap_rows(overlap))
-    return "\n".join([f"Lung segmentation: {where}", table])
+    lines = [f"Lung segmentation: {where}", table, *(f"Warning. {text}" for text in warnings)]
+    return "\n".join(lines)
 
 
 # Validation images chose the checkpoint: an interval would not be of new patients.

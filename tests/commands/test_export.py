@@ -34,6 +34,8 @@ from tests import golden, tiny
 from tests.commands import test_own_xrays
 from tests.commands.test_own_xrays import learner, rows_of
 
+DRAWN_ONLY = "research use only; not a diagnosis; the network was trained on drawn X-rays only"
+
 
 def segmenter(**fields):
     """One that leaves all but the largest piece out, as its export must."""
@@ -141,7 +143,7 @@ def test_files_get_the_probabilities_of_predict(runs, name, files, capsys):
         np.testing.assert_allclose(
             [float(row[column]) for column in columns], expected, rtol=0, atol=2e-6
         )
-        assert row["note"] == known[file]["note"] == "research use only; not a diagnosis"
+        assert row["note"] == known[file]["note"] == DRAWN_ONLY
 
 
 def test_files_get_the_lungs_of_predict(runs, files, capsys, tmp_path):
@@ -297,7 +299,7 @@ def test_weights_do_not_fit_a_run_of_other_classes(runs, tmp_path):
 def test_model_json_says_what_goes_in_and_comes_out(runs):
     spec = read_json(runs / "patched" / "export" / "model.json")
     config = learner(patched=True)
-    assert spec["note"] == "research use only; not a diagnosis"
+    assert spec["note"] == DRAWN_ONLY
     assert spec["classes"] == list(config.data.classes) and spec["task"] == "classify"
     assert {
         one["name"]: (one["dtype"], one["shape"]) for one in [*spec["inputs"], spec["output"]]

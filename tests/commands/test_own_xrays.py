@@ -20,6 +20,8 @@ from jaxcxr import data
 from jaxcxr.commands import predict, train, xray_results
 from jaxcxr.commands.xray_results import NOTE, Results
 from jaxcxr.data import lung_doubts, xray_files
+from jaxcxr.data.drawn import DRAWN
+from jaxcxr.data.drawn import NOTE as DRAWN_NETWORK
 from jaxcxr.errors import InputError
 from jaxcxr.inference import mask_confidence
 from jaxcxr.inference.predictor import Predictor
@@ -113,7 +115,9 @@ def rows_of(workdir: Path) -> dict[str, dict]:
             assert row[name] == ("" if line[name] is None else str(line[name]))
         assert row["warnings"] == "; ".join(line["warnings"])
         assert row.get("picture") == line.get("picture")
-        assert row["note"] == line["note"] == NOTE == "research use only; not a diagnosis"
+        assert NOTE == "research use only; not a diagnosis"
+        assert row["note"] == line["note"]
+        assert row["note"].startswith(NOTE)
     return rows
 
 
@@ -143,6 +147,14 @@ def test_what_the_training_was_warned_of_is_said_with_its_predictions(runs, inpu
     )
 
 
+def test_a_network_of_drawn_x_rays_says_so_on_the_screen_and_in_every_row(runs, inputs, capsys):
+    """Its numbers of real X-rays look like a diagnosis and mean nothing."""
+    rows = run(runs, "whole", inputs)
+    assert f"Warning. {DRAWN}" in capsys.readouterr().out
+    assert {row["note"] for row in rows.values()} == {f"{NOTE}; {DRAWN_NETWORK}"}
+    assert DRAWN in read_json(runs / "whole" / "xrays" / "summary.json")["model_warnings"]
+
+
 def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, inputs, capsys):
     rows = run(runs, "patched", inputs, predict__overlays=True)
     assert list(rows) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
@@ -166,7 +178,7 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
     assert failures(runs / "patched") == {}
     summary = read_json(runs / "patched" / "xrays" / "summary.json")
     assert (summary["files"], summary["predicted"], summary["failed"]) == (5, 5, 0)
-    assert summary["note"] == NOTE and summary["lungs_from"] == str(runs / "segmenter")
+    assert summary["note"].startswith(NOTE) and summary["lungs_from"] == str(runs / "segmenter")
     printed = capsys.readouterr().out
     assert f"{runs / 'patched' / 'xrays' / 'overlays'}/\n" in printed
     assert "5 x tiny image" in printed and "Research use only. Not for diagnosis." in printed
@@ -553,7 +565,8 @@ def test_without_a_training_weights_that_bring_their_head_predict_as_they_are(
     runs, inputs, tmp_path, capsys
 ):
     trained = run(runs, "segmenter", inputs)
-    weights = weights_of(runs, "segmenter", tmp_path / "lungs.safetensors")
+    note = f"{NOTE}; {DRAWN_NETWORK}"  # as exports say
+    weights = weights_of(runs, "segmenter", tmp_path / "lungs.safetensors", note=note)
     fields = {"model__pretrained": weights, "model__head": "pretrained"}
     config = segmenter(predict__inputs=str(inputs), **fields)
     capsys.readouterr()

@@ -40,6 +40,8 @@ def test_phantoms_raise_no_doubt_and_turned_ones_do(phantoms):
         assert look_at_lungs(lungs[::-1]) == (lung_doubts.UPSIDE_DOWN,)
         assert lung_doubts.ON_ITS_SIDE in look_at_lungs(np.rot90(lungs))
         assert lung_doubts.ON_ITS_SIDE in look_at_lungs(np.rot90(lungs, 3))
+        for turned in (lungs, lungs[::-1]):  # and not upside down besides
+            assert lung_doubts.UPSIDE_DOWN not in look_at_lungs(np.rot90(turned))
 
 
 def test_lungs_in_pieces_at_the_border_aside_or_everywhere_are_mentioned(phantoms):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from jaxcxr.data.drawn import DRAWN
 from jaxcxr.report.confounding import confounding, normalised_mutual_information, too_few
 from tests.report import fakes
 
@@ -19,6 +22,15 @@ def test_the_papers_own_table_2_is_confounded() -> None:
     counts = np.array([[478, 16, 42, 18], [0, 1493, 2780, 1583]])  # CCX, KCX
     sources, classes = np.repeat(np.indices((2, 4)).reshape(2, -1), counts.ravel(), axis=1)
     assert normalised_mutual_information(classes, sources) == pytest.approx(0.785, abs=5e-4)
+
+
+def test_drawn_x_rays_are_called_so_first_and_real_ones_beside_them_are_not() -> None:
+    made = fakes.predictions()
+    drawn = dataclasses.replace(made, extra={**made.extra, "source": np.full(len(made), "phantom")})
+    assert confounding([drawn])[1][0] == DRAWN
+    some = np.where(np.arange(len(made)) % 2, "phantom", "ccx")
+    mixed = dataclasses.replace(made, extra={**made.extra, "source": some})
+    assert DRAWN not in confounding([mixed])[1]
 
 
 def test_a_confounded_source_is_warned_of_and_counted() -> None:

@@ -1,0 +1,25 @@
+"""The warning that all X-rays of a run are drawn: phantoms, of no patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+DRAWN = (
+    "The X-rays are drawn (phantoms), of no patients: the numbers show that the program works and "
+    "say nothing about people, and what the network says of real X-rays means nothing."
+)
+
+
+# What every prediction of such a network says.
+NOTE = "the network was trained on drawn X-rays only"
+
+
+def of_builders(modules: Iterable[str]) -> list[str]:
+    """The warning that all data are drawn; none where some are not."""
+    names = {str(module).rpartition(".")[2] for module in modules}
+    return [DRAWN] if names == {"phantom_cxr"} else []
+
+
+def of_sources(sources: Iterable[str]) -> list[str]:
+    """The same of the sources of the images, as predictions have them."""
+    return [DRAWN] if set(sources) == {"phantom"} else []
