@@ -164,8 +164,8 @@ def _check(config: ConfigDict) -> None:
     """What can be refused before data are read."""
     if not is_classifier(config):
         raise InputError(
-            f"only classifiers are explained, and this config's task is {config.task!r}; what a "
-            "segmenter finds is drawn by --config.run=predict --config.predict.overlays=True"
+            f"only classifiers are explained, and this config's task is {config.task!r}: what a "
+            "segmenter finds is outlined on your own X-rays (docs/GUIDE.md, Your own X-rays)"
         )
     e = config.explain
     if e.inputs[:1] != ("original",) or len(set(e.inputs)) < len(e.inputs):

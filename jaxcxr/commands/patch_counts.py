@@ -180,8 +180,8 @@ def sentence(rows: Sequence[tuple[float, ...]], *, test: bool = False) -> str:
             f"with K = {fewer[-1][0]} macro-F1 is still more than {_ENOUGH} from that with "
             f"K = {enough}"
         )
+    where = ", on the test images, which should not choose" if test else ""
     return (
-        f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}"
-        + (", on the test images, which should not choose" if test else "")
-        + f"; another training can take as many: --config.patches.eval_count={enough}"
+        f"with {enough} or more patches macro-F1 is within {_ENOUGH} of that of {most[0]}{where}; "
+        f"another training can take as many: --config.patches.eval_count={enough}"
     )

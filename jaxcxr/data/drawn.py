@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 DRAWN = (
     "The X-rays are drawn (phantoms), of no patients: the numbers show that the program works and "
-    "say nothing about people, and what the network says of real X-rays means nothing."
+    "say nothing about people. What a network that has seen no others says of real X-rays means "
+    "nothing."
 )
-
-
 # What every prediction of such a network says.
 NOTE = "the network was trained on drawn X-rays only"
 
