@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcxr.data.drawn import DRAWN
 from jaxcxr.errors import InputError
 from jaxcxr.report import summary, tables
 from jaxcxr.storage import files
@@ -150,6 +151,15 @@ def test_segment_report(tmp_path: Path) -> None:
     assert "Jaccard index on 12 held out images: **lung 0.9000**." in text
     assert "| train | 1 min 15 s |" in text
     assert "### Training images" not in text and "Patches" not in text
+
+
+def test_lungs_of_drawn_x_rays_are_called_so_on_the_screen_and_above_the_result(tmp_path: Path):
+    folder = fakes.write_segmentation(tmp_path)
+    files.write_json(folder / "config.json", {"data": {"builders": ["tfds_builders.phantom_cxr"]}})
+    assert summary.write_segment_report(folder).endswith(f"Warning. {DRAWN}")
+    facts, text = read(tmp_path)
+    assert facts["warnings"] == [DRAWN]
+    assert text.index(DRAWN) < text.index("## Result")
 
 
 COUNTS = {
