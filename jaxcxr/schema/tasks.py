@@ -57,7 +57,13 @@ CLASSIFY = task_config(
     "classify",
     model=MODEL | BATCH_NORMS | {"dtype": DTYPE},
     train=train_section(
-        "macro_f1", "macro_f1", "accuracy", "loss", meaning="metric of the validation patients"
+        "macro_f1",
+        "macro_f1",
+        "accuracy",
+        "loss",
+        "last",
+        meaning="metric of the validation patients that chooses the checkpoint; last: none, it is "
+        "the last one's, which a schedule that ends at 0 has made the best trained",
     )
     | {
         "cache_features": Field(
@@ -301,7 +307,7 @@ SEGMENT = task_config(
     train=train_section(
         "jaccard",
         meaning="metric of the held-out patients: jaccard or dice (means over the structures), "
-        "jaccard_STRUCTURE, dice_STRUCTURE, or loss",
+        "jaccard_STRUCTURE, dice_STRUCTURE, or loss; last: none, the last checkpoint",
     ),
     evaluate=EVALUATE
     | _other_data(
@@ -406,7 +412,12 @@ ENSEMBLE = task_config(
         ),
     },
     train=train_section(
-        "macro_f1", "macro_f1", "accuracy", "loss", meaning="metric of the validation rows"
+        "macro_f1",
+        "macro_f1",
+        "accuracy",
+        "loss",
+        "last",
+        meaning="metric of the validation rows that chooses the checkpoint; last: none",
     ),
     # The out-of-fold rows are also its validation rows.
     predict=PREDICT | {"splits": ("oof", "test")},

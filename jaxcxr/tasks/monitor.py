@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from jaxcxr.errors import InputError
+
+LAST = "last"  # in the place of a metric: the last evaluation's checkpoint, whatever its metrics
+
 
 def monitor(config: ConfigDict) -> tuple[str, str]:
-    """(name of the metric of the validation patients, "max" or "min")."""
-    return config.train.monitor, "min" if config.train.monitor == "loss" else "max"
+    """(name of the metric of the validation patients, or LAST, "max" or "min").
+
+    Raises:
+        InputError: LAST, and something waits for a metric that stops improving.
+    """
+    name = config.train.monitor
+    waiting = {
+        "train.patience": config.train.patience,
+        "optim.plateau_patience": config.optim.plateau_patience,
+    }
+    for field, patience in waiting.items():
+        if name == LAST and patience:
+            raise InputError(
+                f"{field}={patience} counts evaluations without improvement, and with "
+                "train.monitor='last' nothing is compared: set one of them back"
+            )
+    return name, "min" if name == "loss" else "max"

@@ -37,7 +37,7 @@ from jaxcxr.models.unet import UNet
 from jaxcxr.ops import augment
 from jaxcxr.ops.geometry import unit_float
 from jaxcxr.ops.pieces import largest_pieces
-from jaxcxr.tasks.monitor import monitor
+from jaxcxr.tasks.monitor import LAST, monitor
 from jaxcxr.tasks.network import dtype, norm_tuning, normalisation
 from jaxcxr.tasks.task import Batch, Prediction
 
@@ -59,10 +59,10 @@ class Segment:
         self._structures = tuple(config.masks.structures)
         _check(config, self._structures)
         scores = [*SCORES, *(f"{score}_{name}" for score in SCORES for name in self._structures)]
-        if config.train.monitor not in (*scores, "loss"):
+        if config.train.monitor not in (*scores, "loss", LAST):
             raise InputError(
                 f"train.monitor={config.train.monitor!r} is unknown; known: {', '.join(scores)}, "
-                "loss"
+                f"loss, {LAST}"
             )
         self.inputs = ("image", "mask", "label")
         self.monitor, self.mode = monitor(config)

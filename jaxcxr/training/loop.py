@@ -19,6 +19,7 @@ from jaxcxr.errors import DivergedError
 from jaxcxr.state import TrainState, Variables
 from jaxcxr.storage.checkpoint import Checkpointer
 from jaxcxr.storage.metric_writer import MetricWriter, Progress
+from jaxcxr.tasks.monitor import LAST
 from jaxcxr.training import stepping, steps
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.running_means import RunningMeans
@@ -223,7 +224,8 @@ class _Loop:
             self.log(now)
             task, variables = self.experiment.task, now.train.variables
             now.metrics = evaluate(self.experiment, variables, "valid", count=self.valid_count)
-            improved = now.stopping.update(now.metrics[task.monitor], now.step)
+            chosen_by = now.step if task.monitor == LAST else now.metrics[task.monitor]
+            improved = now.stopping.update(chosen_by, now.step)
             now.plateau.update(improved)
             row = {f"valid/{name}": value for name, value in now.metrics.items()}
             row |= {f"train/{name}": value for name, value in now.scores.take().items()}

@@ -18,6 +18,7 @@ from jaxcxr.storage.orbax_files import OrbaxFiles
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.storage.step_folders import StepFolders
+from jaxcxr.training import loop
 from tests import tiny
 from tests.storage.states import files_of, flip_bit
 
@@ -168,6 +169,30 @@ def test_evaluating_again_covers_no_damage_that_it_does_not_mend(copied):
         with pytest.raises(InputError, match="metrics.jsonl has .* since it finished. Restore it"):
             command.run(config(), copied)
     assert files_of(copied) == before
+
+
+def test_the_last_checkpoint_is_chosen_where_no_metric_is_to_choose(tmp_path, monkeypatch):
+    """However good an earlier one was: an evaluation of few images is a coin that is thrown."""
+    found = {}
+    for monitor in ("last", "accuracy"):
+        falling = iter((0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1))
+
+        def evaluated(*_, scores=falling, **__) -> dict[str, float]:
+            return dict.fromkeys(("accuracy", "macro_f1", "loss"), next(scores))
+
+        monkeypatch.setattr(loop, "evaluate", evaluated)
+        c = tiny.learner(train__monitor=monitor, train__epochs=3.0, train__eval_every=0.5)
+        train.run(c, tmp_path / monitor)
+        found[monitor] = read_json(tmp_path / monitor / "training.json")
+    assert found["accuracy"]["best_step"] < found["accuracy"]["step"]
+    assert found["last"]["best_step"] == found["last"]["step"] == found["last"]["best"]
+
+
+@pytest.mark.parametrize("field", ["train__patience", "optim__plateau_patience"])
+def test_nothing_waits_for_a_metric_where_none_chooses(tmp_path, field):
+    c = tiny.learner(train__monitor="last", **{field: 3})
+    with pytest.raises(InputError, match=field.replace("__", r"\.") + r"=3 counts evaluations"):
+        train.run(c, tmp_path)
 
 
 def test_the_best_step_is_that_of_early_stopping_whatever_counts_as_better(tmp_path):
