@@ -9,7 +9,7 @@ from scipy import ndimage
 # `plots.SKY` and `plots.VERMILION`, which colour-blind readers tell apart.
 _COLOUR, _LEFT_OUT = (86, 180, 233), (213, 94, 0)
 _SIDE = 600  # pixels of the longer side, which smaller pictures are enlarged to
-_NOTE, _NOT_COUNTED = "Research use only", "pieces left out"
+_NOTE, _NOT_COUNTED = "Research use only. Not for diagnosis.", "pieces left out"
 
 
 def lung_outline(
@@ -40,10 +40,16 @@ def lung_outline(
             pixels[:height][_line(piece, (height, width))] = colour
     canvas = Image.fromarray(pixels)
     draw = ImageDraw.Draw(canvas)
-    draw.text((4, height + 1), _NOTE, fill="white", font_size=0.75 * strip)
+    texts: dict[str, str | tuple[int, int, int]] = {_NOTE: "white"}
     if left_out is not None and left_out.any():
-        begins = 4 + draw.textlength(_NOTE, font_size=0.75 * strip) + strip
-        draw.text((begins, height + 1), _NOT_COUNTED, fill=_LEFT_OUT, font_size=0.75 * strip)
+        texts[_NOT_COUNTED] = _LEFT_OUT
+    size = 0.75 * strip
+    lengths = [draw.textlength(text, font_size=size) for text in texts]
+    shrunk = min(1.0, (width - 8) / (sum(lengths) + strip * (len(texts) - 1)))
+    left = 4.0
+    for (text, colour), length in zip(texts.items(), lengths, strict=True):
+        draw.text((left, height + 1), text, fill=colour, font_size=shrunk * size)
+        left += shrunk * (length + strip)
     return np.asarray(canvas)
 
 

@@ -337,8 +337,9 @@ SEGMENT = task_config(
         ),
         "structure": Field(
             "",
-            "With masks.by_source, the structure that images without masks are given, and that "
-            "masks of a source unknown to it are compared with; '' = the last of masks.structures.",
+            "One of masks.structures (of the ready-made lungs: lung_field or lung): with "
+            "masks.by_source, what images without masks are given, and what masks of a source "
+            "unknown to it are compared with; '' = the last of them.",
             read_by=("evaluate", "predict"),
         ),
         "masked_images": Field(True, "also write the images, zero outside the lungs"),

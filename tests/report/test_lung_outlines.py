@@ -1,6 +1,7 @@
 """The X-ray with its lungs outlined: at its own proportions, the line just outside the lungs."""
 
 import numpy as np
+import pytest
 
 from jaxcxr.report.lung_outlines import lung_outline
 
@@ -54,3 +55,18 @@ def test_without_lungs_there_is_no_line():
     image = np.full((650, 650), 90, np.uint8)
     for lungs in (None, np.zeros((8, 8), bool), np.ones((8, 8), bool)):
         assert not line_of(lung_outline(image, lungs)).any()
+
+
+@pytest.mark.parametrize("width", [40, 256])
+def test_the_note_fits_below_narrow_pictures_too(width):
+    """What stands there ends before the border: the last columns of the strip are black."""
+    lungs = np.zeros((256, width), bool)
+    lungs[60:100, 10:20] = True
+    every = lungs.copy()
+    every[200:210, 10:20] = True
+    picture = lung_outline(np.full((256, width), 128, np.uint8), lungs, every_piece=every)
+    strip = picture[-14:]
+    assert not strip[:, -3:].any()
+    orange = (strip == (213, 94, 0)).all(axis=2)
+    assert orange.any() or width == 40  # letters too small for their whole colour
+    assert strip.any()
