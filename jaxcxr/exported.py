@@ -542,6 +542,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     values = [f"probability_{name}" for name in model.spec["classes"]] or ["lung_area_share"]
+    opened = [model, *([segmenter] if segmenter else [])]
+    note = "; ".join(dict.fromkeys("; ".join(m.spec["note"] for m in opened).split("; ")))
     table, failed, taken = csv.writer(sys.stdout, lineterminator="\n"), 0, set[str]()
     table.writerow(["file", *values, "note"])
     for name in [file for given in options.images for file in _files(given)]:
@@ -556,7 +558,7 @@ def main(arguments: Sequence[str]) -> int:
             failed += 1
         else:
             name = f"'{name}" if re.match(r"'*[=+\-@\t\r\n]", name) else name  # no formula
-            table.writerow([name, *(f"{number:.6g}" for number in numbers), model.spec["note"]])
+            table.writerow([name, *(f"{number:.6g}" for number in numbers), note])
     return 1 if failed else 0
 
 

@@ -19,16 +19,17 @@ from jaxcxr.storage.run_files import (
     MANIFEST,
     PRETRAINED,
     SEALED,
+    STAGES,
     TIMINGS,
     TRAINING,
 )
 
 STUDIES = Path(__file__).parent / "studies"
-KEPT = (CONFIG, FINISHED, MANIFEST, PRETRAINED, TIMINGS, TRAINING, "metrics.jsonl",
+KEPT = (CONFIG, FINISHED, MANIFEST, PRETRAINED, STAGES, TIMINGS, TRAINING, "metrics.jsonl",
         "predictions.npz", "biomarkers.csv", "lungs_*.json")  # fmt: skip
 _DATA = {"manual_dir": "DATA_DIR", "data_dir": "PREPARED_DIR"}
-_PACKAGES = re.compile(r'"[^"]*/site-packages/')
-_PLACE = re.compile(r'"(?:[^"]*[ =(\'])?(/[^"/]+/[^"]*)"')  # a text of JSON that holds a whole path
+_PACKAGES = re.compile(r"^.*/site-packages/")
+_PLACE = re.compile(r"""["' =(,](/[^"/,\s]+/[^"',\s]*)""")  # a whole path
 
 
 def keep(study: Path, target: Path) -> None:
@@ -46,19 +47,34 @@ def keep(study: Path, target: Path) -> None:
         for path in sorted(file for name in KEPT for file in run.glob(name)):
             copy = target / path.relative_to(study)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix != ".json":
+            if path.suffix == ".npz":
                 shutil.copyfile(path, copy)
                 continue
-            value = json.loads(path.read_text())
-            if path.name == FINISHED:
-                value.pop(SEALED, None)  # checksums.json also covers what is not kept
-            text = json.dumps(value, separators=(",", ":"))
-            for place in sorted(filter(None, places), key=len, reverse=True):
-                text = text.replace(place, places[place])
-            text = _PACKAGES.sub('"', text)
+            text = path.read_text()
+            if path.suffix == ".json":
+                value = json.loads(text)
+                if path.name == FINISHED:
+                    value.pop(SEALED, None)  # checksums.json also covers what is not kept
+                told = _told(value, places)
+                text = json.dumps(told, separators=(",", ":")) + "\n"
             if found := _PLACE.search(text):
                 raise ValueError(f"{path} names {found[1]}, a place of this machine")
-            copy.write_text(text + "\n")
+            copy.write_text(text)
+
+
+def _told(value: Any, places: Mapping[str, str]) -> Any:
+    """A JSON value with other words for the places in its texts; keys stay as they are."""
+    if isinstance(value, dict):
+        return {key: _told(part, places) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_told(part, places) for part in value]
+    if not isinstance(value, str):
+        return value
+    for place in sorted(filter(None, places), key=len, reverse=True):
+        # The whole path, or one that goes on below it; not a part of another name.
+        whole = re.compile(rf"(?<![\w./-]){re.escape(place)}(?![\w.-])")
+        value = places[place].join(whole.split(value))
+    return _PACKAGES.sub("", value)
 
 
 def _data_places(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

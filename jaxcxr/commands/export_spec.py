@@ -15,6 +15,7 @@ from jaxcxr.storage.provenance import environment
 from jaxcxr.storage.run_files import CONFIG
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import needs_lungs, network, task_of
+from jaxcxr.tasks.monitor import LAST
 
 
 def metadata(config: ConfigDict, folder: RunFolder, predictor: Predictor) -> dict[str, str]:
@@ -74,7 +75,9 @@ def spec(config: ConfigDict, folder: RunFolder, predictor: Predictor) -> dict[st
             "seed": config.seed,
             "fold": config.split.fold,
             "step": training.get("best_step"),
-            config.train.monitor: training.get("best"),
+            **(
+                {} if config.train.monitor == LAST else {config.train.monitor: training.get("best")}
+            ),
             # Used as they are; then there is no step and no score.
             **({"weights": predictor.weights} if predictor.weights else {}),
         },

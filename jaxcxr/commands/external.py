@@ -19,6 +19,7 @@ from jaxcxr import data, hints, parallel
 from jaxcxr.commands import external_data
 from jaxcxr.data import dropped, lung_doubts
 from jaxcxr.data.dataset import Dataset
+from jaxcxr.data.drawn import DRAWN
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
 from jaxcxr.inference import xray_predictions
@@ -82,7 +83,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             name=name,
             settings=section.to_dict(),
             left_out={reason: count for reason, count in left_out.items() if count},
-            warnings=[*shared, *unknown, *dataset.notices],
+            warnings=[*[DRAWN] * predictor.knows_drawn_only, *shared, *unknown, *dataset.notices],
         )
         folder.write_text(f"{external_data.FOLDER}/{name}/table.txt", said)
         print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")

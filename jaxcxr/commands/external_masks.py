@@ -14,6 +14,7 @@ from jaxcxr.commands import external_data, segmentation_scores
 from jaxcxr.commands.segmentation_images import CSV
 from jaxcxr.data import dropped
 from jaxcxr.data.dataset import Dataset
+from jaxcxr.data.drawn import DRAWN
 from jaxcxr.errors import InputError
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.mask_provider import MaskProvider
@@ -68,7 +69,11 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             own = external_data.own_data(config, folder)
             rows, shared = external_data.unseen(config, dataset, section, own, left_out)
             dataset, notes = dataset.take(rows), [*shared, *notes]
-        notes = [*weights_note(config, is_trained=not predictor.weights), *notes]
+        notes = [
+            *[DRAWN] * predictor.knows_drawn_only,
+            *weights_note(config, is_trained=not predictor.weights),
+            *notes,
+        ]
         folder.claim()
         target = folder.path / external_data.FOLDER / name
         if parallel.is_main() and target.exists():

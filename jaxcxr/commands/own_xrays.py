@@ -64,8 +64,10 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
         folder.claim()
         kinds = [MASKS] * predictor.is_segmenter + [OVERLAYS] * bool(config.predict.overlays)
         sources = [Source.of_file(file) for file in listed.files]
-        warned = _model_warnings(predictor)
-        note = drawn.NOTE if predictor.knows_drawn_only else ""
+        networks = [predictor, *([masks.segmenter] if masks.segmenter else [])]
+        drawn_only = any(network.knows_drawn_only for network in networks)
+        warned = _model_warnings(predictor, drawn_only=drawn_only)
+        note = drawn.NOTE if drawn_only else ""
         with (
             Results(
                 folder.path / FOLDER,
@@ -104,9 +106,9 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
     )
 
 
-def _model_warnings(predictor: Predictor) -> list[str]:
+def _model_warnings(predictor: Predictor, *, drawn_only: bool) -> list[str]:
     """Of the training; of weights as they are: what measured them has taught them nothing."""
-    found = [drawn.DRAWN] * predictor.knows_drawn_only
+    found = [drawn.DRAWN] * drawn_only
     if not predictor.weights:
         found += run_warnings.of_run(predictor.folder)
     return list(dict.fromkeys(found))

@@ -9,8 +9,8 @@ DRAWN = (
     "say nothing about people. What a network that has seen no others says of real X-rays means "
     "nothing."
 )
-# What every prediction of such a network says.
-NOTE = "the network was trained on drawn X-rays only"
+# What every prediction says that such a network has part in, also one that finds its lungs.
+NOTE = "made with a network that its run trained on drawn X-rays only"
 
 
 def of_builders(modules: Iterable[str]) -> list[str]:

@@ -76,7 +76,8 @@ class Predictor:
             for it.
         folder: of its run, where it is read from one.
         weights: the name of weights that it has as they are, without training; '' else.
-        knows_drawn_only: whether all X-rays that trained it, as far as is known, were phantoms.
+        knows_drawn_only: whether all X-rays of its training were phantoms; what weights that the
+            training began with have seen besides does not count.
     """
 
     config: ConfigDict

@@ -75,7 +75,7 @@ def write_external_report(
     absent = [
         tables.class_title(c) for k, c in enumerate(classes) if not (external.labels == k).any()
     ]
-    warnings = [*warnings, *confounded, *tables.constant(external)]
+    warnings = list(dict.fromkeys([*warnings, *confounded, *tables.constant(external)]))
     if absent:
         warnings.append(
             f"{name} has no image of {', '.join(absent)}: accuracy does not cover these, and "

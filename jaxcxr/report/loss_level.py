@@ -25,7 +25,7 @@ class LossLevel:
     Attributes:
         classes: C.
         training: mean over the last tenth of the logged steps, of the network's own head.
-        validation: at the last evaluation; None: there was none.
+        validation: at the last evaluation; None: there was none, or it is no number.
         steps: of the training.
     """
 
@@ -78,7 +78,8 @@ def of_run(folder: Path, classes: int) -> LossLevel | None:
     return LossLevel(
         classes,
         float(np.mean([row["train/loss"] for row in last])) / heads,
-        float(validation[-1]) if validation else None,
+        # JSON has null for an evaluation that is no number.
+        float(validation[-1]) if validation and validation[-1] is not None else None,
         int(training[-1]["step"]),
     )
 

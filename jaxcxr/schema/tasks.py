@@ -306,8 +306,8 @@ SEGMENT = task_config(
     },
     train=train_section(
         "jaccard",
-        meaning="metric of the held-out patients: jaccard or dice (means over the structures), "
-        "jaccard_STRUCTURE, dice_STRUCTURE, or loss; last: none, the last checkpoint",
+        meaning="metric of the validation patients that chooses the checkpoint: jaccard or dice "
+        "(means over the structures), jaccard_STRUCTURE, dice_STRUCTURE, or loss; last: none",
     ),
     evaluate=EVALUATE
     | _other_data(

@@ -19,11 +19,12 @@ def monitor(config: ConfigDict) -> tuple[str, str]:
     waiting = {
         "train.patience": config.train.patience,
         "optim.plateau_patience": config.optim.plateau_patience,
+        "train.min_delta": config.train.min_delta,
     }
-    for field, patience in waiting.items():
-        if name == LAST and patience:
+    for field, value in waiting.items():
+        if name == LAST and value:
             raise InputError(
-                f"{field}={patience} counts evaluations without improvement, and with "
+                f"{field}={value} is of evaluations that improve or do not, and with "
                 "train.monitor='last' nothing is compared: set one of them back"
             )
     return name, "min" if name == "loss" else "max"

@@ -194,6 +194,16 @@ class LoopState:
         )
 
 
+def _choice(monitor: str, now: LoopState) -> float:
+    """What chooses the checkpoint: the metric, or the step where the last one is to be chosen.
+
+    NaN, which is never an improvement, where the evaluation is not a number.
+    """
+    if monitor != LAST:
+        return now.metrics[monitor]
+    return now.step if math.isfinite(now.metrics["loss"]) else math.nan
+
+
 @dataclasses.dataclass(frozen=True)
 class _Loop:
     """The parts that stay the same: what is trained, how long, where it is written."""
@@ -224,8 +234,7 @@ class _Loop:
             self.log(now)
             task, variables = self.experiment.task, now.train.variables
             now.metrics = evaluate(self.experiment, variables, "valid", count=self.valid_count)
-            chosen_by = now.step if task.monitor == LAST else now.metrics[task.monitor]
-            improved = now.stopping.update(chosen_by, now.step)
+            improved = now.stopping.update(_choice(task.monitor, now), now.step)
             now.plateau.update(improved)
             row = {f"valid/{name}": value for name, value in now.metrics.items()}
             row |= {f"train/{name}": value for name, value in now.scores.take().items()}

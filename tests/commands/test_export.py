@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 from jaxcxr import data, exported, weights
 from jaxcxr.commands import export, export_spec, predict, train
+from jaxcxr.data import drawn
 from jaxcxr.errors import InputError
 from jaxcxr.exported import Model
 from jaxcxr.inference.best import best_variables
@@ -34,7 +35,7 @@ from tests import golden, tiny
 from tests.commands import test_own_xrays
 from tests.commands.test_own_xrays import learner, rows_of
 
-DRAWN_ONLY = "research use only; not a diagnosis; the network was trained on drawn X-rays only"
+DRAWN_ONLY = f"research use only; not a diagnosis; {drawn.NOTE}"
 
 
 def segmenter(**fields):

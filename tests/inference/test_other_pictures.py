@@ -46,7 +46,7 @@ def is_flagged(result: Result) -> bool:
 
 
 def test_pictures_of_anything_else_have_no_lungs_or_a_warning(predictor):
-    """Measured: 168 of 168, and of five more seeds 838 of 840, all but two pages."""
+    """The numbers of these and of five more seeds are on the card of the weights."""
     sources = [
         Source(f"{kind}/{number}", lambda pixels=pixels: XRay(pixels, ()))
         for kind, drawn in other_pictures.pictures().items()

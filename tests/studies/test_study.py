@@ -351,6 +351,25 @@ def test_what_is_kept_of_a_study_reads_like_the_study(as_started, done, tmp_path
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_names_that_a_place_has_in_common_with_a_section_are_kept(as_started, done, tmp_path):
+    """Data in a folder `data` are a section `data`, too."""
+    for path in as_started.rglob("config.json"):
+        path.write_text(path.read_text().replace('"manual_dir": ""', '"manual_dir": "data"'))
+    keep(as_started, tmp_path / "kept")
+    learner = "learners/vgg19_bn/fold0/config.json"
+    kept, own = (read_json(root / learner) for root in (tmp_path / "kept", done))
+    assert kept["data"]["manual_dir"] == "DATA_DIR"
+    assert kept["data"].keys() == own["data"].keys()
+    assert kept["model"] == own["model"]
+
+
+def test_no_place_of_the_machine_is_kept_in_any_text(as_started, tmp_path):
+    metrics = as_started / "learners/vgg19_bn/fold0/metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 9, "from": "/home/me"}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl names /home/me, a place"):
+        keep(as_started, tmp_path / "kept")
+
+
 def test_no_place_of_the_machine_is_kept(as_started, tmp_path):
     manifest = as_started / "learners/vgg19_bn/fold0/manifest.json"
     write_json(manifest, read_json(manifest) | {"command": "python main.py --x=/home/me/X"})

@@ -188,10 +188,27 @@ def test_the_last_checkpoint_is_chosen_where_no_metric_is_to_choose(tmp_path, mo
     assert found["last"]["best_step"] == found["last"]["step"] == found["last"]["best"]
 
 
-@pytest.mark.parametrize("field", ["train__patience", "optim__plateau_patience"])
+def test_the_last_checkpoint_is_not_one_whose_evaluation_is_no_number(tmp_path, monkeypatch):
+    losses = iter((1.0, 0.9, float("nan"), float("nan"), float("nan"), float("nan"), float("nan")))
+
+    def evaluated(*_, **__) -> dict[str, float]:
+        return {"accuracy": 0.5, "macro_f1": 0.5, "loss": next(losses)}
+
+    monkeypatch.setattr(loop, "evaluate", evaluated)
+    c = tiny.learner(train__monitor="last", train__epochs=3.0, train__eval_every=0.5)
+    train.run(c, tmp_path)
+    training = read_json(tmp_path / "training.json")
+    assert 0 < training["best_step"] < training["step"]
+
+
+@pytest.mark.parametrize(
+    "field", ["train__patience", "optim__plateau_patience", "train__min_delta"]
+)
 def test_nothing_waits_for_a_metric_where_none_chooses(tmp_path, field):
     c = tiny.learner(train__monitor="last", **{field: 3})
-    with pytest.raises(InputError, match=field.replace("__", r"\.") + r"=3 counts evaluations"):
+    with pytest.raises(
+        InputError, match=field.replace("__", r"\.") + r"=3(\.0)? is of evaluations"
+    ):
         train.run(c, tmp_path)
 
 
