@@ -543,7 +543,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     values = [f"probability_{name}" for name in model.spec["classes"]] or ["lung_area_share"]
     opened = [model, *([segmenter] if segmenter else [])]
-    note = "; ".join(dict.fromkeys("; ".join(m.spec["note"] for m in opened).split("; ")))
+    note = "; ".join(dict.fromkeys("; ".join(m.spec.get("note", NOTE) for m in opened).split("; ")))
     table, failed, taken = csv.writer(sys.stdout, lineterminator="\n"), 0, set[str]()
     table.writerow(["file", *values, "note"])
     for name in [file for given in options.images for file in _files(given)]:

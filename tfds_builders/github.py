@@ -66,7 +66,9 @@ def find_or_download(
             url, downloads / f"{folder.name}.tar.gz", sha256=None, max_bytes=MAX_DOWNLOAD
         )
     except ConnectionError as error:
-        place = f"{root} has no folder {name}/" if root else "no manual folder was named"
+        place = (
+            f"{root} has no folder {name}/" if root else f"no manual folder with {name}/ was named"
+        )
         problem = f"{place}, and the download failed: {error}"
         raise manual_folder.missing_data(name, problem, instructions) from error
     try:

@@ -150,9 +150,19 @@ def test_a_failed_download_shows_the_tree_for_the_manual_folder(tmp_path, monkey
     with serve({}) as server:
         monkeypatch.setattr(hannover, "URL", f"{server.url}/a.tar.gz")
         with pytest.raises(
-            FileNotFoundError, match=r"with hannover/, and the download failed(.*\n)+.*png/"
+            FileNotFoundError,
+            match=r"manual folder with hannover/ was named, and the download failed(.*\n)+.*png/",
         ):
             builds.prepare(Builder, tmp_path, None)
+
+
+def test_a_manual_folder_without_the_data_set_is_named(tmp_path, monkeypatch):
+    other = tmp_path / "mine"
+    (other / "ccx").mkdir(parents=True)
+    with serve({}) as server:
+        monkeypatch.setattr(hannover, "URL", f"{server.url}/a.tar.gz")
+        with pytest.raises(FileNotFoundError, match=r"/mine has no folder hannover/, and the down"):
+            builds.prepare(Builder, tmp_path / "out", other)
 
 
 def test_config_name_says_the_option():
