@@ -62,8 +62,8 @@ CLASSIFY = task_config(
         "accuracy",
         "loss",
         "last",
-        meaning="metric of the validation patients that chooses the checkpoint; last: none, it is "
-        "the last one's, which a schedule that ends at 0 has made the best trained",
+        meaning="metric of the validation patients that chooses the checkpoint; last: none, "
+        "the last one",
     )
     | {
         "cache_features": Field(
