@@ -68,9 +68,10 @@ def write_models_report(folder: Path | str) -> str:
     report.table(header, rows)
     repeats = len(models[0].folders)
     report.add(
-        f"On the {SPLIT_TITLES[SPLIT]}; {repeats} training{'s'[: repeats != 1]} of each model "
-        "with different seeds on one split. F-score: of the class named, against the rest. Range: "
-        "least and greatest accuracy of the repeats, called confidence interval in COVID-CXNet's "
+        f"On the {SPLIT_TITLES[SPLIT]}; {repeats} training{'s'[: repeats != 1]} of each model"
+        f"{' with different seeds' * (repeats != 1)} on one split. F-score: of the class "
+        "named, against the rest. Range: least and greatest accuracy of the repeats, called "
+        "confidence interval in COVID-CXNet's "
         "paper. 95 % intervals: bootstrap over the test patients, of the mean of the repeats."
     )
     sentences = _pairs(report, folder, models)

@@ -12,6 +12,8 @@ from sklearn.metrics import roc_curve
 from jaxcxr.metrics.ranking import roc_auc
 from jaxcxr.report import plots
 
+_WITHIN = 6  # curves whose names fit into the axes, below the curves
+
 
 def roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str = "ROC") -> Figure:
     """Receiver operating characteristics.
@@ -20,7 +22,8 @@ def roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str = "RO
         curves: name -> (positive [N] bool, score [N], larger for the positive class).
         title: of the figure.
     """
-    figure = plots.canvas(5.4, 4.6)
+    beside = len(curves) > _WITHIN
+    figure = plots.canvas(5.4 + 3.4 * beside, 4.6)
     axes = figure.add_subplot()
     plots.tidy(axes)
     axes.plot([0, 1], [0, 1], color=plots.RULE, linewidth=1.0)
@@ -38,7 +41,11 @@ def roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str = "RO
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     axes.set_title(title, fontsize=11.5, color=plots.INK, pad=8)
-    axes.legend(frameon=False, fontsize=8, labelcolor=plots.INK, loc="lower right")
+    legend = {"frameon": False, "fontsize": 8, "labelcolor": plots.INK}
+    if beside:
+        axes.legend(**legend, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    else:
+        axes.legend(**legend, loc="lower right")
     return figure
 
 
