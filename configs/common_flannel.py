@@ -87,6 +87,16 @@ ENSEMBLE = Experiment(
     },
 )
 
+# Further ensembles of the same learners: what the focal loss does, and stacking as published, which
+# takes the learners' predictions for their own training images.
+ENSEMBLES = (
+    "loss.gamma=0",
+    "loss.gamma=2",
+    "loss.alpha=equal",
+    "loss.gamma=0, loss.alpha=equal",
+)
+PUBLISHED_STACKING = "inputs.stacking=in_sample"
+_ALL_SPLITS = {"predict.splits": ("train", "valid", "oof", "test")}
 # Further learners of a study, which run where study.learners names them: model -> the weights that
 # the paper preset starts from.
 COMPARATORS = {"efficientnet_b4": "efficientnet_b4.torchvision", "covid_net": ""}
@@ -115,6 +125,7 @@ def study(
     comparator: Experiment | None = None,
     changed: Table | None = None,
     lungs: bool = False,
+    in_sample: bool = False,
     **stages: ConfigDict,
 ) -> ConfigDict:
     """Segment -> masks -> learners x folds -> ensemble -> report, with a config for each stage.
@@ -127,6 +138,7 @@ def study(
         changed: values that take the place of the learners' own; None: those of `SHORTER`.
         lungs: the learners look at the lungs of the study's own segmenter, not at those of their
             own `masks.source`.
+        in_sample: the learners predict their own training images, too, for stacking as published.
         **stages: `segment`, where there is one.
     """
     schema.check_preset(preset)
@@ -134,6 +146,9 @@ def study(
     shared = SHORTER.get(preset, {}) if changed is None else changed
     if lungs:
         shared = {**shared, "masks.source": "workdir"}
+    ensembles = ENSEMBLES if preset else ()  # the phantoms' studies should take minutes
+    if preset and in_sample:
+        ensembles, shared = (*ensembles, PUBLISHED_STACKING), {**shared, **_ALL_SPLITS}
     configs = {
         model: experiment.config(preset, changed=shared) for model, experiment in learners.items()
     }
@@ -146,6 +161,7 @@ def study(
             "name": schema.run_name(name, preset),
             "study.learners": tuple(learners),
             "study.folds": FOLDS[preset],
+            "study.ensembles": ensembles,
             "study.biomarkers": biomarkers if learners else "none",
         },
         learners=configs,

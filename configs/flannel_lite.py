@@ -25,5 +25,9 @@ _ONE_SIZE = {"data.image_size": 256, "patches.size": 224}
 
 def get_config(preset: str = "") -> ConfigDict:
     return common_flannel.study(
-        "flannel_lite", preset, LEARNERS, changed=_ONE_SIZE if preset == "small" else {}
+        "flannel_lite",
+        preset,
+        LEARNERS,
+        changed=_ONE_SIZE if preset == "small" else {},
+        in_sample=True,
     )

@@ -35,21 +35,80 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> Variables:
-        """The variables that `Module.apply` takes."""
+        """The variables that predict, as `Module.apply` takes them."""
         return {"params": self.params, **self.model_state}
 
-    def without_optimizer(self) -> TrainState:
-        """The state without the optimiser's, as a finished run needs it."""
-        return self.replace(opt_state=())
+    def for_prediction(self) -> TrainState:
+        """What a finished run keeps: the state of `variables`, without the optimiser's."""
+        return TrainState(self.step, *_parts(self.variables), opt_state=())
+
+    @property
+    def for_training(self) -> Any:
+        """The arrays that only training needs, beside those of `for_prediction`."""
+        return self.opt_state
+
+    def resumed(self, kept: TrainState, training: Any) -> TrainState:
+        """A state of this kind of its two parts, `for_prediction` and `for_training`."""
+        return kept.replace(opt_state=training)
 
 
-def create(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
-    """Step 0 for freshly initialised (or pretrained) variables."""
-    params = variables["params"]
-    model_state = {name: tree for name, tree in variables.items() if name != "params"}
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        model_state=model_state,
-        opt_state=optimizer.init(params),
-    )
+class AveragedState(TrainState):
+    """State of a training whose weights are averaged over its steps, and predict as the average.
+
+    The exponential moving average of Polyak and Juditsky's kind that Inception's authors took
+    (Szegedy et al., 2016): a step's weights are of the batches just before it, their average is of
+    many, and is steadier.
+
+    Attributes:
+        average: of the parameters and other variables after each step.
+    """
+
+    average: Variables
+
+    @property
+    def variables(self) -> Variables:
+        """The average."""
+        return self.average
+
+    @property
+    def for_training(self) -> Any:
+        """See `TrainState.for_training`."""
+        return {
+            "opt_state": self.opt_state,
+            "params": self.params,
+            "model_state": self.model_state,
+        }
+
+    def resumed(self, kept: TrainState, training: Any) -> TrainState:
+        """See `TrainState.resumed`."""
+        return self.replace(step=kept.step, average=kept.variables, **training)
+
+    def averaged(self, decay: float) -> AveragedState:
+        """The state with its own variables in the average, of which a fraction `decay` stays."""
+        now = {"params": self.params, **self.model_state}
+        mixed = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, self.average, now)
+        return self.replace(average=mixed)
+
+
+def create(
+    variables: Variables, optimizer: optax.GradientTransformation, *, average: bool = False
+) -> TrainState:
+    """Step 0 for freshly initialised (or pretrained) variables.
+
+    Args:
+        variables: as `Module.init` gives them.
+        optimizer: the update rule.
+        average: their average over the steps is to predict.
+    """
+    params, model_state = _parts(variables)
+    step, opt_state = jnp.zeros((), jnp.int32), optimizer.init(params)
+    if not average:
+        return TrainState(step, params, model_state, opt_state)
+    # Arrays of its own: a step gives the memory of both away.
+    own = jax.tree.map(lambda leaf: leaf.copy(), variables)
+    return AveragedState(step, params, model_state, opt_state, own)
+
+
+def _parts(variables: Variables) -> tuple[Any, Variables]:
+    """(parameters, the other variables)."""
+    return variables["params"], {n: tree for n, tree in variables.items() if n != "params"}

@@ -52,7 +52,7 @@ def best_variables(task: Task, folder: RunFolder) -> Variables:
         InputError: training has not finished, or that step is missing or damaged.
     """
     step = training_result(folder)["best_step"]
-    template = states.create(task.init(None), optax.identity()).without_optimizer()
+    template = states.create(task.init(None), optax.identity()).for_prediction()
     with Checkpointer(folder.path / CHECKPOINTS) as checkpoints:
         return parallel.place(checkpoints.restore(step, template).state.variables)
 

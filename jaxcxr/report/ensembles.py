@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from jaxcxr.metrics import over_folds
+from jaxcxr.metrics import over_folds, paired
 from jaxcxr.metrics.by_rows import BootstrapScores
-from jaxcxr.report import score_rows, tables
+from jaxcxr.report import document, score_rows, tables
 from jaxcxr.report.document import SPLIT_TITLES, Report
 from jaxcxr.report.entries import Entry, named
+from jaxcxr.storage.names import further_ensemble
 
 MEAN, LOGISTIC, BEST = "mean of the learners", "logistic regression", "best learner"
 _LEAST = 1e-6  # a probability below it has this one's logarithm
@@ -39,8 +40,28 @@ def combinations(ensemble: Entry) -> dict[str, list[np.ndarray]]:
     return {**found, title: [of_fold[best] for of_fold in test]}
 
 
-def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> None:
-    """Section of the ensembles beside simpler combinations of their learners, on test images."""
+def further(ensemble: Entry, texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """Test probabilities [N, C] of every fold of the study's further ensembles.
+
+    `texts`: items of its `study.ensembles`. By what is different: `ensemble, loss.gamma=2`.
+    """
+    folders = {text: ensemble.root / further_ensemble(text) for text in texts}
+    return {
+        f"ensemble, {text}": [
+            document.read_predictions(folder / fold.name).select("test").probabilities
+            for fold in ensemble.folders
+        ]
+        for text, folder in folders.items()
+    }
+
+
+def add_combinations(
+    report: Report, entries: Sequence[Entry], split: str, texts: Sequence[str] = ()
+) -> None:
+    """Section of the ensembles beside other combinations of their learners, on test images.
+
+    `texts`: the report's own study's `study.ensembles`.
+    """
     whole = [
         entry
         for entry in entries
@@ -54,28 +75,43 @@ def add_combinations(report: Report, entries: Sequence[Entry], split: str) -> No
         ids = ensemble.predictions[0].select("test").patient_ids
         labels = ensemble.predictions[0].select("test").labels
         own = [_of(ensemble, k, "test") for k in range(len(ensemble.folders))]
-        rows.append([f"**{named(ensemble)}**", str(tables.mean_std(_macro(labels, own))), "", ""])
+        rows.append(
+            [f"**{named(ensemble)}**", str(tables.mean_std(_macro(labels, own))), "", "", ""]
+        )
         facts[named(ensemble)] = of_ensemble = {}
-        for name, probabilities in combinations(ensemble).items():
-            score = tables.mean_std(_macro(labels, probabilities))
-            d = over_folds.difference(
+        own_texts = texts if ensemble.root.resolve() == report.folder.resolve() else ()
+        others = {**combinations(ensemble), **further(ensemble, own_texts)}
+        differences = [
+            over_folds.difference(
                 [over_folds.Fold(labels, ids, *b) for b in zip(probabilities, own, strict=True)]
             )
+            for probabilities in others.values()
+        ]
+        corrected = paired.holm([d.errors.p_patients for d in differences]).tolist()
+        for (name, probabilities), d, holm in zip(
+            others.items(), differences, corrected, strict=True
+        ):
+            score = tables.mean_std(_macro(labels, probabilities))
             p = d.errors.p_patients
             change = f"{d.mean:+.4f} ({d.low:+.4f} to {d.high:+.4f})"
-            rows.append([name, str(score), change, score_rows.p_value(p)])
+            cells = [score_rows.p_value(p), score_rows.p_value(holm)]
+            rows.append([name, str(score), change, *cells])
             of_ensemble[name] = {
                 "macro_f1": score.to_json(),
                 "minus_ensemble": round(d.mean, 4),
                 "interval": [round(d.low, 4), round(d.high, 4)],
                 "p_patients": p,
+                "p_holm": holm,
             }
     report.facts["combinations"] = facts
     report.add("### Other ways to combine the same learners")
-    report.table(["Combination", "Macro-F1", "Minus the ensemble (95 % interval)", "p"], rows)
+    report.table(
+        ["Combination", "Macro-F1", "Minus the ensemble (95 % interval)", "p", "Holm"], rows
+    )
     report.add(
         f"On the {SPLIT_TITLES['test']}, mean over the folds; intervals by bootstrap over "
-        "patients; p of the errors of all folds' models, by exchanging the two patient by patient. "
+        "patients; p of the errors of all folds' models, by exchanging the two patient by patient; "
+        "Holm: p, corrected for the number of rows. "
         "The logistic regression reads the logarithms of the learners' probabilities and "
         "is trained on the out-of-fold images of the other folds"
         + (

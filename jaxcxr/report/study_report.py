@@ -29,7 +29,11 @@ from jaxcxr.storage.predictions import check_same_split
 
 
 def write_study_report(
-    folder: Path | str, *, learners_of: Sequence[Path] = (), beside: Sequence[Path] = ()
+    folder: Path | str,
+    *,
+    learners_of: Sequence[Path] = (),
+    beside: Sequence[Path] = (),
+    further_ensembles: Sequence[str] = (),
 ) -> str:
     """Writes report.md, report.json and plots/ of a finished study.
 
@@ -44,6 +48,7 @@ def write_study_report(
             join the tables.
         beside: further studies of the same split whose rows join the tables, as the whole-image
             study beside the patched one.
+        further_ensembles: `study.ensembles`: those in ensembles/<text>/fold<k>/, beside its own.
 
     Returns:
         the table for the terminal: Table 3 on the test split.
@@ -97,7 +102,7 @@ def write_study_report(
         "of the mean."
     )
     whole_and_patched.add_differences(report, entries, splits)
-    ensembles.add_combinations(report, entries, main)
+    ensembles.add_combinations(report, entries, main, further_ensembles)
     _chart(report, entries, main)
     roc_pr.add_entries(report, entries, main)
     _comparison(report, entries, main)

@@ -9,6 +9,7 @@ from jaxcxr.schema.building import (
     PRESETS,
     Experiment,
     Table,
+    changed,
     check_preset,
     config,
     merged,
@@ -31,7 +32,8 @@ from jaxcxr.schema.tasks import KINDS
 from jaxcxr.schema.uses import check_read, is_read, names_without
 
 __all__ = [
-    "KINDS", "LATER", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table", "check",
-    "check_preset", "check_read", "checked", "completed", "config", "field_names", "holds_stages",
-    "is_read", "merged", "names_without", "run_name", "section_of", "stages", "unknown_field",
+    "KINDS", "LATER", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table", "changed",
+    "check", "check_preset", "check_read", "checked", "completed", "config", "field_names",
+    "holds_stages", "is_read", "merged", "names_without", "run_name", "section_of", "stages",
+    "unknown_field",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcxr.errors import InputError
-from jaxcxr.schema.checking import check, checked_value, unknown_field
+from jaxcxr.schema.checking import check, checked_value, section_of, unknown_field
 from jaxcxr.schema.field import Field, Section, Value
 from jaxcxr.schema.tasks import KINDS
 
@@ -90,6 +90,19 @@ def config(kind: str, *tables: Table, **stages: Stages) -> ConfigDict:
         made[name] = stage if isinstance(stage, ConfigDict) else ConfigDict(dict(stage))
     check(made)
     return made
+
+
+def changed(made: ConfigDict, values: Table) -> ConfigDict:
+    """A copy of a config with other values of some of its fields.
+
+    Raises:
+        InputError: a field is unknown, or its value is not allowed.
+    """
+    copy, section = made.copy_and_resolve_references(), section_of(made)
+    for name, value in values.items():
+        if not _set(copy, section, name, value):
+            raise unknown_field(name, [known for known, _ in section.flat()])
+    return copy
 
 
 def merged(*tables: Table) -> dict[str, Value]:

@@ -193,6 +193,12 @@ OPTIM = Section(
             "'pattern=factor' on the learning rate of the parameters that the regular expression "
             "matches, such as '^features/=0.1'; of several the first counts.",
         ),
+        "average": Field(
+            0.0,
+            "Fraction of the average of the weights that stays at each step; the average is "
+            "evaluated, kept and predicts. 0 = the weights themselves.",
+            within=BELOW_ONE,
+        ),
         "plateau_patience": Field(
             0, "evaluations without improvement before `decay`; 0 = never", within=NOT_NEGATIVE
         ),

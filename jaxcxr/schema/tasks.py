@@ -450,6 +450,11 @@ ENSEMBLE = task_config(
                 "alpha of class c = alpha_scale / images of c (published code)",
                 within=POSITIVE,
             ),
+            "alpha": Field(
+                "inverse_frequency",
+                "of the classes; equal: the same for all, as if each had the mean number of images",
+                values=("inverse_frequency", "equal"),
+            ),
             "reduction": Field("mean", "sum: as published", values=("mean", "sum")),
         }
     ),
@@ -486,6 +491,12 @@ FLANNEL = _study(
     "flannel",
     learners=Field((), "those that run, in the order in which the ensemble sees them"),
     folds=Field(5, "blocks of patients for cross-validation", within=COUNT),
+    ensembles=Field(
+        (),
+        "'field=value' of a further ensemble of the same learners, such as 'loss.gamma=2' or "
+        "'loss.gamma=0, loss.alpha=equal', which the report has beside the study's own.",
+        identity=False,
+    ),
     learners_of=Field(
         (),
         "Folders of finished studies of the same split: the ensemble weighs their learners, too, "

@@ -193,3 +193,8 @@ def print_whatever_comes() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test took its place
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def further_ensemble(text: str) -> str:
+    """Folder in a study of the ensemble that an item of `study.ensembles` asks for."""
+    return f"ensembles/{text.replace(' ', '')}"

@@ -1,19 +1,21 @@
 """The stages of (Patched) FLANNEL.
 
-segment -> masks -> learners x folds -> ensemble x folds -> biomarkers.
+segment -> masks -> learners x folds -> ensemble x folds -> further ensembles -> biomarkers.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import hints
+from jaxcxr import hints, schema
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files, run_config
+from jaxcxr.storage.names import further_ensemble
 from jaxcxr.storage.run_files import CONFIG
 from jaxcxr.studies import biomarkers
 from jaxcxr.studies.stages import Stage, lung_masks, masks_index, own, training
@@ -27,6 +29,9 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             f"study.learners={tuple(config.study.learners)} names no learner of this config; "
             f"known: {', '.join(config.learners)}"
         )
+    further = {
+        further_ensemble(text): _ensemble_with(config, text) for text in config.study.ensembles
+    }
     others = tuple(str(path) for path in _learners_of_others(config))
     for name, _, study in _finished_studies(config, "beside"):
         _check_same_images(config, f"study.beside names {name}", study)
@@ -43,21 +48,52 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
                 learner.masks.workdir = str(workdir / "segment")
             folder = f"learners/{name}/fold{fold}"
             yield training(folder, learner, workdir / folder, masks, section=f"learners.{name}")
+    learners = (*(str(workdir / "learners" / name) for name in config.study.learners), *others)
+    yield from _ensemble_stages(config, "ensemble", config.ensemble, learners, workdir)
+    for name, ensemble in further.items():
+        yield from _ensemble_stages(config, name, ensemble, learners, workdir)
+    yield from biomarkers.stages(config, workdir)
+
+
+def _ensemble_with(config: ConfigDict, text: str) -> ConfigDict:
+    """The study's ensemble with the changes that an item of `study.ensembles` says.
+
+    Raises:
+        InputError: it says none, or one of no field of the ensemble or with no value of it.
+    """
+    changes = {}
+    for change in text.split(","):
+        field, equals, value = (part.strip() for part in change.partition("="))
+        if not equals or "/" in change:
+            raise InputError(
+                f"study.ensembles has {text!r}: give field=value, such as 'loss.gamma=2', or "
+                "several with commas between them"
+            )
+        try:
+            changes[field] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            changes[field] = value
+    try:
+        return schema.changed(config.ensemble, changes)
+    except InputError as error:
+        raise InputError(f"study.ensembles has {text!r}: {error}") from error
+
+
+def _ensemble_stages(
+    config: ConfigDict, name: str, chosen: ConfigDict, learners: tuple[str, ...], workdir: Path
+) -> Iterator[Stage]:
+    """A stage for each fold of one of the ensembles."""
     for fold in range(config.study.folds):
-        ensemble = own(config.ensemble, config)
+        ensemble = own(chosen, config)
         ensemble.split.folds, ensemble.split.fold = config.study.folds, fold
-        ensemble.inputs.learners = (
-            *(str(workdir / "learners" / name) for name in config.study.learners),
-            *others,
-        )
+        ensemble.inputs.learners = learners
         inputs = tuple(
             Path(learner) / f"fold{k}" / "predictions.npz"
-            for learner in ensemble.inputs.learners
+            for learner in learners
             for k in range(config.study.folds)
         )
-        folder = f"ensemble/fold{fold}"
+        folder = f"{name}/fold{fold}"
         yield training(folder, ensemble, workdir / folder, inputs, section="ensemble")
-    yield from biomarkers.stages(config, workdir)
 
 
 def _learners_of_others(config: ConfigDict) -> Iterator[Path]:

@@ -19,7 +19,12 @@ from jaxcxr.studies.stages import report, run_stages
 def _flannel_report(folder: Path, config: ConfigDict) -> str:
     named = ([Path(p).expanduser() for p in config.study[f]] for f in ("learners_of", "beside"))
     learners_of, beside = named
-    return write_study_report(folder, learners_of=learners_of, beside=beside)
+    return write_study_report(
+        folder,
+        learners_of=learners_of,
+        beside=beside,
+        further_ensembles=config.study.ensembles,
+    )
 
 
 def _models_report(folder: Path, config: ConfigDict) -> str:

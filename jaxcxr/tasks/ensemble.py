@@ -40,7 +40,8 @@ class Ensemble:
             config: see `jaxcxr.schema`.
             axis_name: not used by the module, which has no BatchNorm.
             learners: L, how many learners' predictions [B, L, C] come in.
-            class_counts: [C] training images per class; alpha is their inverse.
+            class_counts: [C] training images per class; alpha is their inverse, or that of their
+                mean (`loss.alpha`).
         """
         self.inputs = ("inputs", "label")
         self.monitor, self.mode = monitor(config)
@@ -52,6 +53,8 @@ class Ensemble:
             axis_name=axis_name,
             activation=config.model.activation,
         )
+        if config.loss.alpha == "equal":
+            class_counts = np.full(self._classes, np.mean(class_counts))
         self._alpha = losses.inverse_frequency(class_counts, scale=config.loss.alpha_scale)
 
     @staticmethod

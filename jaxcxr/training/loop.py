@@ -103,9 +103,9 @@ class LoopState:
         pretrained: Callable[[Variables], Variables] | None,
     ) -> LoopState:
         """The newest sound checkpoint's, else the first variables'; `iterator` takes its place."""
-        config, task, optimizer = experiment.config, experiment.task, experiment.compiled.optimizer
+        config, task = experiment.config, experiment.task
         new = cls(
-            train=states.create(task.init(config.seed), optimizer),
+            train=_at_step_0(experiment, task.init(config.seed)),
             step=0,
             stopping=optim.EarlyStopping(
                 mode=task.mode, patience=config.train.patience, min_delta=config.train.min_delta
@@ -122,10 +122,10 @@ class LoopState:
             last_save=time.monotonic(),
         )
         restored = checkpointer.restore_latest(
-            new.train.without_optimizer(), new.train.opt_state, iterator
+            new.train.for_prediction(), new.train.for_training, iterator
         )
         if restored is not None:
-            new.train = restored.state.replace(opt_state=restored.optimizer)
+            new.train = new.train.resumed(restored.state, restored.optimizer)
             new.step = new.resumed_at = restored.step
             new.metrics = restored.metrics
             new.stopping.restore(restored.loop["watch"])
@@ -138,7 +138,7 @@ class LoopState:
                 for row in restored.loop.get("losses", [])
             ]
         elif pretrained is not None:
-            new.train = states.create(pretrained(new.train.variables), optimizer)
+            new.train = _at_step_0(experiment, pretrained(new.train.variables))
         new.train = parallel.place(new.train)
         return new
 
@@ -158,8 +158,8 @@ class LoopState:
         losses = parallel.to_host(self.losses)
         checkpointer.save(
             self.step,
-            state=self.train.without_optimizer(),
-            optimizer=self.train.opt_state,
+            state=self.train.for_prediction(),
+            optimizer=self.train.for_training,
             data_iterator=iterator,
             loop={
                 "watch": self.stopping.to_json() | self.plateau.to_json(),
@@ -192,6 +192,14 @@ class LoopState:
             f"the training loss is {loss} at step {self.step}; {there}"
             "Lower optim.learning_rate or set optim.clip_norm, in a new workdir"
         )
+
+
+def _at_step_0(experiment: Experiment, variables: Variables) -> TrainState:
+    return states.create(
+        variables,
+        experiment.compiled.optimizer,
+        average=experiment.config.optim.average > 0,
+    )
 
 
 def _choice(monitor: str, now: LoopState) -> float:
@@ -317,9 +325,8 @@ def first_variables(
     pretrained: Callable[[Variables], Variables] | None,
 ) -> Variables:
     """What `fit` begins with, the newest sound checkpoint's or new ones; see there."""
-    task, optimizer = experiment.task, experiment.compiled.optimizer
-    new = states.create(task.init(experiment.config.seed), optimizer)
-    restored = checkpointer.restore_latest(new.without_optimizer())
+    new = _at_step_0(experiment, experiment.task.init(experiment.config.seed))
+    restored = checkpointer.restore_latest(new.for_prediction())
     if restored is not None:
         return restored.state.variables
     return new.variables if pretrained is None else pretrained(new.variables)

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from jaxcxr import optim, parallel
 from jaxcxr.inference.programs import Programs, gather, once_per_kind
-from jaxcxr.state import TrainState
+from jaxcxr.state import AveragedState, TrainState
 from jaxcxr.tasks import Task
 
 
@@ -59,17 +59,18 @@ def programs_of_task(task: Task, o: ConfigDict) -> Compiled:
     return Compiled(
         **vars(Programs.of(task)),
         optimizer=optimizer,
-        train_step=parallel.spmd_step(train_step(task, optimizer)),
-        train_steps=parallel.spmd_step(train_steps(task, optimizer)),
+        train_step=parallel.spmd_step(train_step(task, optimizer, average=o.average)),
+        train_steps=parallel.spmd_step(train_steps(task, optimizer, average=o.average)),
     )
 
 
 def train_step(
-    task: Task, optimizer: optax.GradientTransformation
+    task: Task, optimizer: optax.GradientTransformation, *, average: float = 0.0
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """One optimiser step of a device.
 
-    The loss and the scores are the weighted means over all devices' examples.
+    The loss and the scores are the weighted means over all devices' examples. `average` is that of
+    the config's optimiser, above 0 of an `AveragedState`.
     """
 
     def step(
@@ -93,13 +94,16 @@ def train_step(
         grads, metrics = parallel.sum_over_devices((grads, {"loss": loss, **scores}), axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, model_state, opt_state), metrics
+        state = state.replace(
+            step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state
+        )
+        return state.averaged(average) if isinstance(state, AveragedState) else state, metrics
 
     return step
 
 
 def train_steps(
-    task: Task, optimizer: optax.GradientTransformation
+    task: Task, optimizer: optax.GradientTransformation, *, average: float = 0.0
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Optimiser steps of a device on resident arrays, as many as it is told, without the host.
 
@@ -108,7 +112,7 @@ def train_steps(
     step; given is {"key", "count": steps to take, at most T, "rates": [T] learning rates, "arrays":
     name -> [N, ...]}. Losses and scores after the first `count` are 0.
     """
-    step = train_step(task, optimizer)
+    step = train_step(task, optimizer, average=average)
 
     def steps(
         state: TrainState,

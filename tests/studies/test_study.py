@@ -318,6 +318,67 @@ def test_an_ensemble_of_the_learners_of_finished_studies_trains_none_of_its_own(
     assert [row["name"] for row in learners].count("densenet161") == 2
 
 
+FURTHER = ("loss.gamma=0", "loss.gamma=0, loss.alpha=equal")
+
+
+def test_further_ensembles_of_the_same_learners_stand_beside_it(done, tmp_path, capsys):
+    """Each is trained with its own loss, over all folds, and has a row; the learners stay."""
+    folder = tmp_path / "study"
+    shutil.copytree(done, folder)
+    c = config()
+    c.study.ensembles = FURTHER
+    study.run(c, folder)
+    begun = [line.split("] ")[1] for line in capsys.readouterr().out.splitlines() if "] " in line]
+    assert "learners/vgg19_bn/fold1: done before" in begun
+    assert [name for name in begun if name.startswith("ensembles/")] == [
+        "ensembles/loss.gamma=0/fold0",
+        "ensembles/loss.gamma=0/fold1",
+        "ensembles/loss.gamma=0,loss.alpha=equal/fold0",
+        "ensembles/loss.gamma=0,loss.alpha=equal/fold1",
+    ]
+    usual, first, second = (
+        read_json(folder / name / "fold1" / "config.json")["loss"]
+        for name in ("ensemble", *(f"ensembles/{text.replace(' ', '')}" for text in FURTHER))
+    )
+    assert first == usual | {"gamma": 0.0}
+    assert second == usual | {"gamma": 0.0, "alpha": "equal"}
+    found = read_json(folder / "report.json")["combinations"]["FLANNEL, patched"]
+    assert list(found)[-2:] == [f"ensemble, {text}" for text in FURTHER]
+    ours, theirs = (
+        Predictions.load(folder / name / "fold1/predictions.npz").select("test")
+        for name in ("ensembles/loss.gamma=0", "ensemble")
+    )
+    assert ours.ids.tolist() == theirs.ids.tolist()
+    assert np.abs(ours.probabilities - theirs.probabilities).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loss.gama=2", "has 'loss.gama=2': .*loss.gama; did you mean --config.loss.gamma"),
+        ("loss.alpha=all", "loss.alpha='all'.*inverse_frequency, equal"),
+        ("gamma", "give field=value, such as 'loss.gamma=2'"),
+        ("loss.gamma=-1", "loss.gamma=-1.0: give 0 or more"),
+        ("model.pretrained=/etc/passwd", "give field=value"),
+    ],
+)
+def test_further_ensembles_that_are_none_are_refused_before_any_training(tmp_path, text, message):
+    c = config()
+    c.study.ensembles = ("loss.gamma=0", text)
+    with pytest.raises(InputError, match=message):
+        study.run(c, tmp_path / "study")
+    assert not (tmp_path / "study" / "segment").exists()
+
+
+def test_stacking_as_published_wants_the_learners_own_training_images(done, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(done, folder)
+    c = config()
+    c.study.ensembles = ("inputs.stacking=in_sample",)
+    with pytest.raises(InputError, match="predict.splits"):
+        study.run(c, folder)
+
+
 @pytest.fixture
 def as_started(done, tmp_path) -> Path:
     """The study, elsewhere; its manifests say that main.py was started, not pytest."""

@@ -48,6 +48,13 @@ def test_with_zero_weights_the_loss_is_the_closed_form():
     assert state == {}
 
 
+def test_alpha_may_be_the_same_for_all_classes():
+    """As if each had the mean of 375 images: the loss keeps its size, and no class counts more."""
+    task, rows = build(loss__alpha="equal"), batch()
+    found = quick_jit(task.predict)(zeros(task), rows, KEY)["loss"]
+    np.testing.assert_allclose(found, 1000 / 375 * 0.75**10 * np.log(4), rtol=1e-5)
+
+
 def test_a_step_scores_the_outputs_that_it_learns_from():
     task, rows = build(), batch()
     variables = task.init(0)

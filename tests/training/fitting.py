@@ -36,6 +36,7 @@ def fit(
     *,
     before: Callable[[int], None] = lambda step: None,
     damage: Callable[[int, dict], dict] = lambda step, metrics: metrics,
+    at: Callable[[Any], None] = lambda state: None,
 ) -> dict[str, Any]:
     """Trains in `workdir`, from its newest checkpoint if there is one.
 
@@ -45,6 +46,7 @@ def fit(
         before: called with the number of steps done, before each step (or the steps that the
             devices take together).
         damage: (steps done, their metrics) -> the metrics that the loop sees.
+        at: called with a copy of the state after each step.
     """
     experiment = prepare(config)
     done: list[int] = []
@@ -54,6 +56,7 @@ def fit(
             before(int(current.step))
             done.append(int(current.step))
             current, metrics = take(current, batch, given)
+            at(jax.tree.map(np.asarray, current))
             return current, damage(int(current.step), metrics)
 
         return disturbed
@@ -86,11 +89,15 @@ def fit(
 def newest(config: ConfigDict, workdir: Path) -> Restored:
     """The newest checkpoint of the folder."""
     experiment = prepare(config)
-    template = state.create(experiment.task.init(0), experiment.compiled.optimizer)
+    template = state.create(
+        experiment.task.init(0),
+        experiment.compiled.optimizer,
+        average=config.optim.average > 0,
+    )
     with train.checkpointer(experiment, RunFolder(workdir)) as checkpoints:
-        restored = checkpoints.restore_latest(template.without_optimizer(), template.opt_state)
+        restored = checkpoints.restore_latest(template.for_prediction(), template.for_training)
     assert restored is not None
-    whole = restored.state.replace(opt_state=restored.optimizer)
+    whole = template.resumed(restored.state, restored.optimizer)
     return dataclasses.replace(restored, state=whole)
 
 

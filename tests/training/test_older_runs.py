@@ -57,7 +57,9 @@ def test_a_run_older_than_a_field_did_what_its_default_says(make, tmp_path):
 
 
 def test_every_later_field_is_one_of_some_task():
-    had = [without_later_fields(section_defaults(task)) for task in ("classify", "segment")]
+    had = [
+        without_later_fields(section_defaults(task)) for task in ("classify", "segment", "ensemble")
+    ]
     assert set.union(*had) == set(schema.LATER)
 
 
