@@ -68,7 +68,7 @@ def test_identity_and_programs_leave_out_what_the_schema_says():
         "run", "name", "workdir", "train.log_every", "train.placement", "checkpoint", "predict",
         "evaluate", "explain", "patch_counts", "lr_find", "probe", "compare", "export", "parallel",
         "data.data_dir", "data.manual_dir", "data.cache_dir", "data.max_dropped", "study.beside",
-        "study.biomarkers",
+        "study.biomarkers", "study.ensembles",
     }  # fmt: skip
     assert set(programs.RUN_FIELDS) == {
         "name", "run", "seed", "repeats", "split", "checkpoint", "predict", "evaluate", "explain",

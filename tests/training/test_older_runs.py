@@ -74,6 +74,8 @@ def test_every_field_is_of_the_first_run_folders_or_came_later(task):
 
 
 def section_defaults(task: str) -> dict:
+    if task == "ensemble":
+        return json.loads(schema.config("ensemble").to_json_best_effort())
     config = tiny.learner() if task == "classify" else segmenter()
     return json.loads(config.to_json_best_effort())
 
