@@ -35,6 +35,9 @@ FOUND_LUNGS = {"explain.masks.source": "ready"}  # of the whole data set: not fo
 # A few dozen steps from random values, what networks can take before their batch statistics have
 # settled.
 FEW_STEPS = {"optim.schedule": "cosine", "optim.warmup": 0.1}
+# Of patches a step sees little: its weights swing between classes that are alike, their average
+# does not, and gains most where the rate stays high.
+AVERAGED = {"optim.schedule": "constant", "optim.warmup": 0.1, "optim.average": 0.98}
 # FLANNEL's: the rate falls at epoch 150 of 200.
 MILESTONES = {
     "optim.schedule": "milestones",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from configs.common import (
+    AVERAGED,
     FEW_STEPS,
     FOUND_LUNGS,
     FOUR_CLASSES,
@@ -23,7 +24,6 @@ _SMALL = merged(
     FOUR_CLASSES,
     WITHOUT_LUNGS,
     FOUND_LUNGS,
-    FEW_STEPS,
     {"split.folds": 3, "optim.weight_decay": 1e-4, "patches.max_rotation": 5.0},
 )
 _PAPER = merged(FOUR_CLASSES, WITHOUT_LUNGS)
@@ -31,7 +31,7 @@ _PAPER = merged(FOUR_CLASSES, WITHOUT_LUNGS)
 # FLANNEL: the whole image.
 WHOLE_IMAGE = merged(ONE_CROP, NO_MASKS)
 WHOLE_IMAGE_PHANTOM = _PHANTOM
-WHOLE_IMAGE_SMALL = _SMALL
+WHOLE_IMAGE_SMALL = merged(_SMALL, FEW_STEPS)
 # 336 px, random 224 crops (299 for Inception) and flips, grey scaled to (x - 0.5) / 0.5, as
 # published, though the weights were trained with ImageNet's mean and deviation.
 WHOLE_IMAGE_PAPER = merged(
@@ -48,7 +48,8 @@ WHOLE_IMAGE_PAPER = merged(
 # Patched FLANNEL: lung patches (paper 2.2). In reduced presets a patch is a quarter of the side.
 PATCHES = {"patches.enabled": True}
 PATCHES_PHANTOM = _PHANTOM
-PATCHES_SMALL = merged(_SMALL, {"masks.source": "ready"})
+PATCHES_SMALL = merged(_SMALL, FEW_STEPS, {"masks.source": "ready"})
+PATCHES_LITE_SMALL = merged(_SMALL, AVERAGED, {"masks.source": "ready"})  # pretrained networks
 PATCHES_PAPER = merged(
     _PAPER,
     {

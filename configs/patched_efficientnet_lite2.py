@@ -12,7 +12,7 @@ Number to reach: none is published for this network.
 
 from ml_collections import ConfigDict
 
-from configs.common_flannel import PATCHES, PATCHES_PAPER, PATCHES_PHANTOM, PATCHES_SMALL
+from configs.common_flannel import PATCHES, PATCHES_LITE_SMALL, PATCHES_PAPER, PATCHES_PHANTOM
 from jaxcxr.schema import Experiment
 
 EXPERIMENT = Experiment(
@@ -34,7 +34,7 @@ EXPERIMENT = Experiment(
             },
         ],
         "small": [
-            PATCHES_SMALL,
+            PATCHES_LITE_SMALL,
             {
                 "data.image_size": 512,
                 "patches.size": 260,
