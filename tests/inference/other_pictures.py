@@ -32,6 +32,21 @@ def pictures(seed: int = 0) -> dict[str, list[np.ndarray]]:
     }
 
 
+def worse(image: np.ndarray, number: int) -> np.ndarray:
+    """An X-ray [H, W] uint8 that is blurred, noisy, or covered in part."""
+    rng, pixels = np.random.default_rng(number), image.astype(np.float64)
+    kind = number % 3
+    if kind == 0:
+        pixels = ndimage.gaussian_filter(pixels, rng.uniform(0.01, 0.05) * len(image))
+    elif kind == 1:
+        pixels += rng.normal(0, rng.uniform(20, 120), image.shape)
+    else:
+        rows, columns = (int(side * rng.uniform(0.3, 0.6)) for side in image.shape)
+        top, left = rng.integers(len(image) - rows), rng.integers(image.shape[1] - columns)
+        pixels[top : top + rows, left : left + columns] = rng.choice([0, 128, 255])
+    return _grey(pixels)
+
+
 def _grey(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 

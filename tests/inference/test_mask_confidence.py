@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import ndimage, stats
+from scipy import stats
 
 from jaxcxr import shipped
 from jaxcxr.data.xray_files import XRay
@@ -17,6 +17,7 @@ from jaxcxr.inference.mask_confidence import (
     mask_confidence,
 )
 from jaxcxr.inference.xray_predictions import Result, Source
+from tests.inference.other_pictures import worse
 from tfds_builders.phantom_cxr import drawing
 
 
@@ -69,30 +70,15 @@ def results(predictor: Predictor, images: list[np.ndarray]) -> list[Result]:
     return list(xray_predictions.predict(predictor, MaskProvider(), sources))
 
 
-def worse(image: np.ndarray, number: int) -> np.ndarray:
-    """An X-ray [H, W] uint8 that is blurred, noisy, or covered in part."""
-    rng, pixels = np.random.default_rng(number), image.astype(np.float64)
-    kind = number % 3
-    if kind == 0:
-        pixels = ndimage.gaussian_filter(pixels, rng.uniform(0.01, 0.05) * len(image))
-    elif kind == 1:
-        pixels += rng.normal(0, rng.uniform(20, 120), image.shape)
-    else:
-        rows, columns = (int(side * rng.uniform(0.3, 0.6)) for side in image.shape)
-        top, left = rng.integers(len(image) - rows), rng.integers(image.shape[1] - columns)
-        pixels[top : top + rows, left : left + columns] = rng.choice([0, 128, 255])
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-
-
 def test_phantoms_are_sure_and_noisy_ones_less_whatever_else_is_in_the_batch(predictor):
     images = [drawing.draw(seed=0, patient=n, image=0, size=256).image for n in range(5)]
     rng = np.random.default_rng(0)
     noisy = [np.clip(image + rng.normal(0, 100, image.shape), 0, 255) for image in images]
     together = results(predictor, [*images, *(image.astype(np.uint8) for image in noisy)])
     confidences = [result.mask_confidence for result in together]
-    for clean, worse in zip(confidences[:5], confidences[5:], strict=True):
-        assert clean is not None and worse is not None
-        assert worse < clean - 0.05 and LIMIT < clean < 1
+    for clean, spoilt in zip(confidences[:5], confidences[5:], strict=True):
+        assert clean is not None and spoilt is not None
+        assert spoilt < clean - 0.05 and LIMIT < clean < 1
     [alone] = results(predictor, [images[3]])
     assert alone.mask_confidence == confidences[3]
     for result in together:
