@@ -87,7 +87,9 @@ class Results:
             f"{what}_{name}" for what in ("probability", "vote_share") for name in self.classes
         ]
         header = ["id", *columns, *_LUNGS, "warnings", "note"]
-        self._csv.append(csv_line([*header, "picture"] if self.pictures else header))
+        # New columns go last: readers may count those that were there before.
+        header += ["picture"] * bool(self.pictures) + ["structure"]
+        self._csv.append(csv_line(header))
         self._failed.append(csv_line(["file", "reason"]))
 
     def __enter__(self) -> Self:
@@ -114,7 +116,7 @@ class Results:
             (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
         ]
         picture = [self._names.of(row.id)] if self.pictures else []
-        texts = ["; ".join(row.warnings), self.note, *picture]
+        texts = ["; ".join(row.warnings), self.note, *picture, row.structure]
         self._csv.append(csv_line([row.id, *cells, *lungs.values(), *texts]))
         record = {
             "id": row.id,
@@ -124,6 +126,7 @@ class Results:
             "warnings": list(row.warnings),
             "note": self.note,
             **({"picture": picture[0]} if picture else {}),
+            "structure": row.structure or None,
         }
         self._jsonl.append(json.dumps(record, allow_nan=False) + "\n")
 

@@ -50,11 +50,13 @@ class Lungs:
         mask: [S, S] bool.
         every_piece: [S, S] bool, with the pieces that `predict.largest_pieces` leaves out.
         log_odds: [S, S] float, of lung in each pixel.
+        structure: which convention of a lung they follow, see `segment.shown_structure`.
     """
 
     mask: np.ndarray
     every_piece: np.ndarray
     log_odds: np.ndarray
+    structure: str
 
     @property
     def left_out_share(self) -> float:
@@ -293,7 +295,8 @@ class Predictor:
             for pieces in (c.largest_pieces, 0)
         )
         log_odds = segment.lung_log_odds(prediction, structures)
-        return [Lungs(*one) for one in zip(masks, every_piece, log_odds, strict=True)]
+        shown = segment.shown_structure(self.config)
+        return [Lungs(*one, shown) for one in zip(masks, every_piece, log_odds, strict=True)]
 
     def _of_wanted_structure(self, prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not (wanted := segment.wanted_structure(self.config)):

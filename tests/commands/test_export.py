@@ -145,6 +145,8 @@ def test_files_get_the_probabilities_of_predict(runs, name, files, capsys):
             [float(row[column]) for column in columns], expected, rtol=0, atol=2e-6
         )
         assert row["note"] == known[file]["note"] == DRAWN_ONLY
+        assert row["structure"] == known[file]["structure"]
+        assert row["structure"] == ("left_lung+right_lung" if lungs else "")
 
 
 def test_files_get_the_lungs_of_predict(runs, files, capsys, tmp_path):
@@ -156,6 +158,7 @@ def test_files_get_the_lungs_of_predict(runs, files, capsys, tmp_path):
         assert float(row["lung_area_share"]) == pytest.approx(
             float(known[file]["lung_area_share"]), abs=1e-3
         )
+        assert row["structure"] == known[file]["structure"] == "left_lung+right_lung"
         pictures = [
             folder / f"{file}.png"
             for folder in (tmp_path / "masks", runs / "segmenter" / "xrays" / "masks")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr import data
+from jaxcxr import data, shipped
 from jaxcxr.commands import predict, train, xray_results
 from jaxcxr.commands.xray_results import NOTE, Results
 from jaxcxr.data import lung_doubts, xray_files
@@ -111,7 +111,7 @@ def rows_of(workdir: Path) -> dict[str, dict]:
         for column, what in (("probability", "probabilities"), ("vote_share", "vote_share")):
             for name, value in (line[what] or {}).items():
                 assert float(row[f"{column}_{name}"]) == value
-        for name in ("lung_area_share", "left_out_share", "mask_confidence"):
+        for name in ("lung_area_share", "left_out_share", "mask_confidence", "structure"):
             assert row[name] == ("" if line[name] is None else str(line[name]))
         assert row["warnings"] == "; ".join(line["warnings"])
         assert row.get("picture") == line.get("picture")
@@ -163,7 +163,9 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
         assert list(row) == [
             "id", *(f"probability_{c}" for c in classes), *(f"vote_share_{c}" for c in classes),
             "lung_area_share", "left_out_share", "mask_confidence", "warnings", "note", "picture",
+            "structure",
         ]  # fmt: skip
+        assert row["structure"] == "left_lung+right_lung"
         assert row["picture"] == f"{name}.png"
         assert numbers(row, "probability").sum() == pytest.approx(1, abs=1e-5)
         votes = numbers(row, "vote_share")
@@ -197,6 +199,7 @@ def test_an_image_of_the_training_data_gets_the_probabilities_of_the_run(runs, p
         np.testing.assert_allclose(numbers(rows[f"{name}.png"], "probability"), expected, atol=2e-6)
         row = rows[f"{name}.png"]
         assert row["lung_area_share"] == row["mask_confidence"] == row["vote_share_normal"] == ""
+        assert row["structure"] == ""  # nobody looked for lungs
 
 
 def test_a_result_does_not_depend_on_the_other_files_or_on_names(runs, inputs, tmp_path):
@@ -467,8 +470,9 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
     for name, row in rows.items():
         assert list(row) == [
             "id", "lung_area_share", "left_out_share", "mask_confidence", "warnings", "note",
-            "picture",
+            "picture", "structure",
         ]  # fmt: skip
+        assert row["structure"] == "left_lung+right_lung"
         for column in ("lung_area_share", "left_out_share", "mask_confidence"):
             assert row[column] == areas[name][column]
         with Image.open(runs / "segmenter" / "xrays" / "masks" / f"{name}.png") as picture:
@@ -548,6 +552,14 @@ def test_a_patched_learner_without_a_segmenter_takes_the_ready_made_one(runs, in
     run(runs, "patched", inputs, masks__workdir="")
     assert f"lungs: found by {LUNGS}, the ready-made segmenter" in capsys.readouterr().out
     assert read_json(runs / "patched" / "xrays" / "summary.json")["lungs_from"] == LUNGS
+
+
+@pytest.mark.parametrize("structure", ["", "lung_field"])
+def test_rows_say_which_convention_of_a_lung_their_masks_follow(inputs, tmp_path, structure):
+    config = shipped.config("lungs")
+    config.predict.inputs, config.predict.structure = str(inputs / "a.png"), structure
+    predict.run(config, tmp_path / "lungs")
+    assert rows_of(tmp_path / "lungs")["a.png"]["structure"] == (structure or "lung")
 
 
 def weights_of(runs: Path, name: str, path: Path, **header: str) -> str:
