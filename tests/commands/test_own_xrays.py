@@ -241,18 +241,31 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
     (inputs / "plan.dcm").write_bytes(dicoms.shipped("rtplan.dcm"))
     with pytest.raises(
         InputError,
-        match=r"3 of 8 files could not be used, .*failed\.csv: broken\.png is unreadable",
+        match=r"2 of 7 files could not be used, .*failed\.csv: broken\.png is unreadable",
     ):
         run(runs, "patched", inputs)
     assert list(rows_of(runs / "patched")) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
     reasons = failures(runs / "patched")
-    assert list(reasons) == ["broken.png", "notes.txt", "plan.dcm"]
+    assert list(reasons) == ["broken.png", "plan.dcm"]
     assert reasons["plan.dcm"] == "plan.dcm is a DICOM file without an image, or cut off before it"
     summary = read_json(runs / "patched" / "xrays" / "summary.json")
-    assert summary["failed"] == 3 and summary["hidden"] == 2
-    assert re.search(
-        r"hidden, unread +2 \(\.DS_Store, more/Thumbs\.db\)\n", capsys.readouterr().out
-    )
+    assert summary["failed"] == 2 and summary["hidden"] == 2
+    assert summary["not_xray_files"] == 1 and summary["left_out"] == ["notes.txt"]
+    printed = capsys.readouterr().out
+    assert re.search(r"hidden, unread +2 \(\.DS_Store, more/Thumbs\.db\)\n", printed)
+    assert re.search(r"left out: not an X-ray file +1 \(notes\.txt\)\n", printed)
+
+
+def test_stray_files_are_no_error_but_the_file_that_is_named(runs, inputs):
+    for name in ("README.txt", "more/labels.CSV", "Thumbs.db"):
+        (inputs / name).write_text("id,label")
+    for given in (inputs, f"{inputs}/**"):
+        assert len(run(runs, "whole", given)) == 5
+        summary = read_json(runs / "whole" / "xrays" / "summary.json")
+        assert summary["left_out"] == ["README.txt", "more/labels.CSV"]
+        assert summary["files"] == 5
+    with pytest.raises(InputError, match=r"1 of 1 files could not be used.*neither DICOM nor"):
+        run(runs, "whole", inputs / "README.txt")
 
 
 def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
@@ -485,7 +498,7 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
 
 def test_a_second_call_begins_anew_and_says_what_it_replaces(runs, inputs, capsys):
     shutil.rmtree(runs / "patched" / "xrays", ignore_errors=True)
-    (inputs / "notes.txt").write_text("PA view")
+    (inputs / "notes.png").write_text("PA view")
     with pytest.raises(InputError, match="1 of 6 files"):
         run(runs, "patched", inputs, predict__overlays=True)
     assert "replaces" not in capsys.readouterr().out
