@@ -22,7 +22,7 @@ from jaxcxr.inference.best import best_variables, has_begun
 from jaxcxr.inference.programs import Program, Programs, predict_rows, programs_of
 from jaxcxr.state import Variables
 from jaxcxr.storage import run_checksums, run_config
-from jaxcxr.storage.run_files import CONFIG, REFERENCE
+from jaxcxr.storage.run_files import CONFIG, PRETRAINED, REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import Task, needs_lungs, segment, task_of
 
@@ -79,7 +79,8 @@ class Predictor:
         folder: of its run, where it is read from one.
         weights: the name of weights that it has as they are, without training; '' else.
         knows_drawn_only: whether all X-rays of its training were phantoms; what weights that the
-            training began with have seen besides does not count.
+            training began with have seen besides does not count. Of weights as they are, and of a
+            run that only measured them, what their file says.
     """
 
     config: ConfigDict
@@ -125,8 +126,14 @@ class Predictor:
                 path = reference_file(config, folder)
                 run_checksums.check(folder, REFERENCE)
                 reference = decoding.decode_grey(path.read_bytes(), str(path))
-            # A run that only measured weights with their head has not changed them.
+            # A run that only measured weights with their head has not changed them: what they were
+            # trained on is said by themselves, not by the data that measured them.
             untouched = config.model.head == "pretrained" and not config.train.epochs
+            if untouched:
+                said = folder.read_json(PRETRAINED, {}).get("note", "")
+                drawn_only = drawn.NOTE in said
+            else:
+                drawn_only = bool(drawn.of_builders(config.data.builders))
             return cls(
                 config,
                 programs,
@@ -134,7 +141,7 @@ class Predictor:
                 reference,
                 folder.path,
                 weights=config.model.pretrained if untouched else "",
-                knows_drawn_only=not untouched and bool(drawn.of_builders(config.data.builders)),
+                knows_drawn_only=drawn_only,
             )
 
     @classmethod

@@ -12,13 +12,14 @@ import pytest
 
 from jaxcxr import data
 from jaxcxr.commands import evaluate, train
+from jaxcxr.data.drawn import DRAWN
 from jaxcxr.data.leakage import SAME_ID
 from jaxcxr.errors import InputError
 from jaxcxr.report import comparison
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.predictions import Predictions
 from tests import tiny
-from tests.commands.test_own_xrays import segmenter
+from tests.commands.test_own_xrays import real_looking, segmenter
 
 OTHERS = {"seed": 7, "size": 48, "patients": 12, "confounder": 0.0}
 
@@ -68,6 +69,9 @@ def test_patients_of_another_seed_are_predicted_as_the_run_would(runs, name, cap
     own = Predictions.load(runs / name / "predictions.npz")
     assert found.classes == own.classes and not np.isin(found.patient_ids, own.patient_ids).any()
     facts = read_json(folder / "report.json")
+    assert facts["warnings"][0] == DRAWN and f"Warning. {DRAWN}" in printed
+    text = (folder / "report.md").read_text()
+    assert text.index(DRAWN) < text.index("## Result")
     right = (found.probabilities.argmax(1) == found.labels).mean()
     assert facts["scores"]["external"]["accuracy"]["value"] == pytest.approx(right)
     own = own.select("test")
@@ -155,7 +159,12 @@ def test_labels_that_the_run_does_not_know_are_left_out_or_mapped(runs, tmp_path
 def test_lungs_come_from_a_segmenter_where_one_is_given(runs, tmp_path):
     train.run(segmenter(train__epochs=1.0, train__eval_every=1.0), tmp_path / "segmenter")
     own = Predictions.load(measure(runs / "patched", patched=True) / "predictions.npz")
-    folder = measure(runs / "patched", patched=True, masks__workdir=str(tmp_path / "segmenter"))
+    with pytest.MonkeyPatch.context() as patch:
+        real_looking(patch)  # the segmenter alone knows phantoms only
+        folder = measure(runs / "patched", patched=True, masks__workdir=str(tmp_path / "segmenter"))
+        assert DRAWN in read_json(folder / "report.json")["warnings"]
+        other = read_json(measure(runs / "whole") / "report.json")
+        assert DRAWN not in other["warnings"]
     found = Predictions.load(folder / "predictions.npz")
     assert found.ids.tolist() == own.ids.tolist()
     assert np.abs(found.probabilities - own.probabilities).max() > 1e-4

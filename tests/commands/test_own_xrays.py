@@ -155,6 +155,29 @@ def test_a_network_of_drawn_x_rays_says_so_on_the_screen_and_in_every_row(runs, 
     assert DRAWN in read_json(runs / "whole" / "xrays" / "summary.json")["model_warnings"]
 
 
+def real_looking(patch) -> None:
+    """Classifiers are as if their training had other X-rays than phantoms; segmenters are not."""
+    load = Predictor.load.__func__
+
+    def loaded(cls, *arguments):
+        found = load(cls, *arguments)
+        return found if found.is_segmenter else dataclasses.replace(found, knows_drawn_only=False)
+
+    patch.setattr(Predictor, "load", classmethod(loaded))
+
+
+def test_lungs_of_a_network_of_drawn_x_rays_are_said_in_every_row(runs, inputs, monkeypatch):
+    """Also where the classifier itself was trained on other X-rays."""
+    real_looking(monkeypatch)
+    alone = run(runs, "whole", inputs)
+    assert {row["note"] for row in alone.values()} == {NOTE}
+    rows = run(runs, "patched", inputs)
+    assert {row["note"] for row in rows.values()} == {f"{NOTE}; {DRAWN_NETWORK}"}
+    # The ready-made lungs are not of phantoms.
+    rows = run(runs, "patched", inputs, masks__workdir="")
+    assert {row["note"] for row in rows.values()} == {NOTE}
+
+
 def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, inputs, capsys):
     rows = run(runs, "patched", inputs, predict__overlays=True)
     assert list(rows) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
