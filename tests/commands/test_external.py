@@ -159,15 +159,30 @@ def test_labels_that_the_run_does_not_know_are_left_out_or_mapped(runs, tmp_path
 def test_lungs_come_from_a_segmenter_where_one_is_given(runs, tmp_path):
     train.run(segmenter(train__epochs=1.0, train__eval_every=1.0), tmp_path / "segmenter")
     own = Predictions.load(measure(runs / "patched", patched=True) / "predictions.npz")
-    with pytest.MonkeyPatch.context() as patch:
-        real_looking(patch)  # the segmenter alone knows phantoms only
-        folder = measure(runs / "patched", patched=True, masks__workdir=str(tmp_path / "segmenter"))
-        assert DRAWN in read_json(folder / "report.json")["warnings"]
-        other = read_json(measure(runs / "whole") / "report.json")
-        assert DRAWN not in other["warnings"]
+    folder = measure(runs / "patched", patched=True, masks__workdir=str(tmp_path / "segmenter"))
     found = Predictions.load(folder / "predictions.npz")
     assert found.ids.tolist() == own.ids.tolist()
     assert np.abs(found.probabilities - own.probabilities).max() > 1e-4
+
+
+def test_a_network_of_phantoms_in_the_chain_is_warned_of(runs, tmp_path, monkeypatch):
+    """The classifier, or the segmenter that finds its lungs; whichever X-rays measure them."""
+    # The X-rays of the test are phantoms, too, of which the report warns by itself.
+    monkeypatch.setattr("jaxcxr.report.confounding.drawn.of_sources", lambda _: [])
+    train.run(segmenter(train__epochs=1.0, train__eval_every=1.0), tmp_path / "segmenter")
+    lungs = {"patched": True, "masks__workdir": str(tmp_path / "segmenter")}
+
+    def warned(name: str, **fields) -> bool:
+        folder = measure(runs / name, **fields)
+        is_in_json = DRAWN in read_json(folder / "report.json")["warnings"]
+        assert (DRAWN in (folder / "report.md").read_text()) == is_in_json
+        return is_in_json
+
+    assert warned("whole")
+    real_looking(monkeypatch)
+    assert not warned("whole")
+    assert warned("patched", **lungs)
+    assert not warned("patched", patched=True)  # the data set's own masks
 
 
 def test_two_runs_can_be_compared_on_the_external_images(runs):
