@@ -545,7 +545,11 @@ def main(arguments: Sequence[str]) -> int:
     opened = [model, *([segmenter] if segmenter else [])]
     note = "; ".join(dict.fromkeys("; ".join(m.spec.get("note", NOTE) for m in opened).split("; ")))
     table, failed, taken = csv.writer(sys.stdout, lineterminator="\n"), 0, set[str]()
-    table.writerow(["file", *values, "note"])
+    # Earlier exports do not say which convention of a lung their masks follow.
+    lungs = next((m for m in opened if m.spec["task"] == "segment"), None)
+    used = lungs is not None and (lungs is model or model.spec["lungs"]["needed"])
+    structure = lungs.spec["lungs"].get("structure", "") if lungs is not None and used else ""
+    table.writerow(["file", *values, "note", "structure"])
     for name in [file for given in options.images for file in _files(given)]:
         mask = options.masks_to / _mask_name(name, taken) if options.masks_to else None
         try:
@@ -558,7 +562,7 @@ def main(arguments: Sequence[str]) -> int:
             failed += 1
         else:
             name = f"'{name}" if re.match(r"'*[=+\-@\t\r\n]", name) else name  # no formula
-            table.writerow([name, *(f"{number:.6g}" for number in numbers), note])
+            table.writerow([name, *(f"{number:.6g}" for number in numbers), note, structure])
     return 1 if failed else 0
 
 

@@ -53,11 +53,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
         lines = [csv_line(row) for row in (("file", "reason"), *failed.items())]
         folder.write_text(f"{FOLDER}/{FAILED}", "".join(lines))
     if parallel.is_main():
-        if listed.hidden:
-            shown = ", ".join(map(printable, listed.hidden[:3])) + ", ..." * (
-                len(listed.hidden) > 3
-            )
-            print(f"not read, as their names begin with a dot: {len(listed.hidden)} ({shown})")
+        for text, ids in listed.passed_over.items():
+            shown = ", ".join(map(printable, ids[:3])) + ", ..." * (len(ids) > 3)
+            print(f"{text}: {len(ids)} ({shown})")
         print(
             f"wrote two figures of each of {len(inputs) - len(failed)} X-rays to {workdir / FOLDER}"
         )

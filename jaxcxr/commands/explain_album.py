@@ -85,7 +85,7 @@ class Album:
             images: [H, W] uint8 of each input.
             heats: [H, W] of each.
             votes: [H, W] of each, or none.
-            lungs: [H, W] bool; empty: unknown.
+            lungs: [H, W] bool, outlined in every picture; empty: unknown.
             superpixels: whether the heat is one of superpixels, drawn green and red.
         """
         if not self._folder.active:
@@ -100,7 +100,9 @@ class Album:
             f"{entry['id']}. Reference standard: {class_title(entry['label'])}. {self._title}: "
             f"{class_title(entry['explained'])}. Research use only"
         )
-        figure = saliency_overlays.picture(panels, captions, title=title, superpixels=superpixels)
+        figure = saliency_overlays.picture(
+            panels, captions, title=title, lungs=lungs, superpixels=superpixels
+        )
         self._folder.write_bytes(f"{_NEW}/{on_disk(name)}", plots.to_png(figure))
         if votes:
             shown = [
@@ -111,7 +113,7 @@ class Album:
                 f"{entry['id']}. Fraction of a pixel's patches that chose "
                 f"{class_title(entry['explained'])}. Research use only"
             )
-            figure = saliency_overlays.picture(shown, captions, title=title)
+            figure = saliency_overlays.picture(shown, captions, title=title, lungs=lungs)
             self._folder.write_bytes(f"{_NEW}/votes/{on_disk(name)}", plots.to_png(figure))
         self._images.append({**entry, "picture": name})
         sheet = self._sheets.setdefault(entry["label"], [])

@@ -14,7 +14,7 @@ from jaxcxr.storage.files import sha256_file
 from jaxcxr.storage.provenance import environment
 from jaxcxr.storage.run_files import CONFIG
 from jaxcxr.storage.run_folder import RunFolder
-from jaxcxr.tasks import needs_lungs, network, task_of
+from jaxcxr.tasks import needs_lungs, network, segment, task_of
 from jaxcxr.tasks.monitor import LAST
 
 
@@ -60,6 +60,8 @@ def spec(config: ConfigDict, folder: RunFolder, predictor: Predictor) -> dict[st
             "on_empty": config.masks.on_empty,
             "structures": list(config.masks.structures),
             "ids": data.lung_ids(config.masks.structures),
+            # What the masks of a segmenter show; a classifier has those of another export.
+            "structure": "" if task_of(config).has_classes else segment.shown_structure(config),
         },
         "inputs": inputs(config),
         "output": output(config),

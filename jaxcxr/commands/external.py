@@ -76,6 +76,9 @@ def measure(config: ConfigDict, workdir: Path) -> None:
         )
         if not parallel.is_main():
             return
+        # A network that finds the lungs has part in every prediction, as in those of own X-rays.
+        networks = [predictor, *([masks.segmenter] if masks.segmenter else [])]
+        drawn_only = any(network.knows_drawn_only for network in networks)
         predictions.save(target / "predictions.npz")
         said = write_external_report(
             target,
@@ -83,7 +86,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             name=name,
             settings=section.to_dict(),
             left_out={reason: count for reason, count in left_out.items() if count},
-            warnings=[*[DRAWN] * predictor.knows_drawn_only, *shared, *unknown, *dataset.notices],
+            warnings=[*[DRAWN] * drawn_only, *shared, *unknown, *dataset.notices],
         )
         folder.write_text(f"{external_data.FOLDER}/{name}/table.txt", said)
         print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")

@@ -102,7 +102,7 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
             "weights": predictor.weights or None,
             "model_warnings": warned,
         },
-        hidden=listed.hidden,
+        listed,
     )
 
 

@@ -199,6 +199,8 @@ def with_weights(experiment: Experiment, folder: RunFolder, first: Variables) ->
             "file": upstream(source.path),
             "licence": entry.licence if entry else "",
             "paper": entry.paper if entry else "",
+            # What an export says of the network, such as that it was trained on phantoms.
+            "note": loaded.header.get("note", ""),
             "not_in_the_file": loaded.newly_initialized,
             "not_used": loaded.unused,
             "checked_by": loaded.checked_by,

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from jaxcxr.data.xray_files import Found
 from jaxcxr.errors import InputError
 from jaxcxr.inference.xray_predictions import Result
 from jaxcxr.storage import files
@@ -87,7 +88,9 @@ class Results:
             f"{what}_{name}" for what in ("probability", "vote_share") for name in self.classes
         ]
         header = ["id", *columns, *_LUNGS, "warnings", "note"]
-        self._csv.append(csv_line([*header, "picture"] if self.pictures else header))
+        # New columns go last: readers may count those that were there before.
+        header += ["picture"] * bool(self.pictures) + ["structure"]
+        self._csv.append(csv_line(header))
         self._failed.append(csv_line(["file", "reason"]))
 
     def __enter__(self) -> Self:
@@ -114,7 +117,7 @@ class Results:
             (found or {}).get(name) for found in (probabilities, votes) for name in self.classes
         ]
         picture = [self._names.of(row.id)] if self.pictures else []
-        texts = ["; ".join(row.warnings), self.note, *picture]
+        texts = ["; ".join(row.warnings), self.note, *picture, row.structure]
         self._csv.append(csv_line([row.id, *cells, *lungs.values(), *texts]))
         record = {
             "id": row.id,
@@ -124,6 +127,7 @@ class Results:
             "warnings": list(row.warnings),
             "note": self.note,
             **({"picture": picture[0]} if picture else {}),
+            "structure": row.structure or None,
         }
         self._jsonl.append(json.dumps(record, allow_nan=False) + "\n")
 
@@ -146,13 +150,12 @@ class Results:
     def _picture(self, kind: str, name: str) -> Path:
         return self.folder / kind / on_disk(self._names.of(name))
 
-    def finish(self, made_of: Mapping[str, Any], *, hidden: Sequence[str] = ()) -> None:
+    def finish(self, made_of: Mapping[str, Any], listed: Found) -> None:
         """Writes summary.json, with `made_of` in it; prints what was done.
 
         Args:
             made_of: what made the predictions.
-            hidden: ids of files and folders that nobody looked at, since their names begin with a
-                dot.
+            listed: the inputs, with those that were passed over.
 
         Raises:
             InputError: some file failed; says how many and where they are listed.
@@ -162,19 +165,21 @@ class Results:
                 "files": self.predicted + self.failed,
                 "predicted": self.predicted,
                 "failed": self.failed,
-                "hidden": len(hidden),
+                "hidden": len(listed.hidden),
+                "not_xray_files": len(listed.strays),
             }
             files.write_json(
                 self.folder / SUMMARY,
                 {
                     "note": self.note,
                     **counts,
+                    "left_out": listed.strays,
                     "warnings": dict(self._warned),
                     "classes": self.classes,
                     **made_of,
                 },
             )
-            print(self._table(hidden, made_of.get("model_warnings", ())))
+            print(self._table(listed, made_of.get("model_warnings", ())))
         if self.failed:
             shown = "; ".join(self._first_failures) + (
                 "; ..." if self.failed > len(self._first_failures) else ""
@@ -191,7 +196,7 @@ class Results:
         rounded = [round(float(value), _DIGITS) for value in values]
         return dict(zip(self.classes, rounded, strict=True))
 
-    def _table(self, hidden: Sequence[str], model_warnings: Sequence[str]) -> str:
+    def _table(self, listed: Found, model_warnings: Sequence[str]) -> str:
         several = " (an X-ray may have several)" * (self._warned.total() > self.doubtful)
         lines = [
             f"{'X-rays done':14} {self.predicted:>7,}",
@@ -203,9 +208,9 @@ class Results:
         lines += [
             f"{'not usable':14} {self.failed:>7,}",
         ]
-        if hidden:
-            names = ", ".join(map(printable, hidden[:_FIRST])) + ", ..." * (len(hidden) > _FIRST)
-            lines.append(f"{'hidden, unread':14} {len(hidden):>7,} ({names})")
+        for text, ids in listed.passed_over.items():
+            names = ", ".join(map(printable, ids[:_FIRST])) + ", ..." * (len(ids) > _FIRST)
+            lines.append(f"{text:14} {len(ids):>7,} ({names})")
         if model_warnings:
             lines += ["", "of the training, which these predictions can be no better than:"]
             lines += [f"Warning. {text}" for text in model_warnings]

@@ -21,7 +21,7 @@ from absl import logging
 from PIL import Image
 from scipy import stats
 
-from jaxcxr.data import decoding, dicom, memory_budget
+from jaxcxr.data import decoding, dicom, memory_budget, stray_files
 from jaxcxr.data.preprocessing import FEWEST_LEVELS, Prepared
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files
@@ -39,8 +39,6 @@ FEW_LEVELS = "implausible intensity range: too few grey levels for an X-ray"
 SEES_FEW = f"the network sees fewer than {FEWEST_LEVELS} grey levels of it"
 SATURATED = "implausible intensity range: half of the pixels are the darkest or the brightest"
 INVERTED = "looks inverted: lungs and air should be dark"
-
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
 
 # Errors after which no other file of that disk can be expected to be readable.
 OF_THE_DISK = frozenset(
@@ -85,11 +83,19 @@ class Found:
     """The files of an input folder.
 
     files: in the order of their ids. hidden: sorted ids of skipped files, whose names begin with a
-    dot or are those of what Windows puts beside pictures.
+    dot or are those of what Windows puts beside pictures. strays: sorted ids of files that are left
+    out since they are no X-rays, see `stray_files`.
     """
 
     files: list[XRayFile]
     hidden: list[str]
+    strays: list[str]
+
+    @property
+    def passed_over(self) -> dict[str, list[str]]:
+        """What is said of the files that nobody predicts -> their ids; without empty lists."""
+        kinds = {"hidden, unread": self.hidden, "left out: not an X-ray file": self.strays}
+        return {text: ids for text, ids in kinds.items() if ids}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +115,7 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
     Args:
         inputs: a file, a folder (with all folders below it), or a pattern with *, ? or ** of files
             and folders. Files and folders whose names begin with a dot, and Thumbs.db and the like,
-            are passed over unless `inputs` names them.
+            are passed over unless `inputs` names them, and so are notes, tables and documents.
         leave_out: a folder that is passed over, since it is written to.
 
     Returns:
@@ -143,15 +149,21 @@ def find(inputs: str, *, leave_out: Path | None = None) -> Found:
             if not (avoid and _is_below(path, avoid)):
                 problems[path] = problem
     hidden = {path for path, problem in problems.items() if problem is _HIDDEN}
-    named = _ids(problems.keys() - hidden, root)
+    # A file that is named alone is meant, whatever it is.
+    others = problems.keys() - hidden - {start}
+    strays = {path for path in others if not problems[path] and stray_files.is_stray(path)}
+    named = _ids(problems.keys() - hidden - strays, root)
     if not named:
+        kinds = ["hidden ones"] * bool(hidden) + ["ones that are no X-ray files"] * bool(strays)
         raise InputError(
-            f"predict.inputs={inputs!r} contains no files{' but hidden ones' * bool(hidden)}: give "
-            "a folder with X-rays, a file or a pattern such as 'in/*.dcm'"
+            f"predict.inputs={inputs!r} contains no files{' but ' * bool(kinds)}"
+            f"{' and '.join(kinds)}: give a folder with X-rays, a file or a pattern such as "
+            "'in/*.dcm'"
         )
     return Found(
         [XRayFile(name, path, problems[path]) for name, path in sorted(named.items())],
         sorted(_ids(hidden, root)),
+        sorted(_ids(strays, root)),
     )
 
 
@@ -169,7 +181,7 @@ def read(encoded: bytes, name: str) -> XRay:
         with memory_budget.IMAGES.hold(_dicom_pixels(encoded) * memory_budget.BYTES_PER_PIXEL):
             decoded = dicom.decode_dicom(encoded, name)
         return XRay(decoded.pixels, (*decoded.doubts, *look_at(decoded.pixels)))
-    if not encoded.startswith(_SIGNATURES):
+    if not encoded.startswith(stray_files.SIGNATURES):
         what = (
             "is empty"
             if not encoded

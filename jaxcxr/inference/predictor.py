@@ -22,7 +22,7 @@ from jaxcxr.inference.best import best_variables, has_begun
 from jaxcxr.inference.programs import Program, Programs, predict_rows, programs_of
 from jaxcxr.state import Variables
 from jaxcxr.storage import run_checksums, run_config
-from jaxcxr.storage.run_files import CONFIG, REFERENCE
+from jaxcxr.storage.run_files import CONFIG, PRETRAINED, REFERENCE
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.tasks import Task, needs_lungs, segment, task_of
 
@@ -50,11 +50,13 @@ class Lungs:
         mask: [S, S] bool.
         every_piece: [S, S] bool, with the pieces that `predict.largest_pieces` leaves out.
         log_odds: [S, S] float, of lung in each pixel.
+        structure: which convention of a lung they follow, see `segment.shown_structure`.
     """
 
     mask: np.ndarray
     every_piece: np.ndarray
     log_odds: np.ndarray
+    structure: str
 
     @property
     def left_out_share(self) -> float:
@@ -77,7 +79,8 @@ class Predictor:
         folder: of its run, where it is read from one.
         weights: the name of weights that it has as they are, without training; '' else.
         knows_drawn_only: whether all X-rays of its training were phantoms; what weights that the
-            training began with have seen besides does not count.
+            training began with have seen besides does not count. Of weights as they are, and of a
+            run that only measured them, what their file says.
     """
 
     config: ConfigDict
@@ -123,8 +126,14 @@ class Predictor:
                 path = reference_file(config, folder)
                 run_checksums.check(folder, REFERENCE)
                 reference = decoding.decode_grey(path.read_bytes(), str(path))
-            # A run that only measured weights with their head has not changed them.
+            # A run that only measured weights with their head has not changed them: what they were
+            # trained on is said by themselves, not by the data that measured them.
             untouched = config.model.head == "pretrained" and not config.train.epochs
+            if untouched:
+                said = folder.read_json(PRETRAINED, {}).get("note", "")
+                drawn_only = drawn.NOTE in said
+            else:
+                drawn_only = bool(drawn.of_builders(config.data.builders))
             return cls(
                 config,
                 programs,
@@ -132,7 +141,7 @@ class Predictor:
                 reference,
                 folder.path,
                 weights=config.model.pretrained if untouched else "",
-                knows_drawn_only=not untouched and bool(drawn.of_builders(config.data.builders)),
+                knows_drawn_only=drawn_only,
             )
 
     @classmethod
@@ -293,7 +302,8 @@ class Predictor:
             for pieces in (c.largest_pieces, 0)
         )
         log_odds = segment.lung_log_odds(prediction, structures)
-        return [Lungs(*one) for one in zip(masks, every_piece, log_odds, strict=True)]
+        shown = segment.shown_structure(self.config)
+        return [Lungs(*one, shown) for one in zip(masks, every_piece, log_odds, strict=True)]
 
     def _of_wanted_structure(self, prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not (wanted := segment.wanted_structure(self.config)):

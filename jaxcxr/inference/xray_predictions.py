@@ -67,6 +67,7 @@ class Result:
         lungs: [S, S] bool; None where nobody looked for them.
         every_piece: [S, S] bool, with the pieces that `predict.largest_pieces` left out of them.
         left_out_share: the fraction of the pixels of every piece that these are; None as above.
+        structure: which convention of a lung they follow, such as lung_field; '' as above.
         mask_confidence: of the lungs, see `inference.mask_confidence`; None as above.
         warnings: what is doubtful about it.
         error: why there is no prediction.
@@ -83,6 +84,7 @@ class Result:
     lungs: np.ndarray | None = None
     every_piece: np.ndarray | None = None
     left_out_share: float | None = None
+    structure: str = ""
     mask_confidence: float | None = None
     warnings: tuple[str, ...] = ()
     error: Exception | None = None
@@ -118,6 +120,7 @@ class Result:
             lungs=found.mask,
             every_piece=found.every_piece,
             left_out_share=found.left_out_share,
+            structure=found.structure,
             mask_confidence=confidence,
             warnings=(
                 *known,

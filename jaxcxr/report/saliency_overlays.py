@@ -99,7 +99,12 @@ def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def picture(
-    panels: Sequence[np.ndarray], captions: Sequence[str], *, title: str, superpixels: bool = False
+    panels: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    title: str,
+    lungs: np.ndarray | None = None,
+    superpixels: bool = False,
 ) -> Figure:
     """One X-ray in large: its panels side by side, each below its caption, and the colours' key.
 
@@ -107,6 +112,8 @@ def picture(
         panels: [H, W, 3] uint8 each, of one shape; enlarged by a whole factor to SIDE or more.
         captions: of the panels.
         title: stands above them.
+        lungs: [H, W], above zero in the lungs, which every panel gets the outline of; None, or an
+            empty mask, draws none.
         superpixels: whether the panels are of `for_and_against`.
     """
     height, width = panels[0].shape[:2]
@@ -124,6 +131,10 @@ def picture(
             (x / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
         )
         axes.imshow(panel, interpolation="nearest")
+        if lungs is not None and _outline(axes, lungs) and not number:
+            figure.text(
+                left / whole[0], 4 / whole[1], "lung outline", fontsize=7.5, color=plots.SKY
+            )
         plots.hide_ticks(axes)
         axes.set_title(plots.drawable(caption), fontsize=8.5, color=plots.INK, parse_math=False)
     x = left + len(panels) * (width + gap) + 4
@@ -132,6 +143,15 @@ def picture(
         superpixels=superpixels,
     )
     return figure
+
+
+def _outline(axes: Axes, lungs: np.ndarray) -> bool:
+    """Draws the outline of lungs [H, W]; whether there is one."""
+    inside = np.asarray(lungs) > 0
+    if not inside.any() or inside.all():
+        return False
+    axes.contour(inside, levels=[0.5], colors=[plots.SKY], linewidths=1.0)
+    return True
 
 
 def _key(axes: Axes, *, superpixels: bool) -> None:
@@ -195,9 +215,7 @@ def contact_sheet(
             continue
         axes.imshow(pictures[number], interpolation="nearest")
         if masks is not None:
-            lungs = np.asarray(masks[number]) > 0
-            if lungs.any() and not lungs.all():
-                axes.contour(lungs, levels=[0.5], colors=[plots.SKY], linewidths=1.0)
+            _outline(axes, masks[number])
         axes.set_title(
             captions[number], fontsize=7.5, color=plots.INK, y=-0.05, va="top", parse_math=False
         )

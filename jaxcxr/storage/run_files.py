@@ -99,7 +99,7 @@ SHAPES: Mapping[str, Any] = {
         "classes?": {str: {"images": int, **_SCORES}},
         "per_image?": _PER_IMAGE,
     },
-    PRETRAINED: {"name": str, "file": _UPSTREAM},
+    PRETRAINED: {"name": str, "file": _UPSTREAM, "note?": str},
 }  # fmt: skip
 
 

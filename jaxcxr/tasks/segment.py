@@ -237,6 +237,16 @@ def wanted_structure(config: ConfigDict) -> str:
     return wanted or structures[-1]
 
 
+def shown_structure(config: ConfigDict) -> str:
+    """The structure that the lung masks of X-rays show: `wanted_structure`, or all lungs' names.
+
+    Where a network tells several lungs apart, such as a left and a right one, their names are
+    joined by '+': a mask is all of them together.
+    """
+    lungs = [name for name in config.masks.structures if "lung" in name]
+    return wanted_structure(config) or "+".join(lungs)
+
+
 def structure_alone(prediction: Prediction, number: int) -> Prediction:
     """A prediction without masks in its batch, of one of several structures that overlap.
 

@@ -10,6 +10,7 @@ from jaxcxr.commands import explain, explain_album, train
 from jaxcxr.errors import InputError
 from jaxcxr.explain.occlusion import corners
 from jaxcxr.report import saliency_overlays
+from jaxcxr.report.plots import to_array  # itself: runs are tested without drawing
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.predictions import Predictions
 from tests import tiny
@@ -96,6 +97,35 @@ def test_heat_maps_of_some_test_images_of_each_class(trained, capsys):
     assert "fractions of the saliency in lungs" in printed
     assert printed.endswith("Research use only. Not for diagnosis.\n")
     assert f"{len(index['classes'])} contact sheets" in printed
+
+
+@pytest.mark.parametrize("masks", ["as the run", "none"])
+def test_every_picture_has_the_outline_of_the_lungs_where_there_are_masks(
+    trained, monkeypatch, masks
+):
+    """Also that of the votes; a whole-image run whose masks are none draws nothing."""
+    changes = {}
+    if masks == "none":
+        if trained[0]["patched"]:
+            pytest.skip("patches need masks")
+        changes = {"masks__source": "none", "explain__masks__source": "none"}
+    outlined = []
+    draw = saliency_overlays.picture
+
+    def spy(panels, captions, **options):
+        figure = draw(panels, captions, **options)
+        pixels = to_array(figure).astype(int)[100:500, 20:420]  # inside the panel
+        # The line's colour is blue; those of saliency and X-rays are not.
+        blue = (pixels[..., 2] - pixels[..., 0] > 80).sum()
+        outlined.append((blue, bool(options["lungs"].any())))
+        return figure
+
+    monkeypatch.setattr(saliency_overlays, "picture", spy)
+    index, _ = run(trained, explain__per_class=1, **changes)
+    assert len(outlined) == len(index["images"]) * (1 + trained[0]["patched"])
+    for blue, known in outlined:
+        assert known == (not changes)
+        assert (blue > 300) == known
 
 
 def test_images_need_not_be_square(tmp_path, drawn):

@@ -25,6 +25,7 @@ from jaxcxr.data import drawn
 from jaxcxr.errors import InputError
 from jaxcxr.exported import Model
 from jaxcxr.inference.best import best_variables
+from jaxcxr.inference.predictor import Predictor
 from jaxcxr.storage.files import encode_png, read_json, write_json
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.storage.run_folder import RunFolder
@@ -145,6 +146,8 @@ def test_files_get_the_probabilities_of_predict(runs, name, files, capsys):
             [float(row[column]) for column in columns], expected, rtol=0, atol=2e-6
         )
         assert row["note"] == known[file]["note"] == DRAWN_ONLY
+        assert row["structure"] == known[file]["structure"]
+        assert row["structure"] == ("left_lung+right_lung" if lungs else "")
 
 
 def test_files_get_the_lungs_of_predict(runs, files, capsys, tmp_path):
@@ -156,6 +159,7 @@ def test_files_get_the_lungs_of_predict(runs, files, capsys, tmp_path):
         assert float(row["lung_area_share"]) == pytest.approx(
             float(known[file]["lung_area_share"]), abs=1e-3
         )
+        assert row["structure"] == known[file]["structure"] == "left_lung+right_lung"
         pictures = [
             folder / f"{file}.png"
             for folder in (tmp_path / "masks", runs / "segmenter" / "xrays" / "masks")
@@ -362,6 +366,23 @@ def test_weights_that_are_used_as_they_are_need_no_training(runs, tmp_path):
     (tmp_path / "fresh" / "checkpoints").mkdir()
     with pytest.raises(InputError, match="train it first, or to its end"):
         export.run(config, tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_run_that_only_measured_weights_says_what_their_file_says(runs, tmp_path, says):
+    """Which X-rays measured them teaches them nothing: these are phantoms in both cases."""
+    weights = str(runs / "whole" / "export" / "model.safetensors")
+    if not says:
+        weights = test_own_xrays.weights_of(runs, "whole", tmp_path / "w.safetensors")
+    config = learner(
+        patched=False, model__pretrained=weights, model__head="pretrained", model__mean=(0.5,),
+        model__std=(0.5,), train__epochs=0.0,
+    )  # fmt: skip
+    train.run(config, tmp_path / "measured")
+    assert Predictor.load(tmp_path / "measured").knows_drawn_only is says
+    export.run(config, tmp_path / "measured")
+    note = read_json(tmp_path / "measured" / "export" / "model.json")["note"]
+    assert note == (DRAWN_ONLY if says else exported.NOTE)
 
 
 @pytest.mark.parametrize("name", ["model.stablehlo", "model.safetensors"])

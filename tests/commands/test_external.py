@@ -12,13 +12,14 @@ import pytest
 
 from jaxcxr import data
 from jaxcxr.commands import evaluate, train
+from jaxcxr.data.drawn import DRAWN
 from jaxcxr.data.leakage import SAME_ID
 from jaxcxr.errors import InputError
 from jaxcxr.report import comparison
 from jaxcxr.storage.files import read_json
 from jaxcxr.storage.predictions import Predictions
 from tests import tiny
-from tests.commands.test_own_xrays import segmenter
+from tests.commands.test_own_xrays import real_looking, segmenter
 
 OTHERS = {"seed": 7, "size": 48, "patients": 12, "confounder": 0.0}
 
@@ -68,6 +69,9 @@ def test_patients_of_another_seed_are_predicted_as_the_run_would(runs, name, cap
     own = Predictions.load(runs / name / "predictions.npz")
     assert found.classes == own.classes and not np.isin(found.patient_ids, own.patient_ids).any()
     facts = read_json(folder / "report.json")
+    assert facts["warnings"][0] == DRAWN and f"Warning. {DRAWN}" in printed
+    text = (folder / "report.md").read_text()
+    assert text.index(DRAWN) < text.index("## Result")
     right = (found.probabilities.argmax(1) == found.labels).mean()
     assert facts["scores"]["external"]["accuracy"]["value"] == pytest.approx(right)
     own = own.select("test")
@@ -159,6 +163,26 @@ def test_lungs_come_from_a_segmenter_where_one_is_given(runs, tmp_path):
     found = Predictions.load(folder / "predictions.npz")
     assert found.ids.tolist() == own.ids.tolist()
     assert np.abs(found.probabilities - own.probabilities).max() > 1e-4
+
+
+def test_a_network_of_phantoms_in_the_chain_is_warned_of(runs, tmp_path, monkeypatch):
+    """The classifier, or the segmenter that finds its lungs; whichever X-rays measure them."""
+    # The X-rays of the test are phantoms, too, of which the report warns by itself.
+    monkeypatch.setattr("jaxcxr.report.confounding.drawn.of_sources", lambda _: [])
+    train.run(segmenter(train__epochs=1.0, train__eval_every=1.0), tmp_path / "segmenter")
+    lungs = {"patched": True, "masks__workdir": str(tmp_path / "segmenter")}
+
+    def warned(name: str, **fields) -> bool:
+        folder = measure(runs / name, **fields)
+        is_in_json = DRAWN in read_json(folder / "report.json")["warnings"]
+        assert (DRAWN in (folder / "report.md").read_text()) == is_in_json
+        return is_in_json
+
+    assert warned("whole")
+    real_looking(monkeypatch)
+    assert not warned("whole")
+    assert warned("patched", **lungs)
+    assert not warned("patched", patched=True)  # the data set's own masks
 
 
 def test_two_runs_can_be_compared_on_the_external_images(runs):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcxr import data
+from jaxcxr import data, shipped
 from jaxcxr.commands import predict, train, xray_results
 from jaxcxr.commands.xray_results import NOTE, Results
 from jaxcxr.data import lung_doubts, xray_files
@@ -111,7 +111,7 @@ def rows_of(workdir: Path) -> dict[str, dict]:
         for column, what in (("probability", "probabilities"), ("vote_share", "vote_share")):
             for name, value in (line[what] or {}).items():
                 assert float(row[f"{column}_{name}"]) == value
-        for name in ("lung_area_share", "left_out_share", "mask_confidence"):
+        for name in ("lung_area_share", "left_out_share", "mask_confidence", "structure"):
             assert row[name] == ("" if line[name] is None else str(line[name]))
         assert row["warnings"] == "; ".join(line["warnings"])
         assert row.get("picture") == line.get("picture")
@@ -155,6 +155,29 @@ def test_a_network_of_drawn_x_rays_says_so_on_the_screen_and_in_every_row(runs, 
     assert DRAWN in read_json(runs / "whole" / "xrays" / "summary.json")["model_warnings"]
 
 
+def real_looking(patch) -> None:
+    """Classifiers are as if their training had other X-rays than phantoms; segmenters are not."""
+    load = Predictor.load.__func__
+
+    def loaded(cls, *arguments):
+        found = load(cls, *arguments)
+        return found if found.is_segmenter else dataclasses.replace(found, knows_drawn_only=False)
+
+    patch.setattr(Predictor, "load", classmethod(loaded))
+
+
+def test_lungs_of_a_network_of_drawn_x_rays_are_said_in_every_row(runs, inputs, monkeypatch):
+    """Also where the classifier itself was trained on other X-rays."""
+    real_looking(monkeypatch)
+    alone = run(runs, "whole", inputs)
+    assert {row["note"] for row in alone.values()} == {NOTE}
+    rows = run(runs, "patched", inputs)
+    assert {row["note"] for row in rows.values()} == {f"{NOTE}; {DRAWN_NETWORK}"}
+    # The ready-made lungs are not of phantoms.
+    rows = run(runs, "patched", inputs, masks__workdir="")
+    assert {row["note"] for row in rows.values()} == {NOTE}
+
+
 def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, inputs, capsys):
     rows = run(runs, "patched", inputs, predict__overlays=True)
     assert list(rows) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
@@ -163,7 +186,9 @@ def test_every_kind_of_file_gets_probabilities_votes_lungs_and_warnings(runs, in
         assert list(row) == [
             "id", *(f"probability_{c}" for c in classes), *(f"vote_share_{c}" for c in classes),
             "lung_area_share", "left_out_share", "mask_confidence", "warnings", "note", "picture",
+            "structure",
         ]  # fmt: skip
+        assert row["structure"] == "left_lung+right_lung"
         assert row["picture"] == f"{name}.png"
         assert numbers(row, "probability").sum() == pytest.approx(1, abs=1e-5)
         votes = numbers(row, "vote_share")
@@ -197,6 +222,7 @@ def test_an_image_of_the_training_data_gets_the_probabilities_of_the_run(runs, p
         np.testing.assert_allclose(numbers(rows[f"{name}.png"], "probability"), expected, atol=2e-6)
         row = rows[f"{name}.png"]
         assert row["lung_area_share"] == row["mask_confidence"] == row["vote_share_normal"] == ""
+        assert row["structure"] == ""  # nobody looked for lungs
 
 
 def test_a_result_does_not_depend_on_the_other_files_or_on_names(runs, inputs, tmp_path):
@@ -238,18 +264,31 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
     (inputs / "plan.dcm").write_bytes(dicoms.shipped("rtplan.dcm"))
     with pytest.raises(
         InputError,
-        match=r"3 of 8 files could not be used, .*failed\.csv: broken\.png is unreadable",
+        match=r"2 of 7 files could not be used, .*failed\.csv: broken\.png is unreadable",
     ):
         run(runs, "patched", inputs)
     assert list(rows_of(runs / "patched")) == ["a.png", "b.png", "c.tif", "d.dcm", "more/e"]
     reasons = failures(runs / "patched")
-    assert list(reasons) == ["broken.png", "notes.txt", "plan.dcm"]
+    assert list(reasons) == ["broken.png", "plan.dcm"]
     assert reasons["plan.dcm"] == "plan.dcm is a DICOM file without an image, or cut off before it"
     summary = read_json(runs / "patched" / "xrays" / "summary.json")
-    assert summary["failed"] == 3 and summary["hidden"] == 2
-    assert re.search(
-        r"hidden, unread +2 \(\.DS_Store, more/Thumbs\.db\)\n", capsys.readouterr().out
-    )
+    assert summary["failed"] == 2 and summary["hidden"] == 2
+    assert summary["not_xray_files"] == 1 and summary["left_out"] == ["notes.txt"]
+    printed = capsys.readouterr().out
+    assert re.search(r"hidden, unread +2 \(\.DS_Store, more/Thumbs\.db\)\n", printed)
+    assert re.search(r"left out: not an X-ray file +1 \(notes\.txt\)\n", printed)
+
+
+def test_stray_files_are_no_error_but_the_file_that_is_named(runs, inputs):
+    for name in ("README.txt", "more/labels.CSV", "Thumbs.db"):
+        (inputs / name).write_text("id,label")
+    for given in (inputs, f"{inputs}/**"):
+        assert len(run(runs, "whole", given)) == 5
+        summary = read_json(runs / "whole" / "xrays" / "summary.json")
+        assert summary["left_out"] == ["README.txt", "more/labels.CSV"]
+        assert summary["files"] == 5
+    with pytest.raises(InputError, match=r"1 of 1 files could not be used.*neither DICOM nor"):
+        run(runs, "whole", inputs / "README.txt")
 
 
 def test_hostile_names_get_pictures_that_no_other_has(runs, inputs, capsys):
@@ -467,8 +506,9 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
     for name, row in rows.items():
         assert list(row) == [
             "id", "lung_area_share", "left_out_share", "mask_confidence", "warnings", "note",
-            "picture",
+            "picture", "structure",
         ]  # fmt: skip
+        assert row["structure"] == "left_lung+right_lung"
         for column in ("lung_area_share", "left_out_share", "mask_confidence"):
             assert row[column] == areas[name][column]
         with Image.open(runs / "segmenter" / "xrays" / "masks" / f"{name}.png") as picture:
@@ -481,7 +521,7 @@ def test_a_segmenter_writes_the_masks_that_learners_get(runs, inputs):
 
 def test_a_second_call_begins_anew_and_says_what_it_replaces(runs, inputs, capsys):
     shutil.rmtree(runs / "patched" / "xrays", ignore_errors=True)
-    (inputs / "notes.txt").write_text("PA view")
+    (inputs / "notes.png").write_text("PA view")
     with pytest.raises(InputError, match="1 of 6 files"):
         run(runs, "patched", inputs, predict__overlays=True)
     assert "replaces" not in capsys.readouterr().out
@@ -548,6 +588,14 @@ def test_a_patched_learner_without_a_segmenter_takes_the_ready_made_one(runs, in
     run(runs, "patched", inputs, masks__workdir="")
     assert f"lungs: found by {LUNGS}, the ready-made segmenter" in capsys.readouterr().out
     assert read_json(runs / "patched" / "xrays" / "summary.json")["lungs_from"] == LUNGS
+
+
+@pytest.mark.parametrize("structure", ["", "lung_field"])
+def test_rows_say_which_convention_of_a_lung_their_masks_follow(inputs, tmp_path, structure):
+    config = shipped.config("lungs")
+    config.predict.inputs, config.predict.structure = str(inputs / "a.png"), structure
+    predict.run(config, tmp_path / "lungs")
+    assert rows_of(tmp_path / "lungs")["a.png"]["structure"] == (structure or "lung")
 
 
 def weights_of(runs: Path, name: str, path: Path, **header: str) -> str:

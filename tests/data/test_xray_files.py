@@ -231,6 +231,40 @@ def test_content_tells_what_a_file_is_not_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "is_left_out"),
+    [
+        ("README.txt", b"PA view", True),
+        ("LABELS.CSV", b"id,label", True),
+        ("empty.md", b"", True),
+        ("report.pdf", b"%PDF-1.7", True),
+        ("notes", b"PA view", False),  # DICOM files often have no suffix
+        ("notes.dcm", b"PA view", False),
+        ("cut.png", encode(chest())[:900], False),
+        ("cut.txt", encode(chest())[:900], False),
+        ("x.csv", dicoms.dicom(chest())[:900], False),
+        ("xrays.zip", b"PK", False),
+    ],
+)
+def test_what_is_no_x_ray_by_name_and_content_is_left_out(tmp_path, name, content, is_left_out):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / name).write_bytes(content)
+    for given in (str(tmp_path), f"{tmp_path}/*"):
+        found = xray_files.find(given)
+        assert found.strays == [name] * is_left_out
+        assert {file.id for file in found.files} == {"a.png", name} - {*found.strays}
+        left_out = {"left out: not an X-ray file": [name]}
+        assert found.passed_over == (left_out if is_left_out else {})
+    # Named alone it is meant.
+    assert ids(str(tmp_path / name)) == [name]
+
+
+def test_a_folder_of_stray_files_alone_is_an_error(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(InputError, match="contains no files but ones that are no X-ray files:"):
+        xray_files.find(str(tmp_path))
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "x is empty"),

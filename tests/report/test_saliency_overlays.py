@@ -50,6 +50,26 @@ def test_a_picture_of_its_own_is_enlarged_by_a_whole_factor(image):
         np.testing.assert_array_equal(pixels[105:500:10, left + 5 : left + 480 : 10], panel)
 
 
+def test_a_picture_of_its_own_has_the_outline_of_the_lungs_on_every_panel(image):
+    panel = saliency_overlays.overlay(image, np.zeros(image.shape))  # 40 x 48, ten times
+    lungs = np.zeros(image.shape, bool)
+    lungs[10:30, 5:20] = lungs[10:30, 28:43] = True
+
+    def sky(lungs):
+        figure = saliency_overlays.picture([panel] * 2, ["a", "b"], title="Class a", lungs=lungs)
+        return (plots.to_array(figure) == (0x56, 0xB4, 0xE9)).all(-1)
+
+    for left in (20, 20 + 492):
+        rows, columns = np.nonzero(sky(lungs)[100:500, left : left + 480])
+        assert rows.min() == pytest.approx(100, abs=6) and rows.max() == pytest.approx(300, abs=6)
+        assert columns.min() == pytest.approx(50, abs=6)
+        assert columns.max() == pytest.approx(430, abs=6)
+        assert not sky(lungs)[100 + 120 : 100 + 280, left + 60 : left + 190].any()  # a line only
+    assert sky(lungs)[500:].any()  # says what the line is
+    for unknown in (None, np.zeros_like(lungs), np.ones_like(lungs)):
+        assert not sky(unknown).any()
+
+
 def test_superpixels_are_green_for_and_red_against(image):
     values = np.zeros(image.shape)
     values[4:14, 4:14], values[20:30, 20:30] = 0.3, -0.1

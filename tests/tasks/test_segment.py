@@ -545,6 +545,16 @@ def test_what_does_not_go_with_structures_by_source_is_refused():
         segment.wanted_structure(c)
 
 
+def test_masks_show_the_wanted_structure_or_all_lungs():
+    c = tiny.load("fc_densenet103")
+    c.masks.structures = ("left_lung", "heart", "right_lung")
+    assert segment.shown_structure(c) == "left_lung+right_lung"
+    c.masks.by_source, c.masks.structures = ("a=lung",), ("lung_field", "lung")
+    assert segment.shown_structure(c) == "lung"
+    c.predict.structure = "lung_field"
+    assert segment.shown_structure(c) == "lung_field"
+
+
 def test_the_input_is_normalised_as_the_config_says():
     c = tiny.change(tiny.load("fc_densenet103"), model__width=0.05, model__depth=0.05)
     c.data.image_size = 32

@@ -170,7 +170,8 @@ from jaxcxr.errors import InputError
 names.print_whatever_comes()
 inputs, outputs = sys.argv[1:]
 with Results(Path(outputs), ("normal",), active=True, pictures=(MASKS,)) as results:
-    for file in xray_files.find(inputs).files:
+    listed = xray_files.find(inputs)
+    for file in listed.files:
         print(file.name)
         try:
             xray_files.read_file(file)
@@ -181,7 +182,7 @@ with Results(Path(outputs), ("normal",), active=True, pictures=(MASKS,)) as resu
         results.picture(MASKS, file.id, plots.to_png(figure))
         results.add(Result(id=file.id, prediction={"probabilities": np.array([1.0])}))
 try:
-    results.finish({"model": "x"})
+    results.finish({"model": "x"}, listed)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
 """
