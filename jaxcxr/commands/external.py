@@ -19,7 +19,7 @@ from jaxcxr import data, hints, parallel
 from jaxcxr.commands import external_data
 from jaxcxr.data import dropped, lung_doubts
 from jaxcxr.data.dataset import Dataset
-from jaxcxr.data.drawn import DRAWN
+from jaxcxr.data.drawn import TRAINED_ON_DRAWN
 from jaxcxr.data.xray_files import XRay
 from jaxcxr.errors import InputError
 from jaxcxr.inference import xray_predictions
@@ -86,7 +86,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             name=name,
             settings=section.to_dict(),
             left_out={reason: count for reason, count in left_out.items() if count},
-            warnings=[*[DRAWN] * drawn_only, *shared, *unknown, *dataset.notices],
+            warnings=[*[TRAINED_ON_DRAWN] * drawn_only, *shared, *unknown, *dataset.notices],
         )
         folder.write_text(f"{external_data.FOLDER}/{name}/table.txt", said)
         print(f"{said}\n\nwrote {target / 'report.md'}. {NOTICE}")

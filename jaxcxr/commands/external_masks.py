@@ -14,7 +14,7 @@ from jaxcxr.commands import external_data, segmentation_scores
 from jaxcxr.commands.segmentation_images import CSV
 from jaxcxr.data import dropped
 from jaxcxr.data.dataset import Dataset
-from jaxcxr.data.drawn import DRAWN
+from jaxcxr.data.drawn import TRAINED_ON_DRAWN
 from jaxcxr.errors import InputError
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.mask_provider import MaskProvider
@@ -70,7 +70,7 @@ def measure(config: ConfigDict, workdir: Path) -> None:
             rows, shared = external_data.unseen(config, dataset, section, own, left_out)
             dataset, notes = dataset.take(rows), [*shared, *notes]
         notes = [
-            *[DRAWN] * predictor.knows_drawn_only,
+            *[TRAINED_ON_DRAWN] * predictor.knows_drawn_only,
             *weights_note(config, is_trained=not predictor.weights),
             *notes,
         ]

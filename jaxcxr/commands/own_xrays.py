@@ -108,9 +108,10 @@ def predict_inputs(config: ConfigDict, workdir: Path) -> None:
 
 def _model_warnings(predictor: Predictor, *, drawn_only: bool) -> list[str]:
     """Of the training; of weights as they are: what measured them has taught them nothing."""
-    found = [drawn.DRAWN] * drawn_only
+    found = [drawn.TRAINED_ON_DRAWN] * drawn_only
     if not predictor.weights:
-        found += run_warnings.of_run(predictor.folder)
+        # That the run's X-rays are drawn is said already, and those at hand need not be.
+        found += [w for w in run_warnings.of_run(predictor.folder) if w != drawn.DRAWN]
     return list(dict.fromkeys(found))
 
 

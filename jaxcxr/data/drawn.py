@@ -1,4 +1,4 @@
-"""The warning that all X-rays of a run are drawn: phantoms, of no patients."""
+"""The warnings of phantoms: X-rays of a run are drawn, and a network has seen no others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ DRAWN = (
     "The X-rays are drawn (phantoms), of no patients: the numbers show that the program works and "
     "say nothing about people. What a network that has seen no others says of real X-rays means "
     "nothing."
+)
+# Of whatever X-rays it is shown.
+TRAINED_ON_DRAWN = (
+    "A network that made these predictions, or found the lungs for them, was trained on drawn "
+    "X-rays (phantoms) only: what it says of real X-rays means nothing."
 )
 # What every prediction says that such a network has part in, also one that finds its lungs.
 NOTE = "made with a network that its run trained on drawn X-rays only"

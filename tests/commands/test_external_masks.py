@@ -13,7 +13,7 @@ import pytest
 
 from jaxcxr import data
 from jaxcxr.commands import evaluate, external_data, external_masks, train
-from jaxcxr.data.drawn import DRAWN
+from jaxcxr.data.drawn import TRAINED_ON_DRAWN
 from jaxcxr.data.leakage import SAME_ID
 from jaxcxr.errors import InputError
 from jaxcxr.schema.data import PHANTOM_CLASSES
@@ -79,8 +79,8 @@ def test_patients_of_another_seed_are_measured_and_the_run_stays_as_it_was(run, 
     assert classes == {*PHANTOM_CLASSES}
     report, text = read_json(folder / "report.json"), (folder / "report.md").read_text()
     assert report["segmentation"] == found and report["dataset_fingerprint"]
-    assert report["warnings"][0] == DRAWN and f"Warning. {DRAWN}" in printed
-    assert text.index(DRAWN) < text.index("## Result")
+    assert report["warnings"][0] == TRAINED_ON_DRAWN and f"Warning. {TRAINED_ON_DRAWN}" in printed
+    assert text.index(TRAINED_ON_DRAWN) < text.index("## Result")
     assert report["own_held_out"]["per_image"]["groups"]
     assert "### The run's own held-out patients" in text
     assert text.index("Not for diagnosis") < text.index("## Result")
