@@ -589,6 +589,7 @@ NOT_FOLLOWED = {
     "would match the black of data.lungs=": "sets a field back; tests/data/test_preprocessing.py",
     "shows a segmenter the masks": "sets a field back; tests/training/test_lung_controls.py",
     "leaves nothing of the lungs that": "sets a field back; tests/training/test_lung_controls.py",
+    "% of the first weights in": "tests/training/test_averaged_weights.py follows it",
     "predict it as a whole with": "tests/commands/test_own_xrays.py predicts with and without",
     "is no run folder": "a word for the user's own choice; tests/test_main.py has the message",
     "--config.run=MODE": "how a run mode is written",

@@ -6,6 +6,7 @@ Everything a run folder holds.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,9 @@ from jaxcxr.training.examples import SplitExamples
 from jaxcxr.training.experiment import Experiment
 from jaxcxr.training.prepare import prepare
 
+# Share of the first weights in an average that is none of theirs any more.
+_OF_THE_FIRST = 0.05
+
 
 @schema.checked
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -49,6 +53,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         experiment = prepare(config)
         if not is_fitted:
             check_split(experiment)
+            check_average(experiment)
         run_checksums.unseal(folder)
         folder.write_manifest(manifest(experiment))
         predict.keep_reference(experiment, folder)
@@ -96,6 +101,22 @@ def check_split(experiment: Experiment) -> None:
             f"split.valid_fraction={experiment.config.split.valid_fraction} leaves no validation "
             "patients, which choose the checkpoint; raise it"
         )
+
+
+def check_average(experiment: Experiment) -> None:
+    """Raises InputError where the average would still be of the weights that training begins with.
+
+    Patience may stop a training earlier than its plan says; that is not known here.
+    """
+    average, steps = experiment.config.optim.average, loop.plan(experiment).steps
+    if not steps or average**steps <= _OF_THE_FIRST:
+        return
+    most = math.floor(1000 * _OF_THE_FIRST ** (1 / steps)) / 1000
+    raise InputError(
+        f"optim.average={average:g} leaves {100 * average**steps:.0f} % of the first weights in "
+        f"the average after this training's {steps:,} steps: set --config.optim.average={most:g} "
+        "or less, or train longer"
+    )
 
 
 def find_pretrained(model: ConfigDict) -> weights.Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import jax
@@ -12,17 +13,19 @@ import optax
 import pytest
 
 from jaxcxr import state as states
+from jaxcxr.commands import train
+from jaxcxr.errors import InputError
 from jaxcxr.inference import best
 from jaxcxr.storage.run_folder import RunFolder
 from jaxcxr.training.prepare import prepare
 from tests.training import fitting
 from tests.training.fitting import config, fit, leaves, newest
 
-DECAY = 0.75
+DECAY = 0.5
 
 
 def averaged(**fields: Any):
-    return config(optim__average=DECAY, **fields)
+    return config(**{"optim__average": DECAY, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,19 @@ def test_the_weights_that_train_are_those_without_an_average(whole, tmp_path):
     plain = leaves(newest(config(), tmp_path / "run").state.params)
     for name, value in leaves(newest(averaged(), whole).state.params).items():
         np.testing.assert_allclose(value, plain[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_an_average_of_the_first_weights_is_refused_with_one_that_will_do(tmp_path):
+    """0.9 of it stays at each of six steps, which leaves half of what training began with."""
+    slow = averaged(optim__average=0.9)
+    with pytest.raises(
+        InputError, match=r"53 % of the first .* 6 steps: set .*=0\.606 or"
+    ) as error:
+        train.run(slow, tmp_path / "run")
+    [most] = re.findall(r"average=(0\.606)", str(error.value))
+    train.check_average(prepare(averaged(optim__average=float(most))))
+    train.check_average(prepare(averaged(optim__average=0.9, train__epochs=30.0)))
+    train.check_average(prepare(averaged(optim__average=0.9, train__epochs=0.0)))
 
 
 def test_arrays_of_the_average_are_its_own():
