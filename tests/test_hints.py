@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from jaxcxr import hints
+from jaxcxr import hints, schema
 from jaxcxr.cli import command_line as command
 from jaxcxr.cli.dispatch import RUNS
 from jaxcxr.storage.files import write_json
@@ -69,8 +69,8 @@ def _fields(config: ConfigDict, prefix: str = "") -> set[str]:
 
 @pytest.fixture(scope="module")
 def fields() -> set[str]:
-    """Of all configs, sections among them."""
-    names = set()
+    """Of all configs, sections among them, and of an ensemble, as it names them itself."""
+    names = _fields(schema.config("ensemble"))
     for path in (ROOT / "configs").glob("*.py"):
         module = importlib.import_module(f"configs.{path.stem}")
         if hasattr(module, "get_config"):
