@@ -120,6 +120,8 @@ def add_combinations(
             else ""
         )
         + "; the best learner is that of the out-of-fold images."
+        + " An `ensemble, FIELD=VALUE` is the focal one with that change of its config, its "
+        "checkpoint chosen as that one's." * bool(texts)
     )
 
 

@@ -344,6 +344,7 @@ def test_further_ensembles_of_the_same_learners_stand_beside_it(done, tmp_path, 
     assert second == usual | {"gamma": 0.0, "alpha": "equal"}
     found = read_json(folder / "report.json")["combinations"]["FLANNEL, patched"]
     assert list(found)[-2:] == [f"ensemble, {text}" for text in FURTHER]
+    assert "is the focal one with that change of its config" in (folder / "report.md").read_text()
     ours, theirs = (
         Predictions.load(folder / name / "fold1/predictions.npz").select("test")
         for name in ("ensembles/loss.gamma=0", "ensemble")
