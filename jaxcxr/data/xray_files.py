@@ -94,7 +94,7 @@ class Found:
     @property
     def passed_over(self) -> dict[str, list[str]]:
         """What is said of the files that nobody predicts -> their ids; without empty lists."""
-        kinds = {"hidden, unread": self.hidden, "left out: not an X-ray file": self.strays}
+        kinds = {"hidden, unread": self.hidden, "no X-ray files": self.strays}
         return {text: ids for text, ids in kinds.items() if ids}
 
 

@@ -278,7 +278,7 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(runs, inputs, capsys):
     assert summary["not_xray_files"] == 1 and summary["left_out"] == ["notes.txt"]
     printed = capsys.readouterr().out
     assert re.search(r"hidden, unread +2 \(\.DS_Store, more/Thumbs\.db\)\n", printed)
-    assert re.search(r"left out: not an X-ray file +1 \(notes\.txt\)\n", printed)
+    assert re.search(r"no X-ray files +1 \(notes\.txt\)\n", printed)
 
 
 def test_stray_files_are_no_error_but_the_file_that_is_named(runs, inputs):

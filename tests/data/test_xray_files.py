@@ -252,7 +252,7 @@ def test_what_is_no_x_ray_by_name_and_content_is_left_out(tmp_path, name, conten
         found = xray_files.find(given)
         assert found.strays == [name] * is_left_out
         assert {file.id for file in found.files} == {"a.png", name} - {*found.strays}
-        left_out = {"left out: not an X-ray file": [name]}
+        left_out = {"no X-ray files": [name]}
         assert found.passed_over == (left_out if is_left_out else {})
     # Named alone it is meant.
     assert ids(str(tmp_path / name)) == [name]
