@@ -35,6 +35,7 @@ LAYERS = {
     "jaxcxr.inference": 5,
     "jaxcxr.training": 5,
     "jaxcxr.report": 6,
+    "jaxcxr.audit": 6,
     "jaxcxr.commands": 7,
     "jaxcxr.studies": 8,
     "jaxcxr.cli": 9,

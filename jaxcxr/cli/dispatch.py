@@ -1,6 +1,7 @@
 """The run modes.
 
-train, evaluate, predict, explain, compare, export, patch_counts, lr_find, probe, enhance, study.
+train, evaluate, predict, explain, compare, export, patch_counts, lr_find, check_data, probe,
+enhance, study.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ RUNS = {
     "export": _of("jaxcxr.commands.export"),
     "patch_counts": _of("jaxcxr.commands.patch_counts"),
     "lr_find": _of("jaxcxr.commands.lr_find"),
+    "check_data": _of("jaxcxr.commands.check_data"),
     "probe": _of("jaxcxr.commands.probe"),
     "enhance": _of("jaxcxr.commands.enhance"),
     "study": _of("jaxcxr.studies.study"),

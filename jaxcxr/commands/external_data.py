@@ -30,10 +30,14 @@ def name_of(config: ConfigDict) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class OwnData:
-    """The data that the run was made with, all splits: images, and their patients by every key."""
+    """The data that the run was made with, all splits.
+
+    Images, their patients by every key, and the section of the config that opened them.
+    """
 
     dataset: Dataset
     patients: np.ndarray
+    section: ConfigDict
 
 
 def own_data(config: ConfigDict, folder: RunFolder) -> OwnData:
@@ -61,7 +65,7 @@ def own_data(config: ConfigDict, folder: RunFolder) -> OwnData:
     changed = whole and dataset.fingerprint != recorded["fingerprint"]
     if changed or len(dataset) < recorded.get("images", 0) or not np.isin(ids, dataset.ids).all():
         raise InputError(f"{where}, and what is there now is not what {folder.path} was made with")
-    return OwnData(dataset, leakage.patient_names(dataset, section))
+    return OwnData(dataset, leakage.patient_names(dataset, section), section)
 
 
 def _held_out(folder: RunFolder) -> list[str]:
@@ -89,7 +93,14 @@ def unseen(
     """
     drop = config.evaluate.same_source == "left_out"
     patients = leakage.patient_names(dataset, section)
-    leaked = leakage.find_leakage(dataset, patients, own.dataset, own.patients, sources=drop)
+    leaked = leakage.find_leakage(
+        dataset,
+        patients,
+        own.dataset,
+        own.patients,
+        copies=leakage.copied(dataset, section, own.dataset, own.section),
+        sources=drop,
+    )
     left_out |= {reason: len(rows) for reason, rows in leaked.items()}
     rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(leaked.values())))
     if not len(rows):

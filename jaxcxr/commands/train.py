@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import parallel, schema, weights
-from jaxcxr.commands import evaluate, predict, scoring, training_pictures
+from jaxcxr.commands import check_data, evaluate, predict, scoring, training_pictures
 from jaxcxr.commands.export_spec import normalisation
 from jaxcxr.errors import InputError
 from jaxcxr.inference import best
@@ -55,7 +55,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             check_split(experiment)
             check_average(experiment)
         run_checksums.unseal(folder)
-        folder.write_manifest(manifest(experiment))
+        folder.write_manifest(manifest(experiment) | _data_checks(experiment))
         predict.keep_reference(experiment, folder)
         if not is_fitted:
             fit(experiment, folder)
@@ -64,6 +64,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
         evaluate.report(folder, segments=not experiment.task.has_classes)
         run_checksums.seal(folder)
         folder.mark_finished("train", {"split_sha256": experiment.own.sha256})
+
+
+def _data_checks(experiment: Experiment) -> dict[str, object]:
+    """What the manifest says of the data; nothing of an ensemble, whose learners looked at them."""
+    dataset = experiment.record.dataset
+    if dataset is None:
+        return {}
+    return {"data_checks": check_data.of_training(experiment.config, dataset, experiment.own)}
 
 
 def check(config: ConfigDict, *, has_checkpoints: bool) -> None:
@@ -143,6 +151,7 @@ def fit(experiment: Experiment, folder: RunFolder) -> None:
     ):
         if parallel.is_main():
             training_pictures.write_inputs(experiment, folder, writer)
+            check_data.write_pictures(experiment.record.dataset, folder)
         pretrained: Callable[[Variables], Variables] | None = None
         if config.model.pretrained:
             pretrained = functools.partial(with_weights, experiment, folder)

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from jaxcxr.data import duplicates, image_facts
 from jaxcxr.data.builders import PATIENT_KEYS, open_dataset
 from jaxcxr.data.dataset import Dataset
 
-SAME_ID, SAME_FILE, SAME_PATIENT, OF_SUCH_PATIENTS, SAME_SOURCE = (
+SAME_ID, SAME_FILE, SAME_PATIENT, SAME_XRAY, OF_SUCH_PATIENTS, SAME_SOURCE = (
     "the run's data have an image of that id",
     "the run's data have the same file",
     "the run's data have the patient",
+    "the run's data have the same X-ray in another form",
     "further images of these patients",
     "the run's data have images of that source",
 )
@@ -36,12 +38,31 @@ def patient_names(dataset: Dataset, data_config: Any) -> np.ndarray:
     return np.array(columns).T
 
 
+def copied(dataset: Dataset, section: Any, own: Dataset, own_section: Any) -> np.ndarray:
+    """[N] bool: images of which `own` has a copy, found by its pixels (`duplicates`).
+
+    Args:
+        dataset: N images of the external set.
+        section: the data section that it was opened with.
+        own: images of the model's own data.
+        own_section: theirs.
+    """
+    both = [image_facts.look(dataset, section), image_facts.look(own, own_section)]
+    pairs = duplicates.find(np.concatenate([facts.thumbnails for facts in both]), show=True)
+    rows = [pair.first for pair in pairs if pair.first < len(dataset) <= pair.second]
+    return np.isin(np.arange(len(dataset)), rows)
+
+
 def find_leakage(
-    dataset: Dataset, patients: np.ndarray, own: Dataset, own_patients: np.ndarray, *, sources: bool
+    dataset: Dataset,
+    patients: np.ndarray,
+    own: Dataset,
+    own_patients: np.ndarray,
+    *,
+    copies: np.ndarray,
+    sources: bool,
 ) -> dict[str, np.ndarray]:
     """Images that a model may have been trained on, or whose patients may, by reason.
-
-    Not detectable: a copy that was encoded again, under another id, patient and source.
 
     Args:
         dataset: N images of the external set.
@@ -49,6 +70,7 @@ def find_leakage(
             agrees.
         own: M images of the model's own data.
         own_patients: [M, K] their patients' names.
+        copies: [N] bool, see `copied`.
         sources: whether all images count that are of a source which `own` has.
 
     Returns:
@@ -58,6 +80,7 @@ def find_leakage(
         SAME_ID: np.isin(dataset.ids, own.ids),
         SAME_FILE: np.isin(dataset.image_hashes, own.image_hashes),
         SAME_PATIENT: np.isin(patients, own_patients).any(axis=1),
+        SAME_XRAY: copies,
     }
     leaked = np.any(list(reasons.values()), axis=0)
     reasons[OF_SUCH_PATIENTS] = _same_people(patients, leaked)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from scipy.sparse import coo_array, csgraph
 
 from jaxcxr.data.dataset import seeded_rank
 from jaxcxr.errors import InputError
@@ -24,7 +25,8 @@ class Folds:
     """A test set and `num_folds` disjoint folds of the remaining images.
 
     ids, patient_ids: [N] numpy strings. labels: [N] int32. fold: [N] int32, TEST or the fold in
-    which the image is held out.
+    which the image is held out, as drawn; `split` moves those of `together`, ids of images that
+    no split parts, beside those of a group.
     """
 
     ids: np.ndarray
@@ -36,6 +38,7 @@ class Folds:
     test_fraction: float
     seed: int
     group_by: Literal["patient", "image"]
+    together: tuple[tuple[str, ...], ...] = ()
 
     def split(self, fold: int, *, valid_fraction: float) -> dict[str, np.ndarray]:
         """Row indices of one fold's train, valid, oof and test images; no group is in two.
@@ -55,12 +58,11 @@ class Folds:
             (1 - valid_fraction, valid_fraction),
             salt=f"{self.seed}/valid/{fold}",
         )
-        split = {
-            "train": rest[part == 0],
-            "valid": rest[part == 1],
-            "oof": np.flatnonzero(held_out),
-            "test": np.flatnonzero(self.fold == TEST),
-        }
+        names = ("train", "valid", "oof", "test")
+        part_of = np.where(self.fold == TEST, names.index("test"), names.index("oof"))
+        part_of[rest] = part
+        part_of = _join(part_of, self._groups(), self.ids, self.together)
+        split = {name: np.flatnonzero(part_of == n) for n, name in enumerate(names)}
         for name in ("train", "valid") if valid_fraction else ("train",):
             where = f"the {name} set of fold {fold}"
             _require_every_class(self.labels[split[name]], self.labels, self.classes, where)
@@ -96,6 +98,7 @@ class Folds:
                 test_fraction=data["test_fraction"],
                 seed=data["seed"],
                 group_by=data["group_by"],
+                together=tuple(map(tuple, data.get("together", ()))),
             )
             expected = data["sha256"]
         except InputError:
@@ -121,6 +124,8 @@ class Folds:
             "test_fraction": self.test_fraction,
             "seed": self.seed,
             "group_by": self.group_by,
+            # Where there are none, the hash is that of folds from before they were looked for.
+            **({"together": [list(names) for names in self.together]} if self.together else {}),
             "rows": [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)],
         }
 
@@ -135,6 +140,7 @@ def make_folds(
     test_fraction: float,
     seed: int,
     group_by: Literal["patient", "image"] = "patient",
+    together: Sequence[Sequence[str]] = (),
 ) -> Folds:
     """Sets a test set aside and cuts the rest into folds, by patient, balanced by class.
 
@@ -150,6 +156,9 @@ def make_folds(
         test_fraction: fraction of the images in the test set, 0 <= f < 1.
         seed: of the draw.
         group_by: "patient" keeps the images of a patient in one part; "image" does not.
+        together: ids of images that are kept in one part besides, such as copies under other
+            patients. They and their groups go where the largest of these groups is: no other image
+            changes its part, so that folds with and without them can be compared.
 
     Raises:
         InputError: fewer groups than folds, or a class without example in a fold or the test.
@@ -177,9 +186,11 @@ def make_folds(
     test = _assign(groups, labels, (1 - test_fraction, test_fraction), salt=f"{seed}/test") == 1
     fractions = (1 / num_folds,) * num_folds
     fold[~test] = _assign(groups[~test], labels[~test], fractions, salt=f"{seed}/folds")
-    parts = {f"fold {number}": fold == number for number in range(num_folds)}
+    together = tuple(tuple(names) for names in together)
+    joined = _join(fold, groups, ids, together)
+    parts = {f"fold {number}": joined == number for number in range(num_folds)}
     if test_fraction:
-        parts["the test set"] = test
+        parts["the test set"] = joined == TEST
     for name, part in parts.items():
         _require_every_class(labels[part], labels, tuple(classes), name)
     return Folds(
@@ -192,7 +203,41 @@ def make_folds(
         test_fraction=float(test_fraction),
         seed=seed,
         group_by=group_by,
+        together=together,
     )
+
+
+def _join(
+    part: np.ndarray, groups: np.ndarray, ids: np.ndarray, together: Sequence[Sequence[str]]
+) -> np.ndarray:
+    """[N] parts, in which linked groups are where the largest of them was, then the first by name.
+
+    Args:
+        part: [N] int, of each image.
+        groups: [N] of each image.
+        ids: [N] of each image.
+        together: ids of which the groups are linked; those that are not among `ids` count for
+            nothing.
+    """
+    if not together:
+        return part
+    names, number, images = np.unique(groups, return_inverse=True, return_counts=True)
+    group_of = dict(zip(ids.tolist(), number.tolist(), strict=True))
+    links = [
+        (numbers[0], other)
+        for cluster in together
+        if (numbers := [group_of[name] for name in cluster if name in group_of])
+        for other in numbers
+    ]
+    edges = np.array(links, np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges), bool), edges.T), shape=(len(names), len(names)))
+    _, component = csgraph.connected_components(graph, directed=False)
+    part_of = np.zeros(len(names), part.dtype)
+    part_of[number] = part
+    leader = {}
+    for group in sorted(range(len(names)), key=lambda g: (-images[g], names[g])):
+        leader.setdefault(component[group], group)
+    return np.array([part_of[leader[c]] for c in component], part.dtype)[number]
 
 
 def _assign(

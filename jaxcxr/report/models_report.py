@@ -16,6 +16,7 @@ from jaxcxr.papers import covid_cxnet
 from jaxcxr.report import (
     composition,
     confounding,
+    data_checks,
     document,
     excluded,
     first_weights,
@@ -56,6 +57,7 @@ def write_models_report(folder: Path | str) -> str:
         for title, folders, classes in _trainings(m):
             levels |= loss_level.of_learners({title: folders}, classes)
     warnings = [*warnings, *loss_level.warnings(levels)]
+    warnings += data_checks.warnings(data_checks.of_manifest(of_widest))
     report = Report(
         folder, {"kind": "models", "models": [_facts(m) for m in models]}, left_out=left_out
     )
@@ -106,6 +108,7 @@ def write_models_report(folder: Path | str) -> str:
     report.add("## Details")
     loss_level.add_table(report, levels, over="repeats")
     composition.add_run(report, of_widest)
+    data_checks.add_section(report, of_widest, pictures=None)
     document.add_confounding(report, associations)
     _segmentation(report, folder)
     stages = document.read_json(folder / "stages.json")

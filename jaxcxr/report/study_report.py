@@ -12,6 +12,7 @@ from jaxcxr.report import (
     biomarkers_report,
     composition,
     confounding,
+    data_checks,
     document,
     ensembles,
     excluded,
@@ -67,7 +68,11 @@ def write_study_report(
     classes = list(everything[0].classes)
     associations, warnings, left_out = confounding.confounding(everything)
     levels = loss_level.of_learners({named(e): e.folders for e in entries}, len(classes))
+    # An ensemble's manifest has neither views nor checks; its learners', of the same split, do.
+    learner = min(entries, key=lambda e: e.model == ENSEMBLE)
+    looked_at = document.read_json(learner.folders[0] / "manifest.json")
     warnings = [*warnings, *loss_level.warnings(levels)]
+    warnings += data_checks.warnings(data_checks.of_manifest(looked_at))
     splits = [s for s in ("test", "oof") if all(s in entry.scores for entry in entries)]
     if not splits:
         raise InputError(
@@ -143,9 +148,8 @@ def write_study_report(
     biomarkers_report.add_section(report, biomarkers, main)
     roc_pr.add_learners(report, entries, main)
     _data(report, entries[0])
-    # An ensemble's manifest has no views; its learners', of the same split, do.
-    learner = min(entries, key=lambda e: e.model == ENSEMBLE)
     composition.add_study(report, learner.folders)
+    data_checks.add_section(report, looked_at, pictures=None)
     document.add_confounding(report, associations)
     _segmentation(report, folder)
     _times(report, folder, entries)

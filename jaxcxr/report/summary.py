@@ -17,6 +17,7 @@ from jaxcxr.metrics.by_rows import BootstrapScores
 from jaxcxr.report import (
     composition,
     confounding,
+    data_checks,
     document,
     excluded,
     first_weights,
@@ -82,6 +83,7 @@ def write_run_report(folder: Path | str) -> str:
     level = loss_level.of_run(folder, len(predictions.classes))
     report.facts["loss"] = level and level.to_json()
     warnings += loss_level.warnings({name: [level]} if level else {})
+    warnings += data_checks.warnings(data_checks.of_manifest(manifest))
     report.open(name, warnings)
     report.add("## Result", _sentence(scores[main], main), *([level.sentence] if level else []))
     report.table(*tables.scores_rows(scores[main]))
@@ -117,6 +119,8 @@ def write_run_report(folder: Path | str) -> str:
             "counts of the splits, which every new training writes."
         )
     composition.add_run(report, manifest)
+    if config is not None and config.get("task") == "classify":
+        data_checks.add_section(report, manifest, pictures=folder)
     document.add_confounding(report, associations)
     document.add_curves(
         report, folder, title=name, classes=len(predictions.classes) if level else 0
@@ -156,7 +160,9 @@ def write_segment_report(folder: Path | str) -> str:
         )
     config = document.read_json(folder / "config.json")
     report = Report(folder, {"kind": "segment", "segmentation": overlap, "config": config})
+    manifest = document.read_json(folder / "manifest.json")
     warnings = drawn.of_builders((config or {}).get("data", {}).get("builders", ()))
+    warnings += data_checks.warnings(data_checks.of_manifest(manifest))
     report.open("Lung segmentation", warnings)
     where = f"{overlap['images']:,} {document.split_title(overlap['split'])}"
     parts = [f"{n} {document.score_text(r['jaccard'])}" for n, r in overlap["structures"].items()]
@@ -167,12 +173,13 @@ def write_segment_report(folder: Path | str) -> str:
     began_with = report.facts["pretrained"] = first_weights.of_run(folder, config)
     document.add_provenance(
         report,
-        document.read_json(folder / "manifest.json"),
+        manifest,
         config=config,
         first_weights=first_weights.sentence(began_with) if began_with else "",
     )
     excluded.add_excluded(report, folder)
     report.add("## Details")
+    data_checks.add_section(report, manifest, pictures=folder)
     document.add_curves(report, folder, title="Lung segmentation")
     document.add_timings(report, folder, patched=False)
     document.add_overlays(report, folder, config=config)

@@ -16,6 +16,7 @@ from jaxcxr.schema.building import (
     run_name,
 )
 from jaxcxr.schema.checking import (
+    EARLIER,
     LATER,
     RETIRED,
     check,
@@ -32,8 +33,8 @@ from jaxcxr.schema.tasks import KINDS
 from jaxcxr.schema.uses import check_read, is_read, names_without
 
 __all__ = [
-    "KINDS", "LATER", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table", "changed",
-    "check", "check_preset", "check_read", "checked", "completed", "config", "field_names",
-    "holds_stages", "is_read", "merged", "names_without", "run_name", "section_of", "stages",
-    "unknown_field",
+    "EARLIER", "KINDS", "LATER", "PRESETS", "RETIRED", "Experiment", "Field", "Section", "Table",
+    "changed", "check", "check_preset", "check_read", "checked", "completed", "config",
+    "field_names", "holds_stages", "is_read", "merged", "names_without", "run_name", "section_of",
+    "stages", "unknown_field",
 ]  # fmt: skip

@@ -47,9 +47,12 @@ LATER = (
     "predict.data.sources",
     "predict.largest_pieces",
     "predict.structure",
+    "split.file",
     "train.cache_features",
     "train.shuffle_labels",
 )
+# Fields whose default is something else -> what runs did before there was the field.
+EARLIER = {"split.duplicates": "apart"}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -100,16 +103,16 @@ def check(config: ConfigDict) -> None:
 
 
 def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a run folder with those fields of LATER that it is older than."""
+    """The configuration of a run folder with the fields that it is older than."""
     complete = {k: completed(v) if isinstance(v, Mapping) else v for k, v in saved.items()}
     section = KINDS.get(str(saved.get("task")), Section({}))
-    for name in LATER:
+    for name in (*LATER, *EARLIER):
         *parts, field = name.split(".")
         later, part = section.find(name), complete
         for key in parts:
             part = part.get(key) if isinstance(part, dict) else None
         if later is not None and isinstance(part, dict):
-            part.setdefault(field, _json_default(later))
+            part.setdefault(field, EARLIER.get(name, _json_default(later)))
     return complete
 
 

@@ -65,6 +65,17 @@ SPLIT = Section(
             "image: as published, leaks patients between the splits",
             values=("patient", "image"),
         ),
+        "file": Field(
+            "",
+            "CSV with the columns id and split (train, valid, test), such as a published split; it "
+            "is taken as it is, in place of drawn folds, and its leaks are told",
+        ),
+        "duplicates": Field(
+            "together",
+            "copies of an X-ray under other ids or patients, found by their pixels; apart: splits "
+            "may part them, as those of runs before there was the field",
+            values=("together", "apart"),
+        ),
     },
     compiled=False,
 )

@@ -15,6 +15,7 @@ CONFIG, MANIFEST, FINISHED, TIMINGS, TRAINING, STAGES, SEGMENTATION, PRETRAINED,
     "config.json", "manifest.json", "finished.json", "timings.json", "training.json", "stages.json",
     "segmentation.json", "pretrained.json", "lr_find.json",
 )  # fmt: skip
+DATA_CHECKS = "data_checks"  # a folder: what --config.run=check_data writes
 SEALED = "checksums"  # the mark in finished.json that checksums.json is there
 REFERENCE = "reference.png"  # the image that all histograms are matched to
 _DEPTH = 60  # of objects in objects

@@ -19,6 +19,7 @@ from jaxcxr.storage.folder_lock import LOCK, FolderLock, ReadOnlyFolder
 from jaxcxr.storage.provenance import environment, now, upstream
 from jaxcxr.storage.run_files import (
     CONFIG,
+    DATA_CHECKS,
     FINISHED,
     LR_FIND,
     MANIFEST,
@@ -100,7 +101,7 @@ class RunFolder:
             with files.reading(folder.path, "give another run folder (--workdir=...)."):
                 there = set(os.listdir(folder.path)) - {LOCK} if active else set()
             folder._empty = not there
-            is_strange = there and LR_FIND not in there
+            is_strange = there and not there & {LR_FIND, DATA_CHECKS}
             if is_strange and not os.path.lexists(folder.path / CONFIG) and not folder._read_only:
                 shown = ", ".join(sorted(there)[:3])
                 logger.warning(

@@ -36,7 +36,7 @@ from jaxcxr.storage.names import csv_line
 from jaxcxr.storage.predictions import Predictions
 from jaxcxr.studies.stages import Stage, masks_index, own, say
 from jaxcxr.tasks import segment
-from jaxcxr.training.examples import Examples, SplitExamples, split, with_targets
+from jaxcxr.training.examples import Examples, SplitExamples, copies, split, with_targets
 
 SIDE = 256  # pixels of the images that are measured: a ratio of widths is right to about 0.01
 C, MAX_ITER = 1.0, 10_000  # of the logistic regression; C is not tuned
@@ -217,9 +217,10 @@ def _splits(
     learner: ConfigDict, dataset: data.Dataset, folds: int
 ) -> Iterator[tuple[int, SplitExamples]]:
     """Each fold's splits, as those of the learners."""
+    together = copies(learner, dataset)
     for fold in range(folds):
         learner.split.folds, learner.split.fold = folds, fold
-        yield fold, with_targets(learner, split(learner, Examples.of(dataset)))
+        yield fold, with_targets(learner, split(learner, Examples.of(dataset), together))
 
 
 def _table(dataset: data.Dataset, parts: Mapping[int, SplitExamples], values: np.ndarray) -> str:

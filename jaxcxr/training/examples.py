@@ -9,7 +9,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import data
+from jaxcxr.data import duplicates, image_facts
 from jaxcxr.errors import InputError
+from jaxcxr.training import given_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,20 +65,37 @@ class SplitExamples:
     sha256: str
 
 
-def split(config: ConfigDict, examples: Examples) -> SplitExamples:
-    """The splits that `config.split` describes, of this run's fold."""
+def split(
+    config: ConfigDict, examples: Examples, together: Sequence[Sequence[str]]
+) -> SplitExamples:
+    """The splits that `config.split` describes, of this run's fold.
+
+    Args:
+        config: of the run.
+        examples: all of them.
+        together: ids of images that no split parts, see `copies`.
+    """
     s = config.split
-    folds = data.make_folds(
-        examples.ids,
-        examples.patient_ids,
-        examples.labels,
-        examples.classes,
-        num_folds=s.folds,
-        test_fraction=s.test_fraction,
-        seed=s.seed,
-        group_by=s.group_by,
-    )
-    splits = folds.split(s.fold, valid_fraction=s.valid_fraction)
+    images = (examples.ids, examples.patient_ids, examples.labels, examples.classes)
+    if s.file:
+        if s.fold:
+            raise InputError(
+                f"split.file={s.file!r} gives one split, and split.fold is {s.fold}: set it to 0, "
+                "in a study its folds to 1 (--config.study.folds=1)"
+            )
+        splits, sha256 = given_split.splits(
+            s.file, *images, valid_fraction=s.valid_fraction, seed=s.seed
+        )
+    else:
+        folds = data.make_folds(
+            *images,
+            num_folds=s.folds,
+            test_fraction=s.test_fraction,
+            seed=s.seed,
+            group_by=s.group_by,
+            together=together,
+        )
+        splits, sha256 = folds.split(s.fold, valid_fraction=s.valid_fraction), folds.sha256
     if s.train_fraction < 1:
         train = splits["train"]
         patients, images = data.sample_patients(
@@ -86,7 +105,22 @@ def split(config: ConfigDict, examples: Examples) -> SplitExamples:
         splits["train"] = train[np.isin(examples.patient_ids[train], chosen)]
     if "train_limit" in s:
         splits["train"] = _limited(splits["train"], examples, tuple(s.train_limit), seed=s.seed)
-    return SplitExamples(examples, splits, folds.sha256)
+    return SplitExamples(examples, splits, sha256)
+
+
+def copies(config: ConfigDict, dataset: data.Dataset) -> list[list[str]]:
+    """Ids of images that are one, of each such cluster.
+
+    [] with `split.duplicates=apart`, or where `split.file` says what is in which split.
+    """
+    if config.split.duplicates == "apart" or config.split.file:
+        return []
+    facts = image_facts.look(dataset, config.data)
+    cluster = duplicates.clusters(facts.pairs, len(dataset))
+    rows_of: dict[int, list[str]] = {}
+    for name, first in zip(dataset.ids.tolist(), cluster.tolist(), strict=True):
+        rows_of.setdefault(first, []).append(name)
+    return [names for names in rows_of.values() if len(names) > 1]
 
 
 def _limited(

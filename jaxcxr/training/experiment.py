@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcxr import parallel
+from jaxcxr.data.dataset import Dataset
 from jaxcxr.data.dropped import Dropped
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.state import Variables
@@ -35,6 +36,7 @@ class DataRecord:
             it.
         mask_summary: see `data.Store`.
         builders: name of each data set -> the version of its builder.
+        dataset: the images as files, in the order of the examples; None: other runs opened them.
     """
 
     fingerprint: str
@@ -44,6 +46,7 @@ class DataRecord:
     reference: Path | None = None
     mask_summary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     builders: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dataset: Dataset | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from jaxcxr.errors import InputError
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.inference.mask_provider import MaskProvider
 from jaxcxr.tasks import task_of
-from jaxcxr.training import placement, stacking, steps
-from jaxcxr.training.examples import Examples, SplitExamples, split, with_targets
+from jaxcxr.training import given_split, placement, stacking, steps
+from jaxcxr.training.examples import Examples, SplitExamples, copies, split, with_targets
 from jaxcxr.training.experiment import DataRecord, Experiment
 
 
@@ -51,10 +51,10 @@ def _from_images(
 ) -> Experiment:
     masks = MaskProvider.for_run(config)
     store = open_store(config.data, masks=masks.stored)
-    study = split(config, Examples.of(store.dataset))
+    study = split(config, Examples.of(store.dataset), copies(config, store.dataset))
     own = with_targets(config, study)
     arrays: dict[str, Any] = {"image": store.images, "label": own.examples.labels}
-    notices = store.dataset.notices
+    notices = store.dataset.notices + _unnamed(config, study)
     if config.train.get("shuffle_labels"):
         arrays["label"] = _shuffled(own, config.seed)
         notices += (
@@ -73,8 +73,23 @@ def _from_images(
         reference=store.reference,
         mask_summary=store.mask_summary | masks.origin,
         builders=store.dataset.versions,
+        dataset=store.dataset,
     )
     return Experiment(config, own, study, arrays, build(config, own), record)
+
+
+def _unnamed(config: ConfigDict, study: SplitExamples) -> tuple[str, ...]:
+    """A notice of the images that `split.file` does not name, and of names that no image has."""
+    if not config.split.file:
+        return ()
+    named = list(given_split.read(config.split.file))
+    unnamed = int((~np.isin(study.examples.ids, named)).sum())
+    absent = len(set(named) - set(study.examples.ids.tolist()))
+    texts = {
+        f"{unnamed:,} images are in no split: split.file does not name them": unnamed,
+        f"{absent:,} ids of split.file are of no image of the data": absent,
+    }
+    return tuple(text for text, count in texts.items() if count)
 
 
 def _shuffled(own: SplitExamples, seed: int) -> np.ndarray:

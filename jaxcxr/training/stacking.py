@@ -17,7 +17,7 @@ from jaxcxr.training.examples import Examples, SplitExamples
 from jaxcxr.training.experiment import DataRecord, Experiment
 
 # What decides which patients are held out, and by which fold.
-_SPLIT_FIELDS = ("seed", "folds", "test_fraction", "group_by")
+_SPLIT_FIELDS = ("seed", "folds", "test_fraction", "group_by", "duplicates", "file")
 
 
 def prepare(config: ConfigDict) -> Experiment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from jaxcxr.data import leakage, open_dataset
@@ -19,9 +20,14 @@ def named(dataset, *ids, sources=None):
     return dataclasses.replace(dataset, ids=np.array(ids), **changes)
 
 
-def found(external, patients, own, own_patients, *, sources=False):
+def found(external, patients, own, own_patients, *, sources=False, copies=()):
     rows = leakage.find_leakage(
-        external, np.array(patients), own, np.array(own_patients), sources=sources
+        external,
+        np.array(patients),
+        own,
+        np.array(own_patients),
+        copies=np.isin(np.arange(len(external)), copies),
+        sources=sources,
     )
     return {reason: index.tolist() for reason, index in rows.items() if len(index)}
 
@@ -43,6 +49,27 @@ def test_ids_files_and_patients_give_a_patient_away_with_all_images():
         leakage.SAME_PATIENT: [2],
         leakage.OF_SUCH_PATIENTS: [3, 5],  # of p1; w shares the strict name of z
     }
+
+
+def test_a_copy_gives_the_other_images_of_its_patient_away():
+    own = named(make_dataset(images(1, 2)), "a", "b")
+    external = named(make_dataset(images(3, 4, 5)), "x", "y", "z")
+    patients = [["p1", "p1"], ["p2", "p2"], ["p1", "p1"]]
+    assert found(external, patients, own, [["a", "a"], ["b", "b"]], copies=[0]) == {
+        leakage.SAME_XRAY: [0],
+        leakage.OF_SUCH_PATIENTS: [2],
+    }
+
+
+def test_an_x_ray_in_another_form_is_found_in_the_own_data(tmp_path):
+    draws = np.random.default_rng(1)
+    pictures = [cv2.GaussianBlur(draws.normal(size=(96, 96)), (0, 0), 3) for _ in range(6)]
+    grey = [np.uint8(np.clip(128 + 200 * picture, 0, 255)) for picture in pictures]
+    dark = cv2.resize(np.uint8(255 * (grey[4] / 255) ** 1.5), (64, 64))
+    own = make_dataset([{"image": encode(picture)} for picture in grey[:5]])
+    external = make_dataset([{"image": encode(picture)} for picture in (grey[5], dark)])
+    section = data_config(tmp_path)
+    assert leakage.copied(external, section, own, section).tolist() == [False, True]
 
 
 def test_strangers_are_kept_and_a_shared_source_counts_where_asked():

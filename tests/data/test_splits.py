@@ -240,3 +240,53 @@ def test_real_xrays_are_split_by_patient(real_data, tmp_path, patient_key):
 
 
 GOLDEN = "d9c933cb506dfcf65738db5f3bacf3e91d1831c5358df33f707c5fd1860af9a3"
+
+
+def parts_of(folds, fold):
+    """Id of each image -> the part of it in a fold."""
+    split = folds.split(fold, valid_fraction=0.2)
+    return {folds.ids[row]: name for name, rows in split.items() for row in rows}
+
+
+def test_copies_of_an_x_ray_are_in_one_part_and_no_other_image_moves():
+    data = study()
+    ids, patients, _ = data
+    _, first, images = np.unique(patients, return_index=True, return_counts=True)
+    ones, threes = first[images == 1], first[images == 3]
+    together = [(ids[a], ids[b]) for a, b in zip(ones[:30], threes, strict=False)]
+    drawn, kept = folds_of(data), folds_of(data, together=together)
+    moved = set()
+    for fold in range(5):
+        before, now = parts_of(drawn, fold), parts_of(kept, fold)
+        for a, b in together:
+            assert now[a] == now[b] == before[b], "a patient goes where one with more images is"
+        moved |= {name for name in now if now[name] != before[name]}
+    assert moved and moved <= {a for a, _ in together}
+    assert kept.sha256 != drawn.sha256
+
+
+def test_a_copy_takes_the_other_images_of_its_patient_along():
+    data = study()
+    ids, patients, _ = data
+    _, first, images = np.unique(patients, return_index=True, return_counts=True)
+    chain = [ids[row] for row in first[images == 2][:3]]
+    folds = folds_of(data, together=[chain[:2], chain[1:]])
+    for fold in range(5):
+        part = parts_of(folds, fold)
+        its = [name for name in ids if name.rsplit("_", 1)[0] in {c[:5] for c in chain}]
+        assert len(its) == 6 and len({part[name] for name in its}) == 1
+
+
+def test_ids_that_are_not_there_keep_nothing_together():
+    data = study()
+    drawn, kept = folds_of(data), folds_of(data, together=[("nobody", "nobody else")])
+    for fold in range(5):
+        assert parts_of(drawn, fold) == parts_of(kept, fold)
+
+
+def test_a_fold_file_keeps_what_is_together():
+    ids = study()[0]
+    folds = folds_of(study(), together=[(ids[0], ids[40])])
+    again = Folds.from_json(folds.to_json())
+    assert again.together == folds.together and again.sha256 == folds.sha256
+    assert parts_of(again, 1) == parts_of(folds, 1)

@@ -25,9 +25,9 @@ def segmenter(**fields):
 
 
 def without_later_fields(config: dict) -> set[str]:
-    """Deletes the fields of LATER from a configuration, and says which it had."""
+    """Deletes the fields of LATER and EARLIER from a configuration, and says which it had."""
     had = set()
-    for name in schema.LATER:
+    for name in (*schema.LATER, *schema.EARLIER):
         *parts, field = name.split(".")
         section = config
         for part in parts:
@@ -41,7 +41,7 @@ def without_later_fields(config: dict) -> set[str]:
 @pytest.mark.parametrize("make", [tiny.learner, segmenter])
 def test_a_run_older_than_a_field_did_what_its_default_says(make, tmp_path):
     """It predicts with the folder alone, and the same command goes on."""
-    folder, config = tmp_path / "run", make(train__epochs=0.0)
+    folder, config = tmp_path / "run", make(train__epochs=0.0, split__duplicates="apart")
     train.run(config, folder)
     saved, marks = (read_json(folder / name) for name in ("config.json", "finished.json"))
     had = without_later_fields(saved)
@@ -51,7 +51,10 @@ def test_a_run_older_than_a_field_did_what_its_default_says(make, tmp_path):
     write_json(folder / "finished.json", {k: v for k, v in marks.items() if k != "checksums"})
     assert Predictor.load(folder).config.model.norm_statistics == "batch"
     train.run(config, folder)
-    config.model.norm_momentum = 0.5
+    config.split.duplicates = "together"  # the default, which runs before it did not do
+    with pytest.raises(InputError, match=r"split\.duplicates"):
+        train.run(config, folder)
+    config.split.duplicates, config.model.norm_momentum = "apart", 0.5
     with pytest.raises(InputError, match="different configuration"):
         train.run(config, folder)
 
@@ -60,7 +63,7 @@ def test_every_later_field_is_one_of_some_task():
     had = [
         without_later_fields(section_defaults(task)) for task in ("classify", "segment", "ensemble")
     ]
-    assert set.union(*had) == set(schema.LATER)
+    assert set.union(*had) == {*schema.LATER, *schema.EARLIER}
 
 
 @pytest.mark.parametrize("task", ["classify", "segment", "ensemble"])

@@ -1,0 +1,1 @@
+"""What makes a result doubtful: leaks, copies, and shortcuts to the class."""
