@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # What a training writes before its first checkpoint.
 _OF_A_START = (
     CONFIG, MANIFEST, TIMINGS, REFERENCE, "pretrained.json", "metrics.jsonl", "tensorboard",
-    "overlays", "checkpoints",
+    "overlays", "plots", "checkpoints",
 )  # fmt: skip
 
 
