@@ -30,4 +30,5 @@ def get_config(preset: str = "") -> ConfigDict:
         LEARNERS,
         changed=_ONE_SIZE if preset == "small" else {},
         in_sample=True,
+        loss=common_flannel.CROSS_ENTROPY if preset == "small" else None,
     )

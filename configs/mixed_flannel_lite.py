@@ -19,6 +19,7 @@ PARTS = ("flannel_lite", "patched_flannel_lite")
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    config = common_flannel.study("mixed_flannel_lite", preset, {})
+    loss = common_flannel.CROSS_ENTROPY if preset == "small" else None
+    config = common_flannel.study("mixed_flannel_lite", preset, {}, loss=loss)
     config.study.learners_of = tuple(f"runs/{schema.run_name(part, preset)}" for part in PARTS)
     return config

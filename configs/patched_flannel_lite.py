@@ -32,5 +32,9 @@ _ONE_SIZE = {"data.image_size": 512, "patches.size": 224, "patches.eval_count": 
 
 def get_config(preset: str = "") -> ConfigDict:
     return common_flannel.study(
-        "patched_flannel_lite", preset, LEARNERS, changed=_ONE_SIZE if preset == "small" else {}
+        "patched_flannel_lite",
+        preset,
+        LEARNERS,
+        changed=_ONE_SIZE if preset == "small" else {},
+        loss=common_flannel.CROSS_ENTROPY if preset == "small" else None,
     )

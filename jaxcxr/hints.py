@@ -22,6 +22,7 @@ from jaxcxr.run_modes import READING
 _PHANTOMS = "tfds_builders.phantom_cxr"
 _SEGMENTER = "fc_densenet103"
 _READY = "lungs"  # trains nothing
+FURTHER = "study.ensembles"  # what a further ensemble changes is said there
 
 
 def program() -> list[str]:
@@ -144,7 +145,8 @@ def of_stage(message: str, section: str, study: ConfigDict) -> str:
 
     Args:
         message: of an error.
-        section: where the study's config has the stage's fields; '': nowhere.
+        section: where the study's config has the stage's fields; '': nowhere; `FURTHER`: in the
+            texts of `study.ensembles`, without `--config.`.
         study: the study's config, whose own fields hold for every stage.
     """
 
@@ -156,6 +158,8 @@ def of_stage(message: str, section: str, study: ConfigDict) -> str:
 
     if not section:
         return message
+    if section == FURTHER:
+        message, replaced = f"study.ensembles: {message}", lambda match: match[1]
     lines = message.split("\n")
     fields = re.compile(r"--config\.([a-z_]+(?:\.[a-z0-9_]+)+)")
     return "\n".join(line if "--config=" in line else fields.sub(replaced, line) for line in lines)

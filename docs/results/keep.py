@@ -33,7 +33,7 @@ _PLACE = re.compile(r"""["' =(,](/[^"/,\s]+/[^"',\s]*)""")  # a whole path
 
 
 def keep(study: Path, target: Path) -> None:
-    """Copies a finished study, its paths told as the documentation tells them.
+    """Copies a study, its paths told as the documentation tells them; what was kept before goes.
 
     Raises:
         ValueError: a path of this machine would be kept.
@@ -43,7 +43,8 @@ def keep(study: Path, target: Path) -> None:
     places = {str(study.resolve()): own, config["workdir"]: own, **dict(_data_places(config))}
     runs = [study, *sorted(p.parent for p in study.glob("[lesb]*/**/predictions.npz"))]
     runs += [path.parent for path in study.glob("biomarkers/biomarkers.csv")]
-    for run in runs:
+    shutil.rmtree(target, ignore_errors=True)
+    for run in (run for run in runs if ".old-" not in str(run.relative_to(study))):
         for path in sorted(file for name in KEPT for file in run.glob(name)):
             copy = target / path.relative_to(study)
             copy.parent.mkdir(parents=True, exist_ok=True)

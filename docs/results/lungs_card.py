@@ -2,7 +2,7 @@
 
 `python -m docs.results.lungs_card DATA_DIR`, with the folders that docs/DATASETS.md describes. The
 weights are those that ship, and the held-out images those of their training. Fifteen minutes on two
-CPU cores.
+CPU cores. The pictures of anything else are those of a test: it needs requirements-test.txt.
 """
 
 from __future__ import annotations
@@ -211,6 +211,8 @@ def print_warnings(
         for name, paths in files.items():
             sources = [Source.of_file(XRayFile(path.name, path)) for path in paths]
             found = list(_progress(predictor, sources, f"{name}, {structure}"))
+            if errors := [f"{result.name}: {result.error}" for result in found if result.error]:
+                raise SystemExit(f"X-rays of {name} have no mask: {'; '.join(errors[:3])}")
             rows.append([structure, name, len(found), sum(map(is_flagged, found))])
             for text in (t for r in found if is_flagged(r) for t in r.warnings):
                 texts[structure, text] = texts.get((structure, text), 0) + 1

@@ -80,10 +80,14 @@ def find_leakage(
         SAME_ID: np.isin(dataset.ids, own.ids),
         SAME_FILE: np.isin(dataset.image_hashes, own.image_hashes),
         SAME_PATIENT: np.isin(patients, own_patients).any(axis=1),
-        SAME_XRAY: copies,
     }
     leaked = np.any(list(reasons.values()), axis=0)
-    reasons[OF_SUCH_PATIENTS] = _same_people(patients, leaked)
+    reasons[SAME_XRAY] = copies
+    # A strict key may be that of everybody whom a collection does not name: a copy of one of them
+    # says nothing of the others.
+    reasons[OF_SUCH_PATIENTS] = _same_people(patients, leaked) | _same_people(
+        patients[:, :1], copies
+    )
     if sources:
         reasons[SAME_SOURCE] = np.isin(dataset.sources, own.sources)
     rows_by_reason, assigned = {}, np.zeros(len(dataset), bool)

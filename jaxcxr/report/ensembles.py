@@ -111,7 +111,7 @@ def add_combinations(
     report.add(
         f"On the {SPLIT_TITLES['test']}, mean over the folds; intervals by bootstrap over "
         "patients; p of the errors of all folds' models, by exchanging the two patient by patient; "
-        "Holm: p, corrected for the number of rows. "
+        "Holm: p, corrected for the number of an ensemble's rows. "
         "The logistic regression reads the logarithms of the learners' probabilities and "
         "is trained on the out-of-fold images of the other folds"
         + (
@@ -120,8 +120,9 @@ def add_combinations(
             else ""
         )
         + "; the best learner is that of the out-of-fold images."
-        + " An `ensemble, FIELD=VALUE` is the focal one with that change of its config, its "
-        "checkpoint chosen as that one's." * bool(texts)
+        + " An `ensemble, FIELD=VALUE` is the study's with that change of its config; one that is "
+        "stacked in sample (`in_sample`) reads the learners' training images, too, and its "
+        "checkpoint is chosen on validation images." * bool(texts)
     )
 
 

@@ -5,19 +5,17 @@ segment -> masks -> learners x folds -> ensemble x folds -> further ensembles ->
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcxr import hints, schema
+from jaxcxr import hints
 from jaxcxr.errors import InputError
 from jaxcxr.storage import files, run_config
-from jaxcxr.storage.names import further_ensemble
 from jaxcxr.storage.run_files import CONFIG
-from jaxcxr.studies import biomarkers
+from jaxcxr.studies import biomarkers, further_ensembles
 from jaxcxr.studies.stages import Stage, lung_masks, masks_index, own, training
 
 
@@ -29,10 +27,11 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
             f"study.learners={tuple(config.study.learners)} names no learner of this config; "
             f"known: {', '.join(config.learners)}"
         )
-    further = {
-        further_ensemble(text): _ensemble_with(config, text) for text in config.study.ensembles
-    }
-    others = tuple(str(path) for path in _learners_of_others(config))
+    further = further_ensembles.configs(config)
+    of_others = tuple(_learners_of_others(config))
+    others = tuple(map(str, of_others))
+    ensembles = {"ensemble": config.ensemble, **further}
+    further_ensembles.check_in_sample(config, ensembles, workdir, of_others)
     for name, _, study in _finished_studies(config, "beside"):
         _check_same_images(config, f"study.beside names {name}", study)
     masks: tuple[Path, ...] = ()
@@ -51,36 +50,20 @@ def stages(config: ConfigDict, workdir: Path) -> Iterator[Stage]:
     learners = (*(str(workdir / "learners" / name) for name in config.study.learners), *others)
     yield from _ensemble_stages(config, "ensemble", config.ensemble, learners, workdir)
     for name, ensemble in further.items():
-        yield from _ensemble_stages(config, name, ensemble, learners, workdir)
+        yield from _ensemble_stages(
+            config, name, ensemble, learners, workdir, section=hints.FURTHER
+        )
     yield from biomarkers.stages(config, workdir)
 
 
-def _ensemble_with(config: ConfigDict, text: str) -> ConfigDict:
-    """The study's ensemble with the changes that an item of `study.ensembles` says.
-
-    Raises:
-        InputError: it says none, or one of no field of the ensemble or with no value of it.
-    """
-    changes = {}
-    for change in text.split(","):
-        field, equals, value = (part.strip() for part in change.partition("="))
-        if not equals or "/" in change:
-            raise InputError(
-                f"study.ensembles has {text!r}: give field=value, such as 'loss.gamma=2', or "
-                "several with commas between them"
-            )
-        try:
-            changes[field] = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
-            changes[field] = value
-    try:
-        return schema.changed(config.ensemble, changes)
-    except InputError as error:
-        raise InputError(f"study.ensembles has {text!r}: {error}") from error
-
-
 def _ensemble_stages(
-    config: ConfigDict, name: str, chosen: ConfigDict, learners: tuple[str, ...], workdir: Path
+    config: ConfigDict,
+    name: str,
+    chosen: ConfigDict,
+    learners: tuple[str, ...],
+    workdir: Path,
+    *,
+    section: str = "ensemble",
 ) -> Iterator[Stage]:
     """A stage for each fold of one of the ensembles."""
     for fold in range(config.study.folds):
@@ -93,7 +76,7 @@ def _ensemble_stages(
             for k in range(config.study.folds)
         )
         folder = f"{name}/fold{fold}"
-        yield training(folder, ensemble, workdir / folder, inputs, section="ensemble")
+        yield training(folder, ensemble, workdir / folder, inputs, section=section)
 
 
 def _learners_of_others(config: ConfigDict) -> Iterator[Path]:

@@ -54,7 +54,7 @@ def test_ids_files_and_patients_give_a_patient_away_with_all_images():
 def test_a_copy_gives_the_other_images_of_its_patient_away():
     own = named(make_dataset(images(1, 2)), "a", "b")
     external = named(make_dataset(images(3, 4, 5)), "x", "y", "z")
-    patients = [["p1", "p1"], ["p2", "p2"], ["p1", "p1"]]
+    patients = [["p1", "unknown"], ["p2", "unknown"], ["p1", "unknown"]]
     assert found(external, patients, own, [["a", "a"], ["b", "b"]], copies=[0]) == {
         leakage.SAME_XRAY: [0],
         leakage.OF_SUCH_PATIENTS: [2],

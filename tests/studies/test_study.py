@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import dataclasses
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,14 +16,16 @@ import pytest
 from PIL import Image
 
 from docs.results.keep import keep
+from jaxcxr import hints
+from jaxcxr.cli import dispatch
 from jaxcxr.commands import predict, train
 from jaxcxr.errors import InputError
 from jaxcxr.inference.image_store import open_store
 from jaxcxr.report.summary import write_study_report
-from jaxcxr.storage import provenance
+from jaxcxr.storage import provenance, run_config
 from jaxcxr.storage.files import read_json, sha256_file, write_json
 from jaxcxr.storage.predictions import Predictions, check_same_split
-from jaxcxr.studies import study
+from jaxcxr.studies import flannel, study
 from jaxcxr.training.prepare import prepare
 from tests import tiny
 
@@ -344,7 +349,7 @@ def test_further_ensembles_of_the_same_learners_stand_beside_it(done, tmp_path, 
     assert second == usual | {"gamma": 0.0, "alpha": "equal"}
     found = read_json(folder / "report.json")["combinations"]["FLANNEL, patched"]
     assert list(found)[-2:] == [f"ensemble, {text}" for text in FURTHER]
-    assert "is the focal one with that change of its config" in (folder / "report.md").read_text()
+    assert "is the study's with that change of its config" in (folder / "report.md").read_text()
     ours, theirs = (
         Predictions.load(folder / name / "fold1/predictions.npz").select("test")
         for name in ("ensembles/loss.gamma=0", "ensemble")
@@ -356,11 +361,18 @@ def test_further_ensembles_of_the_same_learners_stand_beside_it(done, tmp_path, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("loss.gama=2", "has 'loss.gama=2': .*loss.gama; did you mean --config.loss.gamma"),
+        ("loss.gama=2", "has 'loss.gama=2': .* loss.gama; did you mean loss.gamma"),
         ("loss.alpha=all", "loss.alpha='all'.*inverse_frequency, equal"),
         ("gamma", "give field=value, such as 'loss.gamma=2'"),
         ("loss.gamma=-1", "loss.gamma=-1.0: give 0 or more"),
         ("model.pretrained=/etc/passwd", "give field=value"),
+        ("seed=1", "seed is the same for all ensembles of a study; loss, optim"),
+        ("split.folds=5", "split.folds is the same for all"),
+        ("model.name=densenet161", "model.name is the same for all"),
+        ("inputs.learners=runs", "inputs.learners is the same for all"),
+        ("loss.gamma = 0.0", "'loss.gamma = 0.0', which is the same as its 'loss.gamma=0'"),
+        ("loss.gamma=10", r"is the same as the study's ensemble \(config.ensemble\)"),
+        ("loss.gamma=2, loss.gamma=3", "loss.gamma stands there twice"),
     ],
 )
 def test_further_ensembles_that_are_none_are_refused_before_any_training(tmp_path, text, message):
@@ -371,13 +383,47 @@ def test_further_ensembles_that_are_none_are_refused_before_any_training(tmp_pat
     assert not (tmp_path / "study" / "segment").exists()
 
 
-def test_stacking_as_published_wants_the_learners_own_training_images(done, tmp_path):
-    folder = tmp_path / "study"
-    shutil.copytree(done, folder)
+ALL_SPLITS = ("train", "valid", "oof", "test")
+
+
+def test_stacking_as_published_is_refused_before_training_where_learners_will_not_predict(tmp_path):
     c = config()
     c.study.ensembles = ("inputs.stacking=in_sample",)
-    with pytest.raises(InputError, match="predict.splits"):
-        study.run(c, folder)
+    with pytest.raises(InputError) as error:
+        study.run(c, tmp_path / "study")
+    assert not (tmp_path / "study" / "learners").exists()
+    field, value = re.search(r'--config\.(\S+\.predict\.splits)="(.*)"', str(error.value)).groups()
+    assert field == "learners.densenet161.predict.splits"
+    assert ast.literal_eval(value) == ALL_SPLITS
+    for learner in c.learners.values():
+        learner.predict.splits = ALL_SPLITS
+    next(flannel.stages(c, tmp_path / "study"))  # nothing is refused
+
+
+def test_stacking_as_published_asks_finished_learners_for_their_training_images(done, tmp_path):
+    """The command that is proposed, in each learner's folder, is all that lacks."""
+    folder = tmp_path / "study"
+    shutil.copytree(done, folder)
+    before = read_json(folder / "stages.json")
+    c = config()
+    c.study.ensembles = ("inputs.stacking=in_sample",)
+    for _ in range(len(c.study.learners) * c.study.folds):
+        with pytest.raises(InputError, match="reads the learners' predictions") as error:
+            study.run(c, folder)
+        words = shlex.split(str(error.value).split("\n")[1])
+        [workdir] = [Path(w.removeprefix("--workdir=")) for w in words if "--workdir" in w]
+        assert "--config.run=predict" in words and f"--config.predict.splits={ALL_SPLITS}" in words
+        again = run_config.read(workdir)
+        again.run, again.predict.splits = "predict", ALL_SPLITS
+        dispatch.RUNS["predict"](again, workdir)
+    assert read_json(folder / "stages.json") == before
+    study.run(c, folder)
+    assert (folder / "ensembles/inputs.stacking=in_sample/fold1/finished.json").exists()
+
+
+def test_a_message_about_a_further_ensemble_names_its_text_not_a_field_of_the_study():
+    text = hints.of_stage("set --config.optim.average=0.9 or less", hints.FURTHER, config())
+    assert text == "study.ensembles: set optim.average=0.9 or less"
 
 
 @pytest.fixture
