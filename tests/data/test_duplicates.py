@@ -1,5 +1,8 @@
 """Copies of X-rays are found whatever was done to them, and two patients are no copies."""
 
+import collections
+import csv
+
 import cv2
 import numpy as np
 import pytest
@@ -85,6 +88,23 @@ def test_blank_images_are_no_copies_of_x_rays(xrays):
     blank = [np.zeros((64, 64), np.uint8), np.full((80, 50), 200, np.uint8)]
     rows = {p.second for p in duplicates.find(thumbnails([*xrays[:20], *blank]))}
     assert not rows & set(range(20))
+
+
+def test_the_known_doubles_of_a_real_collection_are_found_and_no_others(real_data):
+    """Patients of CCX of whom one X-ray stands under two numbers, by metadata.csv."""
+    with open(real_data / "ccx" / "metadata.csv", newline="", encoding="utf-8") as table:
+        patient_of = {row["filename"]: row["patientid"] for row in csv.DictReader(table)}
+    files = sorted(path for path in (real_data / "ccx/images").iterdir() if path.name in patient_of)
+    images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in files]
+    patients = [patient_of[path.name] for path in files]
+    pairs = [(patients[p.first], patients[p.second]) for p in duplicates.find(thumbnails(images))]
+    assert collections.Counter(tuple(sorted(pair)) for pair in pairs if pair[0] != pair[1]) == {
+        ("178", "97"): 4,
+        ("201", "78"): 1,
+        ("137", "202"): 1,
+        ("192", "196"): 2,
+        ("193", "195"): 1,
+    }
 
 
 def test_clusters_follow_chains_of_pairs():
