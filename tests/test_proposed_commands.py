@@ -586,6 +586,13 @@ FOLLOWED = {
     "--config.model.norm_statistics=running": "features_are_computed_once_or_not",
 }
 NOT_FOLLOWED = {
+    "train        HINT": "the same command with another run mode; tests/test_hints.py",
+    "has no images of its own": "tests/commands/test_check_data.py follows it",
+    "Checks of the data (copies": "tests/commands/test_check_data.py follows it",
+    "lie in two splits": "names the default; tests/commands/test_check_data.py",
+    "write them, of every fold of every learner": "tests/studies/test_study.py follows it",
+    "--config.learners.HINT.predict.splits": "tests/studies/test_study.py follows it",
+    "gives one split, and split.fold is": "sets a field back; tests/training/test_given_split.py",
     "would match the black of data.lungs=": "sets a field back; tests/data/test_preprocessing.py",
     "shows a segmenter the masks": "sets a field back; tests/training/test_lung_controls.py",
     "leaves nothing of the lungs that": "sets a field back; tests/training/test_lung_controls.py",

@@ -98,5 +98,10 @@ def _differs(pair: Mapping[str, Any], field: str) -> bool:
     return bool(a and b) and a != b
 
 
+def is_of_two(pair: Mapping[str, Any]) -> bool:
+    """Whether a pair's images are of two patients, classes, splits or sources."""
+    return any(_differs(pair, field) for field in OF_TWO.values())
+
+
 def _gravity(pair: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*(not _differs(pair, field) for field in OF_TWO.values()), pair["first"]["id"])

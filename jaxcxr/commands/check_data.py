@@ -52,7 +52,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             shown = "; ".join(unreadable[:3]) + "; ..." * (len(unreadable) > 3)
             warnings.append(f"{len(unreadable):,} images cannot be read: {shown}")
         report.open("Checks of the data", warnings)
-        if pairs := section.shown_pairs(found):
+        if pairs := section.shown_pairs(found, every_pair=True):
             folder.write_bytes(f"{FOLDER}/{section.COPIES}", picture(dataset, pairs))
         manifest = {"data_checks": found, "split": {"composition": composed(own)}}
         section.add(report, manifest, pictures=report.folder)
@@ -67,7 +67,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
 def write_pictures(dataset: data.Dataset | None, folder: RunFolder) -> None:
     """Writes plots/copies.png of the copies that the manifest of a training names, if any."""
     found = section.of_manifest(folder.read_json(MANIFEST, {}))
-    if dataset is not None and found is not None and (pairs := section.shown_pairs(found)):
+    if dataset is None or found is None:
+        return
+    if pairs := section.shown_pairs(found, every_pair=False):
         folder.write_bytes(section.COPIES, picture(dataset, pairs))
 
 

@@ -15,7 +15,7 @@ from jaxcxr.report.document import Report
 from jaxcxr.report.tables import class_title
 
 COPIES = "plots/copies.png"
-_SHOWN = 12  # pairs of the figure
+SHOWN = 12  # pairs of the figure
 _SIDE = 160  # pixels of an X-ray there
 _ABSENT = (
     "Checks of the data (copies, leaks, what tells the classes apart): {where} has none, which "
@@ -34,10 +34,16 @@ def add_section(
     """A section with `add`'s findings, in the report of a training or a study."""
     if of_manifest(manifest) is not None:
         report.add("### Checks of the data")
-    add(report, manifest, pictures=pictures)
+    add(report, manifest, pictures=pictures, every_pair=False)
 
 
-def add(report: Report, manifest: Mapping[str, Any] | None, *, pictures: Path | None) -> None:
+def add(
+    report: Report,
+    manifest: Mapping[str, Any] | None,
+    *,
+    pictures: Path | None,
+    every_pair: bool = True,
+) -> None:
     """The findings.
 
     Args:
@@ -45,23 +51,24 @@ def add(report: Report, manifest: Mapping[str, Any] | None, *, pictures: Path | 
         manifest: the run's.
         pictures: folder of the run whose `plots/copies.png` is shown, the report's own or one
             below it; None: it is not.
+        every_pair: also lists those of one patient, class and split, which harm no result.
     """
     found = report.facts["data_checks"] = of_manifest(manifest)
     if found is None:
         report.left_out.append(_ABSENT.format(where="manifest.json"))
         return
     report.add("\n".join(f"- {line}" for line in _sentences(found)))
-    copied = found["copies"]
-    if copied["listed"]:
+    listed = shown_pairs(found, every_pair=every_pair, most=copies.LISTED)
+    if listed:
         report.table(
             ["Pair", "First", "Second", "Classes", "Splits", "Similarity"],
-            [_row(n, pair) for n, pair in enumerate(copied["listed"], start=1)],
+            [_row(n, pair) for n, pair in enumerate(listed, start=1)],
         )
-        more = copied["pairs"] - len(copied["listed"])
+        more = found["copies"]["pairs"] - len(listed)
         report.add(
             "Copies are found by their pixels whatever their size, compression, grey levels or "
             "borders; similarity: correlation of fine structures after alignment."
-            + f" {more:,} further pairs are not listed."
+            + f" {more:,} further pairs are not listed: most or all are of one patient each."
             * (more > 0)
         )
         if pictures is not None and (pictures / COPIES).exists():
@@ -125,7 +132,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         if copied[f"of_two_{name}"]
     ]
     if alone := copied["pairs"] - copied["of_two_patients"]:
-        counts.append(f"{alone:,} of one patient")
+        counts.append(f"{alone:,} of one patient each")
     are = "pair of images is" if copied["pairs"] == 1 else "pairs of images are"
     apart = [p for p in copied["listed"] if p["first"]["patient"] != p["second"]["patient"]]
     return [
@@ -169,9 +176,13 @@ def figure(images: Sequence[tuple[np.ndarray, np.ndarray]]) -> plots.Figure:
     return plots.class_samples(rows, title="Pairs of images that are one X-ray")
 
 
-def shown_pairs(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The pairs that `figure` should show: the worst few."""
-    return list(found["copies"]["listed"][:_SHOWN])
+def shown_pairs(
+    found: Mapping[str, Any], *, every_pair: bool, most: int = SHOWN
+) -> list[Mapping[str, Any]]:
+    """The pairs to show, the worst first; `every_pair`: see `add`."""
+    listed = found["copies"]["listed"]
+    kept = listed if every_pair else [pair for pair in listed if copies.is_of_two(pair)]
+    return list(kept[:most])
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

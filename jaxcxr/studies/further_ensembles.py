@@ -116,9 +116,8 @@ def _reads(name: str) -> str:
 
 
 def _of_finished(name: str, folder: Path) -> str:
-    splits = f"--config.predict.splits={_IN_SAMPLE}"
-    command = hints.command("", "--config.run=predict", splits, workdir=folder)
     return (
         f"{_reads(name)}, and {folder} has none: write them, of every fold of every learner, with\n"
-        f"  {command}\nor leave it out of study.ensembles"
+        f'  {hints.again("predict", folder)} --config.predict.splits="{_IN_SAMPLE}"\n'
+        "or leave it out of study.ensembles"
     )

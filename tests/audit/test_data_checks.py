@@ -91,10 +91,13 @@ def test_a_copy_in_another_split_or_class_is_told_before_others():
     assert copied["of_two_patients"] == 3
     order = [pair["rows"] for pair in copied["listed"]]
     assert order[0] == [0, far] and order[1] == [0, other] and order[-1] == [0, 1]
+    shown = section.shown_pairs(found, every_pair=False)
+    assert [0, 1] not in [pair["rows"] for pair in shown] and len(shown) == 3
+    assert len(section.shown_pairs(found, every_pair=True)) == 4
     leak, label = section.warnings(found)
     assert str(own.examples.ids[far]) in leak and "two classes" in label
     assert "3 of two patients" in section.lines(found)[0]
-    assert "1 of one patient" in section.lines(found)[0]
+    assert "1 of one patient each" in section.lines(found)[0]
 
 
 SHORTCUTS = {
