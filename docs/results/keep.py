@@ -41,6 +41,8 @@ def keep(study: Path, target: Path) -> None:
     config = json.loads((study / CONFIG).read_text())
     own = f"runs/{config['name']}"
     places = {str(study.resolve()): own, config["workdir"]: own, **dict(_data_places(config))}
+    for other in (*config["study"].get("learners_of", ()), *config["study"].get("beside", ())):
+        places[other] = f"runs/{json.loads((Path(other) / CONFIG).read_text())['name']}"
     runs = [study, *sorted(p.parent for p in study.glob("[lesb]*/**/predictions.npz"))]
     runs += [path.parent for path in study.glob("biomarkers/biomarkers.csv")]
     shutil.rmtree(target, ignore_errors=True)
@@ -64,9 +66,10 @@ def keep(study: Path, target: Path) -> None:
 
 
 def _told(value: Any, places: Mapping[str, str]) -> Any:
-    """A JSON value with other words for the places in its texts; keys stay as they are."""
+    """A JSON value with other words for the places in its texts, and in keys that are paths."""
     if isinstance(value, dict):
-        return {key: _told(part, places) for key, part in value.items()}
+        told = {key: _told(key, places) if key.startswith("/") else key for key in value}
+        return {told[key]: _told(part, places) for key, part in value.items()}
     if isinstance(value, list):
         return [_told(part, places) for part in value]
     if not isinstance(value, str):
