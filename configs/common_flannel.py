@@ -96,8 +96,8 @@ ENSEMBLES = (
     "loss.alpha=equal",
     "loss.gamma=0, loss.alpha=equal",
 )
-# Few, well-trained learners: cross-entropy is no worse out of fold than the published loss, which is
-# the first of the further ensembles (docs/results/flannel.md).
+# Few, well-trained learners: cross-entropy is no worse out of fold than the published loss, which
+# is the first of the further ensembles (docs/results/flannel.md).
 CROSS_ENTROPY = {"loss.gamma": 0.0, "loss.alpha": "equal"}
 PUBLISHED_LOSS = "loss.gamma=10, loss.alpha=inverse_frequency"
 FOCAL_ENSEMBLES = (
