@@ -66,7 +66,7 @@ class SplitExamples:
 
 
 def split(
-    config: ConfigDict, examples: Examples, together: Sequence[Sequence[str]]
+    config: ConfigDict, examples: Examples, together: Sequence[Sequence[str]] = ()
 ) -> SplitExamples:
     """The splits that `config.split` describes, of this run's fold.
 
