@@ -6,6 +6,7 @@ import errno
 import gzip
 import io
 import os
+import platform
 import re
 import tarfile
 import tempfile
@@ -45,6 +46,11 @@ def extract_tar(
             not a plain file; `folder` is then untouched.
         OSError: the disk is full, or `folder` is not to be written to.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise ValueError(
+            f"{archive}: Python {platform.python_version()} cannot tell which members are unsafe; "
+            "take Python 3.11.4 or newer, or name a folder that has the files (data.manual_dir)"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         try:

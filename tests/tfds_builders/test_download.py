@@ -75,6 +75,13 @@ def test_extract_takes_the_wanted_files_below_the_top_folder(tmp_path):
     assert [p.name for p in folder.parent.iterdir()] == ["set"]
 
 
+def test_an_older_python_is_told_what_to_do(tmp_path, monkeypatch):
+    """Debian 12 has 3.11.2, whose tarfile has no filters."""
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(ValueError, match=r"take Python 3\.11\.4 or newer, or name a folder .*manual_dir"):
+        extract(tmp_path, tar_gz({"top/a.csv": b"1"}, comment="c1"), commit="c1")
+
+
 def bomb() -> bytes:
     """A small archive whose one member is 2 MiB of zeros."""
     return tar_gz({"top/zeros": bytes(2 << 20)})
