@@ -78,7 +78,9 @@ def test_extract_takes_the_wanted_files_below_the_top_folder(tmp_path):
 def test_an_older_python_is_told_what_to_do(tmp_path, monkeypatch):
     """Debian 12 has 3.11.2, whose tarfile has no filters."""
     monkeypatch.delattr(tarfile, "data_filter")
-    with pytest.raises(ValueError, match=r"take Python 3\.11\.4 or newer, or name a folder .*manual_dir"):
+    with pytest.raises(
+        ValueError, match=r"take Python 3\.11\.4 or newer, or name a folder .*manual_dir"
+    ):
         extract(tmp_path, tar_gz({"top/a.csv": b"1"}, comment="c1"), commit="c1")
 
 
