@@ -140,7 +140,8 @@ def _finished_studies(config: ConfigDict, field: str) -> Iterator[tuple[str, Pat
 _IMAGES = {
     "data": ("builders", "classes", "limit", "patient_key", "relabel", "sources",
              "targets"),
-    "split": ("group_by", "seed", "test_fraction", "train_fraction", "valid_fraction"),
+    "split": ("duplicates", "file", "group_by", "seed", "test_fraction", "train_fraction",
+              "valid_fraction"),
 }  # fmt: skip
 
 

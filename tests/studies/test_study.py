@@ -521,6 +521,7 @@ def test_the_studies_beside_a_finished_one_are_those_of_the_last_call(done, tmp_
     ("field", "value", "says"),
     [
         ("split.seed", 1, r"split\.seed=1, and here it is 20200622"),
+        ("split.duplicates", "apart", r"split\.duplicates='apart', and here it is 'together'"),
         ("data.limit", 7, r"data\.limit=7, and here it is 0"),
         ("data.options.phantom_cxr.seed", 5, r"data\.options\.phantom_cxr="),
     ],
