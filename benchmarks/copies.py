@@ -82,11 +82,18 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path)
-    folder = parser.parse_args().data_dir
+    parser.add_argument(
+        "--many", type=int, default=0, metavar="N", help="only the time of N mixtures of two each"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.data_dir
     files = [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
     began = time.monotonic()
     thumbnails = np.stack([duplicates.thumbnail(_read(path)) for path in files])
     read = time.monotonic()
+    if arguments.many:
+        _time_of_many(thumbnails, arguments.many, seconds=(read - began) / len(files))
+        return
     pairs = duplicates.find(thumbnails)
     seconds = time.monotonic() - read
     count = len(files)
@@ -101,6 +108,23 @@ def main() -> None:
     for pair in _others(thumbnails)[:8]:
         print(f"  {pair.similarity:.3f}  {files[pair.first].name}  {files[pair.second].name}")
     _recall(files, thumbnails)
+
+
+def _time_of_many(thumbnails: np.ndarray, count: int, *, seconds: float) -> None:
+    """Prints the time of many X-rays, `seconds` of reading each."""
+    draws = np.random.default_rng(0)
+    first, second = draws.integers(len(thumbnails), size=(2, count))
+    mixed = [
+        duplicates.thumbnail((thumbnails[a].astype(np.float32) + thumbnails[b]) / 2)
+        for a, b in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    began = time.monotonic()
+    pairs = duplicates.find(np.stack(mixed), show=True)
+    compared = time.monotonic() - began
+    print(
+        f"{count:,} X-rays: reading {seconds * count:.0f} s, comparing {compared:.0f} s; "
+        f"{len(pairs):,} pairs"
+    )
 
 
 def _read(path: Path) -> np.ndarray:
