@@ -134,7 +134,7 @@ _MIRRORED = len(_FORMS) - 1
 
 
 def _pixels(form: np.ndarray, side: int) -> np.ndarray:
-    """The map of a form in pixels of a square with so many, as OpenCV wants it."""
+    """The map of a form in pixels of a square of that side, as OpenCV wants it."""
     centre = np.full(2, (side - 1) / 2)
     shift = centre + side * form[:, 2] - form[:, :2] @ centre
     return np.hstack([form[:, :2], shift[:, None]]).astype(np.float32)
